@@ -1,0 +1,69 @@
+# Language level, warnings and sanitizers for every target of ours, and the
+# three helper functions by which rooms, programs and tests are declared.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+set(SKEP_SANITIZE "" CACHE STRING "Sanitizers for all our code: empty, 'address,undefined' or 'thread'")
+option(SKEP_COVERAGE "Instrument for coverage figures" OFF)
+option(SKEP_WERROR "Warnings are errors" ON)
+
+# Everything of ours links skep_options and so gets the same flags.
+add_library(skep_options INTERFACE)
+target_include_directories(skep_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+target_compile_options(skep_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Werror=switch
+                       -Wnon-virtual-dtor -Woverloaded-virtual $<$<BOOL:${SKEP_WERROR}>:-Werror>)
+if(SKEP_SANITIZE)
+  target_compile_options(skep_options INTERFACE -fsanitize=${SKEP_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(skep_options INTERFACE -fsanitize=${SKEP_SANITIZE})
+  if(SKEP_SANITIZE MATCHES "undefined")
+    # CAF binds null references while it spawns function actors; see tests/support/sanitizers.
+    target_compile_options(skep_options INTERFACE -fno-sanitize=null -fno-sanitize-recover=undefined)
+  endif()
+endif()
+if(SKEP_COVERAGE)
+  target_compile_options(skep_options INTERFACE --coverage)
+  target_link_options(skep_options INTERFACE --coverage)
+endif()
+
+# A compiler cache and a fast linker are used where the machine has them.
+find_program(SKEP_CCACHE ccache)
+if(SKEP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}
+      CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      ${SKEP_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+endif()
+find_program(SKEP_MOLD mold)
+if(SKEP_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# skep_library(NAME SOURCES a.cpp ... LINKS x y ...): one room.
+function(skep_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(${name} STATIC ${arg_SOURCES})
+  target_link_libraries(${name} PUBLIC skep_options ${arg_LINKS})
+endfunction()
+
+# skep_program(NAME SOURCES main.cpp ... LINKS x y ...): one of the five programs, placed in bin/.
+function(skep_program name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE skep_options ${arg_LINKS})
+endfunction()
+
+# skep_test(ROOM SOURCES a.test.cpp ... LINKS x ... [LABELS l ...]): one Catch2 program per room, named
+# test_ROOM and registered with CTest as one test of that name.
+function(skep_test room)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS" ${ARGN})
+  add_executable(test_${room} ${arg_SOURCES})
+  target_link_libraries(test_${room} PRIVATE skep_options skep_test_main ${arg_LINKS})
+  add_test(NAME ${room} COMMAND test_${room})
+  set_tests_properties(${room} PROPERTIES TIMEOUT 300 LABELS "unit;${arg_LABELS}"
+                       ENVIRONMENT "SKEP_BIN=${CMAKE_BINARY_DIR}/bin;SKEP_SOURCE=${CMAKE_SOURCE_DIR}")
+endfunction()

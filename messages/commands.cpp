@@ -1,0 +1,72 @@
+#include "messages/commands.hpp"
+
+namespace skep {
+namespace {
+
+error out_of_range(std::string what, std::uint64_t low, std::uint64_t high) {
+  return make_error(errc::out_of_range, what + " must be between " + std::to_string(low) + " and "
+                                            + std::to_string(high));
+}
+
+void replace_all(std::string& text, std::string_view from, const std::string& to) {
+  for (auto i = text.find(from); i != std::string::npos; i = text.find(from, i + to.size()))
+    text.replace(i, from.size(), to);
+}
+
+} // namespace
+
+error check_prompt(std::string_view prompt) {
+  if (prompt.empty()) return make_error(errc::prompt_missing);
+  if (prompt.size() > max_prompt_bytes)
+    return make_error(errc::prompt_too_long, std::to_string(prompt.size()) + " bytes");
+  for (std::size_t i = 0; i < prompt.size(); ++i) {
+    auto c = static_cast<unsigned char>(prompt[i]);
+    if ((c < 0x20 && c != '\n' && c != '\t' && c != '\r') || c == 0x7f)
+      return make_error(errc::prompt_has_nul,
+                        "byte " + std::to_string(c) + " at offset " + std::to_string(i));
+  }
+  return {};
+}
+
+error check_spec(const swarm_spec& spec) {
+  if (spec.sandboxes < 1 || spec.sandboxes > max_sandboxes_per_swarm)
+    return out_of_range("sandboxes", 1, max_sandboxes_per_swarm);
+  if (spec.panes < 1 || spec.panes > max_panes_per_sandbox)
+    return out_of_range("panes per sandbox", 1, max_panes_per_sandbox);
+  if (spec.limit_ms < 1'000 || spec.limit_ms > 24 * 3'600'000)
+    return out_of_range("the time limit in ms", 1'000, 24 * 3'600'000);
+  if (spec.pane_restarts > 10) return out_of_range("restarts per pane", 0, 10);
+  if (!spec.repo.starts_with('/') || !spec.out_dir.starts_with('/'))
+    return make_error(errc::bad_argument, "repository and output folder must be absolute paths");
+  if (spec.agent == agent_kind::command && (spec.argv.empty() || spec.argv.front().empty()))
+    return make_error(errc::bad_argument, "the command agent needs a program after --");
+  for (const auto& arg : spec.argv)
+    if (arg.find('\0') != std::string::npos)
+      return make_error(errc::bad_argument, "an argument contains a NUL");
+  for (const auto& [name, value] : spec.env)
+    if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos
+        || value.find('\0') != std::string::npos)
+      return make_error(errc::bad_argument,
+                        "not a valid environment variable: " + name.substr(0, 40));
+  if (spec.agent != agent_kind::command && spec.prompts.empty())
+    return make_error(errc::prompt_missing);
+  if (spec.prompts.size() > 1
+      && spec.prompts.size() != static_cast<std::size_t>(spec.sandboxes) * spec.panes)
+    return make_error(errc::bad_argument,
+                      "there must be one prompt, or one for each of the "
+                          + std::to_string(static_cast<std::size_t>(spec.sandboxes) * spec.panes)
+                          + " panes");
+  for (const auto& p : spec.prompts)
+    if (auto e = check_prompt(p)) return e;
+  return {};
+}
+
+std::string prompt_for(const swarm_spec& spec, std::uint32_t pane_index) {
+  if (spec.prompts.empty()) return {};
+  auto text = spec.prompts.size() == 1 ? spec.prompts.front() : spec.prompts.at(pane_index);
+  replace_all(text, "{index}", std::to_string(pane_index));
+  replace_all(text, "{count}", std::to_string(spec.sandboxes * spec.panes));
+  return text;
+}
+
+} // namespace skep

@@ -1,0 +1,236 @@
+// The control and replay protocols: ROUTER endpoints of skepd, one msgpack map per message.
+//
+//   request  DEALER -> ROUTER   one frame: packed `request_frame`
+//   reply    ROUTER -> DEALER   one frame: packed `reply_frame` with the same id
+//
+// The body of a request is the packed struct named in the list at the end of this file, the body of
+// a reply the packed reply struct, or nothing when `failure.code` is not none. A request with an
+// unknown version is answered with errc::wrong_version and the server's version. At most 1 MiB a
+// request.
+#pragma once
+
+#include "messages/event_io.hpp"
+#include "messages/records.hpp"
+
+namespace skep {
+
+/// Version of frames and commands; a peer with another one is refused with an explanation.
+inline constexpr std::uint32_t protocol_version = 1;
+inline constexpr std::size_t max_request_bytes = 1024 * 1024;
+inline constexpr std::size_t max_prompt_bytes = 100'000;
+inline constexpr std::uint32_t max_panes_per_sandbox = 100;
+inline constexpr std::uint32_t max_sandboxes_per_swarm = 1000;
+
+struct request_frame {
+  std::uint32_t version = protocol_version;
+  std::uint64_t id = 0; ///< Chosen by the client; comes back in the reply.
+  std::string key;      ///< Idempotency key of a command that changes something; else empty.
+  std::uint32_t command = 0;
+  bytes body;
+  SKEP_FIELDS(field(1, "version", x.version), field(2, "id", x.id), field(3, "key", x.key),
+              field(4, "command", x.command), field(5, "body", x.body))
+};
+
+struct reply_frame {
+  std::uint32_t version = protocol_version;
+  std::uint64_t id = 0;
+  error failure;
+  bytes body;
+  SKEP_FIELDS(field(1, "version", x.version), field(2, "id", x.id), field(3, "failure", x.failure),
+              field(4, "body", x.body))
+};
+
+/// Everything a run is made from. Validated by check_spec() before anything is made.
+struct swarm_spec {
+  std::string name;
+  std::string repo;    ///< Absolute path of a git work tree.
+  std::string out_dir; ///< Absolute path; results go to out_dir/SWARM.
+  std::string provider = "local";
+  std::string template_name = "base";
+  agent_kind agent = agent_kind::command;
+  std::vector<std::string> argv; ///< For `command`: program and arguments.
+  std::vector<std::string>
+      prompts;                 ///< None, one for all panes, or one per pane of the whole swarm.
+  std::uint32_t sandboxes = 1; ///< 1 .. max_sandboxes_per_swarm
+  std::uint32_t panes = 1;     ///< Per sandbox, 1 .. max_panes_per_sandbox
+  bool keep = false;           ///< Leave the sandboxes running at the end.
+  bool share_tree = false;     ///< All panes of a sandbox work in one tree.
+  std::map<std::string, std::string> env; ///< For agents; never secrets.
+  std::int64_t limit_ms = 3'600'000;      ///< Hard limit of a sandbox's life, 1 s .. 24 h.
+  std::uint32_t pane_restarts = 0;        ///< Attempts after a failed one, 0 .. 10.
+  SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
+              field(4, "provider", x.provider), field(5, "template", x.template_name),
+              field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
+              field(9, "sandboxes", x.sandboxes), field(10, "panes", x.panes),
+              field(11, "keep", x.keep), field(12, "share_tree", x.share_tree),
+              field(13, "env", x.env), field(14, "limit_ms", x.limit_ms),
+              field(15, "pane_restarts", x.pane_restarts))
+};
+
+/// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.
+error check_spec(const swarm_spec& spec);
+/// Prompt rules: 1 .. max_prompt_bytes bytes, no NUL, no control characters but newline and tab.
+error check_prompt(std::string_view prompt);
+/// The prompt of one pane: `{index}` and `{count}` replaced by its number and the number of panes.
+std::string prompt_for(const swarm_spec& spec, std::uint32_t pane_index);
+
+struct run_request {
+  swarm_spec spec;
+  SKEP_FIELDS(field(1, "spec", x.spec))
+};
+/// The intent is on disk.
+struct run_reply {
+  swarm_id swarm;
+  std::uint64_t seq = 0; ///< Sequence of swarm.created.
+  SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "seq", x.seq))
+};
+
+struct list_request {
+  bool all = false; ///< Closed swarms too.
+  SKEP_FIELDS(field(1, "all", x.all))
+};
+struct list_reply {
+  std::vector<swarm_record> swarms; ///< Newest first.
+  std::vector<sandbox_record> sandboxes;
+  std::vector<pane_record> panes;
+  SKEP_FIELDS(field(1, "swarms", x.swarms), field(2, "sandboxes", x.sandboxes),
+              field(3, "panes", x.panes))
+};
+
+struct status_request {
+  swarm_id swarm;
+  SKEP_FIELDS(field(1, "swarm", x.swarm))
+};
+struct status_reply {
+  swarm_record swarm;
+  std::vector<sandbox_record> sandboxes;
+  std::vector<pane_record> panes;
+  std::vector<transfer_record> transfers;
+  std::uint64_t head_seq = 0;
+  SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "sandboxes", x.sandboxes),
+              field(3, "panes", x.panes), field(4, "transfers", x.transfers),
+              field(5, "head_seq", x.head_seq))
+};
+
+struct log_read_request {
+  pane_id pane;
+  std::uint32_t generation = 0; ///< 0: the newest.
+  std::int64_t offset = 0;      ///< Negative: so many bytes before the end.
+  std::uint32_t max_bytes = 64 * 1024;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "generation", x.generation),
+              field(3, "offset", x.offset), field(4, "max_bytes", x.max_bytes))
+};
+struct log_read_reply {
+  std::uint32_t generation = 0;
+  std::uint64_t offset = 0; ///< Of the first byte of `data`.
+  bytes data;
+  std::uint64_t end_offset = 0; ///< Present size of this generation's log.
+  bool closed = false;          ///< Nothing more will come in this generation.
+  SKEP_FIELDS(field(1, "generation", x.generation), field(2, "offset", x.offset),
+              field(3, "data", x.data), field(4, "end_offset", x.end_offset),
+              field(5, "closed", x.closed))
+};
+
+struct send_request {
+  pane_id pane;
+  bytes data; ///< Written to the agent's standard input as it is.
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "data", x.data))
+};
+struct send_reply {
+  std::uint64_t seq = 0;
+  SKEP_FIELDS(field(1, "seq", x.seq))
+};
+
+struct stop_request {
+  swarm_id swarm;    ///< Empty: all.
+  bool kill = false; ///< Do not wait for agents, do not collect results.
+  SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "kill", x.kill))
+};
+struct stop_reply {
+  std::vector<swarm_id> swarms; ///< Those that were asked to stop.
+  std::uint64_t seq = 0;
+  SKEP_FIELDS(field(1, "swarms", x.swarms), field(2, "seq", x.seq))
+};
+
+struct daemon_status_request {
+  std::uint32_t reserved = 0;
+  SKEP_FIELDS(field(1, "reserved", x.reserved))
+};
+struct daemon_status_reply {
+  std::string version;
+  std::int64_t pid = 0;
+  std::uint64_t epoch = 0;
+  std::string stream_id;
+  std::uint64_t head_seq = 0;
+  std::string state_dir;
+  std::uint32_t open_swarms = 0;
+  utc_time started_at{};
+  SKEP_FIELDS(field(1, "version", x.version), field(2, "pid", x.pid), field(3, "epoch", x.epoch),
+              field(4, "stream_id", x.stream_id), field(5, "head_seq", x.head_seq),
+              field(6, "state_dir", x.state_dir), field(7, "open_swarms", x.open_swarms),
+              field(8, "started_at_ms", x.started_at))
+};
+
+struct daemon_stop_request {
+  bool force =
+      false; ///< Also while swarms run: they go on at the provider and are re-adopted later.
+  SKEP_FIELDS(field(1, "force", x.force))
+};
+struct daemon_stop_reply {
+  std::uint32_t open_swarms = 0;
+  SKEP_FIELDS(field(1, "open_swarms", x.open_swarms))
+};
+
+/// Replay endpoint: chunks whose last sequence is >= from, in order.
+struct replay_request {
+  std::uint64_t from = 1;
+  swarm_id swarm;                ///< Only this swarm, or all.
+  sandbox_id sandbox;            ///< Only this sandbox, or all.
+  std::uint32_t max_chunks = 64; ///< 1 .. 256
+  SKEP_FIELDS(field(1, "from", x.from), field(2, "swarm", x.swarm), field(3, "sandbox", x.sandbox),
+              field(4, "max_chunks", x.max_chunks))
+};
+struct replay_reply {
+  std::string stream_id;
+  std::uint64_t oldest = 1;  ///< Oldest sequence that is kept.
+  std::uint64_t head = 0;    ///< Last sequence that is on disk.
+  std::vector<chunk> chunks; ///< The first may begin before `from`.
+  std::uint64_t next = 0;    ///< Where to go on; > head when everything was given.
+  SKEP_FIELDS(field(1, "stream_id", x.stream_id), field(2, "oldest", x.oldest),
+              field(3, "head", x.head), field(4, "chunks", x.chunks), field(5, "next", x.next))
+};
+
+// SKEP_COMMAND(number, request, reply, "name"): numbers are never reused.
+#define SKEP_COMMANDS(SKEP_COMMAND)                                                                \
+  SKEP_COMMAND(1, run_request, run_reply, "run")                                                   \
+  SKEP_COMMAND(2, list_request, list_reply, "list")                                                \
+  SKEP_COMMAND(3, status_request, status_reply, "status")                                          \
+  SKEP_COMMAND(4, log_read_request, log_read_reply, "log.read")                                    \
+  SKEP_COMMAND(5, send_request, send_reply, "send")                                                \
+  SKEP_COMMAND(6, stop_request, stop_reply, "stop")                                                \
+  SKEP_COMMAND(7, daemon_status_request, daemon_status_reply, "daemon.status")                     \
+  SKEP_COMMAND(8, daemon_stop_request, daemon_stop_reply, "daemon.stop")                           \
+  SKEP_COMMAND(20, replay_request, replay_reply, "replay")
+
+template <class Request>
+struct command_traits;
+
+#define SKEP_COMMAND_TRAITS(nr, Request, Reply, text)                                              \
+  template <>                                                                                      \
+  struct command_traits<Request> {                                                                 \
+    static constexpr std::uint32_t number = nr;                                                    \
+    static constexpr std::string_view name = text;                                                 \
+    using reply = Reply;                                                                           \
+    static_assert(check_fields<Request>() && check_fields<Reply>());                               \
+  };
+SKEP_COMMANDS(SKEP_COMMAND_TRAITS)
+#undef SKEP_COMMAND_TRAITS
+
+/// A packed request frame for one of the requests of the list.
+template <message R>
+std::string pack_request(std::uint64_t id, std::string key, const R& r) {
+  return pack(
+      request_frame{protocol_version, id, std::move(key), command_traits<R>::number, {pack(r)}});
+}
+
+} // namespace skep

@@ -1,0 +1,392 @@
+// Every event that is journaled. A fact changes the state tables; a note is only stored.
+//
+// Inside a chunk an event is the msgpack array [type, at_ms, body]: type number of the list at the
+// end of this file, wall time in ms when it arose, body = the message as a map by field number.
+// Swarm and sandbox of an event are those of its chunk (empty above them), its sequence is the
+// chunk's first sequence + its index. A chunk holds events of one sandbox (or of one swarm, or of
+// the daemon).
+#pragma once
+
+#include "messages/enums.hpp"
+#include "messages/error.hpp"
+#include "messages/fields.hpp"
+#include "messages/ids.hpp"
+
+namespace skep {
+
+/// Fact or note; decides whether storage applies it to the state tables.
+enum class event_class : std::uint8_t { fact, note };
+
+// ---- daemon ---------------------------------------------------------------------------------
+
+/// A daemon took the state directory over. First event of every epoch.
+struct daemon_started {
+  std::uint64_t epoch = 0; ///< Grows by one with every daemon of this state directory.
+  std::string version;
+  std::int64_t pid = 0;
+  SKEP_FIELDS(field(1, "epoch", x.epoch), field(2, "version", x.version), field(3, "pid", x.pid))
+};
+
+/// The daemon ends in order; nothing follows in this epoch.
+struct daemon_stopping {
+  std::uint64_t epoch = 0;
+  std::string reason;
+  SKEP_FIELDS(field(1, "epoch", x.epoch), field(2, "reason", x.reason))
+};
+
+/// A command was accepted; its key is kept for 24 h (same key, other command: conflict).
+struct command_accepted {
+  std::string key;         ///< Idempotency key, 1 to 64 characters.
+  std::string command;     ///< Name of the command.
+  std::string fingerprint; ///< SHA-256 (hex) of the command's body.
+  std::string reply;       ///< Packed reply (msgpack) to give again.
+  utc_time expires_at{};
+  SKEP_FIELDS(field(1, "key", x.key), field(2, "command", x.command),
+              field(3, "fingerprint", x.fingerprint), field(4, "reply", x.reply),
+              field(5, "expires_at_ms", x.expires_at))
+};
+
+/// A child of the supervision tree was restarted.
+struct child_restarted {
+  std::string path; ///< Place in the tree, such as "root/work/swarms/sw_x/sb_y/poller".
+  std::string reason;
+  std::uint32_t restarts = 0; ///< Restarts in the present window, this one included.
+  std::int64_t delay_ms = 0;  ///< Backoff before the start.
+  SKEP_FIELDS(field(1, "path", x.path), field(2, "reason", x.reason),
+              field(3, "restarts", x.restarts), field(4, "delay_ms", x.delay_ms))
+};
+
+/// A supervisor exceeded its restart intensity and gave up; its parent decides.
+struct supervisor_gave_up {
+  std::string path;
+  std::string child;
+  std::string reason;
+  SKEP_FIELDS(field(1, "path", x.path), field(2, "child", x.child), field(3, "reason", x.reason))
+};
+
+/// Something people should read, without a state of its own.
+struct notice {
+  severity level = severity::info;
+  std::string code; ///< Stable name, such as "poll_error".
+  std::string text;
+  SKEP_FIELDS(field(1, "level", x.level), field(2, "code", x.code), field(3, "text", x.text))
+};
+
+// ---- swarm ----------------------------------------------------------------------------------
+
+/// A run was accepted. The packed swarm_spec (commands.hpp) is what the run is made from.
+struct swarm_created {
+  std::string name;     ///< Free text for people, may be empty.
+  std::string repo;     ///< Absolute path of the user's work tree.
+  std::string provider; ///< Name of the provider entry.
+  agent_kind agent = agent_kind::command;
+  std::uint32_t sandboxes = 0;
+  std::uint32_t panes = 0; ///< Per sandbox.
+  bool keep = false;       ///< Sandboxes stay after the run.
+  std::string out_dir;     ///< Absolute path where results go.
+  bytes spec;              ///< Packed swarm_spec.
+  SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "provider", x.provider),
+              field(4, "agent", x.agent), field(5, "sandboxes", x.sandboxes),
+              field(6, "panes", x.panes), field(7, "keep", x.keep), field(8, "out_dir", x.out_dir),
+              field(9, "spec", x.spec))
+};
+
+struct swarm_phase_changed {
+  swarm_phase to = swarm_phase::queued;
+  std::string reason;
+  SKEP_FIELDS(field(1, "to", x.to), field(2, "reason", x.reason))
+};
+
+/// The last event of a swarm.
+struct swarm_closed {
+  outcome result = outcome::none;
+  error why; ///< First error, or none.
+  std::uint32_t panes_completed = 0;
+  std::uint32_t panes_failed = 0;
+  double cost_usd = 0;
+  SKEP_FIELDS(field(1, "result", x.result), field(2, "why", x.why),
+              field(3, "panes_completed", x.panes_completed),
+              field(4, "panes_failed", x.panes_failed), field(5, "cost_usd", x.cost_usd))
+};
+
+// ---- sandbox --------------------------------------------------------------------------------
+
+/// A sandbox of a swarm exists for us (not yet at the provider). Phase: queued.
+struct sandbox_queued {
+  std::uint32_t index = 0; ///< 0 .. sandboxes - 1 within the swarm.
+  std::string provider;
+  SKEP_FIELDS(field(1, "index", x.index), field(2, "provider", x.provider))
+};
+
+/// Intent: the provider is about to be asked for a sandbox with the label skep.intent = intent.
+struct create_intended {
+  std::string intent; ///< Unique per attempt.
+  std::string template_name;
+  std::int64_t lease_ms = 0;
+  SKEP_FIELDS(field(1, "intent", x.intent), field(2, "template", x.template_name),
+              field(3, "lease_ms", x.lease_ms))
+};
+
+/// The provider's answer to the create of `intent`.
+struct sandbox_created {
+  std::string intent;
+  std::string remote_id; ///< The provider's id.
+  std::string envd_version;
+  SKEP_FIELDS(field(1, "intent", x.intent), field(2, "remote_id", x.remote_id),
+              field(3, "envd_version", x.envd_version))
+};
+
+/// The create of `intent` is known not to have made a sandbox.
+struct create_failed {
+  std::string intent;
+  error why;
+  SKEP_FIELDS(field(1, "intent", x.intent), field(2, "why", x.why))
+};
+
+struct phase_changed {
+  phase to = phase::queued;
+  std::int64_t in_previous_ms = 0; ///< Time spent in the phase before.
+  SKEP_FIELDS(field(1, "to", x.to), field(2, "in_previous_ms", x.in_previous_ms))
+};
+
+/// Intent and outcome of a lease change in one: the lease is set to end at `end_at`.
+struct lease_intended {
+  utc_time end_at{};
+  SKEP_FIELDS(field(1, "end_at_ms", x.end_at))
+};
+
+/// The base commit inside, recorded after the upload was verified.
+struct base_recorded {
+  std::string commit;      ///< Hex object name.
+  bool is_head = false;    ///< True when it is the user's own HEAD.
+  std::uint64_t files = 0; ///< Files uploaded.
+  std::uint64_t size_bytes = 0;
+  std::string manifest_sha256;
+  SKEP_FIELDS(field(1, "commit", x.commit), field(2, "is_head", x.is_head),
+              field(3, "files", x.files), field(4, "size_bytes", x.size_bytes),
+              field(5, "manifest_sha256", x.manifest_sha256))
+};
+
+/// Some panes are out, at least half still work.
+struct sandbox_degraded {
+  std::vector<pane_id> panes; ///< Those that are out.
+  SKEP_FIELDS(field(1, "panes", x.panes))
+};
+
+/// Intent: the sandbox will be killed at the provider; repeated until confirmed.
+struct kill_intended {
+  std::string reason;
+  SKEP_FIELDS(field(1, "reason", x.reason))
+};
+
+/// The provider confirmed (or answered 404) that the sandbox is gone.
+struct kill_confirmed {
+  std::string remote_id;
+  SKEP_FIELDS(field(1, "remote_id", x.remote_id))
+};
+
+/// The last event of a sandbox. Phase: closed. `kept`: it still runs at the provider, on purpose.
+struct sandbox_closed {
+  outcome result = outcome::none;
+  error why;
+  bool kept = false;
+  SKEP_FIELDS(field(1, "result", x.result), field(2, "why", x.why), field(3, "kept", x.kept))
+};
+
+// ---- pane -----------------------------------------------------------------------------------
+
+/// A pane exists. Phase: queued.
+struct pane_created {
+  pane_id pane;
+  std::uint32_t index = 0; ///< Over the whole swarm: 0 .. sandboxes * panes - 1 (SKEP_PANE_INDEX).
+  std::string name;        ///< "p<index>", used in branch and file names.
+  agent_kind agent = agent_kind::command;
+  std::string branch; ///< Branch inside the sandbox, "skep/<name>".
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "index", x.index), field(3, "name", x.name),
+              field(4, "agent", x.agent), field(5, "branch", x.branch))
+};
+
+/// Intent: attempt `attempt` of the agent will be started. Its log generation is the attempt.
+struct pane_start_intended {
+  pane_id pane;
+  std::uint32_t attempt = 0; ///< From 1.
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "attempt", x.attempt))
+};
+
+/// The pane holder runs inside the sandbox. Phase: running.
+struct pane_started {
+  pane_id pane;
+  std::uint32_t attempt = 0;
+  std::int64_t pid = 0; ///< Agent's pid as seen inside.
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "attempt", x.attempt), field(3, "pid", x.pid))
+};
+
+/// The agent's process of this attempt ended. `final_offset`: size of its log.
+struct pane_exited {
+  pane_id pane;
+  std::uint32_t attempt = 0;
+  std::int32_t exit_code = 0; ///< -1 when a signal ended it or the exit is unknown.
+  std::int32_t signal = 0;    ///< 0 when it exited.
+  std::uint64_t final_offset = 0;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "attempt", x.attempt),
+              field(3, "exit_code", x.exit_code), field(4, "signal", x.signal),
+              field(5, "final_offset", x.final_offset))
+};
+
+/// The next attempt starts after `delay_ms`. Phase: restarting.
+struct pane_restarting {
+  pane_id pane;
+  std::uint32_t attempt = 0; ///< The one that failed.
+  std::int64_t delay_ms = 0;
+  std::string reason;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "attempt", x.attempt),
+              field(3, "delay_ms", x.delay_ms), field(4, "reason", x.reason))
+};
+
+/// The last event of a pane; its log ends at `final_offset` of generation `attempt`. Phase: closed.
+struct pane_closed {
+  pane_id pane;
+  outcome result = outcome::none;
+  error why;
+  std::uint32_t attempt = 0;
+  std::uint64_t final_offset = 0;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "result", x.result), field(3, "why", x.why),
+              field(4, "attempt", x.attempt), field(5, "final_offset", x.final_offset))
+};
+
+/// An agent's own account of its work (the claude adapter's `result` line). Adds to the pane's
+/// totals.
+struct pane_usage {
+  pane_id pane;
+  double cost_usd = 0; ///< The agent's estimate, not a bill.
+  std::uint64_t input_tokens = 0;
+  std::uint64_t output_tokens = 0;
+  std::uint32_t turns = 0;
+  std::string summary; ///< First 2,000 bytes of its final answer.
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "cost_usd", x.cost_usd),
+              field(3, "input_tokens", x.input_tokens), field(4, "output_tokens", x.output_tokens),
+              field(5, "turns", x.turns), field(6, "summary", x.summary))
+};
+
+/// Note: a block of an agent's structured output. `text` is cut at 4 KiB; the log has all of it.
+struct agent_block {
+  pane_id pane;
+  block_kind kind = block_kind::other;
+  std::string name; ///< Tool name for tool_use.
+  std::string text;
+  bool is_error = false;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "kind", x.kind), field(3, "name", x.name),
+              field(4, "text", x.text), field(5, "is_error", x.is_error))
+};
+
+/// Input for a pane and how far it got. The bytes themselves are not journaled.
+struct input_receipt {
+  pane_id pane;
+  std::string key;
+  std::uint64_t size_bytes = 0;
+  receipt state = receipt::accepted;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "key", x.key),
+              field(3, "size_bytes", x.size_bytes), field(4, "state", x.state))
+};
+
+/// Output polling failed `count` times in a row; at `limit` polling stops and output is incomplete.
+struct poll_failed {
+  std::uint32_t count = 0;
+  std::uint32_t limit = 5;
+  error why;
+  SKEP_FIELDS(field(1, "count", x.count), field(2, "limit", x.limit), field(3, "why", x.why))
+};
+
+// ---- transfer -------------------------------------------------------------------------------
+
+/// Intent: files will travel.
+struct transfer_intended {
+  transfer_id transfer;
+  transfer_direction direction = transfer_direction::upload;
+  pane_id pane; ///< For a download of one pane's changes; else empty.
+  std::uint64_t files = 0;
+  std::uint64_t size_bytes = 0;
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "direction", x.direction),
+              field(3, "pane", x.pane), field(4, "files", x.files),
+              field(5, "size_bytes", x.size_bytes))
+};
+
+struct transfer_done {
+  transfer_id transfer;
+  std::uint64_t files = 0;
+  std::uint64_t size_bytes = 0;
+  std::string sha256; ///< Of the archive or patch that travelled.
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "files", x.files),
+              field(3, "size_bytes", x.size_bytes), field(4, "sha256", x.sha256))
+};
+
+struct transfer_failed {
+  transfer_id transfer;
+  error why;
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "why", x.why))
+};
+
+// ---- the list -------------------------------------------------------------------------------
+
+/// Number, name and class of an event type.
+struct event_info {
+  std::uint32_t type;
+  std::string_view name;
+  event_class kind;
+};
+
+template <class E>
+struct event_traits;
+
+// SKEP_EVENT(type, struct, "name", class): numbers are never reused.
+#define SKEP_EVENTS(SKEP_EVENT)                                                                    \
+  SKEP_EVENT(1, daemon_started, "daemon.started", fact)                                            \
+  SKEP_EVENT(2, daemon_stopping, "daemon.stopping", fact)                                          \
+  SKEP_EVENT(3, command_accepted, "command.accepted", fact)                                        \
+  SKEP_EVENT(4, child_restarted, "supervisor.child_restarted", note)                               \
+  SKEP_EVENT(5, supervisor_gave_up, "supervisor.gave_up", note)                                    \
+  SKEP_EVENT(6, notice, "notice", note)                                                            \
+  SKEP_EVENT(20, swarm_created, "swarm.created", fact)                                             \
+  SKEP_EVENT(21, swarm_phase_changed, "swarm.phase_changed", fact)                                 \
+  SKEP_EVENT(22, swarm_closed, "swarm.closed", fact)                                               \
+  SKEP_EVENT(40, sandbox_queued, "sandbox.queued", fact)                                           \
+  SKEP_EVENT(41, create_intended, "sandbox.create_intended", fact)                                 \
+  SKEP_EVENT(42, sandbox_created, "sandbox.created", fact)                                         \
+  SKEP_EVENT(43, create_failed, "sandbox.create_failed", fact)                                     \
+  SKEP_EVENT(44, phase_changed, "sandbox.phase_changed", fact)                                     \
+  SKEP_EVENT(45, lease_intended, "sandbox.lease_intended", fact)                                   \
+  SKEP_EVENT(46, base_recorded, "sandbox.base_recorded", fact)                                     \
+  SKEP_EVENT(47, sandbox_degraded, "sandbox.degraded", fact)                                       \
+  SKEP_EVENT(48, kill_intended, "sandbox.kill_intended", fact)                                     \
+  SKEP_EVENT(49, kill_confirmed, "sandbox.kill_confirmed", fact)                                   \
+  SKEP_EVENT(50, sandbox_closed, "sandbox.closed", fact)                                           \
+  SKEP_EVENT(60, pane_created, "pane.created", fact)                                               \
+  SKEP_EVENT(61, pane_start_intended, "pane.start_intended", fact)                                 \
+  SKEP_EVENT(62, pane_started, "pane.started", fact)                                               \
+  SKEP_EVENT(63, pane_exited, "pane.exited", fact)                                                 \
+  SKEP_EVENT(64, pane_restarting, "pane.restarting", fact)                                         \
+  SKEP_EVENT(65, pane_closed, "pane.closed", fact)                                                 \
+  SKEP_EVENT(66, pane_usage, "pane.usage", fact)                                                   \
+  SKEP_EVENT(67, agent_block, "pane.block", note)                                                  \
+  SKEP_EVENT(68, input_receipt, "pane.input", fact)                                                \
+  SKEP_EVENT(69, poll_failed, "sandbox.poll_failed", note)                                         \
+  SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
+  SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
+  SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)
+
+#define SKEP_EVENT_TRAITS(number, Type, text, cls)                                                 \
+  template <>                                                                                      \
+  struct event_traits<Type> {                                                                      \
+    static constexpr event_info info{number, text, event_class::cls};                              \
+    static_assert(check_fields<Type>());                                                           \
+  };
+SKEP_EVENTS(SKEP_EVENT_TRAITS)
+#undef SKEP_EVENT_TRAITS
+
+/// A struct of the list above.
+template <class E>
+concept event = requires {
+  event_traits<E>::info;
+};
+
+} // namespace skep

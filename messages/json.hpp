@@ -1,0 +1,110 @@
+// JSON form of messages, for people and scripts (--json): objects keyed by field name.
+// Enums and error codes are their names, durations and times integer milliseconds (the field's name
+// ends in _ms), bytes are base64. One schema file per document stands in docs/json/.
+#pragma once
+
+#include "messages/codec.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace skep {
+
+/// Keeps the order of the field list, so that output is stable.
+using json = nlohmann::ordered_json;
+
+std::string base64_encode(std::string_view data);
+/// Accepts standard and URL-safe alphabets, with or without padding; false on anything else.
+bool base64_decode(std::string_view text, std::string& out);
+
+template <class T>
+json to_json_value(const T& x) {
+  if constexpr (message<T>) {
+    json out = json::object();
+    for_each_field(x, [&](const auto& f) { out[std::string{f.name}] = to_json_value(f.value); });
+    return out;
+  } else if constexpr (std::is_same_v<T, errc>) {
+    return std::string{to_string(x)};
+  } else if constexpr (std::is_enum_v<T>) {
+    return std::string{to_string(x)};
+  } else if constexpr (std::is_same_v<T, bytes>) {
+    return base64_encode(x.data);
+  } else if constexpr (is_id<T>) {
+    return x.value;
+  } else if constexpr (detail::is_duration<T>) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(x).count();
+  } else if constexpr (std::is_same_v<T, utc_time>) {
+    return x.time_since_epoch().count();
+  } else if constexpr (detail::is_vector<T>) {
+    json out = json::array();
+    for (const auto& y : x)
+      out.push_back(to_json_value(y));
+    return out;
+  } else {
+    return x;
+  }
+}
+
+template <class T>
+bool from_json_value(const json& j, T& x) {
+  if constexpr (message<T>) {
+    if (!j.is_object()) return false;
+    bool good = true;
+    for_each_field(x, [&](auto&& f) {
+      auto i = j.find(std::string{f.name});
+      if (i != j.end()) good = good && from_json_value(*i, f.value);
+    });
+    return good;
+  } else if constexpr (std::is_same_v<T, errc>) {
+    if (!j.is_string()) return false;
+    auto name = j.get<std::string>();
+    if (name == "none") {
+      x = errc::none;
+      return true;
+    }
+    for (const auto& e : all_errors())
+      if (e.name == name) {
+        x = e.code;
+        return true;
+      }
+    return false;
+  } else if constexpr (std::is_enum_v<T>) {
+    return j.is_string() && from_string(j.get_ref<const std::string&>(), x);
+  } else if constexpr (std::is_same_v<T, bytes>) {
+    return j.is_string() && base64_decode(j.get_ref<const std::string&>(), x.data);
+  } else if constexpr (is_id<T>) {
+    return from_json_value(j, x.value) && (x.empty() || x.valid());
+  } else if constexpr (detail::is_duration<T>) {
+    if (!j.is_number_integer()) return false;
+    x = std::chrono::duration_cast<T>(std::chrono::milliseconds{j.get<std::int64_t>()});
+    return true;
+  } else if constexpr (std::is_same_v<T, utc_time>) {
+    if (!j.is_number_integer()) return false;
+    x = utc_time{std::chrono::milliseconds{j.get<std::int64_t>()}};
+    return true;
+  } else if constexpr (detail::is_vector<T>) {
+    if (!j.is_array()) return false;
+    x.clear();
+    for (const auto& y : j)
+      if (!from_json_value(y, x.emplace_back())) return false;
+    return true;
+  } else {
+    try {
+      x = j.get<T>();
+      return true;
+    } catch (const nlohmann::json::exception&) {
+      return false;
+    }
+  }
+}
+
+template <message T>
+json to_json(const T& x) {
+  return to_json_value(x);
+}
+
+/// Text on one line; bytes that are not UTF-8 become U+FFFD.
+inline std::string to_line(const json& j) {
+  return j.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+} // namespace skep

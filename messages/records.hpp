@@ -1,0 +1,133 @@
+// Rows of the state tables, as the control protocol and `--json` show them. Only facts change them
+// (storage/state_tables); column names are the field names.
+#pragma once
+
+#include "messages/enums.hpp"
+#include "messages/error.hpp"
+#include "messages/fields.hpp"
+#include "messages/ids.hpp"
+
+namespace skep {
+
+struct swarm_record {
+  swarm_id swarm;
+  std::string name;
+  std::string repo;
+  std::string provider;
+  agent_kind agent = agent_kind::command;
+  std::uint32_t sandboxes = 0;
+  std::uint32_t panes = 0; ///< Per sandbox.
+  bool keep = false;
+  std::string out_dir;
+  swarm_phase state = swarm_phase::queued;
+  outcome result = outcome::none;
+  std::string error_code; ///< Name of the errc, or empty.
+  std::string error_text; ///< Rendered message, or empty.
+  double cost_usd = 0;
+  utc_time created_at{};
+  utc_time closed_at{}; ///< Epoch (0) while open.
+  SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "name", x.name), field(3, "repo", x.repo),
+              field(4, "provider", x.provider), field(5, "agent", x.agent),
+              field(6, "sandboxes", x.sandboxes), field(7, "panes", x.panes),
+              field(8, "keep", x.keep), field(9, "out_dir", x.out_dir), field(10, "state", x.state),
+              field(11, "result", x.result), field(12, "error_code", x.error_code),
+              field(13, "error_text", x.error_text), field(14, "cost_usd", x.cost_usd),
+              field(15, "created_at_ms", x.created_at), field(16, "closed_at_ms", x.closed_at))
+};
+
+struct sandbox_record {
+  sandbox_id sandbox;
+  swarm_id swarm;
+  std::uint32_t index = 0;
+  std::string provider;
+  phase state = phase::queued;
+  outcome result = outcome::none;
+  std::string intent;      ///< Of the newest create attempt.
+  bool unresolved = false; ///< That create has neither an answer nor a settlement yet.
+  std::string remote_id;   ///< Provider's id, or empty.
+  bool kill_intended = false;
+  bool kill_confirmed = false;
+  bool degraded = false;
+  bool kept = false;
+  std::string base_commit;
+  std::string error_code;
+  std::string error_text;
+  utc_time lease_end_at{};
+  utc_time created_at{};
+  utc_time phase_since{};
+  utc_time closed_at{};
+  SKEP_FIELDS(field(1, "sandbox", x.sandbox), field(2, "swarm", x.swarm),
+              field(3, "index", x.index), field(4, "provider", x.provider),
+              field(5, "state", x.state), field(6, "result", x.result),
+              field(7, "intent", x.intent), field(8, "unresolved", x.unresolved),
+              field(9, "remote_id", x.remote_id), field(10, "kill_intended", x.kill_intended),
+              field(11, "kill_confirmed", x.kill_confirmed), field(12, "degraded", x.degraded),
+              field(13, "kept", x.kept), field(14, "base_commit", x.base_commit),
+              field(15, "error_code", x.error_code), field(16, "error_text", x.error_text),
+              field(17, "lease_end_at_ms", x.lease_end_at),
+              field(18, "created_at_ms", x.created_at), field(19, "phase_since_ms", x.phase_since),
+              field(20, "closed_at_ms", x.closed_at))
+};
+
+struct pane_record {
+  pane_id pane;
+  sandbox_id sandbox;
+  swarm_id swarm;
+  std::uint32_t index = 0;
+  std::string name;
+  std::string branch;
+  agent_kind agent = agent_kind::command;
+  pane_phase state = pane_phase::queued;
+  outcome result = outcome::none;
+  std::uint32_t attempt = 0; ///< Newest one; also the log generation.
+  std::int64_t pid = 0;
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;
+  std::uint64_t final_offset = 0;
+  double cost_usd = 0;
+  std::uint64_t input_tokens = 0;
+  std::uint64_t output_tokens = 0;
+  std::uint32_t turns = 0;
+  std::string summary;
+  std::string error_code;
+  std::string error_text;
+  utc_time created_at{};
+  utc_time started_at{}; ///< Of the newest attempt.
+  utc_time closed_at{};
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "sandbox", x.sandbox), field(3, "swarm", x.swarm),
+              field(4, "index", x.index), field(5, "name", x.name), field(6, "branch", x.branch),
+              field(7, "agent", x.agent), field(8, "state", x.state), field(9, "result", x.result),
+              field(10, "attempt", x.attempt), field(11, "pid", x.pid),
+              field(12, "exit_code", x.exit_code), field(13, "signal", x.signal),
+              field(14, "final_offset", x.final_offset), field(15, "cost_usd", x.cost_usd),
+              field(16, "input_tokens", x.input_tokens),
+              field(17, "output_tokens", x.output_tokens), field(18, "turns", x.turns),
+              field(19, "summary", x.summary), field(20, "error_code", x.error_code),
+              field(21, "error_text", x.error_text), field(22, "created_at_ms", x.created_at),
+              field(23, "started_at_ms", x.started_at), field(24, "closed_at_ms", x.closed_at))
+};
+
+struct transfer_record {
+  transfer_id transfer;
+  sandbox_id sandbox;
+  swarm_id swarm;
+  pane_id pane; ///< Empty for an upload.
+  transfer_direction direction = transfer_direction::upload;
+  transfer_phase state = transfer_phase::intended;
+  std::uint64_t files = 0;
+  std::uint64_t size_bytes = 0;
+  std::string sha256;
+  std::string error_code;
+  std::string error_text;
+  utc_time created_at{};
+  utc_time ended_at{};
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "sandbox", x.sandbox),
+              field(3, "swarm", x.swarm), field(4, "pane", x.pane),
+              field(5, "direction", x.direction), field(6, "state", x.state),
+              field(7, "files", x.files), field(8, "size_bytes", x.size_bytes),
+              field(9, "sha256", x.sha256), field(10, "error_code", x.error_code),
+              field(11, "error_text", x.error_text), field(12, "created_at_ms", x.created_at),
+              field(13, "ended_at_ms", x.ended_at))
+};
+
+} // namespace skep
