@@ -35,6 +35,7 @@ using input_a = caf::atom_constant<caf::atom("input")>;
 using exited_a = caf::atom_constant<caf::atom("exited")>;
 using admit_a = caf::atom_constant<caf::atom("admit")>;
 using release_a = caf::atom_constant<caf::atom("release")>;
+using position_a = caf::atom_constant<caf::atom("position")>;
 using done_a = caf::atom_constant<caf::atom("done")>;
 using reply_a = caf::atom_constant<caf::atom("reply")>;
 using start_a = caf::atom_constant<caf::atom("start")>;
@@ -125,8 +126,10 @@ using recorder_actor = caf::typed_actor<
 using limiter_actor = caf::typed_actor<
     // Answers when the start may begin; the place is held until released (or the holder dies).
     caf::replies_to<admit_a, pane_id>::with<void>,
-    // Gives the place back.
-    caf::reacts_to<release_a, pane_id>>;
+    // Gives the place back, or the place in the queue.
+    caf::reacts_to<release_a, pane_id>,
+    // 0: holds a place; n: nth in the queue; errc::not_found otherwise.
+    caf::replies_to<position_a, pane_id>::with<std::uint64_t>>;
 
 /// The SWARM: one per run. Owns the packing of the work tree, its sandboxes, its summary.
 using swarm_actor = caf::typed_actor<
