@@ -29,7 +29,8 @@ class Room:
         self.everything = "all" in rooms.split()
         names = re.findall(r"`([^`]+)`", rooms)
         self.rooms = {n for n in names if n.endswith("/")}
-        self.headers = {n for n in names if not n.endswith("/")}
+        self.links = {n for n in names if n.startswith("skep_")}
+        self.headers = set(names) - self.rooms - self.links
         alone = re.findall(r"`(\w+)` in `([^`]+)` alone", libraries)
         self.only_in = {}
         for library, header in alone:
@@ -124,7 +125,7 @@ def check_links(tree, rooms):
         for name in names:
             if name in home:
                 other = room_of(home[name], rooms)
-                allowed = other in room.rooms or other in subrooms or any(h.startswith(other) for h in room.headers)
+                allowed = other in room.rooms or other in subrooms or name in room.links
                 if not allowed:
                     yield Problem(path, number, f"{target} of {own} may not link {name} of {other}")
                 continue
