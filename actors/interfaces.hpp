@@ -10,9 +10,11 @@
 #include "messages/caf_inspect.hpp"
 #include "messages/commands.hpp"
 #include "messages/event_io.hpp"
+#include "messages/follow.hpp"
 
 #include <caf/all.hpp>
 
+#include <functional>
 #include <memory>
 
 namespace skep::actors {
@@ -33,6 +35,7 @@ using input_a = caf::atom_constant<caf::atom("input")>;
 using exited_a = caf::atom_constant<caf::atom("exited")>;
 using admit_a = caf::atom_constant<caf::atom("admit")>;
 using release_a = caf::atom_constant<caf::atom("release")>;
+using position_a = caf::atom_constant<caf::atom("position")>;
 using done_a = caf::atom_constant<caf::atom("done")>;
 using reply_a = caf::atom_constant<caf::atom("reply")>;
 using start_a = caf::atom_constant<caf::atom("start")>;
@@ -71,6 +74,26 @@ struct output_piece {
 };
 using output_ptr = std::shared_ptr<const output_piece>;
 
+/// A continuation that runs in its actor's own mailbox: how callbacks of other threads come home.
+struct continuation {
+  std::function<void()> run;
+};
+
+/// How a swarm, sandbox or pane is asked to end.
+enum class stop_mode : std::uint8_t {
+  graceful,  ///< Interrupt agents, collect results, then kill.
+  timed_out, ///< As graceful; the outcome is timed_out.
+  kill       ///< Kill at once; nothing is collected.
+};
+
+/// What the SWARM learns when one of its sandboxes is closed.
+struct sandbox_ending {
+  sandbox_id sandbox;
+  outcome result = outcome::none;
+  error why;
+  bool gave_up = false; ///< Its supervisor ended; the SWARM closes it in the journal.
+};
+
 // ---- errors ---------------------------------------------------------------------------------
 
 /// Our error as a caf::error: code = 1, category "skep", context = the whole skep::error.
@@ -104,8 +127,70 @@ using recorder_actor = caf::typed_actor<
 using limiter_actor = caf::typed_actor<
     // Answers when the start may begin; the place is held until released (or the holder dies).
     caf::replies_to<admit_a, pane_id>::with<void>,
-    // Gives the place back.
-    caf::reacts_to<release_a, pane_id>>;
+    // Gives the place back, or the place in the queue.
+    caf::reacts_to<release_a, pane_id>,
+    // 0: holds a place; n: nth in the queue; errc::not_found otherwise.
+    caf::replies_to<position_a, pane_id>::with<std::uint64_t>>;
+
+/// The SWARM: one per run. Owns the packing of the work tree, its sandboxes, its summary.
+using swarm_actor = caf::typed_actor<
+    // Starts the run (or goes on after a restart). Answers the sequence of swarm.created once on
+    // disk.
+    caf::replies_to<begin_a>::with<std::uint64_t>,
+    // Asks for the end; the outcome is swarm.closed.
+    caf::reacts_to<stop_a, stop_mode>,
+    // Input for a pane of this swarm; answers the sequence of its receipt. Errors: cannot_send,
+    // wrong_phase.
+    caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
+    // From a SANDBOX: it is closed.
+    caf::reacts_to<exited_a, sandbox_ending>,
+    // INTERNAL: hard limits, once a second.
+    caf::reacts_to<tick_a>,
+    // INTERNAL: a callback of another thread.
+    caf::reacts_to<done_a, continuation>>;
+
+/// The SANDBOX: the life of one sandbox at its provider, phase by phase.
+using sandbox_actor = caf::typed_actor<
+    // Begins or re-adopts, as the state tables say.
+    caf::reacts_to<begin_a>,
+    // Asks for the end.
+    caf::reacts_to<stop_a, stop_mode>,
+    // Input for a pane: key, bytes.
+    caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
+    // From a PANE: its agent runs.
+  caf::reacts_to<ready_a, pane_id>,
+  // From a PANE: it is closed with this outcome.
+    caf::reacts_to<exited_a, pane_id, outcome, error>,
+    // From the OUTPUT POLLER: output is incomplete from here on.
+    caf::reacts_to<note_a, error>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
+
+/// The PANE: one agent, attempt by attempt.
+using pane_actor = caf::typed_actor<
+    // Starts the first attempt, or takes up a recorded one.
+    caf::reacts_to<begin_a>,
+    // Bytes of the log of this generation, in order, secrets masked.
+    caf::reacts_to<output_a, std::uint32_t, std::string>,
+    // The agent of a generation ended, all of its bytes came before.
+    caf::reacts_to<exited_a, follow_exit>,
+    // Key and bytes for the agent's standard input. Errors: cannot_send, wrong_phase.
+    caf::replies_to<input_a, std::string, std::string>::with<std::uint64_t>,
+    caf::reacts_to<stop_a, stop_mode>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
+
+/// The OUTPUT POLLER: one stream a sandbox, all panes' logs by byte offset.
+using poller_actor = caf::typed_actor<caf::reacts_to<begin_a>,
+                                      // INTERNAL
+                                      caf::reacts_to<done_a, continuation>>;
+
+/// The REAPER: repeats kills until they are confirmed, ends sandboxes of ours that nobody knows.
+using reaper_actor = caf::typed_actor<
+    // INTERNAL: once in 15 s.
+    caf::reacts_to<tick_a>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
 
 /// The PUBLISHER: detached, owns the XPUB socket.
 using publisher_actor = caf::typed_actor<
@@ -128,6 +213,12 @@ using control_actor = caf::typed_actor<
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::chunk_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::output_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::packed_event)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::continuation)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::stop_mode)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::sandbox_ending)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::follow_exit)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::pane_id)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::request_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::reply_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::error)
