@@ -19,6 +19,7 @@ public:
       committed_ = journal_.head();
     return r;
   }
+  bool broken() const override { return journal_.broken(); }
   std::uint64_t head() const override { return committed_; }
   std::string stream_id() const override { return journal_.stream_id(); }
 
