@@ -101,8 +101,8 @@ public:
   /// Drops every handle; called when the sandbox's supervisor ends.
   void clear() {
     std::lock_guard guard{mutex_};
-    recorder_ = {};
-    keeper_ = {};
+    recorder_ = recorder_actor{};
+    keeper_ = sandbox_actor{};
     panes_.clear();
   }
   std::string guest_path() const {

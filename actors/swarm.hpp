@@ -21,9 +21,9 @@ public:
   supervisor_actor sandboxes() const { return locked(sandboxes_); }
   void sandboxes(supervisor_actor x) { assign(sandboxes_, std::move(x)); }
   void clear() {
-    recorder({});
-    keeper({});
-    sandboxes({});
+    recorder(recorder_actor{});
+    keeper(swarm_actor{});
+    sandboxes(supervisor_actor{});
   }
 
 private:
