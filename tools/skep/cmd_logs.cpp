@@ -22,7 +22,8 @@ struct logs_options {
 };
 
 /// The panes that `target` means.
-result<std::vector<found_pane>> panes_of(broker::control_client& daemon, const std::string& target) {
+result<std::vector<found_pane>> panes_of(broker::control_client& daemon,
+                                         const std::string& target) {
   if (target.starts_with("pn_") || target.find('/') != std::string::npos) {
     auto p = find_pane(daemon, target);
     if (!p) return p.err();
@@ -43,8 +44,8 @@ result<std::vector<found_pane>> panes_of(broker::control_client& daemon, const s
 result<std::int64_t> tail_offset(broker::control_client& daemon, const pane_id& pane,
                                  std::uint32_t lines) {
   constexpr std::uint32_t look_bytes = 256 * 1024;
-  auto end = daemon.call(log_read_request{pane, 0, -static_cast<std::int64_t>(look_bytes), look_bytes},
-                         call_deadline);
+  auto end = daemon.call(
+      log_read_request{pane, 0, -static_cast<std::int64_t>(look_bytes), look_bytes}, call_deadline);
   if (!end) return end.err();
   const auto& text = end->data.data;
   auto at = text.size();

@@ -27,15 +27,13 @@ error usage(std::string message) {
 result<std::string> read_prompt(const std::string& file) {
   // One byte more than allowed, so that check_prompt() sees that there is more.
   auto text = storage::read_file(file, 16 * max_prompt_bytes);
-  if (!text && text.err().code == errc::too_large)
-    return make_error(errc::prompt_too_long, file);
+  if (!text && text.err().code == errc::too_large) return make_error(errc::prompt_too_long, file);
   if (!text) return text.err();
   return text;
 }
 
 error add_prompts(swarm_spec& spec, const run_options& o) {
-  if (o.prompt_given && !o.prompt_files.empty())
-    return make_error(errc::prompt_and_prompt_file);
+  if (o.prompt_given && !o.prompt_files.empty()) return make_error(errc::prompt_and_prompt_file);
   if (o.prompt_given) spec.prompts.push_back(o.prompt);
   for (const auto& file : o.prompt_files) {
     auto text = read_prompt(file);
@@ -59,9 +57,9 @@ error add_environment(swarm_spec& spec, const run_options& o) {
 
 error in_range(std::string_view what, std::int64_t n, std::int64_t low, std::int64_t high) {
   if (n >= low && n <= high) return {};
-  return make_error(errc::out_of_range, std::string{what} + " must be between " + std::to_string(low)
-                                            + " and " + std::to_string(high) + ", not "
-                                            + std::to_string(n));
+  return make_error(errc::out_of_range, std::string{what} + " must be between "
+                                            + std::to_string(low) + " and " + std::to_string(high)
+                                            + ", not " + std::to_string(n));
 }
 
 bool below(const fs::path& file, const fs::path& folder) {
