@@ -25,7 +25,8 @@ T value_of(std::future<T> f) {
   return f.get();
 }
 
-/// Makes a call and waits for its result: await<detail>([&](auto then) { api.get(id, then); }).
+/// Makes a call and waits for its result: await<sandbox::detail>([&](auto then) { api.get(id,
+/// then); }).
 template <class T, class Start>
 result<T> await(Start start) {
   auto promise = std::make_shared<std::promise<result<T>>>();
