@@ -68,7 +68,7 @@ private:
   template <class H>
   void set(H& slot, H value) {
     std::lock_guard lock{mutex_};
-    std::swap(slot, value); // the old handle is dropped outside the lock
+    std::swap(slot, value); // a parameter dies after the lock, and with it the old handle
   }
 
   wall_clock wall_;

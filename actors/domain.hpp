@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <mutex>
+#include <tuple>
 #include <unordered_map>
 
 namespace skep::actors {
@@ -17,17 +18,30 @@ namespace skep::actors {
 /// Everything the tree needs from outside; real in skepd, fakes in tests. Filled before the tree starts
 /// and constant from then on.
 struct services {
-  std::shared_ptr<directory> handles;
+  directory_ptr handles;
   /// The client of a provider entry, or unknown_provider / host_failed. May block up to 30 s (it starts
   /// the local host): called in the work pool only.
   std::function<result<std::shared_ptr<sandbox::api>>(const std::string& provider)> provider;
-  /// What an adapter's base URL for a model domain is inside sandboxes of this provider.
-  std::function<std::string(const std::string& provider, const std::string& domain)> model_base_url;
+  /// True when a provider entry of this name is configured.
+  std::function<bool(const std::string& provider)> knows_provider;
+  /// Base URL of the gateway inside sandboxes of this provider; empty where the provider applies
+  /// the rules at its egress.
+  std::function<std::string(const std::string& provider)> gateway_url;
   /// A secret by name; empty when it is not set.
   std::function<std::string(const std::string& name)> secret;
   /// All secret values that output must not show.
   std::function<std::vector<std::string>()> known_secrets;
   std::function<utc_time()> wall_now;
+  /// Rows of the state tables, for actors that are restarted. Short reads; any thread.
+  std::function<result<swarm_record>(const swarm_id&)> load_swarm;
+  std::function<result<std::vector<sandbox_record>>(const swarm_id&)> load_sandboxes;
+  std::function<result<sandbox_record>(const sandbox_id&)> load_sandbox;
+  std::function<result<std::vector<pane_record>>(const sandbox_id&)> load_panes;
+  std::function<result<swarm_id>(const pane_id&)> swarm_of_pane;
+  /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty name.
+  std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)> find_command;
+  /// Asks the process to end in order.
+  std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;
   std::filesystem::path state_dir;   ///< logs/ and work/ below it are ours.
   std::filesystem::path guest_binary; ///< skep-guest for the sandboxes' architecture.
@@ -87,8 +101,8 @@ public:
   /// Drops every handle; called when the sandbox's supervisor ends.
   void clear() {
     std::lock_guard guard{mutex_};
-    recorder_ = {};
-    keeper_ = {};
+    recorder_ = recorder_actor{};
+    keeper_ = sandbox_actor{};
     panes_.clear();
   }
   std::string guest_path() const {

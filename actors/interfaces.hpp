@@ -91,6 +91,7 @@ struct sandbox_ending {
   sandbox_id sandbox;
   outcome result = outcome::none;
   error why;
+  bool gave_up = false; ///< Its supervisor ended; the SWARM closes it in the journal.
 };
 
 // ---- errors ---------------------------------------------------------------------------------
@@ -156,7 +157,9 @@ using sandbox_actor = caf::typed_actor<
     caf::reacts_to<stop_a, stop_mode>,
     // Input for a pane: key, bytes.
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
-    // From a PANE: it is closed with this outcome.
+    // From a PANE: its agent runs.
+  caf::reacts_to<ready_a, pane_id>,
+  // From a PANE: it is closed with this outcome.
     caf::reacts_to<exited_a, pane_id, outcome, error>,
     // From the OUTPUT POLLER: output is incomplete from here on.
     caf::reacts_to<note_a, error>,

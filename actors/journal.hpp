@@ -26,7 +26,9 @@ public:
   virtual result<std::uint64_t> append(chunk& c) = 0;
   /// Makes everything since begin() durable. A failure is final: what is on disk is unknown.
   virtual result<void> commit() = 0;
-  /// Last sequence that was committed.
+  /// The transaction was lost: nothing may go on. Asked after every append() that failed.
+  virtual bool broken() const { return false; }
+  /// Last sequence that was appended, 0 for none.
   virtual std::uint64_t head() const = 0;
   virtual std::string stream_id() const = 0;
 };

@@ -34,14 +34,13 @@ public:
 private:
   utc_time now() const { return ctx_->svc->wall_now(); }
 
-  agents::pane_context agent_context() const {
-    agents::pane_context out;
+  pane_context agent_context() const {
+    pane_context out;
+    out.pane = rec_.pane;
     out.index = rec_.index;
     out.count = ctx_->spec->sandboxes * ctx_->spec->panes;
     out.name = rec_.name;
-    out.model_base_url = [svc = ctx_->svc, provider = ctx_->spec->provider](const std::string& domain) {
-      return svc->model_base_url(provider, domain);
-    };
+    out.gateway_url = ctx_->svc->gateway_url(ctx_->spec->provider);
     return out;
   }
 
@@ -63,10 +62,10 @@ private:
   void adopt() {
     make_adapter();
     replay_log();
-    launch();
+    start_agent();
   }
 
-  void make_adapter() { adapter_ = agents::make_adapter(ctx_->spec->agent); }
+  void make_adapter() { adapter_ = skep::actors::make_adapter(ctx_->spec->agent, rec_.pane); }
 
   void replay_log() {
     usage_ = {};
@@ -99,7 +98,7 @@ private:
     auto limiter = ctx_->svc->handles->limiter();
     if (!limiter)
       return prepare();
-    request(limiter, std::chrono::hours{24}, admit_a::value, rec_.pane)
+    request(limiter, std::chrono::minutes{24 * 60}, admit_a::value, rec_.pane)
       .then(
         [this] {
           holds_place_ = true;
@@ -124,16 +123,16 @@ private:
       return close(stop_outcome_, {});
     auto plan = adapter_->plan(*ctx_->spec, agent_context());
     if (plan.stdin_data.empty())
-      return launch();
+      return start_agent();
     ctx_->api->write_file(ctx_->address(), prompt_path(), plan.stdin_data, {},
                           home<void>([this](result<void> r) {
                             if (r.ok())
-                              return launch();
+                              return start_agent();
                             try_again(r.err(), [this] { prepare(); });
                           }));
   }
 
-  void launch() {
+  void start_agent() {
     auto plan = adapter_->plan(*ctx_->spec, agent_context());
     std::vector<std::string> args = {"pane", "--dir", ctx_->pane_dir(rec_.pane, rec_.attempt),
                                      "--cwd", ctx_->tree_of(rec_.name),
@@ -158,9 +157,10 @@ private:
 
   void on_launched(const result<json>& answer) {
     if (!answer)
-      return try_again(answer.err(), [this] { launch(); });
+      return try_again(answer.err(), [this] { start_agent(); });
     tries_ = 0;
     if (rec_.state == pane_phase::running) { // adopted; an exit, if any, comes with the follower
+      caf::anon_send(ctx_->keeper(), ready_a::value, rec_.pane);
       if (stopping_)
         interrupt();
       return;
@@ -171,6 +171,7 @@ private:
              release_place();
              if (rec_.state == pane_phase::starting)
                rec_.state = pane_phase::running;
+             caf::anon_send(ctx_->keeper(), ready_a::value, rec_.pane);
              if (early_exit_)
                on_exited(*std::exchange(early_exit_, nullptr));
              else if (stopping_)
@@ -232,17 +233,17 @@ private:
     }
     if (stopping_)
       return close(stop_outcome_, {});
-    auto verdict = adapter_->on_exit(rec_.exit_code, rec_.signal);
-    auto again = verdict.result == outcome::failed && verdict.why.code != errc::agent_auth
+    auto end = adapter_->on_exit(rec_.exit_code, rec_.signal);
+    auto again = end.result == outcome::failed && end.worth_retrying
                  && rec_.attempt <= ctx_->spec->pane_restarts;
     if (!again)
-      return close(verdict.result, with_step(verdict.why, "agent"));
+      return close(end.result, with_step(end.why, "agent"));
     const auto& p = ctx_->svc->limits;
     auto wait = std::min(p.pane_wait_most, p.pane_wait_first * (1 << std::min(rec_.attempt - 1, 6u)));
     record(ctx_->recorder(), now(),
            pane_restarting{rec_.pane, rec_.attempt,
                            std::chrono::duration_cast<std::chrono::milliseconds>(wait).count(),
-                           verdict.why.message},
+                           end.why.message},
            [this, wait](std::uint64_t) {
              rec_.state = pane_phase::restarting;
              later(wait, [this] {
@@ -254,7 +255,7 @@ private:
   }
 
   caf::result<std::uint64_t> on_input(const std::string& key, const std::string& bytes) {
-    if (ctx_->spec->agent != agent_kind::command || !ctx_->spec->prompts.empty())
+    if (!takes_input(ctx_->spec->agent))
       return to_caf(make_error(errc::cannot_send, "this pane's agent reads no input"));
     if (rec_.state != pane_phase::running)
       return to_caf(make_error(errc::wrong_phase, "the pane is " + std::string{to_string(rec_.state)}));
@@ -272,9 +273,9 @@ private:
     auto file = std::string{inside::inbox} + "/" + rec_.pane.value + ".input." + key;
     auto settle = [this, key, size = bytes.size()](const result<json>& answer) {
       auto state = answer.ok() ? answer->value("state", std::string{}) : std::string{};
-      auto done = state == "written" || state == "duplicate";
+      auto arrived = state == "written" || state == "duplicate";
       note(ctx_->recorder(), now(),
-           input_receipt{rec_.pane, key, size, done ? receipt::written : receipt::expired});
+           input_receipt{rec_.pane, key, size, arrived ? receipt::written : receipt::expired});
     };
     ctx_->api->write_file(
       ctx_->address(), file, bytes, {}, home<void>([this, key, file, settle](result<void> r) {
@@ -359,7 +360,7 @@ private:
 
   context_ptr ctx_;
   pane_record rec_;
-  std::unique_ptr<agents::agent_adapter> adapter_;
+  std::unique_ptr<agent_adapter> adapter_;
   pane_usage usage_;
   std::unique_ptr<follow_exit> early_exit_;
   error why_;

@@ -5,8 +5,8 @@
 // and repeats only steps that are idempotent. Whatever fails, what was made is destroyed, and the
 // first error with its step is kept.
 //
-// File map: sandbox.cpp is the order of the phases; sandbox_steps.hpp the steps that talk to the sandbox
-// (provision, upload, collect), each usable without this actor.
+// sandbox.cpp is the order of the phases; sandbox_steps.hpp holds the steps that talk to the inside,
+// sandbox_birth.hpp how a sandbox comes to be at the provider, pane_set.hpp the panes' progress.
 #pragma once
 
 #include "actors/domain.hpp"
@@ -19,13 +19,11 @@ struct sandbox_start {
   sandbox_record record;
   std::vector<pane_record> panes;
   bool fresh = true;
-  std::shared_ptr<const upload_bundle> bundle; ///< Not needed once a base is recorded.
+  std::shared_ptr<const upload_bundle> bundle; ///< Null once a base is recorded.
 };
 
-/// Child specs of one sandbox's supervisor, in order: RECORDER, SANDBOX. The SANDBOX adds the OUTPUT
-/// POLLER and the PANEs to `supervisor()` itself.
-caf::strong_actor_ptr spawn_sandbox(caf::scheduled_actor* parent, context_ptr context,
-                                    sandbox_start start, swarm_actor swarm,
-                                    std::function<supervisor_actor()> supervisor);
+/// The child that supervises one sandbox: RECORDER and SANDBOX first, then what the SANDBOX adds
+/// (OUTPUT POLLER, PANEs). Endings are reported to `swarm`.
+child_spec sandbox_child(context_ptr context, sandbox_start start, std::function<swarm_actor()> swarm);
 
 } // namespace skep::actors

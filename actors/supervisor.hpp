@@ -86,7 +86,8 @@ struct supervisor_options {
   std::function<void(const child_restarted&)> on_restarted;
   /// The intensity was exceeded; the supervisor stops its children now and then itself.
   std::function<void(const supervisor_gave_up&)> on_gave_up;
-  /// A child ended and was removed: temporary, transient and normal, removed, or past its deadline.
+  /// A child ended and was removed: temporary, transient and orderly, removed, or past its
+  /// deadline. Not called while the supervisor itself stops.
   std::function<void(const std::string& id, const caf::error& why)> on_ended;
   /// A child did not stop within its grace and was killed (`lost`: not even then).
   std::function<void(const std::string& path, bool lost)> on_refused;
@@ -117,7 +118,9 @@ public:
   supervision(host h, supervisor_options o);
 
   /// Adds a child at the right end and starts it; while its group is being restarted the start
-  /// comes with the group. errc::exists for an id in use, errc::shutting_down while stopping.
+  /// comes with the group. errc::exists for an id in use, errc::shutting_down while stopping. When
+  /// the first start fails, a child that somebody waits for is not kept; without a waiter it is
+  /// retried like any that failed.
   void add(child_spec s, start_waiter done = {});
   /// Stops a child and forgets it; answers when it is down. errc::not_found.
   void remove(const std::string& id, stop_waiter done = {});
@@ -190,6 +193,7 @@ private:
   caf::timespan group_delay_{0};
   std::uint64_t group_timer_ = 0;
   bool stopping_ = false;
+  bool all_asked_ = false;
   bool finished_ = false;
   caf::error why_;
 };

@@ -69,6 +69,8 @@ public:
   std::uint64_t head() const;
   /// First sequence that is kept; 1 for an empty journal.
   std::uint64_t oldest() const;
+  /// Epoch for the next daemon: one more than the newest in the database.
+  result<std::uint64_t> next_epoch() const;
   /// Random name of this journal's numbering; another one means that numbers start anew.
   const std::string& stream_id() const;
   /// How full the disk is; refreshed by begin() at most once a second.
