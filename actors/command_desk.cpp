@@ -79,7 +79,7 @@ private:
 
   // ---- run ----
   void run(const request_frame& f, run_request r, answer promise) {
-    auto fingerprint = transfer::sha256_hex(f.body.data);
+    auto fingerprint = transfer::sha256_of(f.body.data);
     if (!f.key.empty()) {
       if (f.key.size() > 64)
         return refuse(
@@ -100,11 +100,11 @@ private:
     swarm_start start;
     if (!f.key.empty()) {
       pending_.insert(f.key);
-      start.accepted = {f.key,
-                        "run",
-                        fingerprint,
-                        {pack(run_reply{context->swarm, 0})},
-                        svc_->wall_now() + std::chrono::hours{24}};
+      start.accepted = command_accepted{f.key,
+                                        "run",
+                                        fingerprint,
+                                        {pack(run_reply{context->swarm, 0})},
+                                        svc_->wall_now() + std::chrono::hours{24}};
     }
     start_swarm(context, std::move(start),
                 [this, f, promise, context](result<std::uint64_t> seq) mutable {

@@ -70,7 +70,7 @@ private:
   void adopt() {
     make_adapter();
     replay_log();
-    launch();
+    start_agent();
   }
 
   void make_adapter() { adapter_ = skep::actors::make_adapter(ctx_->spec->agent, rec_.pane); }
@@ -103,7 +103,7 @@ private:
   void admit() {
     auto limiter = ctx_->svc->handles->limiter();
     if (!limiter) return prepare();
-    request(limiter, std::chrono::hours{24}, admit_a::value, rec_.pane)
+    request(limiter, std::chrono::minutes{24 * 60}, admit_a::value, rec_.pane)
         .then(
             [this] {
               holds_place_ = true;
@@ -126,15 +126,15 @@ private:
   void prepare() {
     if (stopping_) return close(stop_outcome_, {});
     auto plan = adapter_->plan(*ctx_->spec, agent_context());
-    if (plan.stdin_data.empty()) return launch();
+    if (plan.stdin_data.empty()) return start_agent();
     ctx_->api->write_file(ctx_->address(), prompt_path(), plan.stdin_data, {},
                           home<void>([this](result<void> r) {
-                            if (r.ok()) return launch();
+                            if (r.ok()) return start_agent();
                             try_again(r.err(), [this] { prepare(); });
                           }));
   }
 
-  void launch() {
+  void start_agent() {
     auto plan = adapter_->plan(*ctx_->spec, agent_context());
     std::vector<std::string> args = {"pane",
                                      "--dir",
@@ -162,7 +162,7 @@ private:
   }
 
   void on_launched(const result<json>& answer) {
-    if (!answer) return try_again(answer.err(), [this] { launch(); });
+    if (!answer) return try_again(answer.err(), [this] { start_agent(); });
     tries_ = 0;
     if (rec_.state == pane_phase::running) { // adopted; an exit, if any, comes with the follower
       caf::anon_send(ctx_->keeper(), ready_a::value, rec_.pane);
@@ -278,9 +278,9 @@ private:
     auto file = std::string{inside::inbox} + "/" + rec_.pane.value + ".input." + key;
     auto settle = [this, key, size = bytes.size()](const result<json>& answer) {
       auto state = answer.ok() ? answer->value("state", std::string{}) : std::string{};
-      auto done = state == "written" || state == "duplicate";
+      auto arrived = state == "written" || state == "duplicate";
       note(ctx_->recorder(), now(),
-           input_receipt{rec_.pane, key, size, done ? receipt::written : receipt::expired});
+           input_receipt{rec_.pane, key, size, arrived ? receipt::written : receipt::expired});
     };
     ctx_->api->write_file(
         ctx_->address(), file, bytes, {}, home<void>([this, key, file, settle](result<void> r) {

@@ -41,8 +41,8 @@ public:
   }
 
   void on_exit() override {
-    supervisor_ = {};
-    swarm_ = {};
+    supervisor_ = supervisor_actor{};
+    swarm_ = nullptr;
     ctx_.reset();
   }
 
