@@ -51,6 +51,7 @@ public:
       auto e = stream->next(150ms);
       if (!e) {
         if (auto failure = revive(e.err())) return leave_with(failure);
+        signals.wait(200ms);
         continue;
       }
       if (*e) {
