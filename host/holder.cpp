@@ -9,8 +9,6 @@
 #include "host/state.hpp"
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -97,16 +95,15 @@ private:
 int holder::run() {
   signals_.add(SIGCHLD);
   signals_.add(SIGTERM);
-  auto spawn = [this](task<void> t) { asio::co_spawn(io_, std::move(t), asio::detached); };
-  spawn(await_signals());
+  spawn(io_, await_signals());
   if (auto r = start(); !r) {
     failure_ = r.err();
     end();
   } else {
-    spawn(accept_controls());
-    spawn(await_lease());
-    spawn(keep_errors());
-    spawn(await_envd());
+    spawn(io_, accept_controls());
+    spawn(io_, await_lease());
+    spawn(io_, keep_errors());
+    spawn(io_, await_envd());
     if (gateway_) gateway_->start();
   }
   reap(); // also when nothing was started
@@ -192,7 +189,7 @@ task<void> holder::accept_controls() {
       continue;
     set_cloexec(socket.native_handle(), true);
     sockets_.push_front(std::move(socket));
-    asio::co_spawn(io_, serve_control(sockets_.begin()), asio::detached);
+    spawn(io_, serve_control(sockets_.begin()));
   }
 }
 
