@@ -21,9 +21,9 @@ public:
   supervisor_actor sandboxes() const { return locked(sandboxes_); }
   void sandboxes(supervisor_actor x) { assign(sandboxes_, std::move(x)); }
   void clear() {
-    recorder({});
-    keeper({});
-    sandboxes({});
+    recorder(recorder_actor{});
+    keeper(swarm_actor{});
+    sandboxes(supervisor_actor{});
   }
 
 private:
@@ -51,8 +51,8 @@ struct swarm_start {
   command_accepted accepted; ///< When fresh and the command had a key: journaled with the swarm.
 };
 
-/// The child that supervises one swarm: RECORDER, SWARM, and the sandboxes' supervisor. `closed` is called
-/// (in the SWARM's context) after swarm.closed is on disk.
+/// The child that supervises one swarm: RECORDER, SWARM, and the sandboxes' supervisor. `closed` is
+/// called (in the SWARM's context) after swarm.closed is on disk.
 child_spec swarm_child(swarm_context_ptr context, swarm_start start,
                        std::function<void(const swarm_id&)> closed);
 

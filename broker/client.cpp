@@ -1,7 +1,8 @@
 #include "broker/client.hpp"
 
+#include "broker/zmq_io.hpp"
+
 #include <algorithm>
-#include <zmq.hpp>
 
 namespace skep::broker {
 
@@ -32,9 +33,7 @@ struct control_client::impl {
     for (;;) {
       auto left = std::chrono::ceil<std::chrono::milliseconds>(end - steady::now());
       if (left <= 0ms) return make_error(errc::timed_out, "skepd did not answer");
-      zmq::pollitem_t item{socket.handle(), 0, events, 0};
-      zmq::poll(&item, 1, std::min<std::chrono::milliseconds>(left, 250ms));
-      if ((item.revents & events) != 0) return {};
+      if (wait_ready(socket, events, std::min<std::chrono::milliseconds>(left, 250ms))) return {};
       if (!somebody_listens(path)) return absent("skepd ended before it answered");
     }
   }
@@ -50,7 +49,7 @@ struct control_client::impl {
     for (;;) {
       if (auto e = wait(ZMQ_POLLIN, end)) return e;
       zmq::message_t part;
-      if (!socket.recv(part, zmq::recv_flags::dontwait)) continue;
+      if (!receive_now(socket, part)) continue;
       auto reply = unpack<reply_frame>(part.to_string_view());
       if (!reply) return reply.err();
       // The answer to an earlier call that was given up; id 0: our frame was not understood at all.

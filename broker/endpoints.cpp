@@ -10,9 +10,12 @@
 
 namespace skep::broker {
 
+endpoints endpoints_in(const std::string& run_dir) {
+  return {run_dir + "/control.sock", run_dir + "/replay.sock", run_dir + "/events.sock"};
+}
+
 endpoints endpoints_of(const std::string& state_dir) {
-  auto run = state_dir + "/run/";
-  return {run + "control.sock", run + "replay.sock", run + "events.sock"};
+  return endpoints_in(state_dir + "/run");
 }
 
 error check_socket_path(const std::string& path) {

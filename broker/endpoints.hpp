@@ -19,6 +19,9 @@ struct endpoints {
   std::string events;
 };
 
+/// The sockets in a directory made for them.
+endpoints endpoints_in(const std::string& run_dir);
+/// The same for STATE/run.
 endpoints endpoints_of(const std::string& state_dir);
 
 /// Longest path a unix socket can have, in bytes.

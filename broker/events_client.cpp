@@ -1,7 +1,8 @@
 #include "broker/events_client.hpp"
 
+#include "broker/zmq_io.hpp"
+
 #include <algorithm>
-#include <zmq.hpp>
 
 namespace skep::broker {
 
@@ -58,15 +59,13 @@ struct event_stream::impl {
   /// Waits for a frame until `end`; false when none came.
   bool wait(steady::time_point end) {
     auto left = std::chrono::ceil<milliseconds>(end - steady::now());
-    if (left.count() < 0) left = milliseconds{0};
-    zmq::pollitem_t item{socket.handle(), 0, ZMQ_POLLIN, 0};
-    return zmq::poll(&item, 1, left) > 0;
+    return wait_ready(socket, ZMQ_POLLIN, left);
   }
 
   /// Reads one frame; false when none waits.
   result<bool> receive() {
     zmq::message_t part;
-    if (!socket.recv(part, zmq::recv_flags::dontwait)) return false;
+    if (!receive_now(socket, part)) return false;
     last_heard = steady::now();
     auto frame = part.to_string_view();
     if (frame.starts_with(head_topic)) {
@@ -178,7 +177,8 @@ struct event_stream::impl {
     behind = true;                                      // frames before the beacon only set `head`
     auto end = steady::now() + policy.join;
     while (stream.empty()) {
-      if (!wait(end)) return make_error(errc::timed_out, "skepd sent no head beacon");
+      if (!wait(end) && steady::now() >= end)
+        return make_error(errc::timed_out, "skepd sent no head beacon");
       auto got = receive();
       if (!got) return got.err();
     }

@@ -1,8 +1,9 @@
 #include "broker/output_client.hpp"
 
+#include "broker/zmq_io.hpp"
+
 #include <algorithm>
 #include <deque>
-#include <zmq.hpp>
 
 namespace skep::broker {
 
@@ -61,7 +62,7 @@ struct output_stream::impl {
 
   bool receive() {
     zmq::message_t part;
-    if (!socket.recv(part, zmq::recv_flags::dontwait)) return false;
+    if (!receive_now(socket, part)) return false;
     if (auto f = decode_output(part.to_string_view())) take(*f);
     return true;
   }
@@ -133,8 +134,7 @@ struct output_stream::impl {
       }
       if (now >= end) return std::optional<pane_output>{};
       auto left = std::chrono::ceil<milliseconds>(std::min(end, next_check) - now);
-      zmq::pollitem_t item{socket.handle(), 0, ZMQ_POLLIN, 0};
-      zmq::poll(&item, 1, left);
+      wait_ready(socket, ZMQ_POLLIN, left);
     }
   }
 };

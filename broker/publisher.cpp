@@ -91,8 +91,13 @@ private:
     last_beacon_ = steady::now();
   }
 
+  steady::time_point beacon_due() const {
+    return last_beacon_
+           + (head_ != announced_ ? config_.beacon_interval : config_.idle_beacon_interval);
+  }
+
   void beacon_when_due() {
-    if (head_ != announced_ && steady::now() - last_beacon_ >= config_.beacon_interval) beacon();
+    if (steady::now() >= beacon_due()) beacon();
   }
 
   void pump() {
@@ -106,11 +111,8 @@ private:
   }
 
   long poll_ms() const {
-    constexpr std::chrono::milliseconds idle{10'000};
-    if (head_ == announced_) return idle.count();
-    auto due = std::chrono::ceil<std::chrono::milliseconds>(last_beacon_ + config_.beacon_interval
-                                                            - steady::now());
-    return std::clamp(due, std::chrono::milliseconds{0}, idle).count();
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(beacon_due() - steady::now());
+    return std::max(left, std::chrono::milliseconds{0}).count();
   }
 
   void read_subscriptions() {

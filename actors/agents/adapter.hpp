@@ -55,6 +55,7 @@ struct verdict {
   outcome result = outcome::failed; ///< completed, failed or suspect.
   error why;                        ///< None when completed.
   bool worth_retrying = true;       ///< False when another attempt would meet the same end.
+  std::vector<agent_event> events;  ///< What a last line without its newline told.
 };
 
 /// One attempt of one agent. Bytes of its log go in, in order and in any pieces. After a restart of

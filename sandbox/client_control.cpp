@@ -1,0 +1,135 @@
+// The control API: create, list, get, kill, lease, network.
+#include "sandbox/client.hpp"
+#include "sandbox/client_core.hpp"
+#include "sandbox/wire.hpp"
+
+#include <algorithm>
+
+namespace skep::sandbox {
+namespace {
+
+constexpr std::chrono::milliseconds by_policy{0};
+constexpr int page_limit = 1000; // of 100 sandboxes; a provider that never ends is broken
+
+/// `/sandboxes/ID` + suffix, after checking the id.
+result<exchange> about(const std::string& remote_id, std::string method, std::string suffix = {},
+                       result<std::string> body = std::string{}) {
+  if (!wire::valid_remote_id(remote_id)) return make_error(errc::bad_argument, "not a sandbox id");
+  if (!body) return body.err();
+  exchange out;
+  out.method = std::move(method);
+  out.path = "/sandboxes/" + remote_id + std::move(suffix);
+  out.body = std::move(*body);
+  return out;
+}
+
+/// A list of several pages on its way.
+struct listing {
+  list_filter filter;
+  std::vector<listed> found;
+  std::string token;
+  int pages = 0;
+};
+
+bool matches(const listed& x, const list_filter& filter) {
+  if (x.state == remote_state::running ? !filter.running : !filter.paused) return false;
+  return std::all_of(filter.metadata.begin(), filter.metadata.end(), [&](const auto& wanted) {
+    auto i = x.metadata.find(wanted.first);
+    return i != x.metadata.end() && i->second == wanted.second;
+  });
+}
+
+void next_page(client_core& core, call_id id, std::shared_ptr<listing> state,
+               done<std::vector<listed>> then) {
+  exchange page;
+  page.path = "/v2/sandboxes" + wire::list_query(state->filter, state->token);
+  core.send(
+      id, std::move(page), [&core, id, state, then](http_answer& answer, const error& failure) {
+        if (failure) return core.fail(id, failure);
+        auto part = wire::read_list(answer.body);
+        if (!part) return core.fail(id, part.err());
+        for (auto& x : *part)
+          if (matches(x, state->filter)) state->found.push_back(std::move(x));
+        auto token = answer.headers.find("x-next-token");
+        if (token == answer.headers.end() || token->second.empty()) {
+          if (core.settle(id)) then(std::move(state->found));
+          return;
+        }
+        if (token->second == state->token || ++state->pages >= page_limit)
+          return core.fail(id, make_error(errc::protocol, "the pages of the list do not end"));
+        state->token = token->second;
+        next_page(core, id, state, then);
+      });
+}
+
+} // namespace
+
+client::client(std::shared_ptr<http_engine> engine, endpoint where, policy limits)
+    : engine_(std::move(engine)),
+      core_(std::make_shared<client_core>(*engine_, std::move(where), limits)) {}
+
+client::~client() {
+  core_->close();
+}
+
+void client::cancel(call_id id) {
+  core_->cancel(id);
+}
+
+void client::resume(call_id stream) {
+  core_->resume(stream);
+}
+
+call_id client::create(create_params params, done<created> then) {
+  auto plan = [&]() -> result<exchange> {
+    auto body = wire::create_body(params);
+    if (!body) return body.err();
+    exchange out;
+    out.method = "POST";
+    out.path = "/sandboxes";
+    out.body = std::move(*body);
+    out.once = true;
+    return out;
+  };
+  return core_->simple<created>(operation::create, by_policy, plan(),
+                                from_body<created>(wire::read_created), std::move(then));
+}
+
+call_id client::list(list_filter filter, done<std::vector<listed>> then) {
+  auto state = std::make_shared<listing>();
+  state->filter = std::move(filter);
+  return core_->open(
+      operation::list, by_policy, [then](error e) { then(std::move(e)); },
+      [core = core_.get(), state, then](call_id id) { next_page(*core, id, state, then); });
+}
+
+call_id client::get(std::string remote_id, done<detail> then) {
+  return core_->simple<detail>(operation::get, by_policy, about(remote_id, "GET"),
+                               from_body<detail>(wire::read_detail), std::move(then));
+}
+
+call_id client::kill(std::string remote_id, done<bool> then) {
+  return core_->simple<bool>(
+      operation::kill, by_policy, about(remote_id, "DELETE"),
+      [](http_answer&, const error& failure) -> result<bool> {
+        if (failure.code == errc::not_found) return false;
+        if (failure) return failure;
+        return true;
+      },
+      std::move(then));
+}
+
+call_id client::set_timeout(std::string remote_id, std::chrono::seconds lease, done<void> then) {
+  return core_->simple<void>(
+      operation::set_timeout, by_policy,
+      about(remote_id, "POST", "/timeout", "{\"timeout\":" + std::to_string(lease.count()) + "}"),
+      status_only(), std::move(then));
+}
+
+call_id client::set_network(std::string remote_id, network_rules rules, done<void> then) {
+  return core_->simple<void>(operation::set_network, by_policy,
+                             about(remote_id, "PUT", "/network", wire::network_body(rules)),
+                             status_only(), std::move(then));
+}
+
+} // namespace skep::sandbox

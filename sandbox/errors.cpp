@@ -1,0 +1,118 @@
+#include "sandbox/errors.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace skep::sandbox {
+namespace {
+
+using nlohmann::json;
+
+std::string text_of(const json& object, const char* name) {
+  auto i = object.find(name);
+  return i != object.end() && i->is_string() ? i->get<std::string>() : std::string{};
+}
+
+bool placement_code(std::string_view code) {
+  constexpr std::array<std::string_view, 3> known{
+      "sandbox_capacity_unavailable", "sandbox_placement_timeout", "sandbox_no_compatible_node"};
+  return std::find(known.begin(), known.end(), code) != known.end();
+}
+
+/// Whole seconds of Retry-After; a date or nonsense counts as one second.
+std::int64_t retry_after_ms(const std::string& value) {
+  constexpr std::int64_t day = 86'400;
+  std::int64_t seconds = 0;
+  auto [end, bad] = std::from_chars(value.data(), value.data() + value.size(), seconds);
+  if (bad != std::errc{} || end != value.data() + value.size()) seconds = 1;
+  return std::clamp<std::int64_t>(seconds, 1, day) * 1000;
+}
+
+} // namespace
+
+std::string foreign_text(std::string_view text) {
+  std::string out{text.substr(0, cause_cap_bytes)};
+  if (out.size() < text.size()) // step back over a cut UTF-8 sequence
+    while (!out.empty() && (static_cast<unsigned char>(text[out.size()]) & 0xc0U) == 0x80)
+      out.pop_back();
+  for (char& c : out)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  while (!out.empty() && out.back() == ' ')
+    out.pop_back();
+  return out;
+}
+
+error classify_connect(std::string_view code, std::string_view message) {
+  static constexpr std::array<std::pair<std::string_view, errc>, 9> table{{
+      {"unauthenticated", errc::auth},
+      {"not_found", errc::not_found},
+      {"already_exists", errc::exists},
+      {"aborted", errc::wrong_phase},
+      {"deadline_exceeded", errc::timed_out},
+      {"canceled", errc::timed_out},
+      {"unavailable", errc::network},
+      {"resource_exhausted", errc::quota},
+      {"unimplemented", errc::protocol},
+  }};
+  auto i = std::find_if(table.begin(), table.end(), [&](auto& x) { return x.first == code; });
+  error out = make_error(i == table.end() ? errc::refused : i->second);
+  out.cause = foreign_text("[" + std::string{code} + "] " + std::string{message});
+  return out;
+}
+
+error classify(int status, const std::map<std::string, std::string>& headers,
+               std::string_view body) {
+  auto parsed = json::parse(body, nullptr, false);
+  const bool object = parsed.is_object();
+  const json& j = object ? parsed : json::object();
+  const bool has_number_code = object && j.contains("code") && j["code"].is_number_integer();
+  const std::string connect_code = text_of(j, "code");
+  const std::string message = text_of(j, "message");
+
+  error out;
+  out.message = "HTTP status " + std::to_string(status);
+  out.cause = foreign_text(object && !message.empty() ? std::string_view{message} : body);
+  auto is = [&](errc code) {
+    out.code = code;
+    return out;
+  };
+
+  if (status == 429) {
+    if (auto i = headers.find("retry-after"); i != headers.end()) {
+      out.retry_after_ms = retry_after_ms(i->second);
+      return is(errc::rate);
+    }
+    return is(j.contains("connectionLimit") ? errc::rate : errc::quota);
+  }
+  if (status == 502)
+    return is(!text_of(j, "sandboxId").empty() && !j.contains("port") ? errc::gone : errc::network);
+  if (!connect_code.empty()) {
+    auto e = classify_connect(connect_code, message);
+    e.message = out.message;
+    return e;
+  }
+  switch (status) {
+  case 401:
+  case 403:
+    return is(errc::auth);
+  case 404:
+    return is(has_number_code ? errc::not_found : errc::protocol);
+  case 408:
+  case 499:
+    return is(errc::timed_out);
+  case 409:
+    return is(errc::wrong_phase);
+  case 507:
+    return is(errc::refused);
+  default:
+    break;
+  }
+  if (status >= 500)
+    return is(placement_code(text_of(j, "error_code")) ? errc::capacity : errc::network);
+  return is(status >= 400 ? errc::refused : errc::protocol);
+}
+
+} // namespace skep::sandbox

@@ -1,0 +1,143 @@
+// The HTTP engine: one thread that owns libcurl and drives every request of the daemon.
+//
+// Two multi handles: `request` (short exchanges) and `stream` (long-lived answers), because libcurl
+// slows down with the number of transfers beside each other and a stream must not make a short
+// request wait. Sockets are watched by one epoll through curl_multi_socket_action; other threads
+// reach the engine by a queue of commands and an eventfd. What exceeds the in-flight limit of a
+// lane waits in order; the waiting counts against the deadline.
+//
+// Life of a request
+//   queued -> in flight -> [on_head] -> [on_data ...] -> on_done
+// on_done is called exactly once for every submit(), whatever happens: answer, failure, deadline,
+// cancel, end of the engine. Callbacks run on the engine's thread, must not block or throw, and may
+// call any function of the engine except its destructor.
+//
+// A request whose connection dies before any answer is sent again by libcurl when the connection
+// was a reused one. Requests with `once` are never sent twice: they fail with errc::network.
+#pragma once
+
+#include "messages/error.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace skep::sandbox {
+
+using request_id = std::uint64_t;
+
+/// How long a request may take. Can only be made with a limit for a hanging server.
+class http_limits {
+public:
+  /// All of it, from submit() to the last byte, within `whole`.
+  static http_limits within(std::chrono::milliseconds whole) { return {whole, {}, {}}; }
+  /// A stream: the first byte of the body within `first_byte`, then never more than `idle` of
+  /// silence (paused time is not counted), and all of it within `whole` when that is given.
+  static http_limits streaming(std::chrono::milliseconds first_byte, std::chrono::milliseconds idle,
+                               std::optional<std::chrono::milliseconds> whole = {}) {
+    return {whole, first_byte, idle};
+  }
+
+  std::optional<std::chrono::milliseconds> whole() const { return whole_; }
+  std::optional<std::chrono::milliseconds> first_byte() const { return first_byte_; }
+  std::optional<std::chrono::milliseconds> idle() const { return idle_; }
+
+private:
+  using limit = std::optional<std::chrono::milliseconds>;
+  http_limits(limit whole, limit first_byte, limit idle)
+      : whole_(whole), first_byte_(first_byte), idle_(idle) {}
+  limit whole_;
+  limit first_byte_;
+  limit idle_;
+};
+
+enum class lane : std::uint8_t { request, stream };
+
+struct http_request {
+  http_request(std::string method_, std::string url_, http_limits limits_)
+      : method(std::move(method_)), url(std::move(url_)), limits(limits_) {}
+
+  std::string method;
+  std::string url;
+  http_limits limits;
+  std::vector<std::string> headers; ///< "Name: value"; a control character in one is bad_argument.
+  std::string body;                 ///< For POST and PUT.
+  std::filesystem::path body_file;  ///< Instead of `body`: this file's content, read while sending.
+  lane in = lane::request;
+  bool once = false; ///< Must not reach the server twice.
+  /// An answer kept in memory that is longer fails with errc::too_large.
+  std::size_t body_cap_bytes = 16U << 20U;
+};
+
+/// What came back. `failure` is set when there was no whole answer; an HTTP error status is none.
+struct http_answer {
+  error failure;
+  int status = 0;                             ///< 0: no answer.
+  std::map<std::string, std::string> headers; ///< Names in lower case.
+  std::string body; ///< Empty where on_data took it; the first 64 KiB when the status is not 2xx.
+};
+
+enum class flow : std::uint8_t {
+  go_on,
+  pause, ///< These bytes are taken; no more until resume().
+  stop,  ///< Ends the request with errc::cancelled.
+};
+
+struct http_handlers {
+  /// Body bytes of a 2xx answer as they come. Empty: they are kept in http_answer::body.
+  std::function<flow(std::string_view)> on_data;
+  std::function<void(http_answer)> on_done; ///< Required.
+};
+
+struct engine_options {
+  std::size_t requests_in_flight = 200; ///< Beyond it libcurl gets slow (docs: performance).
+  std::size_t streams_in_flight = 10'000;
+  std::chrono::milliseconds connect{10'000};
+  std::size_t stream_buffer_bytes = 1024; ///< Per open stream; an idle stream costs about 12 KiB.
+  std::filesystem::path ca_file;          ///< Empty: the system's.
+};
+
+struct engine_stats {
+  std::uint64_t in_flight = 0;
+  std::uint64_t queued = 0;
+  std::uint64_t peak_in_flight = 0; ///< Highest count in one lane so far.
+  std::uint64_t connections_opened = 0;
+  std::uint64_t requests_finished = 0;
+};
+
+class http_engine {
+public:
+  explicit http_engine(engine_options options = {});
+  /// Ends every request with errc::cancelled, then joins the thread. Not from a callback.
+  ~http_engine();
+  http_engine(const http_engine&) = delete;
+  http_engine& operator=(const http_engine&) = delete;
+
+  /// Thread-safe; returns at once.
+  request_id submit(http_request request, http_handlers handlers);
+  /// Thread-safe; harmless when the request is over.
+  void cancel(request_id id);
+  /// Un-pauses; thread-safe; harmless when it is not paused or over.
+  void resume(request_id id);
+  /// Runs `work` on the engine's thread, in order with submit, cancel and resume. Thread-safe.
+  void post(std::function<void()> work);
+  /// Runs `work` on the engine's thread after `delay`; dropped when the engine ends. Thread-safe.
+  void after(std::chrono::milliseconds delay, std::function<void()> work);
+
+  bool on_engine_thread() const;
+  engine_stats stats() const;
+
+private:
+  class loop;
+  std::unique_ptr<loop> loop_;
+};
+
+} // namespace skep::sandbox
