@@ -67,3 +67,12 @@ function(skep_test room)
   set_tests_properties(${room} PROPERTIES TIMEOUT 300 LABELS "unit;${arg_LABELS}"
                        ENVIRONMENT "SKEP_BIN=${CMAKE_BINARY_DIR}/bin;SKEP_SOURCE=${CMAKE_SOURCE_DIR}")
 endfunction()
+
+# skep_bench(NAME SOURCES a.cpp ... LINKS x ...): the program bench_NAME that `tools/bench NAME` starts. It
+# prints its figures beside its goals, takes --tiny, and ends with 1 where a goal is missed.
+function(skep_bench name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(bench_${name} EXCLUDE_FROM_ALL ${arg_SOURCES})
+  target_link_libraries(bench_${name} PRIVATE skep_options ${arg_LINKS})
+  set_property(GLOBAL APPEND PROPERTY SKEP_BENCHES bench_${name})
+endfunction()

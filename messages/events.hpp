@@ -39,7 +39,7 @@ struct command_accepted {
   std::string key;         ///< Idempotency key, 1 to 64 characters.
   std::string command;     ///< Name of the command.
   std::string fingerprint; ///< SHA-256 (hex) of the command's body.
-  std::string reply;       ///< Packed reply (msgpack) to give again.
+  bytes reply;             ///< Packed reply (msgpack) to give again.
   utc_time expires_at{};
   SKEP_FIELDS(field(1, "key", x.key), field(2, "command", x.command),
               field(3, "fingerprint", x.fingerprint), field(4, "reply", x.reply),

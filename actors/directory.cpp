@@ -1,0 +1,44 @@
+#include "actors/directory.hpp"
+
+#include <chrono>
+
+namespace skep::actors {
+
+utc_time directory::wall_now() const {
+  if (wall_) return wall_();
+  return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+}
+
+void directory::put(const std::string& name, caf::strong_actor_ptr h) {
+  std::lock_guard lock{mutex_};
+  std::swap(named_[name], h);
+}
+
+caf::strong_actor_ptr directory::find(const std::string& name) const {
+  std::lock_guard lock{mutex_};
+  auto i = named_.find(name);
+  return i == named_.end() ? nullptr : i->second;
+}
+
+void directory::clear() {
+  // Handles are dropped after the lock: a destructor of the last one must not find it taken.
+  journal_actor journal;
+  publisher_actor publisher;
+  control_actor control;
+  limiter_actor limiter;
+  desk_actor commands;
+  desk_actor queries;
+  recorder_actor recorder;
+  std::map<std::string, caf::strong_actor_ptr> named;
+  std::lock_guard lock{mutex_};
+  std::swap(journal, journal_);
+  std::swap(publisher, publisher_);
+  std::swap(control, control_);
+  std::swap(limiter, limiter_);
+  std::swap(commands, commands_);
+  std::swap(queries, queries_);
+  std::swap(recorder, recorder_);
+  std::swap(named, named_);
+}
+
+} // namespace skep::actors

@@ -1,0 +1,200 @@
+// What the domain actors (SWARM, SANDBOX, PANE, OUTPUT POLLER, transfers, REAPER) share: the
+// services from outside, the context of a sandbox, and the small base class that brings callbacks
+// home.
+#pragma once
+
+#include "actors/directory.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/policy.hpp"
+#include "actors/work_pool.hpp"
+#include "sandbox/api.hpp"
+
+#include <filesystem>
+#include <mutex>
+#include <tuple>
+#include <unordered_map>
+
+namespace skep::actors {
+
+/// Everything the tree needs from outside; real in skepd, fakes in tests. Filled before the tree
+/// starts and constant from then on.
+struct services {
+  directory_ptr handles;
+  /// The client of a provider entry, or unknown_provider / host_failed. May block up to 30 s (it
+  /// starts the local host): called in the work pool only.
+  std::function<result<std::shared_ptr<sandbox::api>>(const std::string& provider)> provider;
+  /// True when a provider entry of this name is configured.
+  std::function<bool(const std::string& provider)> knows_provider;
+  /// Base URL of the gateway inside sandboxes of this provider; empty where the provider applies
+  /// the rules at its egress.
+  std::function<std::string(const std::string& provider)> gateway_url;
+  /// A secret by name; empty when it is not set.
+  std::function<std::string(const std::string& name)> secret;
+  /// All secret values that output must not show.
+  std::function<std::vector<std::string>()> known_secrets;
+  std::function<utc_time()> wall_now;
+  /// Rows of the state tables, for actors that are restarted. Short reads; any thread.
+  std::function<result<swarm_record>(const swarm_id&)> load_swarm;
+  std::function<result<std::vector<sandbox_record>>(const swarm_id&)> load_sandboxes;
+  std::function<result<sandbox_record>(const sandbox_id&)> load_sandbox;
+  std::function<result<std::vector<pane_record>>(const sandbox_id&)> load_panes;
+  std::function<result<swarm_id>(const pane_id&)> swarm_of_pane;
+  /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty
+  /// name.
+  std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)>
+      find_command;
+  /// Asks the process to end in order.
+  std::function<void()> shut_down;
+  std::shared_ptr<work_pool> pool;
+  std::filesystem::path state_dir;    ///< logs/ and work/ below it are ours.
+  std::filesystem::path guest_binary; ///< skep-guest for the sandboxes' architecture.
+  std::string guest_sha256;
+  std::string install_id; ///< skep.install
+  std::uint64_t epoch = 0;
+  policies limits;
+};
+using services_ptr = std::shared_ptr<const services>;
+
+/// Where things lie inside every sandbox.
+namespace inside {
+inline constexpr std::string_view home = "/home/user";
+inline constexpr std::string_view repo = "/home/user/repo";
+inline constexpr std::string_view trees = "/home/user/work";
+inline constexpr std::string_view skep = "/home/user/.skep";
+inline constexpr std::string_view panes = "/home/user/.skep/panes";
+inline constexpr std::string_view inbox = "/home/user/.skep/in";
+inline constexpr std::string_view outbox = "/home/user/.skep/out";
+} // namespace inside
+
+/// The packed work tree that all sandboxes of a swarm are given.
+struct upload_bundle {
+  std::filesystem::path archive;
+  std::filesystem::path head_pack; ///< Empty unless the work tree was clean.
+  std::string head;
+  std::string manifest_sha256;
+  std::uint64_t files = 0;
+  std::uint64_t size_bytes = 0;
+};
+
+/// What all actors of one sandbox share. The constant part is set at construction; the rest is
+/// guarded.
+class sandbox_context {
+public:
+  services_ptr svc;
+  std::shared_ptr<const swarm_spec> spec;
+  std::shared_ptr<sandbox::api> api;
+  swarm_id swarm;
+  sandbox_id sandbox;
+  std::uint32_t index = 0;
+
+  recorder_actor recorder() const { return locked(recorder_); }
+  void recorder(recorder_actor x) { assign(recorder_, std::move(x)); }
+  sandbox_actor keeper() const { return locked(keeper_); }
+  void keeper(sandbox_actor x) { assign(keeper_, std::move(x)); }
+  sandbox::remote address() const { return locked(address_); }
+  void address(sandbox::remote x) { assign(address_, std::move(x)); }
+  pane_actor pane(const pane_id& id) const {
+    std::lock_guard guard{mutex_};
+    auto i = panes_.find(id);
+    return i == panes_.end() ? pane_actor{} : i->second;
+  }
+  void pane(const pane_id& id, pane_actor x) {
+    std::lock_guard guard{mutex_};
+    panes_[id] = std::move(x);
+  }
+  /// Drops every handle; called when the sandbox's supervisor ends.
+  void clear() {
+    std::lock_guard guard{mutex_};
+    recorder_ = recorder_actor{};
+    keeper_ = sandbox_actor{};
+    panes_.clear();
+  }
+  std::string guest_path() const {
+    return std::string{inside::skep} + "/bin/" + svc->guest_sha256.substr(0, 16) + "/skep-guest";
+  }
+  std::string pane_dir(const pane_id& id, std::uint32_t generation) const {
+    return std::string{inside::panes} + "/" + id.value + "/" + std::to_string(generation);
+  }
+  /// Where the agent of the pane called `name` works.
+  std::string tree_of(const std::string& name) const {
+    return spec->share_tree ? std::string{inside::repo} : std::string{inside::trees} + "/" + name;
+  }
+  std::filesystem::path log_path(const pane_id& id, std::uint32_t generation) const {
+    return svc->state_dir / "logs" / swarm.value
+           / (id.value + "." + std::to_string(generation) + ".log");
+  }
+
+private:
+  template <class T>
+  T locked(const T& x) const {
+    std::lock_guard guard{mutex_};
+    return x;
+  }
+  template <class T>
+  void assign(T& x, T y) {
+    std::lock_guard guard{mutex_};
+    x = std::move(y);
+  }
+  mutable std::mutex mutex_;
+  recorder_actor recorder_;
+  sandbox_actor keeper_;
+  sandbox::remote address_;
+  std::unordered_map<pane_id, pane_actor> panes_;
+};
+using context_ptr = std::shared_ptr<sandbox_context>;
+
+/// Base of the domain actors. `Interface` reacts to <done_a, continuation>.
+template <class Interface>
+class domain_actor : public Interface::base {
+  using super = typename Interface::base;
+
+public:
+  explicit domain_actor(caf::actor_config& cfg) : super(cfg) {
+    this->set_default_handler(caf::drop);
+    this->set_error_handler([](caf::error&) {});
+    this->set_down_handler([](caf::down_msg&) {});
+  }
+
+protected:
+  Interface me() { return caf::actor_cast<Interface>(this); }
+
+  /// Wraps `k` so that it runs in this actor's mailbox with the result of a call of another thread.
+  template <class T, class F>
+  std::function<void(result<T>)> home(F k) {
+    return [self = me(), k = std::move(k)](result<T> r) {
+      auto shared = std::make_shared<result<T>>(std::move(r));
+      caf::anon_send(self, done_a::value,
+                     continuation{[k, shared]() mutable { k(std::move(*shared)); }});
+    };
+  }
+
+  /// Runs `work` in the pool and `k` with its result in this actor.
+  template <class T, class F>
+  void in_pool(const services_ptr& svc, std::function<result<T>()> work, F k) {
+    svc->pool->submit([work = std::move(work), then = home<T>(std::move(k))] { then(work()); });
+  }
+
+  /// Runs `k` after `delay`, unless the actor ended.
+  template <class F>
+  void later(caf::timespan delay, F k) {
+    this->delayed_send(me(), delay, done_a::value, continuation{std::move(k)});
+  }
+
+  /// Puts an event on disk, then runs `ok(seq)`; `fail(error)` when it could not be.
+  template <event E, class Ok, class Fail>
+  void record(const recorder_actor& to, utc_time at, const E& e, Ok ok, Fail fail) {
+    this->request(to, record_deadline, record_a::value, pack_now(at, e))
+        .then([ok](std::uint64_t seq) mutable { ok(seq); },
+              [fail](caf::error& why) mutable { fail(from_caf(why)); });
+  }
+
+  template <event E>
+  void note(const recorder_actor& to, utc_time at, const E& e) {
+    caf::anon_send(to, note_a::value, pack_now(at, e));
+  }
+
+  /// The JOURNAL answers within milliseconds; past this the daemon is in trouble anyway.
+  static constexpr auto record_deadline = std::chrono::seconds{30};
+};
+
+} // namespace skep::actors

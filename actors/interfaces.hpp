@@ -1,0 +1,224 @@
+// The map of the running system: every typed actor interface, in the order of the supervision tree.
+// A signature's comment says what the handler promises; INTERNAL marks messages an actor sends to
+// itself. Names of actors in prose are in capitals (the JOURNAL).
+//
+// Rules for everybody here: requests have a deadline from a policy struct and an error handler;
+// nothing blocks but the detached actors (JOURNAL, READER, PUBLISHER, CONTROL); time comes from the
+// actor's clock; answers to strangers are typed results, never exceptions.
+#pragma once
+
+#include "messages/caf_inspect.hpp"
+#include "messages/commands.hpp"
+#include "messages/event_io.hpp"
+#include "messages/follow.hpp"
+
+#include <caf/all.hpp>
+
+#include <functional>
+#include <memory>
+
+namespace skep::actors {
+
+// ---- atoms: at most 10 characters of [0-9A-Za-z_] -------------------------------------------
+using append_a = caf::atom_constant<caf::atom("append")>;
+using flush_a = caf::atom_constant<caf::atom("flush")>;
+using publish_a = caf::atom_constant<caf::atom("publish")>;
+using output_a = caf::atom_constant<caf::atom("output")>;
+using record_a = caf::atom_constant<caf::atom("record")>;
+using note_a = caf::atom_constant<caf::atom("note")>;
+using handle_a = caf::atom_constant<caf::atom("handle")>;
+using pump_a = caf::atom_constant<caf::atom("pump")>;
+using tick_a = caf::atom_constant<caf::atom("tick")>;
+using begin_a = caf::atom_constant<caf::atom("begin")>;
+using stop_a = caf::atom_constant<caf::atom("stop")>;
+using input_a = caf::atom_constant<caf::atom("input")>;
+using exited_a = caf::atom_constant<caf::atom("exited")>;
+using admit_a = caf::atom_constant<caf::atom("admit")>;
+using release_a = caf::atom_constant<caf::atom("release")>;
+using position_a = caf::atom_constant<caf::atom("position")>;
+using done_a = caf::atom_constant<caf::atom("done")>;
+using reply_a = caf::atom_constant<caf::atom("reply")>;
+using start_a = caf::atom_constant<caf::atom("start")>;
+using adopt_a = caf::atom_constant<caf::atom("adopt")>;
+using ready_a = caf::atom_constant<caf::atom("ready")>;
+using lines_a = caf::atom_constant<caf::atom("lines")>;
+using kill_a = caf::atom_constant<caf::atom("kill")>;
+
+// ---- what travels by reference inside the process -------------------------------------------
+
+/// A chunk on its way to the JOURNAL (which fills in the numbers) and then to the PUBLISHER. The
+/// sender gives it up: nobody but the present holder touches it.
+using chunk_ptr = std::shared_ptr<chunk>;
+
+/// One event as it will stand in a chunk: [type, at_ms, body], packed where it arose.
+struct packed_event {
+  std::string bytes;
+};
+
+template <event E>
+packed_event pack_now(utc_time at, const E& e) {
+  packed_event out;
+  pack_event(out.bytes, at, e);
+  return out;
+}
+
+/// A piece of a pane's output for live subscribers; already appended to the daemon's log, secrets
+/// masked.
+struct output_piece {
+  swarm_id swarm;
+  sandbox_id sandbox;
+  pane_id pane;
+  std::uint32_t generation = 0;
+  std::uint64_t offset = 0;
+  std::string data;
+};
+using output_ptr = std::shared_ptr<const output_piece>;
+
+/// A continuation that runs in its actor's own mailbox: how callbacks of other threads come home.
+struct continuation {
+  std::function<void()> run;
+};
+
+/// How a swarm, sandbox or pane is asked to end.
+enum class stop_mode : std::uint8_t {
+  graceful,  ///< Interrupt agents, collect results, then kill.
+  timed_out, ///< As graceful; the outcome is timed_out.
+  kill       ///< Kill at once; nothing is collected.
+};
+
+/// What the SWARM learns when one of its sandboxes is closed.
+struct sandbox_ending {
+  sandbox_id sandbox;
+  outcome result = outcome::none;
+  error why;
+  bool gave_up = false; ///< Its supervisor ended; the SWARM closes it in the journal.
+};
+
+// ---- errors ---------------------------------------------------------------------------------
+
+/// Our error as a caf::error: code = 1, category "skep", context = the whole skep::error.
+caf::error to_caf(const error& e);
+/// The other way; CAF's own errors become timed_out, shutting_down or internal.
+error from_caf(const caf::error& e);
+
+// ---- the tree -------------------------------------------------------------------------------
+
+/// The JOURNAL: detached, owns the database's write side. Child of the root.
+using journal_actor = caf::typed_actor<
+    // Numbers and stores the chunk; answers its first sequence after COMMIT, then hands the chunk
+    // to the PUBLISHER. Errors: those of this chunk alone. A failed COMMIT ends the process.
+    caf::replies_to<append_a, chunk_ptr>::with<std::uint64_t>,
+    // INTERNAL: commit what was collected.
+    caf::reacts_to<flush_a>>;
+
+/// Whoever answers requests of the control protocol: the READER (queries) and the SWARMS
+/// (commands). A failure is part of the reply_frame; the handler itself fails only when the actor
+/// dies.
+using desk_actor = caf::typed_actor<caf::replies_to<handle_a, request_frame>::with<reply_frame>>;
+
+/// Takes events of one sandbox (or swarm) into its chunk builder, in order of arrival.
+using recorder_actor = caf::typed_actor<
+    // Answers the event's sequence once it is on disk.
+    caf::replies_to<record_a, packed_event>::with<std::uint64_t>,
+    // Stored with the next chunk; nobody waits.
+    caf::reacts_to<note_a, packed_event>>;
+
+/// The LIMITER: admits starts of agents, about two per core at a time over all swarms.
+using limiter_actor = caf::typed_actor<
+    // Answers when the start may begin; the place is held until released (or the holder dies).
+    caf::replies_to<admit_a, pane_id>::with<void>,
+    // Gives the place back, or the place in the queue.
+    caf::reacts_to<release_a, pane_id>,
+    // 0: holds a place; n: nth in the queue; errc::not_found otherwise.
+    caf::replies_to<position_a, pane_id>::with<std::uint64_t>>;
+
+/// The SWARM: one per run. Owns the packing of the work tree, its sandboxes, its summary.
+using swarm_actor = caf::typed_actor<
+    // Starts the run (or goes on after a restart). Answers the sequence of swarm.created once on
+    // disk.
+    caf::replies_to<begin_a>::with<std::uint64_t>,
+    // Asks for the end; the outcome is swarm.closed.
+    caf::reacts_to<stop_a, stop_mode>,
+    // Input for a pane of this swarm; answers the sequence of its receipt. Errors: cannot_send,
+    // wrong_phase.
+    caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
+    // From a SANDBOX: it is closed.
+    caf::reacts_to<exited_a, sandbox_ending>,
+    // INTERNAL: hard limits, once a second.
+    caf::reacts_to<tick_a>,
+    // INTERNAL: a callback of another thread.
+    caf::reacts_to<done_a, continuation>>;
+
+/// The SANDBOX: the life of one sandbox at its provider, phase by phase.
+using sandbox_actor = caf::typed_actor<
+    // Begins or re-adopts, as the state tables say.
+    caf::reacts_to<begin_a>,
+    // Asks for the end.
+    caf::reacts_to<stop_a, stop_mode>,
+    // Input for a pane: key, bytes.
+    caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
+    // From a PANE: its agent runs.
+    caf::reacts_to<ready_a, pane_id>,
+    // From a PANE: it is closed with this outcome.
+    caf::reacts_to<exited_a, pane_id, outcome, error>,
+    // From the OUTPUT POLLER: output is incomplete from here on.
+    caf::reacts_to<note_a, error>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
+
+/// The PANE: one agent, attempt by attempt.
+using pane_actor = caf::typed_actor<
+    // Starts the first attempt, or takes up a recorded one.
+    caf::reacts_to<begin_a>,
+    // Bytes of the log of this generation, in order, secrets masked.
+    caf::reacts_to<output_a, std::uint32_t, std::string>,
+    // The agent of a generation ended, all of its bytes came before.
+    caf::reacts_to<exited_a, follow_exit>,
+    // Key and bytes for the agent's standard input. Errors: cannot_send, wrong_phase.
+    caf::replies_to<input_a, std::string, std::string>::with<std::uint64_t>,
+    caf::reacts_to<stop_a, stop_mode>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
+
+/// The OUTPUT POLLER: one stream a sandbox, all panes' logs by byte offset.
+using poller_actor = caf::typed_actor<caf::reacts_to<begin_a>,
+                                      // INTERNAL
+                                      caf::reacts_to<done_a, continuation>>;
+
+/// The REAPER: repeats kills until they are confirmed, ends sandboxes of ours that nobody knows.
+using reaper_actor = caf::typed_actor<
+    // INTERNAL: once in 15 s.
+    caf::reacts_to<tick_a>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
+
+/// The PUBLISHER: detached, owns the XPUB socket.
+using publisher_actor = caf::typed_actor<
+    // Sends a committed chunk to subscribers of its swarm and sandbox.
+    caf::reacts_to<publish_a, chunk_ptr>,
+    // Sends output bytes to subscribers.
+    caf::reacts_to<output_a, output_ptr>,
+    // INTERNAL: poll the socket.
+    caf::reacts_to<pump_a>,
+    // INTERNAL: head beacon, once a second.
+    caf::reacts_to<tick_a>>;
+
+/// The CONTROL: detached, owns the ROUTER sockets (control, replay).
+using control_actor = caf::typed_actor<
+    // INTERNAL: poll the sockets.
+    caf::reacts_to<pump_a>>;
+
+} // namespace skep::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::chunk_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::output_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::packed_event)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::continuation)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::stop_mode)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::sandbox_ending)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::follow_exit)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::pane_id)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::outcome)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::request_frame)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::reply_frame)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::error)

@@ -1,0 +1,36 @@
+// How far the panes of one sandbox are, as its SANDBOX sees them. Plain data, no actor.
+#pragma once
+
+#include "messages/records.hpp"
+
+#include <vector>
+
+namespace skep::actors {
+
+class pane_set {
+public:
+  explicit pane_set(std::vector<pane_record> panes)
+      : panes_(std::move(panes)), ready_(panes_.size()) {}
+
+  const std::vector<pane_record>& all() const { return panes_; }
+  bool contains(const pane_id& id) const { return find(id) < panes_.size(); }
+  /// The agent runs (again).
+  void ready(const pane_id& id);
+  /// False when it was closed before or is not ours.
+  bool closed(const pane_id& id, outcome result, const error& why);
+  /// Every pane runs or is over.
+  bool all_settled() const;
+  bool all_closed() const;
+  /// Panes that are out without success.
+  std::vector<pane_id> out() const;
+  /// completed when all are; else the worst of them, with the first one's error.
+  outcome verdict(error& why) const;
+
+private:
+  std::size_t find(const pane_id& id) const;
+  std::vector<pane_record> panes_;
+  std::vector<bool> ready_;
+  error first_error_;
+};
+
+} // namespace skep::actors

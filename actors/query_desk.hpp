@@ -1,0 +1,28 @@
+// The QUERIES desk: questions of the control and replay protocols, answered from the database's
+// read side and from log files. Detached: short reads may block it, and it alone.
+#pragma once
+
+#include "actors/domain.hpp"
+#include "storage/reader.hpp"
+
+namespace skep::actors {
+
+/// What daemon.status tells besides what the database knows.
+struct daemon_facts {
+  std::string version;
+  std::int64_t pid = 0;
+  std::filesystem::path state_dir;
+  utc_time started_at{};
+  std::function<std::size_t()> open_swarms;
+};
+
+/// `open` makes the actor's own reader, in its thread; when that fails the actor ends with the
+/// error.
+desk_actor spawn_query_desk(caf::scheduled_actor* parent, directory_ptr handles, daemon_facts facts,
+                            std::function<result<storage::reader>()> open);
+
+/// A part of a pane's log file. Blocking. file_not_found when this generation has no log yet.
+result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_record& pane,
+                                const log_read_request& want);
+
+} // namespace skep::actors

@@ -1,0 +1,128 @@
+#include "actors/reaper.hpp"
+
+namespace skep::actors {
+namespace {
+
+std::string label(const sandbox::listed& x, const char* name) {
+  auto i = x.metadata.find(name);
+  return i == x.metadata.end() ? std::string{} : i->second;
+}
+
+class reaper_impl : public domain_actor<reaper_actor> {
+public:
+  reaper_impl(caf::actor_config& cfg, services_ptr svc, reaper_tables tables)
+      : domain_actor(cfg), svc_(std::move(svc)), tables_(std::move(tables)) {}
+
+  const char* name() const override { return "reaper"; }
+
+  behavior_type make_behavior() override {
+    arm();
+    return {[this](tick_a) {
+              sweep();
+              arm();
+            },
+            [](done_a, const continuation& c) { c.run(); }};
+  }
+
+  void on_exit() override { svc_.reset(); }
+
+private:
+  void arm() { this->delayed_send(me(), svc_->limits.reap_interval, tick_a::value); }
+
+  void sweep() {
+    if (auto kills = tables_.unconfirmed_kills(); kills.ok())
+      for (const auto& r : *kills)
+        if (!r.remote_id.empty()
+            && r.state == phase::closed) // open ones have a SANDBOX that does it
+          kill(r.provider, r.remote_id, r.swarm, r.sandbox);
+    for (const auto& provider : tables_.providers())
+      look_for_orphans(provider);
+  }
+
+  template <class F>
+  void with_api(const std::string& provider, F work) {
+    in_pool<std::shared_ptr<sandbox::api>>(
+        svc_, [svc = svc_, provider] { return svc->provider(provider); },
+        [work](result<std::shared_ptr<sandbox::api>> r) {
+          if (r.ok()) work(std::move(*r));
+        });
+  }
+
+  void kill(const std::string& provider, const std::string& remote_id, const swarm_id& swarm,
+            const sandbox_id& id) {
+    with_api(provider, [this, remote_id, swarm, id](std::shared_ptr<sandbox::api> api) {
+      api->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
+                  if (r.ok()) journal(swarm, id, kill_confirmed{remote_id});
+                }));
+    });
+  }
+
+  void look_for_orphans(const std::string& provider) {
+    with_api(provider, [this, provider](std::shared_ptr<sandbox::api> api) {
+      sandbox::list_filter filter;
+      filter.metadata = {{"skep.install", svc_->install_id}};
+      api->list(filter, home<std::vector<sandbox::listed>>(
+                            [this, api](result<std::vector<sandbox::listed>> r) {
+                              if (!r) return;
+                              std::map<std::string, utc_time> still;
+                              for (const auto& x : *r)
+                                consider(api, x, still);
+                              orphans_ = std::move(still);
+                            }));
+    });
+  }
+
+  // An orphan dies after it was seen as one for the whole grace time: its create may just be on its
+  // way.
+  void consider(const std::shared_ptr<sandbox::api>& api, const sandbox::listed& x,
+                std::map<std::string, utc_time>& still) {
+    sandbox_id id{label(x, "skep.sandbox")};
+    auto known =
+        id.valid() ? tables_.sandbox(id) : result<sandbox_record>(make_error(errc::not_found));
+    if (!is_orphan(x, svc_->install_id, known)) return;
+    auto now = svc_->wall_now();
+    auto i = orphans_.find(x.remote_id);
+    auto since = i == orphans_.end() ? now : i->second;
+    still[x.remote_id] = since;
+    if (now - since < svc_->limits.orphan_grace) return;
+    auto text = "ended the orphan " + x.remote_id + " (" + id.value + ")";
+    api->kill(x.remote_id, home<bool>([this, text](result<bool> r) {
+                if (r.ok())
+                  note(svc_->handles->recorder(), svc_->wall_now(),
+                       notice{severity::warning, "orphan_ended", text});
+              }));
+  }
+
+  template <event E>
+  void journal(const swarm_id& swarm, const sandbox_id& id, const E& e) {
+    auto c = std::make_shared<chunk>();
+    c->swarm = swarm;
+    c->sandbox = id;
+    c->count = 1;
+    pack_event(c->body.data, svc_->wall_now(), e);
+    caf::anon_send(svc_->handles->journal(), append_a::value, c);
+  }
+
+  services_ptr svc_;
+  reaper_tables tables_;
+  std::map<std::string, utc_time> orphans_; ///< Remote id -> since when.
+};
+
+} // namespace
+
+bool is_orphan(const sandbox::listed& x, const std::string& install,
+               const result<sandbox_record>& known) {
+  if (label(x, "skep.install") != install) return false;
+  if (!known) return known.err().code == errc::not_found;
+  // A twin: the sandbox is known, but another remote one is the real one.
+  if (!known->remote_id.empty() && known->remote_id != x.remote_id) return true;
+  return known->state == phase::closed && !known->kept && !known->kill_intended;
+}
+
+caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc,
+                                   reaper_tables tables) {
+  return caf::actor_cast<caf::strong_actor_ptr>(
+      parent->spawn<reaper_impl>(std::move(svc), std::move(tables)));
+}
+
+} // namespace skep::actors

@@ -1,0 +1,30 @@
+// The REAPER: every 15 s it makes the provider agree with the journal.
+//
+//   kill intents without confirmation   killed again until the provider says it is gone
+//   sandboxes with our skep.install     whose skep.sandbox is unknown or closed (and not kept):
+//   killed
+//                                       after a grace time, with an intent first
+//   everything else                     foreign: never touched
+#pragma once
+
+#include "actors/domain.hpp"
+
+namespace skep::actors {
+
+/// What the REAPER needs from the tables; short reads, any thread.
+struct reaper_tables {
+  std::function<result<std::vector<sandbox_record>>()> unconfirmed_kills;
+  /// not_found: nothing of ours has this id.
+  std::function<result<sandbox_record>(const sandbox_id&)> sandbox;
+  /// Providers that sandboxes of ours may live at.
+  std::function<std::vector<std::string>()> providers;
+};
+
+caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc,
+                                   reaper_tables tables);
+
+/// True for a listed sandbox that is ours and that nobody wants any more.
+bool is_orphan(const sandbox::listed& x, const std::string& install,
+               const result<sandbox_record>& known);
+
+} // namespace skep::actors

@@ -1,0 +1,151 @@
+#include "actors/swarm_results.hpp"
+
+#include "transfer/pack.hpp"
+#include "transfer/results.hpp"
+
+#include <fstream>
+
+namespace skep::actors {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path work_dir(const services& svc, const swarm_id& swarm) {
+  return svc.state_dir / "work" / swarm.value;
+}
+
+// Whole or not at all: written beside and renamed.
+result<void> write_file(const fs::path& path, const std::string& text) {
+  auto tmp = path;
+  tmp += ".tmp";
+  {
+    std::ofstream out(tmp, std::ios::binary | std::ios::trunc);
+    out << text;
+    out.flush();
+    if (!out) return make_error(errc::io, "cannot write " + path.string());
+  }
+  std::error_code ec;
+  fs::rename(tmp, path, ec);
+  if (ec) return make_error(errc::io, "cannot write " + path.string(), ec.message());
+  return {};
+}
+
+json bundle_to_json(const upload_bundle& b) {
+  return {{"archive", b.archive.string()},
+          {"head_pack", b.head_pack.string()},
+          {"head", b.head},
+          {"manifest_sha256", b.manifest_sha256},
+          {"files", b.files},
+          {"size_bytes", b.size_bytes}};
+}
+
+bool bundle_from_file(const fs::path& file, upload_bundle& out) {
+  std::ifstream in(file);
+  auto j = json::parse(in, nullptr, false);
+  if (!j.is_object()) return false;
+  out.archive = j.value("archive", std::string{});
+  out.head_pack = j.value("head_pack", std::string{});
+  out.head = j.value("head", std::string{});
+  out.manifest_sha256 = j.value("manifest_sha256", std::string{});
+  out.files = j.value("files", std::uint64_t{0});
+  out.size_bytes = j.value("size_bytes", std::uint64_t{0});
+  std::error_code ec;
+  return fs::exists(out.archive, ec);
+}
+
+std::vector<std::string> tree_names(const swarm_spec& spec,
+                                    const std::vector<sandbox_record>& sandboxes,
+                                    const std::vector<pane_record>& panes) {
+  std::vector<std::string> out;
+  if (spec.share_tree)
+    for (const auto& s : sandboxes)
+      out.push_back("sandbox-" + std::to_string(s.index));
+  else
+    for (const auto& p : panes)
+      out.push_back(p.name);
+  return out;
+}
+
+} // namespace
+
+result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
+                                     const swarm_id& swarm) {
+  auto dir = work_dir(svc, swarm);
+  upload_bundle out;
+  if (bundle_from_file(dir / "bundle.json", out)) return out;
+  std::error_code ec;
+  fs::create_directories(dir, ec);
+  fs::permissions(dir, fs::perms::owner_all, ec);
+  auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string());
+  if (!packed) {
+    auto e = packed.err();
+    e.step = "pack";
+    return e;
+  }
+  out.archive = dir / "worktree.tar";
+  out.head_pack = packed->head_pack_path;
+  out.head = packed->head;
+  out.manifest_sha256 = packed->manifest.sha256();
+  out.files = packed->manifest.files.size();
+  out.size_bytes = packed->manifest.total_bytes;
+  if (auto r = write_file(dir / "bundle.json", to_line(bundle_to_json(out))); !r) return r.err();
+  return out;
+}
+
+void remove_work_files(const services& svc, const swarm_id& swarm) {
+  std::error_code ec;
+  fs::remove_all(work_dir(svc, swarm), ec);
+}
+
+result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
+                                    const swarm_id& swarm,
+                                    const std::vector<sandbox_record>& sandboxes,
+                                    const std::vector<pane_record>& panes) {
+  auto dir = fs::path{spec.out_dir} / swarm.value;
+  std::error_code ec;
+  fs::create_directories(dir, ec);
+  if (ec) return make_error(errc::io, "cannot make " + dir.string(), ec.message());
+  error first;
+  auto keep = [&](const error& e) {
+    if (!first) first = e;
+  };
+  for (const auto& p : panes)
+    if (p.attempt > 0) {
+      auto log = svc.state_dir / "logs" / swarm.value
+                 / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
+      fs::copy_file(log, dir / (p.name + ".log"), fs::copy_options::overwrite_existing, ec);
+    }
+  swarm_results out;
+  std::vector<transfer::pane_patch> patches;
+  for (const auto& name : tree_names(spec, sandboxes, panes))
+    if (auto patch = dir / (name + ".patch"); fs::exists(patch, ec))
+      patches.push_back({name, patch.string()});
+  auto merged = transfer::merge_swarm_patch(patches, (dir / "swarm.patch").string());
+  if (merged.ok()) {
+    out.merged = merged->included;
+    for (const auto& [name, paths] : merged->conflicts)
+      out.conflicts.push_back(name);
+  } else {
+    keep(merged.err());
+  }
+  json summary = json::object();
+  summary["swarm"] = swarm.value;
+  summary["repo"] = spec.repo;
+  summary["agent"] = std::string{to_string(spec.agent)};
+  summary["sandboxes"] = json::array();
+  for (const auto& s : sandboxes)
+    summary["sandboxes"].push_back(to_json(s));
+  summary["panes"] = json::array();
+  for (const auto& p : panes)
+    summary["panes"].push_back(to_json(p));
+  summary["merged"] = out.merged;
+  summary["conflicts"] = out.conflicts;
+  if (auto r = write_file(dir / "summary.json",
+                          summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+      !r)
+    keep(r.err());
+  if (first) return first;
+  return out;
+}
+
+} // namespace skep::actors

@@ -1,0 +1,32 @@
+// What a swarm leaves in its output folder besides the panes' own files: logs, swarm.patch,
+// summary.json. Blocking; runs in the work pool.
+//
+//   OUT/SWARM/NAME.patch       one pane's commits, as git format-patch wrote them inside
+//   OUT/SWARM/NAME/files/      its added and changed files
+//   OUT/SWARM/NAME.log         its log, newest generation
+//   OUT/SWARM/swarm.patch      the patches of all panes that overlap with no other
+//   OUT/SWARM/summary.json     docs/json/summary.schema.json
+#pragma once
+
+#include "actors/domain.hpp"
+
+namespace skep::actors {
+
+struct swarm_results {
+  std::vector<std::string> merged;    ///< Panes whose patch is in swarm.patch.
+  std::vector<std::string> conflicts; ///< Panes left out of it.
+};
+
+/// Writes everything that can be written; the first error is kept, the rest goes on.
+result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
+                                    const swarm_id& swarm,
+                                    const std::vector<sandbox_record>& sandboxes,
+                                    const std::vector<pane_record>& panes);
+
+/// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made. Blocking.
+result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
+                                     const swarm_id& swarm);
+/// Removes what prepare_bundle and the downloads left in the state directory.
+void remove_work_files(const services& svc, const swarm_id& swarm);
+
+} // namespace skep::actors

@@ -1,0 +1,144 @@
+#include "guest/base.hpp"
+
+#include "guest/git.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::guest {
+namespace {
+
+using transfer::unique_fd;
+
+// Highest precedence of all attribute sources: whatever .gitattributes says, bytes stay as they
+// are.
+constexpr std::string_view exact_bytes = "* -text -filter -ident !working-tree-encoding\n";
+constexpr const char* base_ref = "refs/heads/skep/base";
+
+void fixed_identity(git& g) {
+  for (const char* entry : {"GIT_AUTHOR_NAME=skep", "GIT_AUTHOR_EMAIL=skep@localhost",
+                            "GIT_COMMITTER_NAME=skep", "GIT_COMMITTER_EMAIL=skep@localhost"})
+    g.environment(entry);
+}
+
+result<void> init(const git& g, const std::string& repo, bool long_ids) {
+  std::vector<std::string> arguments{"init", "-q", "--template=", "-b", "skep/base"};
+  if (long_ids) arguments.push_back("--object-format=sha256");
+  if (auto done = g.run(std::move(arguments)); !done) return done;
+  if (auto made = transfer::make_dirs(repo + "/.git/info"); !made) return made;
+  auto written = transfer::write_file_durably(repo + "/.git/info/attributes", exact_bytes, 0644);
+  if (!written) return written;
+  for (auto [key, value] : {std::pair{"core.autocrlf", "false"},
+                            {"core.safecrlf", "false"},
+                            {"core.fileMode", "true"},
+                            {"core.symlinks", "true"},
+                            {"core.protectNTFS", "false"},
+                            {"core.protectHFS", "false"},
+                            {"gc.auto", "0"},
+                            {"maintenance.auto", "false"},
+                            {"user.name", "skep agent"},
+                            {"user.email", "agent@skep.invalid"}})
+    if (auto set = g.run({"config", key, value}); !set) return set;
+  return {};
+}
+
+/// True when HEAD could be made the base. Failure is no error: a new commit serves as well.
+bool adopt_head(const git& g, const base_options& o) {
+  unique_fd pack{::open(o.head_pack.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!pack) return false;
+  auto index = g.call({"index-pack", "--stdin"});
+  index.stdin_fd = pack.get();
+  if (!transfer::run_for_output(index)) return false;
+  // Its parents are not here: the commit is where this repository's history begins.
+  auto shallow = o.repo + "/.git/shallow";
+  if (!transfer::write_file_durably(shallow, o.head + "\n", 0644)) return false;
+  auto same = [&] {
+    if (!g.run({"update-ref", base_ref, o.head}) || !g.run({"read-tree", o.head})) return false;
+    auto status = g.out({"status", "--porcelain", "-z", "--ignored", "--untracked-files=all"});
+    return status && status->empty();
+  };
+  if (same()) return true;
+  static_cast<void>(g.test({"update-ref", "-d", base_ref}));
+  static_cast<void>(g.test({"read-tree", "--empty"}));
+  ::unlink(shallow.c_str());
+  return false;
+}
+
+} // namespace
+
+result<json> make_base(const base_options& o) {
+  git g{o.repo};
+  fixed_identity(g);
+  auto answer = [&](const std::string& commit) {
+    json out = json::object();
+    out["commit"] = commit;
+    out["is_head"] = !o.head.empty() && commit == o.head;
+    return out;
+  };
+  if (!o.head.empty() && !is_object_id(o.head))
+    return make_error(errc::bad_argument, "not a commit: " + o.head);
+  struct stat st {};
+  if (::lstat((o.repo + "/.git").c_str(), &st) == 0) {
+    auto commit = g.line({"rev-parse", "--verify", "-q", std::string{base_ref} + "^{commit}"});
+    if (commit) return answer(*commit);
+    // Left half-made by a call that was cut off; nothing but us writes here.
+    transfer::remove_tree(o.repo + "/.git");
+  }
+  if (auto done = init(g, o.repo, o.head.size() == 64); !done) return done.err();
+  if (!o.head.empty() && !o.head_pack.empty() && adopt_head(g, o)) return answer(o.head);
+  if (auto added = g.run({"add", "-A", "-f", "."}); !added) return added.err();
+  auto made = g.run({"commit", "-q", "--allow-empty", "--no-verify", "-m", "What was uploaded"});
+  if (!made) return made.err();
+  auto commit = g.line({"rev-parse", "HEAD"});
+  if (!commit) return commit.err();
+  return answer(*commit);
+}
+
+result<json> add_worktree(const worktree_options& o) {
+  auto branch = "skep/" + o.name;
+  git g{o.repo};
+  auto valid = g.test({"check-ref-format", "refs/heads/" + branch});
+  if (!valid) return valid.err();
+  if (!*valid || o.name == "base" || o.name.find('/') != o.name.npos)
+    return make_error(errc::bad_argument, "not a name for a branch: " + o.name);
+  if (!is_object_id(o.base)) return make_error(errc::bad_argument, "not a commit: " + o.base);
+
+  // git's own lock files make parallel calls fail instead of wait.
+  auto lock_path = o.repo + "/.git/skep.lock";
+  unique_fd lock{::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+  if (!lock) return transfer::io_error(lock_path, errno);
+  while (::flock(lock.get(), LOCK_EX) != 0)
+    if (errno != EINTR) return transfer::io_error(lock_path, errno);
+
+  for (auto [variable, key] :
+       {std::pair{"SKEP_GIT_NAME", "user.name"}, {"SKEP_GIT_EMAIL", "user.email"}})
+    if (const char* value = std::getenv(variable); value && *value)
+      if (auto set = g.run({"config", key, value}); !set) return set.err();
+
+  git there{o.dest};
+  struct stat st {};
+  bool exists = ::lstat((o.dest + "/.git").c_str(), &st) == 0;
+  if (!exists) {
+    // A branch without its work tree is left from a call that was cut off.
+    static_cast<void>(g.test({"worktree", "prune"}));
+    auto added = g.run({"worktree", "add", "-q", "-f", "-B", branch, o.dest, o.base});
+    if (!added) return added.err();
+  } else {
+    auto is = there.line({"symbolic-ref", "--short", "-q", "HEAD"});
+    if (!is || *is != branch) return make_error(errc::exists, o.dest + " holds something else");
+  }
+  auto commit = there.line({"rev-parse", "HEAD"});
+  if (!commit) return commit.err();
+  json out = json::object();
+  out["branch"] = branch;
+  out["path"] = o.dest;
+  out["commit"] = *commit;
+  return out;
+}
+
+} // namespace skep::guest

@@ -1,0 +1,268 @@
+#include "guest/diff.hpp"
+
+#include "guest/git.hpp"
+#include "transfer/archive_writer.hpp"
+#include "transfer/beneath.hpp"
+#include "transfer/sha256.hpp"
+#include "transfer/worktree.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::guest {
+namespace {
+
+using transfer::diff_summary;
+using transfer::split_nul;
+using transfer::unique_fd;
+
+// Fixed, whatever diff.* and format.* settings the agent made.
+const std::vector<std::string> diff_form{"--binary",        "--full-index",   "-M",
+                                         "--no-ext-diff",   "--no-textconv",  "--no-color",
+                                         "--src-prefix=a/", "--dst-prefix=b/"};
+
+class differ {
+public:
+  differ(const diff_options& o, std::string scratch)
+      : o_(o), g_(o.tree), indexed_(o.tree), scratch_(std::move(scratch)) {
+    // An index of our own: no stale lock, no "assume unchanged" bit, no half-done merge has a say.
+    indexed_.environment("GIT_INDEX_FILE=" + scratch_ + "/index");
+  }
+
+  result<diff_summary> run() {
+    base_tree_ = id(o_.base);
+    if (base_tree_.empty()) return make_error(errc::not_found, "the base commit " + o_.base);
+    auto head = g_.line({"rev-parse", "--verify", "-q", "HEAD^{commit}"});
+    if (!head) return make_error(errc::not_found, "no commit in " + o_.tree, head.err().cause);
+    out_.head = *head;
+    if (auto done = commit_leftovers(); !done) return done.err();
+    head_tree_ = id(out_.head);
+    if (auto done = list_changes(); !done) return done.err();
+    if (auto done = write_patch(); !done) return done.err();
+    if (auto done = write_files(); !done) return done.err();
+    return std::move(out_);
+  }
+
+private:
+  /// The tree of a commit, or empty.
+  std::string id(const std::string& commit) {
+    auto tree = g_.line({"rev-parse", "--verify", "-q", commit + "^{tree}"});
+    return tree ? *tree : std::string{};
+  }
+
+  // -- leftovers
+  // ------------------------------------------------------------------------------------
+
+  result<void> commit_leftovers() {
+    if (auto read = indexed_.run({"read-tree", out_.head}); !read) return read;
+    if (auto found = find_nested(); !found) return found;
+    std::vector<std::string> add{"add", "-A", "--", "."};
+    for (const auto& n : out_.nested)
+      add.push_back(":(exclude,literal,top)" + n);
+    if (auto added = indexed_.run(add); !added) return added;
+    auto tree = indexed_.line({"write-tree"});
+    if (!tree) return tree.err();
+    if (*tree == id(out_.head)) return {};
+    if (auto who = g_.test({"var", "GIT_AUTHOR_IDENT"}); !who || !*who)
+      for (const char* entry :
+           {"GIT_AUTHOR_NAME=skep agent", "GIT_AUTHOR_EMAIL=agent@skep.invalid",
+            "GIT_COMMITTER_NAME=skep agent", "GIT_COMMITTER_EMAIL=agent@skep.invalid"})
+        g_.environment(entry);
+    auto commit =
+        g_.line({"commit-tree", *tree, "-p", out_.head, "-m", "Uncommitted changes of " + o_.name});
+    if (!commit) return commit.err();
+    out_.head = *commit;
+    // For whoever looks into the sandbox; the result does not rest on them.
+    static_cast<void>(g_.test({"update-ref", "HEAD", *commit}));
+    static_cast<void>(g_.test({"read-tree", *commit}));
+    return {};
+  }
+
+  /// Untracked repositories inside the tree (git lists them as "name/"): git would record a commit
+  /// of theirs that exists nowhere else.
+  result<void> find_nested() {
+    auto text = indexed_.out({"ls-files", "-z", "--others", "--exclude-standard"});
+    if (!text) return text.err();
+    for (auto& name : split_nul(*text))
+      if (name.ends_with('/')) {
+        name.pop_back();
+        out_.nested.push_back(std::move(name));
+      }
+    return {};
+  }
+
+  // -- summary
+  // --------------------------------------------------------------------------------------
+
+  result<void> list_changes() {
+    auto count = g_.line({"rev-list", "--count", o_.base + ".." + out_.head});
+    if (!count) return count.err();
+    if (head_tree_ == base_tree_) return {};
+    out_.commits = std::max(1ull, std::strtoull(count->c_str(), nullptr, 10));
+    auto text = g_.out({"diff-tree", "-r", "-z", "-M", "--name-status", base_tree_, head_tree_});
+    if (!text) return text.err();
+    auto items = split_nul(*text);
+    for (std::size_t i = 0; i + 1 < items.size(); i += 2) {
+      auto& name = items[i + 1];
+      switch (items[i].empty() ? '?' : items[i][0]) {
+      case 'A':
+        out_.added.push_back(name);
+        break;
+      case 'D':
+        out_.deleted.push_back(name);
+        break;
+      case 'M':
+      case 'T':
+        out_.modified.push_back(name);
+        break;
+      case 'R':
+        if (i + 2 >= items.size()) return make_error(errc::internal, "git diff-tree");
+        out_.renamed.emplace_back(name, items[i + 2]);
+        ++i;
+        break;
+      default:
+        return make_error(errc::internal, "git diff-tree: " + items[i]);
+      }
+    }
+    return {};
+  }
+
+  // -- patch
+  // ----------------------------------------------------------------------------------------
+
+  result<void> write_patch() {
+    auto path = o_.out + "/" + o_.name + ".patch";
+    bool series = head_tree_ == base_tree_ || is_series();
+    if (head_tree_ == base_tree_) {
+      if (auto emptied = generate({}, path); !emptied) return emptied;
+    } else if (series) {
+      std::vector<std::string> arguments{"format-patch",
+                                         "--stdout",
+                                         "--no-attach",
+                                         "--no-signature",
+                                         "--no-cover-letter",
+                                         "--no-thread",
+                                         "--no-numbered",
+                                         "--no-notes",
+                                         "--no-base",
+                                         "--no-to",
+                                         "--no-cc",
+                                         "--no-add-header",
+                                         "--no-encode-email-headers",
+                                         "--subject-prefix=PATCH"};
+      arguments.insert(arguments.end(), diff_form.begin(), diff_form.end());
+      arguments.push_back(o_.base + ".." + out_.head);
+      series = generate(std::move(arguments), path).ok() && gives_the_tree(path);
+    }
+    if (!series) {
+      out_.squashed = true;
+      std::vector<std::string> arguments{"diff"};
+      arguments.insert(arguments.end(), diff_form.begin(), diff_form.end());
+      arguments.insert(arguments.end(), {base_tree_, head_tree_, "--"});
+      if (auto done = generate(std::move(arguments), path); !done) return done;
+      if (!gives_the_tree(path))
+        return make_error(errc::verification,
+                          "the patch of " + o_.name + " does not give its tree");
+    }
+    return describe(path, out_.patch_bytes, out_.patch_sha256);
+  }
+
+  /// HEAD descends from the base without merges.
+  bool is_series() {
+    auto descends = g_.test({"merge-base", "--is-ancestor", o_.base, out_.head});
+    if (!descends || !*descends) return false;
+    auto merges = g_.line({"rev-list", "--count", "--merges", o_.base + ".." + out_.head});
+    return merges && *merges == "0";
+  }
+
+  /// Runs git with its output in `path`; without arguments the file is made empty.
+  result<void> generate(std::vector<std::string> arguments, const std::string& path) {
+    unique_fd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+    if (!fd) return transfer::io_error(path, errno);
+    if (arguments.empty()) return {};
+    auto p = g_.call(std::move(arguments));
+    p.stdout_fd = fd.get();
+    auto ran = transfer::run_for_output(p);
+    if (!ran) return ran.err();
+    return {};
+  }
+
+  bool gives_the_tree(const std::string& patch) {
+    if (!indexed_.run({"read-tree", base_tree_})) return false;
+    if (!indexed_.run({"-c", "apply.whitespace=nowarn", "-c", "apply.ignoreWhitespace=no", "apply",
+                       "--cached", "--whitespace=nowarn", patch}))
+      return false;
+    auto tree = indexed_.line({"write-tree"});
+    return tree && *tree == head_tree_;
+  }
+
+  result<void> describe(const std::string& path, std::uint64_t& bytes, std::string& digest) {
+    struct stat st {};
+    if (::stat(path.c_str(), &st) != 0) return transfer::io_error(path, errno);
+    auto hash = transfer::sha256_of_file(path);
+    if (!hash) return hash.err();
+    bytes = static_cast<std::uint64_t>(st.st_size);
+    digest = *hash;
+    return {};
+  }
+
+  // -- files
+  // ----------------------------------------------------------------------------------------
+
+  /// From the work tree, which is what the commit holds: filters and line ends are off here.
+  result<void> write_files() {
+    std::vector<std::string> paths = out_.modified;
+    paths.insert(paths.end(), out_.added.begin(), out_.added.end());
+    for (const auto& [from, to] : out_.renamed)
+      paths.push_back(to);
+    std::sort(paths.begin(), paths.end());
+    auto root = transfer::open_root(o_.tree);
+    if (!root) return root.err();
+    auto writer = transfer::archive_writer::create(o_.out + "/" + o_.name + ".tar");
+    if (!writer) return writer.err();
+    std::string buffer(256 * 1024, '\0');
+    for (const auto& path : paths) {
+      auto opened = transfer::open_entry(root->get(), path);
+      if (!opened) return opened.err();
+      auto added = transfer::append_file(*writer, *opened, buffer);
+      if (!added) return added;
+    }
+    auto done = writer->finish();
+    if (!done) return done.err();
+    out_.tar_bytes = done->bytes;
+    out_.tar_sha256 = done->sha256;
+    return {};
+  }
+
+  const diff_options& o_;
+  git g_, indexed_;
+  std::string scratch_, base_tree_, head_tree_;
+  diff_summary out_;
+};
+
+} // namespace
+
+result<diff_summary> diff_pane(const diff_options& given) {
+  auto o = given;
+  if (!is_object_id(o.base)) return make_error(errc::bad_argument, "not a commit: " + o.base);
+  if (!transfer::safe_relative(o.name) || o.name.find('/') != o.name.npos)
+    return make_error(errc::bad_argument, "not a pane's name: " + o.name);
+  if (auto made = transfer::make_dirs(o.out); !made) return made.err();
+  // git runs inside the tree: relative names would mean something else there.
+  unique_fd out_dir{::open(o.out.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  std::string absolute(4096, '\0');
+  auto n = ::readlink(("/proc/self/fd/" + std::to_string(out_dir.get())).c_str(), absolute.data(),
+                      absolute.size());
+  if (n > 0)
+    o.out = absolute.substr(0, static_cast<std::size_t>(n));
+  else if (o.out[0] != '/')
+    return make_error(errc::bad_argument, "--out must be an absolute path");
+  auto scratch = transfer::temp_dir::make(o.out);
+  if (!scratch) return scratch.err();
+  return differ{o, scratch->path()}.run();
+}
+
+} // namespace skep::guest

@@ -1,0 +1,120 @@
+#include "guest/layout.hpp"
+
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::guest {
+namespace {
+
+struct epoch_line {
+  std::uint64_t epoch = 0;
+  std::string token;
+};
+
+epoch_line parse_epoch(std::string_view text) {
+  epoch_line out;
+  text = text.substr(0, text.find('\n'));
+  auto space = std::min(text.find(' '), text.size());
+  std::from_chars(text.data(), text.data() + space, out.epoch);
+  if (space < text.size()) out.token = text.substr(space + 1);
+  return out;
+}
+
+} // namespace
+
+utc_time now() {
+  return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+}
+
+pane_state look(const std::string& dir) {
+  auto exists = [&](const char* name) {
+    struct stat st {};
+    return ::lstat((dir + name).c_str(), &st) == 0;
+  };
+  if (exists("/exit.json")) return pane_state::exited;
+  unique_fd fd{::open((dir + "/claim").c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+  if (!fd) return pane_state::absent;
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return pane_state::running;
+  // The holder may have ended between the two looks.
+  return exists("/exit.json") ? pane_state::exited : pane_state::lost;
+}
+
+result<bool> claim(const std::string& dir, std::uint64_t epoch, unique_fd& lock) {
+  // Locked before it gets its name: nobody ever sees an unlocked claim of a living holder.
+  auto tmp = dir + "/claim.tmp-" + random_token(8);
+  unique_fd fd{::open(tmp.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
+  if (!fd) return transfer::io_error(tmp, errno);
+  auto written = transfer::write_all(fd.get(), std::to_string(epoch) + "\n");
+  if (written.ok() && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
+    written = transfer::io_error(tmp, errno);
+  int linked = written.ok() ? ::link(tmp.c_str(), (dir + "/claim").c_str()) : -1;
+  int reason = errno;
+  ::unlink(tmp.c_str());
+  if (!written) return written.err();
+  if (linked != 0 && reason == EEXIST) return false;
+  if (linked != 0) return transfer::io_error(dir + "/claim", reason);
+  lock = std::move(fd);
+  return true;
+}
+
+result<exit_record> read_exit(const std::string& dir) {
+  auto text = transfer::read_file(dir + "/exit.json", 4096);
+  if (!text) return text.err();
+  auto j = json::parse(*text, nullptr, false);
+  exit_record out;
+  if (!from_json_value(j, out)) return make_error(errc::bad_frame, dir + "/exit.json is damaged");
+  return out;
+}
+
+result<void> write_exit(const std::string& dir, const exit_record& record) {
+  return transfer::write_file_durably(dir + "/exit.json", to_line(to_json(record)) + "\n", 0600);
+}
+
+void settle_lost(const std::string& dir) {
+  unique_fd fd{::open((dir + "/claim").c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+  struct stat st {};
+  if (!fd || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0
+      || ::lstat((dir + "/exit.json").c_str(), &st) == 0)
+    return;
+  exit_record record{-1, SIGKILL, 0, now()};
+  if (::lstat((dir + "/log").c_str(), &st) == 0)
+    record.final_offset = static_cast<std::uint64_t>(st.st_size);
+  if (!write_exit(dir, record)) return; // a full disk; the next look tries again
+}
+
+result<void> enter_epoch(const std::string& root, std::uint64_t epoch, const std::string& token) {
+  auto path = root + "/epoch";
+  unique_fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)};
+  if (!fd) return transfer::io_error(path, errno);
+  while (::flock(fd.get(), LOCK_EX) != 0)
+    if (errno != EINTR) return transfer::io_error(path, errno);
+  auto text = transfer::read_file(path, 4096);
+  if (!text) return text.err();
+  auto recorded = parse_epoch(*text);
+  if (recorded.epoch > epoch)
+    return make_error(errc::stale_epoch, "epoch " + std::to_string(epoch) + ", recorded is "
+                                             + std::to_string(recorded.epoch));
+  if (recorded.epoch == epoch && token.empty()) return {};
+  auto line = std::to_string(epoch) + " " + (token.empty() ? "-" : token) + "\n";
+  if (::ftruncate(fd.get(), 0) != 0) return transfer::io_error(path, errno);
+  return transfer::write_all(fd.get(), line);
+}
+
+bool holds_epoch(const std::string& root, std::uint64_t epoch, const std::string& token) {
+  auto path = root + "/epoch";
+  unique_fd fd{::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+  if (!fd) return false;
+  while (::flock(fd.get(), LOCK_SH) != 0) // not between the writer's truncate and write
+    if (errno != EINTR) return false;
+  auto text = transfer::read_file(path, 4096);
+  if (!text) return false;
+  auto recorded = parse_epoch(*text);
+  return recorded.epoch == epoch && recorded.token == token;
+}
+
+} // namespace skep::guest

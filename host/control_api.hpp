@@ -1,0 +1,73 @@
+// E2B's control API over the registry, without HTTP: a request comes as text, an answer leaves as
+// text.
+//
+//   POST /sandboxes, /v2/sandboxes            GET /sandboxes, /v2/sandboxes
+//   GET, DELETE /sandboxes/{id}               POST /sandboxes/{id}/timeout, /refreshes, /connect
+//   POST /v2/sandboxes/{id}/connect           GET /sandboxes/{id}/metrics (empty),
+//   /sandboxes/metrics GET /health                               GET /skep/v1/info,
+//   /skep/v1/sandboxes/{id}/usage
+//
+// What E2B has and this host has not (pause, snapshots, templates, ...) answers 501 with a body.
+#pragma once
+
+#include "host/async.hpp"
+#include "host/registry.hpp"
+#include "host/web_text.hpp"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace skep::host {
+
+struct api_request {
+  std::string method; ///< "GET", ...
+  std::string path;   ///< Without the query.
+  std::string query;
+  std::string body;
+};
+
+struct api_reply {
+  unsigned status = 200;
+  std::string body; ///< JSON, or empty.
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+/// {"code":STATUS,"message":MESSAGE}, as every error of the control API.
+api_reply api_error(unsigned status, const std::string& message);
+
+struct api_settings {
+  std::string version;
+  std::string state_path;
+  std::string envd_program;
+  std::vector<std::string> binds;
+  std::map<std::string, std::string> upstreams; ///< Domain to URL; see sandbox_order.
+  std::size_t max_sandboxes = 100;
+  error isolation; ///< Why no sandbox can be made here, or no error.
+};
+
+class control_api {
+public:
+  control_api(registry& sandboxes, api_settings settings)
+      : sandboxes_(sandboxes), settings_(std::move(settings)) {}
+
+  /// Answers one request whose key has been checked. Never throws.
+  task<api_reply> handle(api_request request);
+
+private:
+  task<api_reply> create(api_request request, bool v2);
+  task<api_reply> remove(std::string id);
+  task<api_reply> set_timeout(std::string id, std::string body);
+  task<api_reply> refresh(std::string id, std::string body);
+  task<api_reply> connect(std::string id, std::string body, bool v2);
+  task<api_reply> usage(std::string id);
+  api_reply list(const api_request& request, bool v2) const;
+  api_reply detail(const std::string& id) const;
+  api_reply info() const;
+
+  registry& sandboxes_;
+  api_settings settings_;
+};
+
+} // namespace skep::host

@@ -1,0 +1,24 @@
+// The body of POST /sandboxes and POST /v2/sandboxes.
+#pragma once
+
+#include "host/spec.hpp"
+
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace skep::host {
+
+/// Fills template, metadata, envVars, timeout and rules of an order. bad_argument: the caller's
+/// mistake (400); refused: E2B has it, this host has not (501). `upstreams` maps a domain to the
+/// URL used instead of it.
+///
+/// Beside E2B's own form, a rule may name the only paths it opens (ours; plain E2B ignores it):
+///   "rules":{"api.x.com":[{"transform":{"headers":{"x-api-key":"K"}},"paths":["/v1/messages"]}]}
+result<sandbox_order> parse_create(std::string_view body, std::int64_t default_timeout_ms,
+                                   const std::map<std::string, std::string>& upstreams);
+
+/// Seconds of a `timeout` field as milliseconds; bad_argument unless 1 s to 24 h.
+result<std::int64_t> lifetime_from(const json& seconds);
+
+} // namespace skep::host

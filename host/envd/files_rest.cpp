@@ -1,0 +1,295 @@
+// GET and POST /files: whole files, streamed from and to disk.
+#include "host/envd/handlers.hpp"
+#include "host/envd/inflate.hpp"
+#include "host/envd/multipart.hpp"
+#include "host/envd/upload.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <ctime>
+#include <fcntl.h>
+#include <set>
+#include <unistd.h>
+
+namespace skep::envd {
+
+namespace {
+constexpr std::size_t piece_bytes = 64U << 10;
+
+std::string requested_path(services& s, exchange& x) {
+  auto user = x.query("username").value_or("");
+  if (!s.user.known(user)) fail(401, "error looking up user '" + user + "': no such user here");
+  auto asked = x.query("path").value_or("");
+  std::string out;
+  if (!s.user.resolve(asked, out)) fail(400, "path '" + asked + "' is no path of this user");
+  return out;
+}
+
+// ---- GET
+
+struct open_file {
+  int fd = -1;
+  open_file() = default;
+  open_file(const open_file&) = delete;
+  open_file& operator=(const open_file&) = delete;
+  ~open_file() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+std::string http_date(std::time_t t) {
+  tm utc{};
+  ::gmtime_r(&t, &utc);
+  std::array<char, 64> text;
+  auto n = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+  return {text.data(), n};
+}
+
+std::string content_type(std::string_view name, std::string_view first_bytes) {
+  constexpr std::pair<std::string_view, std::string_view> by_extension[] = {
+      {".html", "text/html; charset=utf-8"},
+      {".htm", "text/html; charset=utf-8"},
+      {".css", "text/css; charset=utf-8"},
+      {".js", "text/javascript; charset=utf-8"},
+      {".json", "application/json"},
+      {".xml", "text/xml; charset=utf-8"},
+      {".svg", "image/svg+xml"},
+      {".png", "image/png"},
+      {".jpg", "image/jpeg"},
+      {".jpeg", "image/jpeg"},
+      {".gif", "image/gif"},
+      {".webp", "image/webp"},
+      {".pdf", "application/pdf"},
+      {".wasm", "application/wasm"},
+      {".gz", "application/gzip"},
+      {".zip", "application/zip"}};
+  for (auto [extension, type] : by_extension)
+    if (name.ends_with(extension)) return std::string{type};
+  for (unsigned char c : first_bytes)
+    if (c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1b)
+      return "application/octet-stream";
+  return "text/plain; charset=utf-8";
+}
+
+struct byte_range {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0; ///< One past the last.
+};
+enum class range_kind { whole, part, unsatisfiable };
+
+// One range `bytes=A-B`, `A-` or `-N`; several, or another unit, are answered with the whole file.
+range_kind parse_range(std::string_view text, std::uint64_t size, byte_range& out) {
+  if (!text.starts_with("bytes=") || text.find(',') != std::string_view::npos)
+    return range_kind::whole;
+  text.remove_prefix(6);
+  auto dash = text.find('-');
+  if (dash == std::string_view::npos) return range_kind::whole;
+  auto number = [](std::string_view digits, std::uint64_t& value) {
+    auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    return ec == std::errc{} && end == digits.data() + digits.size();
+  };
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  auto left = text.substr(0, dash);
+  auto right = text.substr(dash + 1);
+  if (left.empty()) {
+    if (!number(right, last)) return range_kind::whole;
+    if (last == 0 || size == 0) return range_kind::unsatisfiable;
+    out = {size - std::min(last, size), size};
+    return range_kind::part;
+  }
+  if (!number(left, first) || (!right.empty() && (!number(right, last) || last < first)))
+    return range_kind::whole;
+  if (first >= size) return range_kind::unsatisfiable;
+  out = {first, right.empty() || last >= size ? size : last + 1};
+  return range_kind::part;
+}
+
+std::string header_quoted(std::string_view name) {
+  std::string out = "\"";
+  for (char c : name)
+    if (c == '"' || c == '\\')
+      out.append({'\\', c});
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      out += '_'; // a file name may hold line ends, a header may not
+    else
+      out += c;
+  return out + '"';
+}
+
+// ---- POST
+
+metadata requested_metadata(const exchange& x) {
+  constexpr std::size_t key_limit = 246;
+  constexpr std::size_t total_limit = 4096;
+  std::size_t total = 0;
+  auto out = x.headers_from("x-metadata-");
+  for (const auto& [key, value] : out) {
+    total += key.size() + value.size();
+    bool printable =
+        std::all_of(value.begin(), value.end(), [](char c) { return c >= 32 && c < 127; });
+    if (!printable || key.size() > key_limit || total > total_limit)
+      fail(400, "metadata must be printable ASCII with keys of at most 246 and 4096 bytes in all");
+  }
+  return out;
+}
+
+/// The body of an upload, decoded if it is gzip, in pieces.
+class upload_body {
+public:
+  explicit upload_body(exchange& x) : x_(x) {
+    auto encoding = x.header("Content-Encoding");
+    if (encoding == "gzip")
+      gzip_ = std::make_unique<gzip_decoder>();
+    else if (!encoding.empty() && encoding != "identity")
+      fail(400, "unsupported Content-Encoding: " + std::string{encoding});
+  }
+  task<void> each(std::function<void(std::string_view)> take) {
+    std::vector<char> piece(piece_bytes);
+    for (;;) {
+      auto n = co_await x_.read_some(piece.data(), piece.size());
+      if (n == 0) break;
+      std::string_view bytes{piece.data(), n};
+      if (!gzip_)
+        take(bytes);
+      else if (!gzip_->feed(bytes, take))
+        fail(400, "the body is no gzip");
+    }
+    if (gzip_ && !gzip_->complete()) fail(400, "the gzip body is cut short");
+  }
+
+private:
+  exchange& x_;
+  std::unique_ptr<gzip_decoder> gzip_;
+};
+
+task<json> take_octets(exchange& x, std::string path, metadata labels) {
+  upload_body body(x);
+  upload_file file;
+  file.open(std::move(path));
+  co_await body.each([&file](std::string_view bytes) { file.write(bytes); });
+  json written = json::array();
+  written.push_back(file.close(labels));
+  co_return written;
+}
+
+task<json> take_form(services& s, exchange& x, std::optional<std::string> path, metadata labels) {
+  std::string boundary;
+  if (!header_parameter(x.header("Content-Type"), "boundary", boundary) || boundary.empty())
+    fail(400, "the multipart body has no boundary");
+  json written = json::array();
+  std::set<std::string> seen;
+  upload_file file;
+  multipart_reader::handlers handlers;
+  handlers.begin = [&](const std::map<std::string, std::string>& headers) {
+    auto i = headers.find("content-disposition");
+    std::string name;
+    std::string target;
+    if (i == headers.end() || !header_parameter(i->second, "name", name) || name != "file") return;
+    if (path) {
+      target = *path;
+    } else {
+      std::string filename;
+      header_parameter(i->second, "filename", filename);
+      if (filename.empty() || !s.user.resolve(filename, target))
+        fail(400, "a part has no file name that is a path of this user");
+    }
+    if (!seen.insert(target).second)
+      fail(400, "you cannot upload multiple files to the same path '" + target + "'");
+    file.open(target);
+  };
+  handlers.data = [&file](std::string_view bytes) {
+    if (file.is_open()) file.write(bytes);
+  };
+  handlers.end = [&] {
+    if (file.is_open()) written.push_back(file.close(labels));
+  };
+  multipart_reader reader(boundary, std::move(handlers));
+  upload_body body(x);
+  co_await body.each([&reader](std::string_view bytes) {
+    if (!reader.feed(bytes)) fail(400, "the multipart body is malformed");
+  });
+  if (!reader.done()) fail(400, "the multipart body is cut short");
+  co_return written;
+}
+
+} // namespace
+
+task<void> files_get(services& s, exchange& x) {
+  auto path = requested_path(s, x);
+  open_file file;
+  // O_NONBLOCK: a FIFO without a writer must not stop the whole server.
+  file.fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (file.fd < 0) {
+    int number = errno;
+    if (number == ENOENT || number == ENOTDIR) fail(404, "path '" + path + "' does not exist");
+    fail(500, "error opening '" + path + "': " + std::strerror(number));
+  }
+  struct stat st {};
+  if (::fstat(file.fd, &st) != 0) fail(500, "error reading '" + path + "'");
+  if (S_ISDIR(st.st_mode)) fail(400, "path '" + path + "' is a directory");
+  if (!S_ISREG(st.st_mode)) fail(400, "path '" + path + "' is not a regular file");
+
+  auto modified = http_date(st.st_mtime);
+  if (!x.has_header("Range") && x.header("If-Modified-Since") == modified) {
+    co_await x.reply(304, {}, {}, "Last-Modified: " + modified + "\r\n");
+    co_return;
+  }
+  auto size = static_cast<std::uint64_t>(st.st_size);
+  byte_range range{0, size};
+  auto kind = range_kind::whole;
+  auto if_range = x.header("If-Range");
+  if (x.has_header("Range") && (if_range.empty() || if_range == modified))
+    kind = parse_range(x.header("Range"), size, range);
+  std::string total = std::to_string(size);
+  if (kind == range_kind::unsatisfiable) {
+    co_await x.reply(416, "text/plain; charset=utf-8", "invalid range: failed to overlap\n",
+                     "Content-Range: bytes */" + total + "\r\n");
+    co_return;
+  }
+  std::vector<char> piece(std::min<std::uint64_t>(piece_bytes, std::max<std::uint64_t>(size, 512)));
+  auto sniffed = ::pread(file.fd, piece.data(), 512, 0);
+  auto name = path.substr(path.rfind('/') + 1);
+  auto type =
+      content_type(name, {piece.data(), static_cast<std::size_t>(std::max<ssize_t>(sniffed, 0))});
+  std::string extra = "Accept-Ranges: bytes\r\nVary: Accept-Encoding\r\nLast-Modified: " + modified
+                      + "\r\nContent-Disposition: inline; filename=" + header_quoted(name) + "\r\n";
+  if (kind == range_kind::part)
+    extra += "Content-Range: bytes " + std::to_string(range.begin) + '-'
+             + std::to_string(range.end - 1) + '/' + total + "\r\n";
+  co_await x.begin_sized(kind == range_kind::part ? 206 : 200, type, range.end - range.begin,
+                         extra);
+  if (x.method() == "HEAD") co_return;
+  while (range.begin < range.end) {
+    auto want = std::min<std::uint64_t>(piece.size(), range.end - range.begin);
+    auto n = ::pread(file.fd, piece.data(), want, static_cast<off_t>(range.begin));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) throw peer_gone{}; // became shorter: only closing tells the client so
+    range.begin += static_cast<std::uint64_t>(n);
+    co_await x.write({piece.data(), static_cast<std::size_t>(n)});
+  }
+}
+
+task<void> files_post(services& s, exchange& x) {
+  std::optional<std::string> path;
+  auto resolved = requested_path(s, x); // checks the user also when the parts name the paths
+  if (x.query("path")) path = resolved;
+  auto labels = requested_metadata(x);
+  auto type = x.header("Content-Type");
+  json written;
+  if (type.starts_with("multipart/form-data")) {
+    written = co_await take_form(s, x, path, labels);
+  } else if (type.starts_with("application/octet-stream")) {
+    if (!path) fail(400, "the query parameter 'path' is required");
+    written = co_await take_octets(x, *path, labels);
+  } else {
+    fail(400, "unsupported Content-Type: " + std::string{type});
+  }
+  auto body = dump(written);
+  co_await x.reply(200, "text/plain; charset=utf-8", body);
+}
+
+} // namespace skep::envd

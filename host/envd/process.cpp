@@ -1,0 +1,301 @@
+#include "host/envd/process.hpp"
+
+#include "host/envd/connect_rpc.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <sys/wait.h>
+
+namespace skep::envd {
+
+namespace {
+constexpr std::size_t pipe_piece_bytes = 32U << 10;
+constexpr std::size_t terminal_piece_bytes = 16U << 10;
+constexpr std::size_t listener_pieces = 4; ///< Queued for one listener before reading stops.
+constexpr std::chrono::seconds ended_kept_for{30};
+
+std::shared_ptr<const std::string> event_envelope(const json& event) {
+  return std::make_shared<const std::string>(envelope(0, dump(json{{"event", event}})));
+}
+
+// The words of Go's syscall.Signal, which E2B's clients see.
+std::string signal_text(int number) {
+  switch (number) {
+  case SIGHUP:
+    return "hangup";
+  case SIGINT:
+    return "interrupt";
+  case SIGQUIT:
+    return "quit";
+  case SIGILL:
+    return "illegal instruction";
+  case SIGTRAP:
+    return "trace/breakpoint trap";
+  case SIGABRT:
+    return "aborted";
+  case SIGBUS:
+    return "bus error";
+  case SIGFPE:
+    return "floating point exception";
+  case SIGKILL:
+    return "killed";
+  case SIGUSR1:
+    return "user defined signal 1";
+  case SIGSEGV:
+    return "segmentation fault";
+  case SIGUSR2:
+    return "user defined signal 2";
+  case SIGPIPE:
+    return "broken pipe";
+  case SIGALRM:
+    return "alarm clock";
+  case SIGTERM:
+    return "terminated";
+  default:
+    return "signal " + std::to_string(number);
+  }
+}
+
+json end_of(int status) {
+  json out = json::object();
+  std::string text;
+  if (WIFEXITED(status)) {
+    int code = WEXITSTATUS(status);
+    text = "exit status " + std::to_string(code);
+    if (code != 0) out["exitCode"] = code;
+    out["exited"] = true;
+    out["status"] = text;
+    if (code != 0) out["error"] = text;
+  } else {
+    text = "signal: " + signal_text(WTERMSIG(status));
+    if (WCOREDUMP(status)) text += " (core dumped)";
+    out["exitCode"] = -1;
+    out["status"] = text;
+    out["error"] = text;
+  }
+  return json{{"end", out}};
+}
+
+void adopt(asio::posix::stream_descriptor& to, int fd) {
+  if (fd >= 0) to.assign(fd);
+}
+} // namespace
+
+process::process(asio::io_context& io, const spawned& s, json config,
+                 std::optional<std::string> tag)
+    : io_(io), pid_(s.pid), config_(std::move(config)), tag_(std::move(tag)), input_(io),
+      output_(io), errors_(io), terminal_(io), on_terminal_(s.terminal >= 0), deadline_(io),
+      room_(io), input_free_(io) {
+  adopt(input_, s.input);
+  adopt(output_, s.output);
+  adopt(errors_, s.errors);
+  adopt(terminal_, s.terminal);
+}
+
+void process::run() {
+  auto start = [this](descriptor& from, const char* name, std::size_t piece) {
+    if (!from.is_open()) return;
+    ++pumps_;
+    asio::co_spawn(
+        io_,
+        [self = shared_from_this(), &from, name, piece] { return self->pump(from, name, piece); },
+        asio::detached);
+  };
+  start(output_, "stdout", pipe_piece_bytes);
+  start(errors_, "stderr", pipe_piece_bytes);
+  start(terminal_, "pty", terminal_piece_bytes);
+}
+
+bool process::room() const {
+  return std::all_of(listeners_.begin(), listeners_.end(),
+                     [](const auto& l) { return l->queue.size() < listener_pieces; });
+}
+
+task<void> process::pump(descriptor& from, const char* name, std::size_t piece_bytes) {
+  static std::array<char, pipe_piece_bytes> piece; // filled and emptied without a wait between
+  auto self = shared_from_this();
+  for (;;) {
+    while (!room())
+      co_await room_.wait();
+    auto n = ::read(from.native_handle(), piece.data(), piece_bytes);
+    if (n > 0) {
+      if (!listeners_.empty()) {
+        std::string_view bytes{piece.data(), static_cast<std::size_t>(n)};
+        publish(json{{"data", {{name, base64_encode(bytes)}}}});
+      }
+      // Others get their turn, also when a process writes without end.
+      co_await asio::post(io_, asio::use_awaitable);
+      continue;
+    }
+    if (n < 0 && errno == EINTR) continue;
+    if (n == 0 || errno != EAGAIN) break; // EIO: the terminal's other side is closed
+    if (cut_) break;
+    error_code ec;
+    co_await from.async_wait(descriptor::wait_read, into(ec));
+    if (ec && !cut_) break;
+  }
+  error_code ignored;
+  from.close(ignored);
+  --pumps_;
+  try_end();
+}
+
+void process::publish(const json& event) {
+  auto text = event_envelope(event);
+  for (auto& l : listeners_) {
+    l->queue.push_back(text);
+    l->wake.notify();
+  }
+}
+
+std::shared_ptr<listener> process::attach() {
+  auto l = std::make_shared<listener>(io_);
+  l->queue.push_back(event_envelope(json{{"start", {{"pid", pid_}}}}));
+  if (end_event_) {
+    l->queue.push_back(end_event_);
+    l->complete = true;
+  } else {
+    listeners_.push_back(l);
+  }
+  return l;
+}
+
+void process::detach(const std::shared_ptr<listener>& who) {
+  std::erase(listeners_, who);
+  room_.notify();
+}
+
+void process::kill_after(std::chrono::milliseconds limit) {
+  deadline_.expires_after(limit);
+  deadline_.async_wait([weak = weak_from_this()](error_code ec) {
+    auto self = weak.lock();
+    if (!ec && self) self->signal(SIGKILL);
+  });
+}
+
+bool process::signal(int number) {
+  // Not reaped yet, so the pid is still this process's.
+  if (status_) return false;
+  if (::kill(pid_, number) != 0) return false;
+  signalled_ = true;
+  return true;
+}
+
+task<void> process::write_input(std::string data, bool to_terminal) {
+  auto self = shared_from_this();
+  auto& to = to_terminal ? terminal_ : input_;
+  if (!to.is_open())
+    fail(rpc_code::internal, to_terminal ? "the process has no tty" : "the process has no stdin");
+  while (input_busy_) // one request's bytes are not mixed with another's
+    co_await input_free_.wait();
+  if (!to.is_open()) fail(rpc_code::internal, "the input is closed");
+  input_busy_ = true;
+  error_code ec;
+  co_await asio::async_write(to, asio::buffer(data), into(ec));
+  input_busy_ = false;
+  input_free_.notify();
+  if (ec) fail(rpc_code::internal, "error writing to the process: " + ec.message());
+}
+
+void process::close_input() {
+  if (on_terminal_) fail(rpc_code::unknown, "cannot close stdin of a tty: send 0x04 instead");
+  error_code ignored;
+  input_.close(ignored);
+}
+
+bool process::resize(terminal_size size) {
+  return terminal_.is_open() && resize_terminal(terminal_.native_handle(), size);
+}
+
+void process::exited(int status) {
+  status_ = status;
+  deadline_.cancel();
+  error_code ignored;
+  input_.close(ignored);
+  if (signalled_) cut();
+  try_end();
+}
+
+// After a signal from us nobody waits for other holders of the pipes.
+void process::cut() {
+  cut_ = true;
+  error_code ignored;
+  for (auto* d : {&output_, &errors_, &terminal_})
+    if (d->is_open()) d->cancel(ignored);
+}
+
+void process::try_end() {
+  if (!status_ || pumps_ > 0 || end_event_) return;
+  end_event_ = event_envelope(end_of(*status_));
+  for (auto& l : listeners_) {
+    l->queue.push_back(end_event_);
+    l->complete = true;
+    l->wake.notify();
+  }
+  listeners_.clear();
+  if (on_end) on_end();
+}
+
+std::shared_ptr<process> process_table::start(const spawn_request& request, json config,
+                                              std::optional<std::string> tag) {
+  auto s = spawn(request);
+  if (!s) fail(rpc_code::resource_exhausted, s.err().message + ": " + s.err().cause);
+  auto p = std::make_shared<process>(io_, *s, std::move(config), std::move(tag));
+  all_.insert_or_assign(p->pid(), p);
+  p->on_end = [this, weak = std::weak_ptr<process>(p)] {
+    auto forget = std::make_shared<asio::steady_timer>(io_, ended_kept_for);
+    forget->async_wait([this, weak, forget](error_code) {
+      auto ended = weak.lock();
+      if (!ended) return;
+      auto i = all_.find(ended->pid());
+      if (i != all_.end() && i->second == ended) all_.erase(i); // not a later one of the same pid
+    });
+  };
+  return p;
+}
+
+std::shared_ptr<process> process_table::find(const json& selector, bool also_ended) {
+  if (const auto* tag = envd::find(selector, "tag")) {
+    auto name = tag->is_string() ? tag->get<std::string>() : std::string{};
+    std::shared_ptr<process> ended;
+    for (const auto& [pid, p] : all_) {
+      if (p->tag() != name) continue;
+      if (!p->ended()) return p;
+      ended = p;
+    }
+    if (ended && also_ended) return ended;
+    fail(rpc_code::not_found, "process with tag " + name + " not found");
+  }
+  if (!envd::find(selector, "pid"))
+    fail(rpc_code::invalid_argument, "the process must be selected by pid or tag");
+  auto pid = get_int(selector, "pid");
+  auto i = all_.find(static_cast<pid_t>(pid));
+  if (i == all_.end() || i->first != pid || (i->second->ended() && !also_ended))
+    fail(rpc_code::not_found, "process with pid " + std::to_string(pid) + " not found");
+  return i->second;
+}
+
+std::vector<std::shared_ptr<process>> process_table::running() const {
+  std::vector<std::shared_ptr<process>> out;
+  for (const auto& [pid, p] : all_)
+    if (!p->ended()) out.push_back(p);
+  return out;
+}
+
+void process_table::reap() {
+  int status = 0;
+  for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+    auto i = all_.find(pid);
+    if (i != all_.end() && !i->second->ended()) i->second->exited(status);
+  }
+}
+
+} // namespace skep::envd

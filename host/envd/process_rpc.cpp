@@ -1,0 +1,219 @@
+// process.Process: see the table in docs of E2B's envd; semantics are noted in process.hpp.
+#include "host/envd/handlers.hpp"
+
+#include <charconv>
+#include <csignal>
+#include <sys/stat.h>
+
+namespace skep::envd {
+
+namespace {
+
+std::optional<std::int64_t> number(std::string_view text) {
+  std::int64_t value = 0;
+  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (ec != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+/// Time allowed by Connect-Timeout-Ms; none when absent or 0.
+std::optional<std::chrono::milliseconds> time_allowed(const exchange& x) {
+  if (!x.has_header("Connect-Timeout-Ms")) return std::nullopt;
+  auto text = x.header("Connect-Timeout-Ms");
+  auto ms = number(text);
+  if (!ms || *ms < 0 || text.size() > 10)
+    fail(rpc_code::invalid_argument, "Connect-Timeout-Ms is no number of at most 10 digits");
+  if (*ms == 0) return std::nullopt;
+  return std::chrono::milliseconds{*ms};
+}
+
+std::chrono::seconds keepalive_interval(const exchange& x) {
+  auto seconds = number(x.header("Keepalive-Ping-Interval"));
+  return std::chrono::seconds{seconds && *seconds > 0 && *seconds < 86400 ? *seconds : 90};
+}
+
+terminal_size size_of(const json& pty) {
+  const auto* size = find(pty, "size");
+  if (!size) fail(rpc_code::invalid_argument, "the terminal has no size");
+  auto columns = get_int(*size, "cols");
+  auto rows = get_int(*size, "rows");
+  if (columns < 0 || columns > 65535 || rows < 0 || rows > 65535)
+    fail(rpc_code::invalid_argument, "the size of the terminal is out of range");
+  return {static_cast<unsigned short>(columns), static_cast<unsigned short>(rows)};
+}
+
+const json& process_of(const json& request) {
+  const auto* p = find(request, "process");
+  if (!p) fail(rpc_code::invalid_argument, "the request names no process");
+  return *p;
+}
+
+void refuse_nul(const std::string& text, const char* what) {
+  if (text.find('\0') != std::string::npos)
+    fail(rpc_code::invalid_argument, std::string{what} + " contains a NUL");
+}
+
+spawn_request to_spawn(const account& user, const json& request) {
+  const auto& config = process_of(request);
+  spawn_request out;
+  out.program = get_string(config, "cmd");
+  refuse_nul(out.program, "cmd");
+  if (const auto* args = find(config, "args")) {
+    if (!args->is_array()) fail(rpc_code::invalid_argument, "args is no list");
+    for (const auto& a : *args) {
+      if (!a.is_string()) fail(rpc_code::invalid_argument, "args holds something that is no text");
+      out.arguments.push_back(a.get<std::string>());
+      refuse_nul(out.arguments.back(), "args");
+    }
+  }
+  std::vector<std::pair<std::string, std::string>> extra;
+  if (const auto* envs = find(config, "envs")) {
+    if (!envs->is_object()) fail(rpc_code::invalid_argument, "envs is no map");
+    for (const auto& [name, value] : envs->items()) {
+      if (!value.is_string())
+        fail(rpc_code::invalid_argument, "envs holds something that is no text");
+      extra.emplace_back(name, value.get<std::string>());
+      refuse_nul(name, "envs");
+      refuse_nul(extra.back().second, "envs");
+    }
+  }
+  out.environment = user.environment(extra);
+  if (!user.resolve(get_string(config, "cwd"), out.directory))
+    fail(rpc_code::invalid_argument, "cwd is no path");
+  struct stat st {};
+  if (::stat(out.directory.c_str(), &st) != 0)
+    fail(rpc_code::invalid_argument, "cwd '" + out.directory + "' does not exist");
+  if (!S_ISDIR(st.st_mode))
+    fail(rpc_code::invalid_argument, "cwd '" + out.directory + "' is not a directory");
+  if (const auto* pty = find(request, "pty")) {
+    out.terminal = true;
+    out.size = size_of(*pty);
+  }
+  out.stdin_pipe = get_bool(request, "stdin", true);
+  return out;
+}
+
+/// The ProcessConfig that List shows: what was asked for, without defaults.
+json config_of(const json& request) {
+  const auto& asked = process_of(request);
+  json out = json::object();
+  for (const char* name : {"cmd", "args", "envs", "cwd"})
+    if (const auto* v = find(asked, name); v && !v->empty() && *v != "") out[name] = *v;
+  return out;
+}
+
+/// Keeps the client's listening from outliving the request, however that ends.
+struct attachment {
+  exchange& x;
+  std::shared_ptr<process> p;
+  std::shared_ptr<listener> l;
+  ~attachment() {
+    x.stop_watching();
+    p->detach(l);
+  }
+};
+
+task<void> stream_events(exchange& x, std::shared_ptr<process> p, std::shared_ptr<listener> l,
+                         std::optional<std::chrono::milliseconds> limit) {
+  attachment here{x, p, l};
+  auto interval = keepalive_interval(x);
+  auto deadline = limit ? clock::now() + *limit : clock::time_point::max();
+  co_await x.begin_stream(200, "application/connect+json");
+  x.watch_peer([weak = std::weak_ptr<listener>(l)] {
+    if (auto listening = weak.lock()) {
+      listening->gone = true;
+      listening->wake.notify();
+    }
+  });
+  static const std::string keepalive = envelope(0, R"({"event":{"keepalive":{}}})");
+  auto keepalive_at = clock::now() + interval;
+  for (;;) {
+    if (l->gone) throw peer_gone{};
+    if (!l->queue.empty()) {
+      auto text = l->queue.front();
+      l->queue.pop_front();
+      p->took();
+      co_await x.write(*text);
+      keepalive_at = clock::now() + interval;
+      continue;
+    }
+    if (l->complete) break;
+    auto now = clock::now();
+    if (now >= deadline) fail(rpc_code::deadline_exceeded, "context deadline exceeded");
+    if (now >= keepalive_at) {
+      co_await x.write(keepalive);
+      keepalive_at = clock::now() + interval;
+      continue;
+    }
+    co_await l->wake.wait_until(std::min(deadline, keepalive_at));
+  }
+  co_await x.write(end_of_stream());
+  co_await x.end_stream();
+}
+
+} // namespace
+
+task<void> process_start(services& s, exchange& x, json request) {
+  auto limit = time_allowed(x);
+  auto spawning = to_spawn(s.user, request);
+  auto p = s.processes.start(spawning, config_of(request), get_optional_string(request, "tag"));
+  if (limit) p->kill_after(*limit);
+  auto l = p->attach();
+  p->run();
+  co_await stream_events(x, p, l, limit);
+}
+
+task<void> process_connect(services& s, exchange& x, json request) {
+  auto limit = time_allowed(x);
+  auto p = s.processes.find(process_of(request), true);
+  co_await stream_events(x, p, p->attach(), limit);
+}
+
+task<json> process_list(services& s, json) {
+  json list = json::array();
+  for (const auto& p : s.processes.running()) {
+    json one{{"config", p->config()}, {"pid", p->pid()}};
+    if (p->tag()) one["tag"] = *p->tag();
+    list.push_back(std::move(one));
+  }
+  json out = json::object();
+  if (!list.empty()) out["processes"] = std::move(list);
+  co_return out;
+}
+
+task<json> process_update(services& s, json request) {
+  auto p = s.processes.find(process_of(request), false);
+  if (const auto* pty = find(request, "pty"))
+    if (!p->resize(size_of(*pty))) fail(rpc_code::internal, "the process has no tty");
+  co_return json::object();
+}
+
+task<json> process_send_input(services& s, json request) {
+  auto p = s.processes.find(process_of(request), false);
+  const auto* input = find(request, "input");
+  if (!input) fail(rpc_code::invalid_argument, "the request holds no input");
+  bool to_terminal = find(*input, "pty") != nullptr;
+  auto data = get_bytes(*input, to_terminal ? "pty" : "stdin");
+  co_await p->write_input(std::move(data), to_terminal);
+  co_return json::object();
+}
+
+task<json> process_send_signal(services& s, json request) {
+  auto p = s.processes.find(process_of(request), false);
+  const auto* asked = find(request, "signal");
+  int signal = 0;
+  if (asked && (*asked == "SIGNAL_SIGTERM" || *asked == SIGTERM)) signal = SIGTERM;
+  if (asked && (*asked == "SIGNAL_SIGKILL" || *asked == SIGKILL)) signal = SIGKILL;
+  if (signal == 0)
+    fail(rpc_code::unimplemented, "only SIGNAL_SIGTERM and SIGNAL_SIGKILL can be sent");
+  // Exited, but its pipes are still held by others: nothing to signal, and nobody waits any longer.
+  if (!p->signal(signal)) p->stop_waiting();
+  co_return json::object();
+}
+
+task<json> process_close_stdin(services& s, json request) {
+  s.processes.find(process_of(request), false)->close_input();
+  co_return json::object();
+}
+
+} // namespace skep::envd

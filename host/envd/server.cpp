@@ -1,0 +1,245 @@
+#include "host/envd/server.hpp"
+
+#include "host/envd/handlers.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+
+#include <csignal>
+#include <unordered_map>
+
+namespace skep::envd {
+
+namespace {
+constexpr std::chrono::seconds accept_pause{1};
+constexpr std::string_view json_type = "application/json";
+constexpr std::string_view stream_type = "application/connect+json";
+constexpr std::string_view rest_type = "application/json; charset=utf-8";
+
+using unary_handler = task<json> (*)(services&, json);
+using stream_handler = task<void> (*)(services&, exchange&, json);
+
+struct rpc {
+  unary_handler unary = nullptr;
+  stream_handler stream = nullptr;
+  bool streams = false;
+};
+
+rpc unary(unary_handler h) {
+  return {h, nullptr, false};
+}
+rpc streaming(stream_handler h) {
+  return {nullptr, h, true};
+}
+
+// Without a handler: a known method that is not offered.
+const std::unordered_map<std::string_view, rpc> rpcs = {
+    {"/process.Process/Start", streaming(process_start)},
+    {"/process.Process/Connect", streaming(process_connect)},
+    {"/process.Process/List", unary(process_list)},
+    {"/process.Process/Update", unary(process_update)},
+    {"/process.Process/SendInput", unary(process_send_input)},
+    {"/process.Process/SendSignal", unary(process_send_signal)},
+    {"/process.Process/CloseStdin", unary(process_close_stdin)},
+    {"/process.Process/StreamInput", streaming(nullptr)},
+    {"/filesystem.Filesystem/Stat", unary(filesystem_stat)},
+    {"/filesystem.Filesystem/ListDir", unary(filesystem_list_dir)},
+    {"/filesystem.Filesystem/MakeDir", unary(filesystem_make_dir)},
+    {"/filesystem.Filesystem/Move", unary(filesystem_move)},
+    {"/filesystem.Filesystem/Remove", unary(filesystem_remove)},
+    {"/filesystem.Filesystem/WatchDir", streaming(nullptr)},
+    {"/filesystem.Filesystem/CreateWatcher", unary(nullptr)},
+    {"/filesystem.Filesystem/GetWatcherEvents", unary(nullptr)},
+    {"/filesystem.Filesystem/RemoveWatcher", unary(nullptr)},
+};
+
+bool same(std::string_view a, std::string_view b) { // takes the same time wherever they differ
+  if (a.size() != b.size()) return false;
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
+  return difference == 0;
+}
+
+std::string rest_body(unsigned status, const std::string& message) {
+  return dump(json{{"code", status}, {"message", message}}) + "\n";
+}
+
+// The user of an RPC: `Authorization: Basic base64("user:")`.
+void check_user(const account& user, const exchange& x) {
+  auto text = x.header("Authorization");
+  if (!text.starts_with("Basic ")) return;
+  std::string name;
+  if (!base64_decode(text.substr(6), name)) fail(rpc_code::unauthenticated, "invalid username");
+  name = name.substr(0, name.find(':'));
+  if (!user.known(name)) fail(rpc_code::unauthenticated, "invalid username: '" + name + "'");
+}
+
+bool names_user(std::string_view path) {
+  return path == "/process.Process/Start" || path.starts_with("/filesystem.");
+}
+
+// `type` without its parameters.
+std::string_view media_type(std::string_view type) {
+  type = type.substr(0, type.find(';'));
+  while (type.ends_with(' '))
+    type.remove_suffix(1);
+  return type;
+}
+
+task<void> serve_unary(services& s, exchange& x, const rpc& r) {
+  std::optional<rpc_failure> failure;
+  std::string body;
+  try {
+    if (names_user(x.path())) check_user(s.user, x);
+    if (!r.unary) fail(rpc_code::unimplemented, x.path() + " is not implemented");
+    auto text = co_await x.body(rpc_limit_bytes);
+    auto request = parse_message(text);
+    auto answer = co_await r.unary(s, std::move(request));
+    body = dump(answer);
+  } catch (rpc_failure& f) {
+    failure = std::move(f);
+  }
+  if (failure) body = error_json(*failure);
+  co_await x.reply(failure ? http_status(failure->code) : 200, json_type, body);
+}
+
+task<void> serve_stream(services& s, exchange& x, const rpc& r) {
+  std::optional<rpc_failure> failure;
+  try {
+    if (names_user(x.path())) check_user(s.user, x);
+    if (!r.stream) fail(rpc_code::unimplemented, x.path() + " is not implemented");
+    auto text = co_await x.body(rpc_limit_bytes);
+    auto request = parse_enveloped(text);
+    co_await r.stream(s, x, std::move(request));
+  } catch (rpc_failure& f) {
+    failure = std::move(f);
+  }
+  if (!failure) co_return;
+  if (!x.answered()) co_await x.begin_stream(200, stream_type);
+  auto end = end_of_stream(*failure);
+  co_await x.write(end);
+  co_await x.end_stream();
+}
+
+task<void> serve_rpc(services& s, exchange& x, const rpc& r) {
+  auto wanted = r.streams ? stream_type : json_type;
+  if (x.method() != "POST") {
+    co_await x.reply(405, {}, {}, "Allow: POST\r\n");
+  } else if (media_type(x.header("Content-Type")) != wanted) {
+    co_await x.reply(415, {}, {}, "Accept-Post: " + std::string{wanted} + "\r\n");
+  } else if (r.streams) {
+    co_await serve_stream(s, x, r);
+  } else {
+    co_await serve_unary(s, x, r);
+  }
+}
+} // namespace
+
+server::server(asio::io_context& io, int listening_fd, config c)
+    : io_(io), config_(std::move(c)), account_(config_),
+      processes_(io), services_{io, config_, account_, processes_},
+      acceptor_(io, asio::local::stream_protocol{}, listening_fd), children_(io, SIGCHLD) {}
+
+void server::start() {
+  await_children();
+  asio::co_spawn(
+      io_, [this] { return accept(); }, asio::detached);
+}
+
+void server::await_children() {
+  children_.async_wait([this](error_code ec, int) {
+    if (ec) return;
+    processes_.reap();
+    await_children();
+  });
+}
+
+task<void> server::accept() {
+  for (;;) {
+    error_code ec;
+    auto socket = co_await acceptor_.async_accept(into(ec));
+    if (ec) { // out of descriptors: let some go first
+      asio::steady_timer pause(io_, accept_pause);
+      co_await pause.async_wait(into(ec));
+      continue;
+    }
+    auto shared = std::make_shared<local_socket>(std::move(socket));
+    asio::co_spawn(
+        io_, [this, shared] { return connection(std::move(*shared)); }, asio::detached);
+  }
+}
+
+task<void> server::connection(local_socket socket) {
+  exchange x(std::move(socket));
+  try {
+    while (co_await x.next()) {
+      co_await handle(x);
+      if (!co_await x.finish()) break;
+    }
+  } catch (const peer_gone&) {
+  }
+}
+
+task<void> server::handle(exchange& x) {
+  std::optional<rest_failure> failure;
+  try {
+    co_await route(x);
+  } catch (rest_failure& f) {
+    failure = std::move(f);
+  } catch (const std::exception& e) { // no memory, a broken invariant: this request only
+    failure = rest_failure{500, std::string{"internal error: "} + e.what()};
+  }
+  if (!failure) co_return;
+  if (x.answered()) throw peer_gone{}; // too late for a status: closing is the only sign left
+  auto body = rest_body(failure->status, failure->message);
+  co_await x.reply(failure->status, rest_type, body, "X-Content-Type-Options: nosniff\r\n");
+}
+
+bool server::authorized(exchange& x) const {
+  if (config_.access_token.empty() || x.path() == "/health") return true;
+  return same(x.header("X-Access-Token"), config_.access_token);
+}
+
+task<void> server::route(exchange& x) {
+  auto method = x.method();
+  const auto& path = x.path();
+  if (method == "CONNECT") {
+    co_await connect_port(services_, x);
+    co_return;
+  }
+  if (method == "OPTIONS") {
+    co_await x.reply(204, {}, {},
+                     "Access-Control-Allow-Methods: HEAD, GET, POST, PUT, PATCH, DELETE\r\n"
+                     "Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 7200\r\n");
+    co_return;
+  }
+  bool get = method == "GET" || method == "HEAD";
+  if (!authorized(x)) {
+    if (path == "/files" && (get || method == "POST")) {
+      if (!x.header("X-Access-Token").empty())
+        fail(401, "access token present in header but does not match");
+      if (!x.query("signature")) fail(401, "missing signature query parameter");
+      fail(401, "invalid signature");
+    }
+    fail(401, "unauthorized access, please provide a valid access token or method signing if "
+              "supported");
+  }
+  if (auto i = rpcs.find(path); i != rpcs.end()) {
+    co_await serve_rpc(services_, x, i->second);
+  } else if (path == "/health" && get) {
+    co_await x.reply(204, {}, {}, "Cache-Control: no-store\r\n");
+  } else if (path == "/files" && get) {
+    co_await files_get(services_, x);
+  } else if (path == "/files" && method == "POST") {
+    co_await files_post(services_, x);
+  } else if (path == "/metrics" && get) {
+    co_await metrics_get(services_, x);
+  } else if (path == "/envs" && get) {
+    co_await envs_get(services_, x);
+  } else {
+    co_await x.reply(404, "text/plain; charset=utf-8", "404 page not found\n");
+  }
+}
+
+} // namespace skep::envd

@@ -1,0 +1,358 @@
+#include "host/gateway/forward.hpp"
+
+#include "host/gateway/usage.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/read.hpp>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <limits>
+#include <sys/socket.h>
+#include <vector>
+
+namespace skep::host::gate {
+
+namespace {
+constexpr std::size_t piece_bytes = 16U << 10;
+constexpr std::uint32_t header_limit_bytes = 64U << 10;
+constexpr std::size_t read_ahead_bytes = 16U << 10;
+
+constexpr refusal unreachable{502, "api_error", "gateway: the upstream cannot be reached"};
+constexpr refusal unverified{502, "api_error",
+                             "gateway: the upstream's certificate is not trusted"};
+constexpr refusal private_address{403, "permission_error",
+                                  "gateway: the upstream has a private address"};
+constexpr refusal bad_answer{502, "api_error", "gateway: the upstream's answer cannot be read"};
+constexpr refusal too_slow{504, "timeout_error", "gateway: the upstream did not answer in time"};
+
+std::string_view view(beast::string_view s) {
+  return {s.data(), s.size()};
+}
+
+std::string chunk_line(std::size_t size) {
+  std::array<char, 20> text;
+  auto n = std::snprintf(text.data(), text.size(), "%zx\r\n", size);
+  return {text.data(), static_cast<std::size_t>(n)};
+}
+
+template <class Stream>
+task<void> write_piece(Stream& to, std::string_view piece, bool chunked, error_code& ec) {
+  auto line = chunked ? chunk_line(piece.size()) : std::string{};
+  std::array<asio::const_buffer, 3> parts;
+  parts[0] = asio::buffer(line);
+  parts[1] = asio::buffer(piece.data(), piece.size());
+  parts[2] = asio::buffer("\r\n", chunked ? 2 : 0);
+  co_await asio::async_write(to, parts, into(ec));
+}
+
+// Headers that are the same on both sides of the gateway.
+template <class Fields, class Skip>
+void copy_headers(const Fields& fields, std::string& out, Skip skip) {
+  std::string tokens;
+  for (const auto& f : fields)
+    if (f.name() == http::field::connection) tokens.append(view(f.value())).append(",");
+  for (const auto& f : fields) {
+    auto name = view(f.name_string());
+    if (is_hop_by_hop(name) || in_tokens(tokens, name) || skip(name)) continue;
+    out.append(name).append(": ").append(view(f.value())).append("\r\n");
+  }
+}
+
+struct body_form {
+  bool chunked = false;
+  std::string header; ///< Content-Length or Transfer-Encoding line, or empty.
+};
+
+body_form request_body(const http::request_parser<http::buffer_body>& p) {
+  if (p.chunked()) return {true, "Transfer-Encoding: chunked\r\n"};
+  if (auto length = p.content_length())
+    return {false, "Content-Length: " + std::to_string(*length) + "\r\n"};
+  auto method = p.get().method();
+  bool usual =
+      method == http::verb::post || method == http::verb::put || method == http::verb::patch;
+  return {false, usual ? "Content-Length: 0\r\n" : ""};
+}
+
+std::string request_header(const client& c, const route& to, const endpoint& e,
+                           const body_form& body) {
+  const auto& head = c.request->get();
+  std::string out{view(head.method_string())};
+  out.append(" ").append(e.base_path).append(to.target).append(" HTTP/1.1\r\n");
+  out.append("Host: ").append(e.host_header).append("\r\n");
+  copy_headers(head, out, [&to](std::string_view name) {
+    // No compression: usage is read from the answer as it passes.
+    return same_name(name, "host") || same_name(name, "content-length") || same_name(name, "expect")
+           || same_name(name, "accept-encoding") || is_replaced(*to.rule, name);
+  });
+  for (const auto& [name, value] : to.rule->headers)
+    out.append(name).append(": ").append(value).append("\r\n");
+  return out.append(body.header).append("Connection: close\r\n\r\n");
+}
+
+/// One forwarded request over a connected stream.
+template <class Stream>
+class transfer : public std::enable_shared_from_this<transfer<Stream>> {
+public:
+  transfer(forward_context& g, std::shared_ptr<client> c, std::shared_ptr<Stream> up)
+      : g_(g), client_(std::move(c)), up_(std::move(up)),
+        idle_(g.io, g.policy.idle, [this] { give_up(); }), upload_done_(g.io) {
+    upload_done_.expires_at(std::chrono::steady_clock::time_point::max());
+  }
+
+  task<std::optional<refusal>> run(std::string header, bool chunked) {
+    auto self = this->shared_from_this();
+    asio::co_spawn(
+        g_.io,
+        [self, header = std::move(header), chunked] { return self->upload(header, chunked); },
+        asio::detached);
+    auto failure = co_await download();
+    stop_upload();
+    error_code ec;
+    while (uploading_)
+      co_await upload_done_.async_wait(into(ec));
+    co_return failure;
+  }
+
+private:
+  auto& upstream_socket() { return beast::get_lowest_layer(*up_); }
+
+  // Both directions end with an error after this.
+  void abort() {
+    error_code ignored;
+    upstream_socket().close(ignored);
+    client_->socket.close(ignored);
+    client_->keep_alive = false;
+  }
+
+  // As abort(), but a client without an answer can still be told.
+  void give_up() {
+    if (client_->answered) return abort();
+    error_code ignored;
+    upstream_socket().close(ignored);
+    client_->socket.cancel(ignored);
+    client_->keep_alive = false;
+  }
+
+  task<void> upload(const std::string& header, bool chunked) {
+    auto self = this->shared_from_this();
+    error_code ec;
+    co_await asio::async_write(*up_, asio::buffer(header), into(ec));
+    auto& request = *client_->request;
+    if (!ec && !request.is_done() && client_->expects_continue) {
+      client_->expects_continue = false;
+      std::string_view go = "HTTP/1.1 100 Continue\r\n\r\n";
+      if (!client_->answered)
+        co_await asio::async_write(client_->socket, asio::buffer(go.data(), go.size()), into(ec));
+    }
+    std::vector<char> piece(request.is_done() ? 0 : piece_bytes);
+    while (!ec && !request.is_done()) {
+      auto& body = request.get().body();
+      body.data = piece.data();
+      body.size = piece.size();
+      co_await http::async_read_some(client_->socket, client_->buffer, request, into(ec));
+      if (ec == http::error::need_buffer) ec = {};
+      if (ec) { // the client broke off, and so does its request; or nobody needs the rest
+        if (!finished_ && !idle_.expired()) abort();
+        break;
+      }
+      auto n = piece.size() - body.size;
+      if (n == 0) continue;
+      g_.counts.bytes_in += n;
+      idle_.progress();
+      co_await write_piece(*up_, {piece.data(), n}, chunked, ec);
+    }
+    std::string_view end = "0\r\n\r\n";
+    if (!ec && chunked)
+      co_await asio::async_write(*up_, asio::buffer(end.data(), end.size()), into(ec));
+    // An upstream that stopped reading may still have answered: download() decides.
+    uploading_ = false;
+    upload_done_.cancel();
+    if (!ec) watch_client();
+  }
+
+  // Nobody waits for an answer that nobody reads: a long generation costs money.
+  void watch_client() {
+    if (finished_ || !client_->socket.is_open()) return;
+    client_->socket.async_wait(
+        local_socket::wait_read, [self = this->shared_from_this()](error_code ec) {
+          if (ec || self->finished_) return;
+          char c = 0;
+          auto n = ::recv(self->client_->socket.native_handle(), &c, 1, MSG_PEEK | MSG_DONTWAIT);
+          if (n < 0 && (errno == EAGAIN || errno == EINTR)) return self->watch_client();
+          if (n <= 0) self->abort();
+        });
+  }
+
+  void stop_upload() {
+    finished_ = true;
+    error_code ignored;
+    upstream_socket().close(ignored);
+    client_->socket.cancel(ignored); // the watch, or an upload that was answered before its end
+    if (uploading_) client_->keep_alive = false;
+  }
+
+  task<std::optional<refusal>> download() {
+    error_code ec;
+    beast::flat_buffer buffer;
+    buffer.reserve(read_ahead_bytes);
+    std::optional<http::response_parser<http::buffer_body>> answer;
+    do { // 100 and 103 are the gateway's own business
+      answer.emplace();
+      answer->header_limit(header_limit_bytes);
+      answer->body_limit(std::numeric_limits<std::uint64_t>::max());
+      if (client_->request->get().method() == http::verb::head) answer->skip(true);
+      co_await http::async_read_header(*up_, buffer, *answer, into(ec));
+      idle_.progress();
+    } while (!ec && answer->get().result_int() / 100 == 1 && answer->get().result_int() != 101);
+    if (idle_.expired()) co_return too_slow;
+    if (ec || answer->get().result_int() < 200) co_return bad_answer;
+
+    bool chunked = false;
+    auto header = answer_header(*answer, chunked);
+    client_->answered = true;
+    co_await asio::async_write(client_->socket, asio::buffer(header), into(ec));
+    auto& head = answer->get();
+    usage_reader usage(view(head[http::field::content_type]),
+                       head.count(http::field::content_encoding) > 0);
+    std::vector<char> piece(piece_bytes);
+    while (!ec && !answer->is_done()) {
+      auto& body = head.body();
+      body.data = piece.data();
+      body.size = piece.size();
+      co_await http::async_read_some(*up_, buffer, *answer, into(ec));
+      if (ec == http::error::need_buffer) ec = {};
+      auto n = piece.size() - body.size;
+      if (n == 0) continue;
+      idle_.progress();
+      g_.counts.bytes_out += n;
+      usage.feed({piece.data(), n});
+      error_code write_ec;
+      co_await write_piece(client_->socket, {piece.data(), n}, chunked, write_ec);
+      if (!ec) ec = write_ec;
+    }
+    usage.finish();
+    g_.counts.input_tokens += usage.input_tokens();
+    g_.counts.output_tokens += usage.output_tokens();
+    std::string_view end = "0\r\n\r\n";
+    if (!ec && chunked)
+      co_await asio::async_write(client_->socket, asio::buffer(end.data(), end.size()), into(ec));
+    if (ec) client_->keep_alive = false; // cut short: only closing says so
+    co_return std::nullopt;
+  }
+
+  std::string answer_header(const http::response_parser<http::buffer_body>& answer, bool& chunked) {
+    const auto& head = answer.get();
+    auto status = head.result_int();
+    bool bare =
+        status == 204 || status == 304 || client_->request->get().method() == http::verb::head;
+    std::string out = "HTTP/1.1 " + std::to_string(status) + ' ';
+    out.append(view(head.reason())).append("\r\n");
+    copy_headers(head, out,
+                 [](std::string_view name) { return same_name(name, "content-length"); });
+    auto length = head[http::field::content_length];
+    if (bare) {
+      if (!length.empty() && status != 204)
+        out.append("Content-Length: ").append(view(length)).append("\r\n");
+    } else if (auto size = answer.content_length(); size && !answer.chunked()) {
+      out.append("Content-Length: ").append(std::to_string(*size)).append("\r\n");
+    } else if (client_->request->get().version() >= 11) {
+      chunked = true;
+      out += "Transfer-Encoding: chunked\r\n";
+    } else {
+      client_->keep_alive = false;
+    }
+    if (!client_->keep_alive) out += "Connection: close\r\n";
+    return out += "\r\n";
+  }
+
+  forward_context& g_;
+  std::shared_ptr<client> client_;
+  std::shared_ptr<Stream> up_;
+  watchdog idle_;
+  asio::steady_timer upload_done_;
+  bool uploading_ = true;
+  bool finished_ = false;
+};
+
+/// Resolves and connects; addresses that are not public are left out unless the operator named the
+/// place.
+task<std::optional<refusal>> connect(const endpoint& e, tcp::socket& socket,
+                                     tcp::resolver& resolver) {
+  error_code ec;
+  auto found = co_await resolver.async_resolve(e.host, e.port, into(ec));
+  if (ec) co_return unreachable;
+  std::vector<tcp::endpoint> allowed;
+  for (const auto& entry : found)
+    if (e.any_address || is_public(entry.endpoint().address())) allowed.push_back(entry.endpoint());
+  if (allowed.empty()) co_return private_address;
+  co_await asio::async_connect(socket, allowed, into(ec));
+  if (ec) co_return unreachable;
+  socket.set_option(tcp::no_delay(true), ec);
+  co_return std::nullopt;
+}
+
+using tls_stream = asio::ssl::stream<tcp::socket>;
+
+task<std::optional<refusal>> handshake(tls_stream& stream, const std::string& host) {
+  error_code ec;
+  error_code no_address;
+  asio::ip::make_address(host, no_address);
+  if (no_address)
+    SSL_set_tlsext_host_name(stream.native_handle(), host.c_str()); // SNI takes names only
+  stream.set_verify_mode(asio::ssl::verify_peer);
+  stream.set_verify_callback(asio::ssl::host_name_verification(host));
+  co_await stream.async_handshake(asio::ssl::stream_base::client, into(ec));
+  if (!ec) co_return std::nullopt;
+  co_return SSL_get_verify_result(stream.native_handle()) == X509_V_OK ? unreachable : unverified;
+}
+
+} // namespace
+
+bool is_sound(const http::request_parser<http::buffer_body>& request) {
+  const auto& head = request.get();
+  auto lengths = head.count(http::field::content_length);
+  auto codings = head.count(http::field::transfer_encoding);
+  if (lengths > 1 || codings > 1 || (lengths > 0 && codings > 0)) return false;
+  if (codings == 1
+      && (head.version() < 11 || lower(view(head[http::field::transfer_encoding])) != "chunked"))
+    return false;
+  return head.version() == 11 || head.version() == 10;
+}
+
+task<std::optional<refusal>> forward(forward_context& g, std::shared_ptr<client> c,
+                                     const route& to) {
+  endpoint e;
+  if (!upstream_of(*to.rule, e)) co_return bad_answer;
+  auto body = request_body(*c->request);
+  auto header = request_header(*c, to, e, body);
+  auto stream = std::make_shared<tls_stream>(g.io, g.tls);
+  tcp::resolver resolver(g.io);
+  std::optional<refusal> failure;
+  {
+    watchdog limit(g.io, g.policy.connect, [&resolver, stream] {
+      error_code ignored;
+      resolver.cancel();
+      stream->next_layer().close(ignored);
+    });
+    failure = co_await connect(e, stream->next_layer(), resolver);
+    if (!failure && e.tls) failure = co_await handshake(*stream, e.host);
+    if (limit.expired()) failure = too_slow;
+  }
+  if (failure) co_return failure;
+  ++g.counts.requests;
+  if (e.tls) {
+    auto t = std::make_shared<transfer<tls_stream>>(g, c, stream);
+    co_return co_await t->run(std::move(header), body.chunked);
+  }
+  auto plain = std::make_shared<tcp::socket>(std::move(stream->next_layer()));
+  auto t = std::make_shared<transfer<tcp::socket>>(g, c, plain);
+  co_return co_await t->run(std::move(header), body.chunked);
+}
+
+} // namespace skep::host::gate

@@ -1,0 +1,46 @@
+// One request on its way through the gateway: to the upstream and back, both ways at once, piece by
+// piece.
+#pragma once
+
+#include "host/gateway/net.hpp"
+#include "host/gateway/rules.hpp"
+
+#include <boost/asio/ssl/context.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+
+namespace skep::host::gate {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+/// A client's connection and the request that it is in.
+struct client {
+  explicit client(local_socket s) : socket(std::move(s)) {}
+  local_socket socket;
+  beast::flat_buffer buffer;
+  std::optional<http::request_parser<http::buffer_body>> request;
+  bool expects_continue = false;
+  bool keep_alive = true;
+  bool answered = false; ///< The header of the answer has been sent.
+};
+
+/// What a forwarded request needs from the gateway.
+struct forward_context {
+  asio::io_context& io;
+  asio::ssl::context& tls;
+  const gateway_policy& policy;
+  gateway_counts& counts;
+};
+
+/// Forwards the request whose header has been read and passes the answer on. A failure before the
+/// answer's header is returned as a refusal; after it the client's connection is closed, which
+/// shows in `client.keep_alive`.
+task<std::optional<refusal>> forward(forward_context& g, std::shared_ptr<client> c,
+                                     const route& to);
+
+/// True when the framing of a request leaves no doubt where its body ends.
+bool is_sound(const http::request_parser<http::buffer_body>& request);
+
+} // namespace skep::host::gate

@@ -1,0 +1,88 @@
+#include "host/gateway/usage.hpp"
+
+#include "messages/json.hpp"
+
+#include <algorithm>
+
+namespace skep::host::gate {
+
+namespace {
+constexpr std::size_t line_limit_bytes = 1U << 20;
+constexpr std::size_t body_limit_bytes = 4U << 20;
+
+std::uint64_t number(const json& j, const char* name) {
+  auto i = j.find(name);
+  return i != j.end() && i->is_number_unsigned() ? i->get<std::uint64_t>() : 0;
+}
+
+const json* member(const json& j, const char* name) {
+  if (!j.is_object()) return nullptr;
+  auto i = j.find(name);
+  return i != j.end() && i->is_object() ? &*i : nullptr;
+}
+} // namespace
+
+usage_reader::usage_reader(std::string_view content_type, bool encoded) {
+  if (encoded) return;
+  if (content_type.starts_with("text/event-stream")) form_ = form::events;
+  if (content_type.starts_with("application/json")) form_ = form::json;
+}
+
+void usage_reader::feed(std::string_view bytes) {
+  if (form_ == form::none) return;
+  if (form_ == form::json) {
+    overflow_ = overflow_ || buffer_.size() + bytes.size() > body_limit_bytes;
+    if (overflow_)
+      buffer_.clear();
+    else
+      buffer_ += bytes;
+    return;
+  }
+  while (!bytes.empty()) {
+    auto end = bytes.find('\n');
+    auto part = bytes.substr(0, end);
+    overflow_ = overflow_ || buffer_.size() + part.size() > line_limit_bytes;
+    if (overflow_)
+      buffer_.clear();
+    else
+      buffer_ += part;
+    if (end == std::string_view::npos) return;
+    if (!overflow_) line(buffer_);
+    buffer_.clear();
+    overflow_ = false;
+    bytes.remove_prefix(end + 1);
+  }
+}
+
+void usage_reader::finish() {
+  if (form_ == form::events && !overflow_) line(buffer_);
+  if (form_ == form::json && !overflow_) document(buffer_);
+  buffer_.clear();
+}
+
+void usage_reader::line(std::string_view text) {
+  if (!text.starts_with("data:")) return;
+  text.remove_prefix(5);
+  // Most events carry text only; they are not worth parsing.
+  if (text.find("\"usage") != std::string_view::npos) document(text);
+}
+
+void usage_reader::document(std::string_view text) {
+  auto j = json::parse(text, nullptr, false);
+  if (!j.is_object()) return;
+  const json* usage = member(j, "usage");
+  for (const char* outer : {"message", "response"})
+    if (const auto* inner = member(j, outer); inner && !usage) usage = member(*inner, "usage");
+  if (const auto* gemini = member(j, "usageMetadata"); gemini && !usage) usage = gemini;
+  if (!usage) return;
+  auto in = number(*usage, "input_tokens") + number(*usage, "cache_creation_input_tokens")
+            + number(*usage, "cache_read_input_tokens") + number(*usage, "prompt_tokens")
+            + number(*usage, "promptTokenCount");
+  auto out = number(*usage, "output_tokens") + number(*usage, "completion_tokens")
+             + number(*usage, "candidatesTokenCount");
+  // A stream reports its running totals several times.
+  input_ = std::max(input_, in);
+  output_ = std::max(output_, out);
+}
+
+} // namespace skep::host::gate

@@ -1,0 +1,34 @@
+// Token counts out of the answers of model APIs, as they pass: server-sent events and JSON bodies
+// with a `usage` object (Anthropic, OpenAI, Gemini). Best effort: what cannot be read is not
+// counted.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace skep::host::gate {
+
+class usage_reader {
+public:
+  /// `content_type` of the answer; `encoded`: it has a Content-Encoding, so nothing can be read.
+  usage_reader(std::string_view content_type, bool encoded);
+  void feed(std::string_view bytes);
+  /// The answer is complete.
+  void finish();
+
+  std::uint64_t input_tokens() const { return input_; }
+  std::uint64_t output_tokens() const { return output_; }
+
+private:
+  void line(std::string_view text);
+  void document(std::string_view text);
+
+  enum class form { none, events, json } form_ = form::none;
+  std::string buffer_;
+  bool overflow_ = false; ///< The present line (or the body) is too long to be looked at.
+  std::uint64_t input_ = 0;
+  std::uint64_t output_ = 0;
+};
+
+} // namespace skep::host::gate

@@ -1,0 +1,233 @@
+#include "host/registry.hpp"
+
+#include "host/holder_link.hpp"
+#include "host/spawn_holder.hpp"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/write.hpp>
+
+namespace skep::host {
+namespace {
+
+json request(const char* op) {
+  json j;
+  j["op"] = op;
+  return j;
+}
+
+} // namespace
+
+struct registry::workers {
+  asio::thread_pool pool{1};
+};
+
+registry::registry(asio::io_context& io, state_dir& state, std::string holder_program,
+                   holder_policy policy)
+    : io_(io), state_(state), program_(std::move(holder_program)), policy_(policy),
+      workers_(std::make_unique<workers>()) {}
+
+registry::~registry() = default;
+
+// -- finding what is there ------------------------------------------------------------------------
+
+task<void> registry::adopt() {
+  auto ids = list_holders(state_);
+  auto open = std::make_shared<std::size_t>(ids.size());
+  auto done = std::make_shared<notifier>(io_);
+  for (auto& id : ids) {
+    unknown_[id] = true;
+    asio::co_spawn(io_, adopt_one(id, open, done), asio::detached);
+  }
+  while (*open > 0)
+    co_await done->wait();
+}
+
+task<void> registry::adopt_one(std::string id, std::shared_ptr<std::size_t> open,
+                               std::shared_ptr<notifier> done) {
+  bool adopted = co_await try_adopt(id, policy_.adopt);
+  if (adopted || co_await sweep(id) != sweep_outcome::alive)
+    unknown_.erase(id);
+  else
+    asio::co_spawn(io_, keep_asking(id), asio::detached);
+  *open -= 1;
+  done->notify();
+}
+
+task<bool> registry::try_adopt(const std::string& id, std::chrono::milliseconds limit) {
+  auto socket = co_await connect_holder(io_, state_, id, "ctl.sock", limit);
+  if (!socket) co_return false;
+  auto question = request("watch");
+  auto answer = co_await ask(*socket, question, limit);
+  if (!answer) co_return false;
+  auto info = info_from_json(answer->value("info", json{}));
+  if (!info || info->sandbox_id != id) co_return false;
+  auto what = std::make_shared<entry>();
+  what->info = std::move(*info);
+  entries_[id] = what;
+  asio::co_spawn(io_, watch(id, what, std::make_shared<local_socket>(std::move(*socket))),
+                 asio::detached);
+  co_return true;
+}
+
+// A holder that lives but did not answer in time: it may be starting, or stopped by somebody.
+task<void> registry::keep_asking(std::string id) {
+  asio::steady_timer timer{io_};
+  while (!co_await try_adopt(id, policy_.adopt)) {
+    if (co_await sweep(id) != sweep_outcome::alive) break;
+    error_code ec;
+    timer.expires_after(policy_.retry);
+    co_await timer.async_wait(into(ec));
+  }
+  unknown_.erase(id);
+}
+
+task<void> registry::watch(std::string id, entry_ptr what, std::shared_ptr<local_socket> socket) {
+  co_await await_end(*socket);
+  auto i = entries_.find(id);
+  if (i != entries_.end() && i->second == what) entries_.erase(i);
+  // A holder that ended well has removed its files; one that was killed has not.
+  asio::steady_timer timer{io_};
+  for (int n = 0; n < policy_.sweep_attempts; ++n) {
+    if (co_await sweep(id) == sweep_outcome::swept) co_return;
+    error_code ec;
+    timer.expires_after(policy_.retry);
+    co_await timer.async_wait(into(ec));
+  }
+}
+
+task<sweep_outcome> registry::sweep(std::string id) {
+  struct shared {
+    explicit shared(asio::io_context& io) : done(io) {}
+    notifier done;
+    bool ended = false;
+    sweep_outcome outcome = sweep_outcome::leftover;
+  };
+  auto s = std::make_shared<shared>(io_);
+  asio::post(workers_->pool, [this, s, id] {
+    auto outcome = sweep_holder(state_, id);
+    asio::post(io_, [s, outcome] {
+      s->outcome = outcome;
+      s->ended = true;
+      s->done.notify();
+    });
+  });
+  while (!s->ended)
+    co_await s->done.wait();
+  co_return s->outcome;
+}
+
+// -- what the control API does --------------------------------------------------------------------
+
+namespace {
+
+error failure_of(const json& j) {
+  error e = make_error(errc::host_failed, j.value("message", std::string{}),
+                       j.value("cause", std::string{}));
+  auto name = j.value("error", std::string{});
+  for (const auto& x : all_errors())
+    if (x.name == name) e.code = x.code;
+  return e;
+}
+
+} // namespace
+
+task<void> registry::give_up(std::string id) {
+  auto wish = request("kill");
+  auto ignored = co_await ask_holder(io_, state_, id, wish, policy_.kill);
+  (void)ignored;
+}
+
+task<result<sandbox_info>> registry::create(sandbox_order order) {
+  struct count {
+    std::size_t& n;
+    explicit count(std::size_t& x) : n(x) { ++n; }
+    ~count() { --n; }
+  } starting{starting_};
+  auto id = order.sandbox_id;
+  auto child = spawn_holder(program_, id);
+  if (!child) co_return child.err();
+  asio::posix::stream_descriptor input{io_, child->order.release()};
+  asio::posix::stream_descriptor output{io_, child->answer.release()};
+  deadline watch_output{output, policy_.create};
+  error_code ec;
+  auto text = dump(to_json(order));
+  co_await asio::async_write(input, asio::buffer(text), into(ec));
+  input.close();
+  std::string answer;
+  if (!ec)
+    co_await asio::async_read_until(output, asio::dynamic_buffer(answer, max_order_bytes), '\n',
+                                    into(ec));
+  if (watch_output.expired()) {
+    co_await give_up(id);
+    co_return make_error(errc::timed_out, "the sandbox did not start in time");
+  }
+  auto j = json::parse(answer, nullptr, false);
+  if (ec || !j.is_object()) {
+    (void)co_await sweep(id);
+    co_return make_error(errc::host_failed, "the holder of the sandbox ended at its start");
+  }
+  if (j.value("ok", false) != true) co_return failure_of(j);
+  if (!co_await try_adopt(id, policy_.answer)) {
+    co_await give_up(id);
+    co_return make_error(errc::gone, "the sandbox ended at its start");
+  }
+  co_return entries_[id]->info;
+}
+
+task<result<void>> registry::kill(std::string id) {
+  auto i = entries_.find(id);
+  if (i == entries_.end() || i->second->dying) co_return make_error(errc::not_found, id);
+  i->second->dying = true;
+  auto wish = request("kill");
+  auto answer = co_await ask_holder(io_, state_, id, wish, policy_.kill);
+  if (!answer && answer.err().code != errc::gone) {
+    if (auto again = entries_.find(id); again != entries_.end()) again->second->dying = false;
+    co_return answer.err();
+  }
+  entries_.erase(id);
+  co_return result<void>{};
+}
+
+task<result<sandbox_info>> registry::set_timeout(std::string id, std::int64_t ms, bool extend) {
+  if (!find(id)) co_return make_error(errc::not_found, id);
+  auto wish = request(extend ? "extend" : "set_timeout");
+  wish["ms"] = ms;
+  auto answer = co_await ask_holder(io_, state_, id, wish, policy_.answer);
+  if (!answer)
+    co_return answer.err().code == errc::gone ? make_error(errc::not_found, id) : answer.err();
+  auto i = entries_.find(id);
+  if (i == entries_.end() || i->second->dying) co_return make_error(errc::not_found, id);
+  i->second->info.end_at_ms = answer->value("endAt_ms", i->second->info.end_at_ms);
+  co_return i->second->info;
+}
+
+task<result<json>> registry::usage(std::string id) {
+  if (!find(id)) co_return make_error(errc::not_found, id);
+  auto question = request("usage");
+  co_return co_await ask_holder(io_, state_, id, question, policy_.answer);
+}
+
+task<result<local_socket>> registry::connect_envd(std::string id) {
+  if (!find(id)) co_return make_error(errc::gone, id);
+  co_return co_await connect_holder(io_, state_, id, "envd.sock", policy_.answer);
+}
+
+const sandbox_info* registry::find(const std::string& id) const {
+  auto i = entries_.find(id);
+  return i != entries_.end() && !i->second->dying ? &i->second->info : nullptr;
+}
+
+std::vector<sandbox_info> registry::list() const {
+  std::vector<sandbox_info> out;
+  for (const auto& [id, x] : entries_)
+    if (!x->dying) out.push_back(x->info);
+  return out;
+}
+
+} // namespace skep::host

@@ -1,0 +1,86 @@
+// The sandboxes of this host as its holders tell them. The host keeps no state of its own: at start
+// it asks every holder it finds, and from then on each holder's open `watch` connection is the
+// truth - when that ends, the sandbox is over.
+#pragma once
+
+#include "host/async.hpp"
+#include "host/spec.hpp"
+#include "host/state.hpp"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace skep::host {
+
+/// How long the host waits for its holders.
+struct holder_policy {
+  std::chrono::milliseconds adopt{5'000};   ///< For the first answer after a restart.
+  std::chrono::milliseconds create{30'000}; ///< Spawn to ready; the holder's own limit is shorter.
+  std::chrono::milliseconds answer{5'000};  ///< For an ordinary question.
+  std::chrono::milliseconds kill{60'000};   ///< Until no process and no file is left.
+  std::chrono::milliseconds retry{100}; ///< Between attempts to sweep or to reach a slow holder.
+  int sweep_attempts = 100;
+};
+
+class registry {
+public:
+  registry(asio::io_context& io, state_dir& state, std::string holder_program,
+           holder_policy policy = {});
+  ~registry();
+
+  /// Connects to all holders found and sweeps the dead ones. Answers when every one has answered or
+  /// had its time; a holder that is late is still adopted when it comes.
+  task<void> adopt();
+
+  /// Starts a holder and waits until the sandbox inside has answered. Failure leaves nothing
+  /// behind.
+  task<result<sandbox_info>> create(sandbox_order order);
+  /// Answers when no process and no file of it is left. errc::not_found when there is none.
+  task<result<void>> kill(std::string id);
+  /// Ends the lease `ms` from now, or (extend) not before that.
+  task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend);
+  /// The holder's answer to `usage`.
+  task<result<json>> usage(std::string id);
+  /// A connection to envd in the sandbox. errc::gone.
+  task<result<local_socket>> connect_envd(std::string id);
+
+  /// nullptr when there is none or it is being killed. Valid until the next co_await.
+  const sandbox_info* find(const std::string& id) const;
+  std::vector<sandbox_info> list() const;
+  /// Sandboxes that live, are being started or could not be asked yet: what counts against the
+  /// limit.
+  std::size_t occupied() const { return entries_.size() + starting_ + unknown_.size(); }
+  /// True for a holder that lives but has not answered since the host started.
+  bool unknown(const std::string& id) const { return unknown_.contains(id); }
+
+private:
+  struct entry {
+    sandbox_info info;
+    bool dying = false;
+  };
+  using entry_ptr = std::shared_ptr<entry>;
+
+  task<void> adopt_one(std::string id, std::shared_ptr<std::size_t> open,
+                       std::shared_ptr<notifier> done);
+  task<bool> try_adopt(const std::string& id, std::chrono::milliseconds limit);
+  task<void> keep_asking(std::string id);
+  task<void> watch(std::string id, entry_ptr what, std::shared_ptr<local_socket> socket);
+  task<sweep_outcome> sweep(std::string id);
+  task<void> give_up(std::string id);
+
+  struct workers;
+  asio::io_context& io_;
+  state_dir& state_;
+  std::string program_;
+  holder_policy policy_;
+  std::map<std::string, entry_ptr> entries_;
+  std::map<std::string, bool> unknown_;
+  std::size_t starting_ = 0;
+  std::unique_ptr<workers> workers_; // removes files, which may take long
+};
+
+} // namespace skep::host

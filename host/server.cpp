@@ -1,0 +1,308 @@
+#include "host/server.hpp"
+
+#include "host/posix.hpp"
+#include "host/relay.hpp"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace skep::host {
+namespace {
+
+constexpr std::string_view envd_port = "49983";
+/// Routes of envd that only the control plane may use.
+constexpr std::array<std::string_view, 7> control_plane_routes = {
+    "/init", "/freeze", "/unfreeze", "/collapse", "/fsfreeze", "/fsthaw", "/upgrade"};
+
+bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    difference |=
+        static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(i < b.size() ? b[i] : 0);
+  return difference == 0;
+}
+
+std::string host_without_port(std::string_view host) {
+  if (host.starts_with('[')) return std::string{host.substr(0, host.find(']') + 1)};
+  return std::string{host.substr(0, host.find(':'))};
+}
+
+bool is_loopback_name(std::string_view host) {
+  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+}
+
+bool is_address_like(std::string_view host) {
+  return host.empty() || host == "localhost" || host.starts_with('[')
+         || host.starts_with("sandbox.")
+         || host.find_first_not_of("0123456789.") == std::string_view::npos;
+}
+
+std::string path_of(const request_reader& reader) {
+  auto target = text_of(reader.get().target());
+  return target.substr(0, target.find('?'));
+}
+
+// An answer of the proxy itself (e2b-protocol: "Proxy errors").
+api_reply proxy_error(unsigned status, json j) {
+  j["code"] = status;
+  return {status, dump(j), {{"Content-Type", "application/json; charset=utf-8"}}};
+}
+
+api_reply sandbox_gone(const std::string& id) {
+  return proxy_error(502, {{"sandboxId", id}, {"message", "The sandbox was not found"}});
+}
+
+} // namespace
+
+task<void> allow_body(client_connection& client, const request_reader& reader) {
+  if (reader.is_done() || reader.get().version() < 11) co_return;
+  static constexpr std::string_view text = "HTTP/1.1 100 Continue\r\n\r\n";
+  error_code ec;
+  co_await asio::async_write(client.stream, asio::buffer(text.data(), text.size()), into(ec));
+}
+
+server::server(asio::io_context& io, registry& sandboxes, control_api& api,
+               std::vector<std::string> keys, server_policy policy)
+    : io_(io), sandboxes_(sandboxes), api_(api), keys_(std::move(keys)), policy_(policy),
+      acceptor_(io) {}
+
+result<std::string> server::listen(const std::string& address, bool loopback_only) {
+  auto colon = address.rfind(':');
+  unsigned port = 0;
+  auto port_text = colon == address.npos ? std::string{} : address.substr(colon + 1);
+  auto [end, bad] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
+  auto host = address.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "localhost") host = "127.0.0.1";
+  error_code ec;
+  auto ip = asio::ip::make_address(host, ec);
+  if (ec || bad != std::errc{} || end != port_text.data() + port_text.size() || port > 65535)
+    return make_error(errc::bad_argument, "--listen " + address + ": expected ADDRESS:PORT");
+  if (loopback_only && !ip.is_loopback())
+    return make_error(errc::bad_argument, "without a key file the host listens on loopback only");
+  tcp::endpoint endpoint{ip, static_cast<std::uint16_t>(port)};
+  acceptor_.open(endpoint.protocol(), ec);
+  if (!ec) acceptor_.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec) acceptor_.bind(endpoint, ec);
+  if (!ec) acceptor_.listen(4096, ec);
+  if (ec) return make_error(errc::bad_argument, "--listen " + address, ec.message());
+  set_cloexec(acceptor_.native_handle(), true);
+  endpoint = acceptor_.local_endpoint(ec);
+  auto name = ip.is_v6() ? "[" + ip.to_string() + "]" : ip.to_string();
+  return "http://" + name + ":" + std::to_string(endpoint.port());
+}
+
+void server::start() {
+  asio::co_spawn(io_, accept(), asio::detached);
+}
+
+task<void> server::accept() {
+  // Out of descriptors: accept again when some may have been closed.
+  constexpr std::chrono::milliseconds pause{100};
+  asio::steady_timer timer{io_};
+  for (;;) {
+    tcp::socket socket{io_};
+    error_code ec;
+    co_await acceptor_.async_accept(socket, into(ec));
+    if (ec == asio::error::operation_aborted) co_return;
+    if (ec) {
+      timer.expires_after(pause);
+      co_await timer.async_wait(into(ec));
+      continue;
+    }
+    set_cloexec(socket.native_handle(), true);
+    socket.set_option(tcp::no_delay(true), ec);
+    asio::co_spawn(io_, serve(std::move(socket)), asio::detached);
+  }
+}
+
+task<void> server::serve(tcp::socket socket) {
+  client_connection client{beast::tcp_stream{std::move(socket)}, {}};
+  for (bool more = true; more;) {
+    request_reader reader;
+    reader.header_limit(policy_.header_limit_bytes);
+    reader.body_limit(boost::none);
+    client.stream.expires_after(policy_.idle);
+    error_code ec;
+    co_await http::async_read_header(client.stream, client.buffer, reader, into(ec));
+    if (ec == http::error::header_limit) {
+      auto answer = api_error(431, "the request's header is too large");
+      co_await reply(client, reader, std::move(answer));
+      break;
+    }
+    if (ec) break;
+    ++active_;
+    more = co_await serve_one(client, reader);
+    --active_;
+    last_use_ = std::chrono::steady_clock::now();
+    if (!more && !reader.is_done()) co_await linger(client);
+  }
+  error_code ignored;
+  client.stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
+}
+
+// A client that still sends would get a reset and lose the answer: take its bytes for a while.
+task<void> server::linger(client_connection& client) {
+  error_code ec;
+  client.stream.socket().shutdown(tcp::socket::shutdown_send, ec);
+  client.stream.expires_after(policy_.linger);
+  auto block = std::make_unique<std::array<char, 65536>>();
+  while (!ec)
+    co_await client.stream.async_read_some(asio::buffer(*block), into(ec));
+}
+
+task<bool> server::serve_one(client_connection& client, request_reader& reader) {
+  if (!ready_) {
+    auto answer = api_error(503, "The host is re-adopting its sandboxes. Try again in a moment.");
+    co_return co_await reply(client, reader, std::move(answer));
+  }
+  auto to = route(reader);
+  if (!to.refusal.empty()) {
+    api_reply answer{400, to.refusal, {{"Content-Type", "text/plain; charset=utf-8"}}};
+    co_return co_await reply(client, reader, std::move(answer));
+  }
+  if (to.to_sandbox) co_return co_await proxy(client, reader, std::move(to));
+  co_return co_await control(client, reader);
+}
+
+server::target server::route(const request_reader& reader) const {
+  const auto& header = reader.get();
+  target to;
+  auto has_id = header.count("E2b-Sandbox-Id") > 0, has_port = header.count("E2b-Sandbox-Port") > 0;
+  auto host = host_without_port(text_of(header[http::field::host]));
+  if (has_id || has_port) {
+    if (!has_id || !has_port) {
+      to.refusal = "missing header";
+      return to;
+    }
+    to.sandbox_id = text_of(header["E2b-Sandbox-Id"]);
+    to.port = text_of(header["E2b-Sandbox-Port"]);
+  } else {
+    // PORT-ID.domain; any other name is the host's own.
+    auto label = host.substr(0, host.find('.'));
+    auto dash = label.find('-');
+    if (is_address_like(host) || dash == label.npos
+        || label.substr(0, dash).find_first_not_of("0123456789") != label.npos)
+      return to;
+    to.port = label.substr(0, dash);
+    to.sandbox_id = label.substr(dash + 1);
+  }
+  to.to_sandbox = true;
+  to.sandbox_id = to.sandbox_id.substr(0, to.sandbox_id.find('-'));
+  if (!valid_sandbox_id(to.sandbox_id))
+    to.refusal = "Invalid sandbox ID";
+  else if (to.port.empty() || to.port.size() > 5
+           || to.port.find_first_not_of("0123456789") != to.port.npos)
+    to.refusal = "Invalid sandbox port";
+  return to;
+}
+
+task<bool> server::proxy(client_connection& client, request_reader& reader, target to) {
+  api_reply answer;
+  auto path = path_of(reader);
+  if (std::find(control_plane_routes.begin(), control_plane_routes.end(), path)
+      != control_plane_routes.end()) {
+    answer =
+        proxy_error(404, {{"message", "This endpoint is reserved for the E2B control plane and "
+                                      "is not reachable through the sandbox URL"},
+                          {"path", path}});
+  } else if (sandboxes_.unknown(to.sandbox_id)) {
+    answer = proxy_error(503, {{"message", "The host has not heard from this sandbox yet"}});
+  } else if (!sandboxes_.find(to.sandbox_id)) {
+    answer = sandbox_gone(to.sandbox_id);
+  } else if (to.port != envd_port) {
+    answer = proxy_error(502, {{"sandboxId", to.sandbox_id},
+                               {"message", "The sandbox is running but port is not open"},
+                               {"port", std::stoi(to.port)}});
+  } else {
+    auto envd = co_await sandboxes_.connect_envd(to.sandbox_id);
+    if (envd) {
+      auto end = co_await relay(io_, client, reader, std::move(*envd));
+      if (end != relay_end::no_answer) co_return end == relay_end::reusable;
+    } else if (envd.err().code == errc::timed_out) {
+      answer = proxy_error(503, {{"message", "The sandbox is busy"}});
+      co_return co_await reply(client, reader, std::move(answer));
+    }
+    answer = sandbox_gone(to.sandbox_id);
+  }
+  co_return co_await reply(client, reader, std::move(answer));
+}
+
+api_reply server::check_key(const request_reader& reader) const {
+  const auto& header = reader.get();
+  if (keys_.empty()) {
+    // No key guards this host, so no web page may speak to it: not across origins, and not by a
+    // name that was made to point here.
+    if (header.count(http::field::origin) > 0)
+      return api_error(403, "requests of web pages are refused");
+    auto host = host_without_port(text_of(header[http::field::host]));
+    if (!host.empty() && !is_loopback_name(host))
+      return api_error(403, "this host answers to loopback names only");
+    return {};
+  }
+  auto given = header["X-API-KEY"];
+  bool good = false;
+  for (const auto& key : keys_)
+    good |= equal_in_constant_time(key, {given.data(), given.size()});
+  return good ? api_reply{} : api_error(401, "Invalid API key");
+}
+
+task<bool> server::control(client_connection& client, request_reader& reader) {
+  api_request request;
+  request.method = text_of(reader.get().method_string());
+  request.path = path_of(reader);
+  auto whole = text_of(reader.get().target());
+  if (auto mark = whole.find('?'); mark != whole.npos) request.query = whole.substr(mark + 1);
+  if (request.path != "/health") {
+    auto refusal = check_key(reader);
+    if (refusal.status != 200) co_return co_await reply(client, reader, std::move(refusal));
+  }
+  client.stream.expires_after(policy_.body);
+  if (beast::iequals(reader.get()[http::field::expect], "100-continue"))
+    co_await allow_body(client, reader);
+  std::array<char, 16384> piece;
+  while (!reader.is_done()) {
+    reader.get().body().data = piece.data();
+    reader.get().body().size = piece.size();
+    error_code ec;
+    co_await http::async_read_some(client.stream, client.buffer, reader, into(ec));
+    if (ec == http::error::need_buffer) ec = {};
+    if (ec) co_return false;
+    request.body.append(piece.data(), piece.size() - reader.get().body().size);
+    if (request.body.size() > policy_.body_limit_bytes) {
+      auto answer = api_error(413, "the request is too large");
+      co_return co_await reply(client, reader, std::move(answer));
+    }
+  }
+  client.stream.expires_never();
+  auto answer = co_await api_.handle(std::move(request));
+  co_return co_await reply(client, reader, std::move(answer));
+}
+
+task<bool> server::reply(client_connection& client, const request_reader& reader,
+                         api_reply answer) {
+  bool keep = reader.is_done() && reader.get().keep_alive();
+  http::response<http::string_body> response;
+  response.version(11);
+  response.result(answer.status);
+  if (!answer.body.empty()) response.set(http::field::content_type, "application/json");
+  for (const auto& [name, value] : answer.headers)
+    response.set(name, value);
+  response.keep_alive(keep);
+  bool head = reader.get().method() == http::verb::head;
+  if (answer.status != 204) response.content_length(answer.body.size());
+  if (!head) response.body() = std::move(answer.body);
+  client.stream.expires_after(policy_.body);
+  error_code ec;
+  co_await http::async_write(client.stream, response, into(ec));
+  co_return keep && !ec;
+}
+
+} // namespace skep::host

@@ -1,0 +1,105 @@
+#include "host/spec.hpp"
+
+#include "messages/ids.hpp"
+
+#include <chrono>
+
+namespace skep::host {
+
+std::int64_t wall_now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string dump(const json& j) {
+  return j.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+bool valid_sandbox_id(std::string_view id) {
+  return valid_id(id, "");
+}
+
+bool read_string_map(const json& j, string_map& out) {
+  out.clear();
+  if (j.is_null()) return true;
+  if (!j.is_object()) return false;
+  for (const auto& [key, value] : j.items()) {
+    if (!value.is_string()) return false;
+    out[key] = value.get<std::string>();
+  }
+  return true;
+}
+
+json to_json(const sandbox_order& x) {
+  json rules = json::array();
+  for (const auto& r : x.rules)
+    rules.push_back({{"domain", r.domain},
+                     {"headers", r.headers},
+                     {"paths", r.paths},
+                     {"upstream", r.upstream}});
+  return {{"state", x.state_dir},        {"sandboxID", x.sandbox_id},
+          {"templateID", x.template_id}, {"metadata", x.metadata},
+          {"envVars", x.env_vars},       {"accessToken", x.access_token},
+          {"timeout_ms", x.timeout_ms},  {"binds", x.binds},
+          {"envd", x.envd_path},         {"rules", rules}};
+}
+
+result<sandbox_order> order_from_json(std::string_view text) {
+  try {
+    auto j = json::parse(text);
+    sandbox_order x;
+    x.state_dir = j.at("state").get<std::string>();
+    x.sandbox_id = j.at("sandboxID").get<std::string>();
+    x.template_id = j.at("templateID").get<std::string>();
+    x.metadata = j.at("metadata").get<string_map>();
+    x.env_vars = j.at("envVars").get<string_map>();
+    x.access_token = j.at("accessToken").get<std::string>();
+    x.timeout_ms = j.at("timeout_ms").get<std::int64_t>();
+    x.binds = j.at("binds").get<std::vector<std::string>>();
+    x.envd_path = j.at("envd").get<std::string>();
+    for (const auto& r : j.at("rules"))
+      x.rules.push_back({r.at("domain").get<std::string>(), r.at("headers").get<string_map>(),
+                         r.at("paths").get<std::vector<std::string>>(),
+                         r.at("upstream").get<std::string>()});
+    if (!valid_sandbox_id(x.sandbox_id)) return make_error(errc::bad_argument, "sandbox id");
+    return x;
+  } catch (const json::exception& e) {
+    // Without the text of the exception's value: the order holds keys.
+    return make_error(errc::bad_frame, "the order of a sandbox",
+                      "JSON error " + std::to_string(e.id));
+  }
+}
+
+json to_json(const sandbox_info& x) {
+  return {{"sandboxID", x.sandbox_id},
+          {"templateID", x.template_id},
+          {"metadata", x.metadata},
+          {"accessToken", x.access_token},
+          {"startedAt_ms", x.started_at_ms},
+          {"endAt_ms", x.end_at_ms},
+          {"pid", x.pid},
+          {"domains", x.domains},
+          {"ready", x.ready}};
+}
+
+result<sandbox_info> info_from_json(const json& j) {
+  try {
+    sandbox_info x;
+    x.sandbox_id = j.at("sandboxID").get<std::string>();
+    x.template_id = j.at("templateID").get<std::string>();
+    x.metadata = j.at("metadata").get<string_map>();
+    x.access_token = j.at("accessToken").get<std::string>();
+    x.started_at_ms = j.at("startedAt_ms").get<std::int64_t>();
+    x.end_at_ms = j.at("endAt_ms").get<std::int64_t>();
+    x.pid = j.at("pid").get<std::int64_t>();
+    x.domains = j.at("domains").get<std::vector<std::string>>();
+    x.ready = j.at("ready").get<bool>();
+    return x;
+  } catch (const json::exception& e) {
+    return make_error(errc::bad_frame, "a holder's description",
+                      "JSON error " + std::to_string(e.id));
+  }
+}
+
+} // namespace skep::host

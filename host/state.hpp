@@ -1,0 +1,51 @@
+// The state directory, 0700, owned by the user that sandboxes run as:
+//
+//   host.lock          locked by the one host that serves this directory
+//   bin/               copies of skep-host and skep-envd, root's (only when started by root)
+//   holders/ID/        of one holder, which keeps a lock on it for as long as it lives; never seen
+//   inside
+//     ctl.sock         the holder's control socket (holder_link.hpp)
+//     envd.sock        what skep-envd listens on; the descriptor goes in, the path does not
+//     run/gateway.sock the gateway; run/ is /run/skep inside, read-only
+//   sandboxes/ID/home  the sandbox's /home/user
+//
+// A holder's directory without a lock belongs to a dead holder and is swept.
+#pragma once
+
+#include "host/posix.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace skep::host {
+
+struct state_dir {
+  std::string path;
+  unique_fd root, holders, sandboxes;
+};
+
+/// Opens the directory, making what is missing in it.
+result<state_dir> open_state(const std::string& path);
+
+/// Takes the host's lock; errc::exists when another host serves the directory.
+result<unique_fd> lock_state(const state_dir& state);
+
+/// Ids that have a holder's directory.
+std::vector<std::string> list_holders(const state_dir& state);
+
+/// A holder's claim on its directory: makes it and locks it. errc::exists when it is taken.
+result<unique_fd> claim_holder(const state_dir& state, const std::string& id);
+
+enum class sweep_outcome : std::uint8_t {
+  alive,   ///< Its holder lives: nothing was touched.
+  swept,   ///< Nothing of it is left.
+  leftover ///< Dead, but not everything could be removed: try again.
+};
+/// Removes what a dead holder left. Blocks for as long as removal takes.
+sweep_outcome sweep_holder(const state_dir& state, const std::string& id);
+
+/// Called by the holder itself at its end (it holds the claim).
+result<void> remove_holder(const state_dir& state, const std::string& id);
+
+} // namespace skep::host

@@ -1,0 +1,16 @@
+DROP VIEW sandbox_sessions;
+DROP INDEX sandboxes_create_pending;
+DROP INDEX sandboxes_kill_pending;
+DROP INDEX commands_by_expiry;
+DROP INDEX transfers_by_swarm;
+DROP INDEX transfers_by_sandbox;
+DROP INDEX panes_open_newest;
+DROP INDEX panes_by_swarm;
+DROP INDEX panes_by_sandbox;
+DROP INDEX sandboxes_by_remote;
+DROP INDEX sandboxes_open_newest;
+DROP INDEX sandboxes_by_state;
+DROP INDEX sandboxes_by_swarm;
+DROP INDEX swarms_by_state;
+DROP INDEX swarms_open_newest;
+DROP INDEX swarms_newest;

@@ -1,0 +1,26 @@
+#include "storage/migrator.hpp"
+#include "storage/state_tables.hpp"
+
+namespace skep::storage {
+namespace {
+
+/// What a migration needs beside its SQL. 2 makes the state tables: on a journal that has events
+/// already (after a rollback) they are filled from it.
+std::function<result<void>(connection&)> after(int version) {
+  if (version == 2) return rebuild_state;
+  return {};
+}
+
+} // namespace
+
+const std::vector<migration>& builtin_migrations() {
+#define SKEP_MIGRATION(number, name, up, down, checksum)                                           \
+  migration{number, name, up, down, checksum, after(number)},
+  static const std::vector<migration> list = {
+#include "storage/migrations.inc"
+  };
+#undef SKEP_MIGRATION
+  return list;
+}
+
+} // namespace skep::storage

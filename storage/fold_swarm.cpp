@@ -1,0 +1,82 @@
+// Facts of the daemon, of commands and of swarms.
+#include "storage/fold.hpp"
+
+namespace skep::storage::fold {
+
+result<void> fact(const context& c, const daemon_started& e) {
+  if (auto placed = in_daemon_chunk(c, "daemon.started"); !placed) return placed;
+  if (auto fits = in_range("daemon.started", {e.epoch}); !fits) return fits;
+  auto newest = c.db.number("SELECT max(epoch) FROM epochs", 0);
+  if (!newest) return newest.err();
+  if (e.epoch <= static_cast<std::uint64_t>(*newest))
+    return make_error(errc::stale_epoch,
+                      "epoch " + std::to_string(e.epoch) + " after " + std::to_string(*newest));
+  return c.db.run("INSERT INTO epochs (epoch, version, pid, started_at_ms) VALUES (?1, ?2, ?3, ?4)",
+                  e.epoch, e.version, e.pid, c.at);
+}
+
+result<void> fact(const context& c, const daemon_stopping& e) {
+  if (auto placed = in_daemon_chunk(c, "daemon.stopping"); !placed) return placed;
+  auto done = change(c,
+                     "UPDATE epochs SET stopped_at_ms = ?2, stop_reason = ?3 "
+                     "WHERE epoch = ?1 AND stopped_at_ms = 0",
+                     e.epoch, c.at, e.reason);
+  if (!done) return done.err();
+  if (!*done)
+    return make_error(errc::stale_epoch, "no epoch " + std::to_string(e.epoch) + " is running");
+  return {};
+}
+
+result<void> fact(const context& c, const command_accepted& e) {
+  if (e.key.empty() || e.key.size() > 64)
+    return make_error(errc::bad_argument, "an idempotency key has 1 to 64 characters");
+  if (auto done = c.db.run("DELETE FROM commands WHERE expires_at_ms <= ?1", c.at); !done)
+    return done;
+  auto done = change(c,
+                     "INSERT INTO commands (key, command, fingerprint, reply, accepted_at_ms, "
+                     "expires_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO NOTHING",
+                     e.key, e.command, e.fingerprint, e.reply, c.at, e.expires_at);
+  if (!done) return done.err();
+  if (!*done) return make_error(errc::key_reused, e.key);
+  return {};
+}
+
+result<void> fact(const context& c, const swarm_created& e) {
+  if (auto placed = in_swarm_chunk(c, "swarm.created"); !placed) return placed;
+  auto done = change(c,
+                     "INSERT INTO swarms (swarm, name, repo, provider, agent, sandboxes, panes, "
+                     "keep, out_dir, state, created_at_ms, spec) VALUES (?1, ?2, ?3, ?4, ?5, ?6, "
+                     "?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (swarm) DO NOTHING",
+                     c.swarm, e.name, e.repo, e.provider, e.agent, e.sandboxes, e.panes, e.keep,
+                     e.out_dir, swarm_phase::queued, c.at, e.spec);
+  if (!done) return done.err();
+  if (!*done) return make_error(errc::exists, "swarm " + c.swarm.value);
+  return {};
+}
+
+result<void> fact(const context& c, const swarm_phase_changed& e) {
+  if (auto placed = in_swarm_chunk(c, "swarm.phase_changed"); !placed) return placed;
+  auto done = change(c, "UPDATE swarms SET state = ?2 WHERE swarm = ?1 AND state < ?2 AND ?2 <> ?3",
+                     c.swarm, e.to, swarm_phase::closed);
+  if (!done) return done.err();
+  if (!*done) return why_not_swarm(c, "swarm.phase_changed");
+  return {};
+}
+
+result<void> fact(const context& c, const swarm_closed& e) {
+  if (auto placed = in_swarm_chunk(c, "swarm.closed"); !placed) return placed;
+  if (e.result == outcome::none)
+    return make_error(errc::bad_argument, "swarm.closed without an outcome");
+  // Its terminal event comes last: not before those of its sandboxes.
+  auto done = change(c,
+                     "UPDATE swarms SET state = ?2, result = ?3, error_code = ?4, error_text = ?5, "
+                     "closed_at_ms = ?6 WHERE swarm = ?1 AND state <> ?2 AND NOT EXISTS "
+                     "(SELECT 1 FROM sandboxes WHERE swarm = ?1 AND state <> ?7)",
+                     c.swarm, swarm_phase::closed, e.result, code_of(e.why), text_of(e.why), c.at,
+                     phase::closed);
+  if (!done) return done.err();
+  if (!*done) return why_not_swarm(c, "swarm.closed (with every sandbox closed)");
+  return {};
+}
+
+} // namespace skep::storage::fold

@@ -1,0 +1,90 @@
+// The journal: the durable, ordered list of events and the only writer of the database.
+//
+//   table chunks: first_seq | swarm | sandbox | count | previous_in_sandbox | previous_in_swarm |
+//   body
+//
+// swarm and sandbox are numbers of the tables journal_swarms and journal_sandboxes, 0 for none. The
+// body is kept as it came: the bytes on disk are the bytes on the wire. Use:
+//
+//   begin(); append(a); append(b); ... commit();     (group commit: the caller decides how many)
+//
+// Numbers of appended chunks may be shown to others after commit() only. One thread at a time.
+#pragma once
+
+#include "messages/event_io.hpp"
+#include "storage/connection.hpp"
+#include "storage/disk_guard.hpp"
+
+#include <memory>
+
+namespace skep::storage {
+
+class checkpointer;
+
+struct journal_options {
+  disk_limits disk;
+  bool checkpoint_thread = true; ///< False: SQLite checkpoints inside commits.
+  bool check = true;             ///< quick_check at open.
+  bool backup_before_upgrade = true;
+};
+
+/// What the journal gave a chunk.
+struct numbering {
+  std::uint64_t first_seq = 0;
+  std::uint64_t previous_in_sandbox = 0;
+  std::uint64_t previous_in_swarm = 0;
+};
+
+class journal {
+public:
+  /// Opens or makes the database, upgrades its schema (after a backup). The caller holds the state
+  /// directory's lock. Errors: corrupt_database, schema_mismatch, io, sql.
+  static result<journal> open(const std::filesystem::path& database,
+                              const journal_options& options = {});
+  journal(journal&&) noexcept;
+  journal& operator=(journal&&) noexcept;
+  ~journal();
+
+  /// Begins a transaction.
+  result<void> begin();
+
+  /// Numbers `c`, stores it and applies its facts, all or nothing; fills c's three numbers. Must
+  /// stand between begin() and commit(). On an error the transaction goes on without this chunk,
+  /// its number is not used up and `c` is unchanged; but see broken(). Errors:
+  ///   bad_frame      the body is damaged, its count is wrong, a fact does not fit its type or
+  ///   chunk wrong_phase    a fact is not possible now (a phase that goes back, something after
+  ///   closed) not_found      a fact names what does not exist; no_such_swarm, no_such_pane
+  ///   likewise exists, key_reused, stale_epoch   what a fact makes is there already disk_full a
+  ///   note or new work on a nearly full disk
+  result<numbering> append(chunk& c);
+
+  /// Makes everything since begin() durable. An error is final: the caller stops the daemon,
+  /// nothing may be tried again (whether the data reached the disk is unknown).
+  result<void> commit();
+
+  /// True when SQLite ended the transaction by itself or a commit failed: stop the daemon.
+  bool broken() const;
+
+  /// Last sequence appended (committed or not), 0 for an empty journal.
+  std::uint64_t head() const;
+  /// First sequence that is kept; 1 for an empty journal.
+  std::uint64_t oldest() const;
+  /// Epoch for the next daemon: one more than the newest in the database.
+  result<std::uint64_t> next_epoch() const;
+  /// Random name of this journal's numbering; another one means that numbers start anew.
+  const std::string& stream_id() const;
+  /// How full the disk is; refreshed by begin() at most once a second.
+  disk_level disk() const;
+
+private:
+  struct state;
+  explicit journal(std::unique_ptr<state> s);
+  std::unique_ptr<state> state_;
+};
+
+/// Takes the state directory over: journals daemon.started with the next epoch, in a transaction of
+/// its own, and gives that epoch. The caller holds the lock and has caused no effect yet.
+result<std::uint64_t> take_epoch(journal& j, const std::string& version, std::int64_t pid,
+                                 utc_time now);
+
+} // namespace skep::storage

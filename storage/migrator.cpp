@@ -1,0 +1,214 @@
+#include "storage/migrator.hpp"
+#include "storage/files.hpp"
+
+#include <algorithm>
+#include <sqlite3.h>
+
+namespace skep::storage {
+namespace {
+
+constexpr std::string_view make_metadata =
+    "CREATE TABLE IF NOT EXISTS schema_metadata (version INTEGER PRIMARY KEY, name TEXT NOT NULL, "
+    "checksum TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT";
+
+result<bool> has_tables(connection& db) {
+  auto n = db.number("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND "
+                     "name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> 'schema_metadata'",
+                     0);
+  if (!n) return n.err();
+  return *n > 0;
+}
+
+error in_migration(const error& e, const migration& m, std::string_view direction) {
+  auto out = e;
+  out.message = "migration " + std::to_string(m.version) + " (" + std::string{m.name} + ", "
+                + std::string{direction} + ")" + (e.message.empty() ? "" : ": " + e.message);
+  return out;
+}
+
+result<void> apply_up(connection& db, const migration& m) {
+  auto t = transaction::begin(db, transaction::kind::write);
+  if (!t) return t.err();
+  if (auto done = db.execute(m.up); !done) return in_migration(done.err(), m, "up");
+  if (m.after_up)
+    if (auto done = m.after_up(db); !done) return in_migration(done.err(), m, "up");
+  auto noted = db.run("INSERT INTO schema_metadata VALUES (?1, ?2, ?3, ?4)", m.version, m.name,
+                      m.checksum, now());
+  if (!noted) return in_migration(noted.err(), m, "up");
+  if (auto done = t->commit(); !done) return in_migration(done.err(), m, "up");
+  return {};
+}
+
+result<void> apply_down(connection& db, const migration& m) {
+  auto t = transaction::begin(db, transaction::kind::write);
+  if (!t) return t.err();
+  if (auto done = db.execute(m.down); !done) return in_migration(done.err(), m, "down");
+  auto noted = db.run("DELETE FROM schema_metadata WHERE version = ?1", m.version);
+  if (!noted) return in_migration(noted.err(), m, "down");
+  if (auto done = t->commit(); !done) return in_migration(done.err(), m, "down");
+  return {};
+}
+
+} // namespace
+
+result<std::vector<applied_migration>> migrator::verify(connection& db) const {
+  std::vector<applied_migration> out;
+  auto exists = db.number("SELECT 1 FROM sqlite_master WHERE name = 'schema_metadata'", 0);
+  if (!exists) return exists.err();
+  if (*exists == 0) return out;
+  auto q = db.prepare(
+      "SELECT version, name, checksum, applied_at_ms FROM schema_metadata ORDER BY version");
+  if (!q) return q.err();
+  for (;;) {
+    auto row = q->step();
+    if (!row) return row.err();
+    if (!*row) break;
+    auto& x = out.emplace_back();
+    q->read(0, x.version);
+    q->read(1, x.name);
+    q->read(2, x.checksum);
+    q->read(3, x.applied_at);
+  }
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (out[i].version != static_cast<int>(i) + 1)
+      return make_error(errc::schema_mismatch,
+                        "migration " + std::to_string(i + 1) + " is missing from schema_metadata");
+    if (i >= known_.size())
+      return make_error(errc::schema_mismatch,
+                        "the database has schema version " + std::to_string(out.back().version)
+                            + ", this program knows " + std::to_string(known_.size())
+                            + ": use the newer release that wrote it, or restore a backup");
+    if (out[i].checksum != known_[i].checksum)
+      return make_error(errc::schema_mismatch,
+                        "migration " + std::to_string(i + 1) + " (" + out[i].name
+                            + ") was applied with another text than this program has");
+  }
+  return out;
+}
+
+result<schema_status> migrator::status() const {
+  if (!path_exists(database_)) return make_error(errc::file_not_found, database_.string());
+  open_options how;
+  how.read_only = true;
+  auto db = connection::open(database_, how);
+  if (!db) return db.err();
+  auto applied = verify(*db);
+  if (!applied) return applied.err();
+  schema_status out;
+  out.current = static_cast<int>(applied->size());
+  out.newest = static_cast<int>(known_.size());
+  out.applied = std::move(*applied);
+  auto prefix = database_.filename().string() + ".backup-";
+  auto names = names_in(backups_);
+  if (!names) return names.err();
+  for (const auto& name : *names)
+    if (name.starts_with(prefix) && !name.ends_with(".part"))
+      out.backups.push_back(backups_ / name);
+  std::sort(out.backups.begin(), out.backups.end(), [&](const auto& a, const auto& b) {
+    // The time stands behind the version and sorts as text.
+    auto time = [&](const std::filesystem::path& p) {
+      auto s = p.filename().string();
+      return s.substr(std::min(s.size(), s.find('-', prefix.size())));
+    };
+    return std::pair{time(a), a} < std::pair{time(b), b};
+  });
+  return out;
+}
+
+result<migrate_report> migrator::migrate(bool with_backup) const {
+  auto db = connection::open(database_);
+  if (!db) return db.err();
+  if (auto made = db->execute(make_metadata); !made) return made.err();
+  auto applied = verify(*db);
+  if (!applied) return applied.err();
+  migrate_report out;
+  out.from = out.to = static_cast<int>(applied->size());
+  if (applied->size() == known_.size()) return out;
+  auto old = has_tables(*db);
+  if (!old) return old.err();
+  if (*old && with_backup) {
+    auto made = named_backup(out.from);
+    if (!made) return made.err();
+    out.backup = *made;
+  }
+  for (auto i = applied->size(); i < known_.size(); ++i) {
+    if (auto done = apply_up(*db, known_[i]); !done) return done.err();
+    out.to = known_[i].version;
+  }
+  return out;
+}
+
+result<migrate_report> migrator::rollback(int to) const {
+  open_options how;
+  how.create = false;
+  auto db = connection::open(database_, how);
+  if (!db) return db.err();
+  auto applied = verify(*db);
+  if (!applied) return applied.err();
+  migrate_report out;
+  out.from = out.to = static_cast<int>(applied->size());
+  if (to < 0 || to >= out.from)
+    return make_error(errc::bad_argument, "the schema is at version " + std::to_string(out.from)
+                                              + ": it cannot go down to " + std::to_string(to));
+  auto made = named_backup(out.from);
+  if (!made) return made.err();
+  out.backup = *made;
+  while (out.to > to) {
+    if (auto done = apply_down(*db, known_[static_cast<std::size_t>(out.to) - 1]); !done)
+      return done.err();
+    --out.to;
+  }
+  return out;
+}
+
+result<std::filesystem::path> migrator::named_backup(int version) const {
+  if (auto made = make_private_directory(backups_); !made) return made.err();
+  auto base = backups_
+              / (database_.filename().string() + ".backup-" + std::to_string(version) + "-"
+                 + utc_stamp(now()));
+  auto to = base;
+  for (int i = 2; path_exists(to); ++i) {
+    to = base;
+    to += "-" + std::to_string(i);
+  }
+  if (auto done = backup(to); !done) return done.err();
+  return to;
+}
+
+result<void> migrator::backup(const std::filesystem::path& to) const {
+  if (!path_exists(database_)) return make_error(errc::file_not_found, database_.string());
+  if (path_exists(to)) return make_error(errc::exists, to.string());
+  auto part = to;
+  part += ".part";
+  std::error_code ignored;
+  std::filesystem::remove(part, ignored); // of an attempt that was cut off
+  open_options how;
+  how.create = false;
+  auto from = connection::open(database_, how);
+  if (!from) return from.err();
+  auto copy = [&]() -> result<void> {
+    auto dest = connection::open(part);
+    if (!dest) return dest.err();
+    auto* b = sqlite3_backup_init(dest->handle(), "main", from->handle(), "main");
+    if (b == nullptr)
+      return sqlite_error(dest->handle(), sqlite3_errcode(dest->handle()), "cannot start a backup");
+    // All pages in one step: one read transaction, which no writer waits for. In pieces it would
+    // begin again after every commit and might never end.
+    auto code = sqlite3_backup_step(b, -1);
+    sqlite3_backup_finish(b);
+    if (code != SQLITE_DONE) return sqlite_error(dest->handle(), code, "the backup failed");
+    return {};
+  };
+  auto done = copy(); // closes the copy: its log is moved into it
+  if (done) done = publish_file(part, to);
+  if (!done) {
+    for (const auto* suffix : {"", "-wal", "-shm"}) {
+      auto leftover = part;
+      leftover += suffix;
+      std::filesystem::remove(leftover, ignored);
+    }
+  }
+  return done;
+}
+
+} // namespace skep::storage

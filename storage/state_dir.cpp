@@ -1,0 +1,103 @@
+#include "storage/state_dir.hpp"
+#include "storage/files.hpp"
+
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// FNV-1a, 64 bit: a short name for a long path, no secret.
+std::string short_name(std::string_view text) {
+  std::uint64_t h = 0xcbf29ce484222325ull;
+  for (unsigned char c : text)
+    h = (h ^ c) * 0x100000001b3ull;
+  char out[17] = {};
+  std::to_chars(out, out + 16, h, 16);
+  return out;
+}
+
+bool short_enough(const fs::path& run) {
+  return (run / "control.sock").string().size() <= max_socket_path_bytes;
+}
+
+/// Directory outside of the state directory for sockets whose path would be too long in it.
+fs::path outside_run(const fs::path& root, const environment& env) {
+  auto name = short_name(root.string());
+  if (fs::path base{env("XDG_RUNTIME_DIR")}; base.is_absolute()) {
+    if (auto run = base / ("skep-" + name); short_enough(run)) return run;
+  }
+  return fs::path{"/tmp"} / ("skep-" + std::to_string(::geteuid()) + "-" + name);
+}
+
+/// The directory of the sockets. Where ROOT/run would be too long it is a link, so that a program
+/// with another environment finds the same place.
+result<fs::path> prepare_run(const fs::path& root, const environment& env) {
+  auto run = root / "run";
+  if (short_enough(run)) {
+    if (auto made = make_private_directory(run); !made) return made.err();
+    return run;
+  }
+  std::error_code failed;
+  auto target = fs::read_symlink(run, failed);
+  if (failed || target.parent_path().empty() || !short_enough(target)) {
+    target = outside_run(root, env);
+    fs::remove(run, failed); // an empty directory or a link that does not serve
+    // Another of our programs may be making the same link now: the one that is there counts.
+    if (::symlink(target.c_str(), run.c_str()) != 0) {
+      if (errno != EEXIST) return system_error("cannot make the link " + run.string(), errno);
+      target = fs::read_symlink(run, failed);
+      if (failed) return make_error(errc::bad_config, run.string() + " is not a link");
+    }
+  }
+  // In /tmp anybody may have made it first: it must be a directory of ours.
+  if (auto made = make_private_directory(target); !made) return made.err();
+  return target;
+}
+
+} // namespace
+
+std::string process_environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+result<fs::path> default_state_root(const environment& env) {
+  if (auto text = env("SKEP_STATE"); !text.empty()) {
+    if (fs::path root{text}; root.is_absolute()) return root.lexically_normal();
+    return make_error(errc::bad_config, "SKEP_STATE must be an absolute path: " + text);
+  }
+  if (::geteuid() == 0) return fs::path{"/var/lib/skep"};
+  // The specification says that relative values are to be ignored.
+  if (fs::path base{env("XDG_STATE_HOME")}; base.is_absolute()) return base / "skep";
+  if (fs::path home{env("HOME")}; home.is_absolute()) return home / ".local/state/skep";
+  return make_error(errc::bad_config,
+                    "no state directory is known: set SKEP_STATE, XDG_STATE_HOME or HOME");
+}
+
+result<state_paths> prepare_state(const fs::path& root, const environment& env) {
+  if (!root.is_absolute())
+    return make_error(errc::bad_config, "not an absolute path: " + root.string());
+  auto plain = root.lexically_normal();
+  if (!plain.has_filename()) plain = plain.parent_path(); // "/a/b/" means "/a/b"
+  // The directory may be reached through a link of the user's; what it leads to must be ours.
+  std::error_code failed;
+  if (auto real = fs::canonical(plain, failed); !failed) plain = real;
+  if (auto made = make_private_directory(plain); !made) return made.err();
+  state_paths out;
+  out.root = fs::canonical(plain, failed);
+  if (failed) return make_error(errc::io, plain.string(), failed.message());
+  for (const auto& part : {out.logs(), out.backups(), out.secrets(), out.host()})
+    if (auto made = make_private_directory(part); !made) return made.err();
+  auto run = prepare_run(out.root, env);
+  if (!run) return run.err();
+  out.run = *run;
+  return out;
+}
+
+} // namespace skep::storage

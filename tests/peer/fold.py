@@ -1,0 +1,367 @@
+#!/usr/bin/env python3
+"""Folds journaled events into state tables, on its own.
+
+Reads JSON lines as `skep events --from 1 --json` prints them:
+  {"seq": 1, "swarm": "sw_..", "sandbox": "", "type": "swarm.created", "at_ms": 5, "body": {..}}
+and prints {"swarms": [row, ..], "sandboxes": [..], "panes": [..], "transfers": [..],
+"commands": [..], "epochs": [..]}: the rows that the daemon's database must hold, columns by name,
+enumerations by name, blobs as base64, each table in order of its key.
+
+  fold.py < events.jsonl                     prints the rows
+  fold.py --database skep.db < events.jsonl  compares them with the database (read by Python's own
+                                             sqlite3): exit 0 and "same", or 1 and the differences
+
+It shares no code with the daemon: the rules are those of storage/README.md, the texts of errors are
+read from messages/errors.def and the names of enumerations stand below. Python's standard library
+only.
+"""
+
+import argparse
+import base64
+import json
+import os
+import re
+import sqlite3
+import sys
+
+PHASES = ["queued", "creating", "verifying", "provisioning", "uploading", "starting", "running",
+          "draining", "collecting", "closed"]
+PANE_PHASES = ["queued", "starting", "running", "restarting", "exited", "closed"]
+SWARM_PHASES = ["queued", "running", "stopping", "closed"]
+OUTCOMES = ["none", "completed", "failed", "timed_out", "budget", "cancelled", "killed", "lost",
+            "suspect"]
+DIRECTIONS = ["upload", "download"]
+TRANSFER_PHASES = ["intended", "running", "done", "failed"]
+AGENTS = ["command", "claude"]
+
+# Columns that hold an enumeration: their names in order of the numbers in the database.
+ENUMS = {
+    "swarms": {"agent": AGENTS, "state": SWARM_PHASES, "result": OUTCOMES},
+    "sandboxes": {"state": PHASES, "result": OUTCOMES},
+    "panes": {"agent": AGENTS, "state": PANE_PHASES, "result": OUTCOMES},
+    "transfers": {"direction": DIRECTIONS, "state": TRANSFER_PHASES},
+}
+FLAGS = {
+    "swarms": ["keep"],
+    "sandboxes": ["unresolved", "kill_intended", "kill_confirmed", "degraded", "kept"],
+}
+KEYS = {"swarms": "swarm", "sandboxes": "sandbox", "panes": "pane", "transfers": "transfer",
+        "commands": "key", "epochs": "epoch"}
+
+NOTES = {"supervisor.child_restarted", "supervisor.gave_up", "notice", "pane.block",
+         "sandbox.poll_failed"}
+
+
+class Refused(Exception):
+    """An event that the journal should not have taken."""
+
+
+def need(condition, event, why):
+    if not condition:
+        raise Refused("event %s (%s): %s" % (event["seq"], event["type"], why))
+
+
+def read_errors(path):
+    """name -> (text, hint) of messages/errors.def."""
+    out = {}
+    line = re.compile(r'^SKEP_ERROR\(\d+, (\w+), \w+, \d+, "((?:[^"\\]|\\.)*)", "((?:[^"\\]|\\.)*)"\)')
+    with open(path, encoding="utf-8") as f:
+        for text in f:
+            found = line.match(text)
+            if found:
+                name, what, hint = found.groups()
+                out[name] = tuple(re.sub(r"\\(.)", r"\1", x) for x in (what, hint))
+    return out
+
+
+class Fold:
+    def __init__(self, errors):
+        self.errors = errors
+        self.tables = {name: {} for name in KEYS}
+
+    def render(self, e):
+        """The text of an error in its fixed order; "" for none."""
+        if e["code"] == "none":
+            return ""
+        text, hint = self.errors[e["code"]]
+        out = "%s: %s" % (e["code"], text)
+        if e["message"]:
+            out += ": " + e["message"]
+        if e["sandbox"]:
+            out += " | Sandbox: " + e["sandbox"]
+        if e["step"]:
+            out += " | Step: " + e["step"]
+        if e["cause"]:
+            out += " | Cause: " + e["cause"]
+        if e["retry_after_ms"] > 0:
+            out += " | Wait: %d s" % ((e["retry_after_ms"] + 999) // 1000)
+        return out + " | Hint: " + hint
+
+    def set_error(self, row, e):
+        row["error_code"] = "" if e["code"] == "none" else e["code"]
+        row["error_text"] = self.render(e)
+
+    # -- rows an event is about
+
+    def swarm(self, event):
+        need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
+        row = self.tables["swarms"].get(event["swarm"])
+        need(row is not None, event, "no such swarm")
+        need(row["state"] != "closed", event, "after closed")
+        return row
+
+    def sandbox(self, event, after_closed=False):
+        row = self.tables["sandboxes"].get(event["sandbox"])
+        need(row is not None, event, "no such sandbox")
+        need(row["swarm"] == event["swarm"], event, "sandbox of another swarm")
+        need(after_closed or row["state"] != "closed", event, "after closed")
+        return row
+
+    def pane(self, event, attempt=None, states=None):
+        row = self.tables["panes"].get(event["body"]["pane"])
+        need(row is not None and row["sandbox"] == event["sandbox"], event, "no such pane")
+        need(row["state"] != "closed", event, "after closed")
+        need(attempt is None or row["attempt"] == attempt, event, "another attempt")
+        need(states is None or row["state"] in states, event, "pane is " + row["state"])
+        return row
+
+    def transfer(self, event):
+        row = self.tables["transfers"].get(event["body"]["transfer"])
+        need(row is not None and row["sandbox"] == event["sandbox"], event, "no such transfer")
+        need(row["state"] in ("intended", "running"), event, "transfer has ended")
+        return row
+
+    def insert(self, event, table, row):
+        key = row[KEYS[table]]
+        need(key not in self.tables[table], event, "exists already")
+        self.tables[table][key] = row
+
+    # -- facts
+
+    def apply(self, event):
+        kind = event["type"]
+        if kind in NOTES or kind.startswith("unknown."):
+            return
+        body, at = event["body"], event["at_ms"]
+
+        if kind == "daemon.started":
+            need(not event["swarm"], event, "in a swarm's chunk")
+            need(body["epoch"] > max(self.tables["epochs"], default=0), event, "stale epoch")
+            self.insert(event, "epochs", {
+                "epoch": body["epoch"], "version": body["version"], "pid": body["pid"],
+                "started_at_ms": at, "stopped_at_ms": 0, "stop_reason": ""})
+        elif kind == "daemon.stopping":
+            row = self.tables["epochs"].get(body["epoch"])
+            need(row is not None and row["stopped_at_ms"] == 0, event, "no such epoch runs")
+            row["stopped_at_ms"] = at
+            row["stop_reason"] = body["reason"]
+        elif kind == "command.accepted":
+            commands = self.tables["commands"]
+            for key in [k for k, row in commands.items() if row["expires_at_ms"] <= at]:
+                del commands[key]
+            self.insert(event, "commands", {
+                "key": body["key"], "command": body["command"],
+                "fingerprint": body["fingerprint"], "reply": body["reply"],
+                "accepted_at_ms": at, "expires_at_ms": body["expires_at_ms"]})
+
+        elif kind == "swarm.created":
+            need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
+            self.insert(event, "swarms", {
+                "swarm": event["swarm"], "name": body["name"], "repo": body["repo"],
+                "provider": body["provider"], "agent": body["agent"],
+                "sandboxes": body["sandboxes"], "panes": body["panes"], "keep": body["keep"],
+                "out_dir": body["out_dir"], "state": "queued", "result": "none",
+                "error_code": "", "error_text": "", "cost_usd": 0.0, "created_at_ms": at,
+                "closed_at_ms": 0, "spec": body["spec"]})
+        elif kind == "swarm.phase_changed":
+            row = self.swarm(event)
+            need(body["to"] != "closed" and SWARM_PHASES.index(body["to"])
+                 > SWARM_PHASES.index(row["state"]), event, "phase goes back")
+            row["state"] = body["to"]
+        elif kind == "swarm.closed":
+            row = self.swarm(event)
+            need(body["result"] != "none", event, "no outcome")
+            need(all(s["state"] == "closed" for s in self.tables["sandboxes"].values()
+                     if s["swarm"] == event["swarm"]), event, "a sandbox is open")
+            row.update(state="closed", result=body["result"], closed_at_ms=at)
+            self.set_error(row, body["why"])
+
+        elif kind == "sandbox.queued":
+            parent = self.tables["swarms"].get(event["swarm"])
+            need(parent is not None and parent["state"] != "closed", event, "no open swarm")
+            self.insert(event, "sandboxes", {
+                "sandbox": event["sandbox"], "swarm": event["swarm"], "index": body["index"],
+                "provider": body["provider"], "state": "queued", "result": "none", "intent": "",
+                "unresolved": False, "remote_id": "", "kill_intended": False,
+                "kill_confirmed": False, "degraded": False, "kept": False, "base_commit": "",
+                "error_code": "", "error_text": "", "lease_end_at_ms": 0, "created_at_ms": at,
+                "phase_since_ms": at, "closed_at_ms": 0})
+        elif kind == "sandbox.create_intended":
+            row = self.sandbox(event)
+            need(not row["unresolved"] and not row["remote_id"], event, "a create is under way")
+            need(body["intent"] and body["intent"] != row["intent"], event, "intent is not new")
+            row.update(intent=body["intent"], unresolved=True)
+        elif kind in ("sandbox.created", "sandbox.create_failed"):
+            row = self.sandbox(event, after_closed=True)
+            need(row["unresolved"] and row["intent"] == body["intent"], event, "no such create")
+            row["unresolved"] = False
+            if kind == "sandbox.created":
+                row["remote_id"] = body["remote_id"]
+        elif kind == "sandbox.phase_changed":
+            row = self.sandbox(event)
+            need(body["to"] != "closed" and PHASES.index(body["to"]) > PHASES.index(row["state"]),
+                 event, "phase goes back")
+            row.update(state=body["to"], phase_since_ms=at)
+        elif kind == "sandbox.lease_intended":
+            self.sandbox(event)["lease_end_at_ms"] = body["end_at_ms"]
+        elif kind == "sandbox.base_recorded":
+            self.sandbox(event)["base_commit"] = body["commit"]
+        elif kind == "sandbox.degraded":
+            self.sandbox(event)["degraded"] = len(body["panes"]) > 0
+        elif kind == "sandbox.kill_intended":
+            self.sandbox(event, after_closed=True)["kill_intended"] = True
+        elif kind == "sandbox.kill_confirmed":
+            self.sandbox(event, after_closed=True).update(kill_confirmed=True, kept=False)
+        elif kind == "sandbox.closed":
+            row = self.sandbox(event)
+            need(body["result"] != "none", event, "no outcome")
+            need(all(p["state"] == "closed" for p in self.tables["panes"].values()
+                     if p["sandbox"] == event["sandbox"]), event, "a pane is open")
+            row.update(state="closed", result=body["result"], kept=body["kept"],
+                       phase_since_ms=at, closed_at_ms=at)
+            self.set_error(row, body["why"])
+            for t in self.tables["transfers"].values():
+                if t["sandbox"] == event["sandbox"] and t["state"] in ("intended", "running"):
+                    t.update(state="failed", error_code="cancelled",
+                             error_text="the sandbox was closed", ended_at_ms=at)
+
+        elif kind == "pane.created":
+            self.sandbox(event)
+            self.insert(event, "panes", {
+                "pane": body["pane"], "sandbox": event["sandbox"], "swarm": event["swarm"],
+                "index": body["index"], "name": body["name"], "branch": body["branch"],
+                "agent": body["agent"], "state": "queued", "result": "none", "attempt": 0,
+                "pid": 0, "exit_code": 0, "signal": 0, "final_offset": 0, "cost_usd": 0.0,
+                "input_tokens": 0, "output_tokens": 0, "turns": 0, "summary": "",
+                "error_code": "", "error_text": "", "created_at_ms": at, "started_at_ms": 0,
+                "closed_at_ms": 0})
+        elif kind == "pane.start_intended":
+            row = self.pane(event, states=("queued", "restarting", "exited", "starting"))
+            again = row["state"] == "starting"
+            need(body["attempt"] == row["attempt"] if again else body["attempt"] > row["attempt"],
+                 event, "attempt is not the next")
+            row.update(state="starting", attempt=body["attempt"], pid=0, exit_code=0, signal=0,
+                       final_offset=0)
+        elif kind == "pane.started":
+            row = self.pane(event, body["attempt"], ("starting",))
+            row.update(state="running", pid=body["pid"], started_at_ms=at)
+        elif kind == "pane.exited":
+            row = self.pane(event, body["attempt"], ("starting", "running"))
+            row.update(state="exited", exit_code=body["exit_code"], signal=body["signal"],
+                       final_offset=body["final_offset"])
+        elif kind == "pane.restarting":
+            row = self.pane(event, body["attempt"], ("starting", "running", "exited"))
+            row["state"] = "restarting"
+        elif kind == "pane.closed":
+            row = self.pane(event, body["attempt"])
+            need(body["result"] != "none", event, "no outcome")
+            row.update(state="closed", result=body["result"], final_offset=body["final_offset"],
+                       closed_at_ms=at)
+            self.set_error(row, body["why"])
+        elif kind == "pane.usage":
+            row = self.pane(event)
+            for name in ("cost_usd", "input_tokens", "output_tokens", "turns"):
+                row[name] += body[name]
+            if body["summary"]:
+                row["summary"] = body["summary"]
+            self.tables["swarms"][event["swarm"]]["cost_usd"] += body["cost_usd"]
+        elif kind == "pane.input":
+            self.pane(event)
+
+        elif kind == "transfer.intended":
+            self.sandbox(event)
+            self.insert(event, "transfers", {
+                "transfer": body["transfer"], "sandbox": event["sandbox"],
+                "swarm": event["swarm"], "pane": body["pane"], "direction": body["direction"],
+                "state": "intended", "files": body["files"], "size_bytes": body["size_bytes"],
+                "sha256": "", "error_code": "", "error_text": "", "created_at_ms": at,
+                "ended_at_ms": 0})
+        elif kind == "transfer.done":
+            self.transfer(event).update(state="done", files=body["files"],
+                                        size_bytes=body["size_bytes"], sha256=body["sha256"],
+                                        ended_at_ms=at)
+        elif kind == "transfer.failed":
+            row = self.transfer(event)
+            row.update(state="failed", ended_at_ms=at)
+            self.set_error(row, body["why"])
+        else:
+            raise Refused("event %s: a fact of unknown type %s" % (event["seq"], kind))
+
+    def rows(self):
+        return {name: [table[k] for k in sorted(table)] for name, table in self.tables.items()}
+
+
+def database_rows(path):
+    """The same form, read from the database."""
+    db = sqlite3.connect("file:%s?mode=ro" % path, uri=True)
+    db.row_factory = sqlite3.Row
+    out = {}
+    for table, key in KEYS.items():
+        rows = []
+        for found in db.execute('SELECT * FROM %s ORDER BY "%s"' % (table, key)):
+            row = dict(found)
+            for name, value in row.items():
+                if isinstance(value, bytes):
+                    row[name] = base64.b64encode(value).decode()
+            for name, names in ENUMS.get(table, {}).items():
+                row[name] = names[row[name]]
+            for name in FLAGS.get(table, []):
+                row[name] = bool(row[name])
+            rows.append(row)
+        out[table] = rows
+    db.close()
+    return out
+
+
+def differences(folded, stored):
+    for table, key in KEYS.items():
+        a = {row[key]: row for row in folded[table]}
+        b = {row[key]: row for row in stored[table]}
+        for k in sorted(set(a) | set(b)):
+            if k not in a or k not in b:
+                yield "%s %s: only in the %s" % (table, k, "fold" if k in a else "database")
+                continue
+            for column in sorted(set(a[k]) | set(b[k])):
+                x, y = a[k].get(column, "(missing)"), b[k].get(column, "(missing)")
+                if x != y:
+                    yield "%s %s.%s: fold %r, database %r" % (table, k, column, x, y)
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    options = argparse.ArgumentParser(description="folds `skep events --json` into state tables")
+    options.add_argument("--errors", default=os.path.join(here, "../../messages/errors.def"))
+    options.add_argument("--database", help="compare with this database")
+    given = options.parse_args()
+    fold = Fold(read_errors(given.errors))
+    expected = 1
+    for line in sys.stdin.buffer:
+        event = json.loads(line.decode("utf-8"))
+        if event["seq"] != expected:
+            sys.exit("gap: expected event %d, got %d" % (expected, event["seq"]))
+        expected += 1
+        try:
+            fold.apply(event)
+        except Refused as e:
+            sys.exit(str(e))
+    if not given.database:
+        json.dump(fold.rows(), sys.stdout, indent=1)
+        print()
+        return
+    found = list(differences(fold.rows(), database_rows(given.database)))
+    print("\n".join(found) if found else "same")
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What the scripts in tests/scenarios/ share: naming results, waiting for evidence, cleaning up.
+
+    from scenario import scenario, main, run, wait_until
+
+    @scenario("a run without a repository is refused with the right code")
+    def _(work):                      # a fresh temporary directory, removed afterwards
+        done = run(["skep", "run", "--repo", work / "nothing"])
+        assert done.returncode == 64, done.stderr
+
+    main()
+
+Each result is one line, as tools/lib/run_tests.py reads it: `ok - NAME`, `not ok - NAME: why`, `skip - NAME: reason`.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+SOURCE = Path(os.environ.get("SKEP_SOURCE") or Path(__file__).resolve().parents[2])
+BIN = Path(os.environ.get("SKEP_BIN") or SOURCE / "build" / "dev" / "bin")
+_scenarios = []
+
+
+class Skip(Exception):
+    """Raised by a scenario that cannot run on this machine; the text is the reason."""
+
+
+def scenario(name):
+    """Registers a function under the sentence that is its name; a name holds no colon."""
+    assert ":" not in name, name
+
+    def register(function):
+        _scenarios.append((name, function))
+        return function
+    return register
+
+
+def program(name):
+    """The path of a built program; Skip-free: a missing one is a failure."""
+    path = BIN / name
+    assert path.exists(), f"{name} is not built"
+    return path
+
+
+def run(argv, limit_s=60, **options):
+    """Runs a command with no input and captured text; the first word may be a program of ours."""
+    argv = [str(a) for a in argv]
+    if "/" not in argv[0] and (BIN / argv[0]).exists():
+        argv[0] = str(BIN / argv[0])
+    options.setdefault("stdin", subprocess.DEVNULL)
+    if "input" in options:
+        del options["stdin"]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=limit_s, **options)
+
+
+def wait_until(what, condition, limit_s=30):
+    """The first true value of `condition()`; AssertionError naming `what` after the limit."""
+    end = time.monotonic() + limit_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {limit_s} s: {what}"
+        time.sleep(0.02)  # sleep: between two looks at evidence that has no descriptor to wait on
+
+
+def main():
+    """Runs every registered scenario (or those whose name holds a word of the command line) and ends."""
+    words = sys.argv[1:]
+    failed = False
+    for name, function in _scenarios:
+        if words and not any(word in name for word in words):
+            continue
+        work = Path(tempfile.mkdtemp(prefix="skep-scenario-"))
+        try:
+            function(work)
+            print(f"ok - {name}", flush=True)
+        except Skip as reason:
+            print(f"skip - {name}: {reason}", flush=True)
+        except Exception as why:  # noqa: BLE001 any failure of a scenario is its result
+            failed = True
+            traceback.print_exc()
+            text = str(why).strip() or type(why).__name__
+            print(f"not ok - {name}: {text.splitlines()[0][:300]}", flush=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    sys.exit(1 if failed else 0)

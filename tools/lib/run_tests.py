@@ -1,0 +1,231 @@
+#!/usr/bin/python3
+"""Runs the tests of one build and counts single test cases, not programs.
+
+    tools/lib/run_tests.py PRESET [--unit] [--scenarios] [--label L] [--only WORD] [--out FILE]
+
+Three kinds of test:
+- Catch2 programs, as CTest knows them (name, environment, time limit, labels). Each writes an
+  XML report; every TEST_CASE counts. A program that crashes, hangs or writes nothing counts as one failure
+  of its own name.
+- Scenario scripts, tests/scenarios/*.py: they print `ok - NAME`, `not ok - NAME: why` or
+  `skip - NAME: reason`, one line a test. A script that ends with an error and no `not ok`, or that
+  prints no result at all, counts as one failure. A line `# timeout: SECONDS` near its top sets its limit
+  (default 300), a line `# presets: dev asan` the builds it is for (default dev and asan).
+- A Catch2 case that cannot run here prints `SKIPPED: CASE: reason` (tests/support/skip.hpp).
+
+Everything goes to build/test-results/PRESET[-LABEL].json: {"preset", "results": [{name, program, status,
+reason, seconds}]}, from which tools/test sums up and tools/check learns what really ran.
+"""
+import argparse
+import html
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SKIPPED = re.compile(r"^SKIPPED: (.+?): (.*)$", re.MULTILINE)
+SCENARIO_LINE = re.compile(r"^(ok|not ok|skip) - ([^:\n]+?)(?:: (.*))?$")
+DEFAULT_UNIT_LIMIT_S = 300
+DEFAULT_SCENARIO_LIMIT_S = 300
+
+
+def run_limited(argv, env, limit_s, cwd):
+    """Runs argv in a session of its own; at the limit the whole group is killed.
+
+    Returns (exit code or None when it ran out of time, output, seconds)."""
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            code = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            # What a test left behind in its session goes with it, also after an interrupt.
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        out.seek(0)
+        text = out.read().decode("utf-8", "replace")
+    return code, text, time.monotonic() - started
+
+
+def sanitizer_env(preset):
+    """Settings of the sanitizers, with the suppression files that exist."""
+    support = ROOT / "tests" / "support" / "sanitizers"
+    env = {}
+    if preset == "asan":
+        env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1"
+        env["UBSAN_OPTIONS"] = f"print_stacktrace=1:halt_on_error=1:suppressions={support}/ubsan.supp"
+        env["LSAN_OPTIONS"] = f"suppressions={support}/lsan.supp:print_suppressions=0"
+    elif preset == "tsan":
+        env["TSAN_OPTIONS"] = f"halt_on_error=0:second_deadlock_stack=1:suppressions={support}/tsan.supp"
+    return env
+
+
+def unit_tests(build, label):
+    """The registered tests of a build: name, argv, environment, limit."""
+    listing = subprocess.run(["ctest", "--show-only=json-v1"], cwd=build, capture_output=True,
+                             text=True, check=True)
+    for test in json.loads(listing.stdout).get("tests", []):
+        props = {p["name"]: p["value"] for p in test.get("properties", [])}
+        labels = props.get("LABELS", [])
+        if label and label not in labels:
+            continue
+        if "command" not in test:
+            yield test["name"], None, {}, 0
+            continue
+        env = dict(item.split("=", 1) for item in props.get("ENVIRONMENT", []))
+        yield test["name"], test["command"], env, float(props.get("TIMEOUT", DEFAULT_UNIT_LIMIT_S))
+
+
+def failure_text(element):
+    """Where a TestCase element failed, expression and expansion, in a few lines."""
+    lines = []
+    for part in element.iter():
+        where = f"{os.path.relpath(part.get('filename'), ROOT)}:{part.get('line')}: " \
+            if part.get("filename") else ""
+        if part.tag == "Expression" and part.get("success") == "false":
+            original = (part.findtext("Original") or "").strip()
+            expanded = (part.findtext("Expanded") or "").strip()
+            lines.append(f"{where}{part.get('type')}({original}) with {expanded}")
+        if part.tag in ("Failure", "Exception", "FatalErrorCondition"):
+            lines.append(f"{where}{part.tag}: {(part.text or '').strip()}")
+    return "\n".join(lines)
+
+
+def parse_catch_xml(text):
+    """What Catch2's xml reporter wrote: {case: (status, reason, seconds)} and the case it died in.
+
+    After a crash the document has no end; the cases that were finished still count."""
+    cases = {}
+    for chunk in re.findall(r"<TestCase .*?</TestCase>", text, re.DOTALL):
+        element = ElementTree.fromstring(chunk)
+        overall = element.find("OverallResult")
+        passed = overall is not None and overall.get("success") == "true"
+        seconds = float(overall.get("durationInSeconds") or 0) if overall is not None else 0.0
+        if overall is not None and int(overall.get("skips") or 0) and passed:  # Catch2 3
+            cases[element.get("name")] = ("skipped", "SKIP()", seconds)
+        else:
+            cases[element.get("name")] = \
+                ("passed", "", seconds) if passed else ("failed", failure_text(element), seconds)
+    begun = [m.group(1) for m in re.finditer(r'<TestCase name="([^"]*)"', text)]
+    ended = text.count("</TestCase>")
+    died_in = ElementTree.fromstring(f'<x v="{begun[-1]}"/>').get("v") if len(begun) > ended else ""
+    return cases, died_in
+
+
+def run_unit(preset, build, label, only, report):
+    for name, argv, env, limit_s in unit_tests(build, label):
+        if only and only not in name:
+            continue
+        if not argv or not os.path.exists(argv[0]):
+            report(f"test_{name}", name, "failed", "it is not built", 0)
+            print(f"    FAILED test_{name}: it is not built", flush=True)
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            xml = Path(scratch) / "result.xml"
+            code, output, seconds = run_limited(
+                argv + ["-r", "xml", "-d", "yes", "-o", str(xml)],
+                {**os.environ, **sanitizer_env(preset), **env}, limit_s, build)
+            text = xml.read_text(errors="replace") if xml.exists() else ""
+        cases, died_in = parse_catch_xml(text)
+        for match in SKIPPED.finditer(output + "\n" + html.unescape(text)):
+            cases[match.group(1)] = ("skipped", match.group(2), 0.0)
+        for case, (status, reason, spent) in cases.items():
+            report(case, name, status, reason, spent)
+            if status == "failed":
+                print(f"    FAILED {case}\n        " + reason.replace("\n", "\n        "))
+        if code is None:
+            why = f"no end within {limit_s:.0f} s"
+        elif died_in or code < 0:
+            why = f"it ended with {code}"
+        elif not cases:
+            why = f"no result; it ended with {code}"
+        elif code != 0 and all(c[0] != "failed" for c in cases.values()):
+            why = f"it ended with {code} though every case passed"
+        else:
+            why = ""
+        if why:
+            report(died_in or f"test_{name}", name, "failed", why, seconds, output)
+        print(f"    {name}: {len(cases)} cases, {seconds:.1f} s", flush=True)
+
+
+def run_scenarios(preset, build, only, report):
+    for script in sorted((ROOT / "tests" / "scenarios").glob("*.py")):
+        if script.name.startswith("_") or (only and only not in script.name):
+            continue
+        head = script.read_text()[:4000]
+        limit = re.search(r"^# timeout: (\d+)", head, re.MULTILINE)
+        limit_s = float(limit.group(1)) if limit else DEFAULT_SCENARIO_LIMIT_S
+        presets = re.search(r"^# presets: (.+)$", head, re.MULTILINE)
+        if preset not in (presets.group(1).split() if presets else ["dev", "asan"]):
+            continue
+        env = {**os.environ, **sanitizer_env(preset), "SKEP_BIN": str(build / "bin"),
+               "SKEP_SOURCE": str(ROOT), "SKEP_PRESET": preset, "PYTHONUNBUFFERED": "1",
+               "PYTHONPATH": str(ROOT / "tests" / "support"), "PYTHONDONTWRITEBYTECODE": "1"}
+        program = f"scenarios/{script.stem}"
+        code, text, seconds = run_limited(["/usr/bin/python3", str(script)], env, limit_s, ROOT)
+        counts = {"ok": 0, "not ok": 0, "skip": 0}
+        for line in text.splitlines():
+            match = SCENARIO_LINE.match(line)
+            if match:
+                counts[match.group(1)] += 1
+                status = {"ok": "passed", "not ok": "failed", "skip": "skipped"}[match.group(1)]
+                report(match.group(2), program, status, match.group(3) or "", 0)
+        if code is None:
+            report(program, program, "failed", f"no end within {limit_s:.0f} s", seconds, text)
+        elif code != 0 and not counts["not ok"]:
+            report(program, program, "failed", f"it ended with {code}", seconds, text)
+        elif not sum(counts.values()):
+            report(program, program, "failed", "it printed no result", seconds, text)
+        elif counts["not ok"]:
+            print("    | " + "\n    | ".join(text.splitlines()[-60:]))
+        print(f"    {program}: {sum(counts.values())} results, {seconds:.1f} s", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="runs the tests of one build")
+    parser.add_argument("preset")
+    parser.add_argument("--unit", action="store_true", help="the Catch2 programs")
+    parser.add_argument("--scenarios", action="store_true", help="the scenario scripts")
+    parser.add_argument("--label", help="only programs with this CTest label")
+    parser.add_argument("--only", help="only programs and scripts whose name holds this word")
+    parser.add_argument("--out", help="the result file")
+    args = parser.parse_args()
+    build = ROOT / "build" / args.preset
+    results = []
+
+    def report(name, program, status, reason, seconds, output=""):
+        results.append({"name": name, "program": program, "status": status, "reason": reason,
+                        "seconds": round(seconds, 3)})
+        if status == "skipped":
+            print(f"    skipped: {name}: {reason}")
+        if status == "failed" and output:
+            print(f"    FAILED {name}: {reason}\n    | " + "\n    | ".join(output.splitlines()[-60:]))
+
+    if args.unit or not args.scenarios:
+        run_unit(args.preset, build, args.label, args.only, report)
+    if args.scenarios or not args.unit:
+        run_scenarios(args.preset, build, args.only, report)
+    out = Path(args.out) if args.out else ROOT / "build" / "test-results" / f"{args.preset}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"preset": args.preset, "results": results}, indent=1))
+    count = {s: sum(r["status"] == s for r in results) for s in ("passed", "failed", "skipped")}
+    print(f"    {args.preset}: {count['passed']} passed, {count['failed']} failed, "
+          f"{count['skipped']} skipped")
+    return 1 if count["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+#include "tools/skep/app.hpp"
+
+#include "tools/skep/term.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+namespace skep::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+result<fs::path> state_root(const app& a) {
+  if (a.state_option.empty()) return storage::default_state_root();
+  std::error_code failed;
+  auto root = fs::absolute(a.state_option, failed).lexically_normal();
+  if (failed) return make_error(errc::bad_argument, "--state " + a.state_option, failed.message());
+  return root;
+}
+} // namespace
+
+result<storage::state_paths> state_of(const app& a) {
+  auto root = state_root(a);
+  if (!root) return root.err();
+  storage::state_paths out;
+  std::error_code failed;
+  out.root = fs::weakly_canonical(*root, failed);
+  if (failed) out.root = *root;
+  out.run = out.root / "run";
+  if (auto target = fs::read_symlink(out.run, failed); !failed) out.run = target;
+  return out;
+}
+
+result<storage::state_paths> made_state(const app& a) {
+  auto root = state_root(a);
+  if (!root) return root.err();
+  return storage::prepare_state(*root);
+}
+
+broker::endpoints endpoints_of(const storage::state_paths& paths) {
+  return broker::endpoints_in(paths.run.string());
+}
+
+json error_document(const error& e) {
+  const auto& facts = info(e.code);
+  json out;
+  out["code"] = std::string{facts.name};
+  out["family"] = std::string{to_string(facts.family)};
+  out["exit_code"] = facts.exit_code;
+  out["text"] = std::string{facts.text};
+  out["message"] = e.message;
+  out["sandbox"] = e.sandbox.value;
+  out["step"] = e.step;
+  out["cause"] = e.cause;
+  out["hint"] = std::string{facts.hint};
+  out["retriable"] = retriable(e);
+  out["retry_after_ms"] = e.retry_after_ms;
+  return json{{"error", out}};
+}
+
+int fail(const app& a, const error& e) {
+  if (a.json_mode)
+    print_json(error_document(e));
+  else
+    remark(style(stderr, tint::red, "skep: ") + safe_line(render(e)));
+  return info(e.code).exit_code;
+}
+
+void print_json(const json& j) {
+  print_line(to_line(j));
+}
+
+void print_line(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fputc('\n', stdout);
+  std::fflush(stdout);
+}
+
+void remark(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fputc('\n', stderr);
+  std::fflush(stderr);
+}
+
+CLI::App* add_command(CLI::App& parent, app& a, const std::string& name, const std::string& about,
+                      const std::string& examples, std::function<int()> body) {
+  auto* out = parent.add_subcommand(name, about);
+  if (!examples.empty()) out->footer("Examples:\n" + examples);
+  out->callback([&a, body = std::move(body)] { a.exit_code = body(); });
+  return out;
+}
+
+namespace {
+/// The one candidate that `text` names exactly, or else begins.
+template <class T, class Key>
+result<T> pick(const std::vector<T>& all, const std::string& text, errc missing, Key key) {
+  std::vector<T> begins;
+  for (const auto& x : all) {
+    if (key(x) == text) return x;
+    if (text.size() >= 4 && key(x).starts_with(text)) begins.push_back(x);
+  }
+  if (begins.size() == 1) return begins.front();
+  if (begins.size() > 1)
+    return make_error(errc::bad_argument,
+                      text + " is the beginning of " + std::to_string(begins.size()) + " ids");
+  return make_error(missing, text);
+}
+} // namespace
+
+result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text) {
+  if (swarm_id exact{text}; exact.valid() && text.size() == 19) return exact;
+  auto list = daemon.call(list_request{true}, call_deadline);
+  if (!list) return list.err();
+  for (const auto& s : list->swarms) // newest first
+    if (!s.name.empty() && s.name == text) return s.swarm;
+  auto found = pick(list->swarms, text, errc::no_such_swarm,
+                    [](const swarm_record& s) { return s.swarm.value; });
+  if (!found) return found.err();
+  return found->swarm;
+}
+
+result<found_pane> find_pane(broker::control_client& daemon, const std::string& text) {
+  auto list = daemon.call(list_request{true}, call_deadline);
+  if (!list) return list.err();
+  auto found = [](const pane_record& p) {
+    return found_pane{p.swarm, p.sandbox, p.pane, p.agent, p.state, p.name};
+  };
+  if (auto slash = text.find('/'); slash != std::string::npos) {
+    auto swarm = find_swarm(daemon, text.substr(0, slash));
+    if (!swarm) return swarm.err();
+    auto status = daemon.call(status_request{*swarm}, call_deadline);
+    if (!status) return status.err();
+    for (const auto& p : status->panes)
+      if (p.name == text.substr(slash + 1)) return found(p);
+    return make_error(errc::no_such_pane, text);
+  }
+  auto p = pick(list->panes, text, errc::no_such_pane,
+                [](const pane_record& x) { return x.pane.value; });
+  if (!p) return p.err();
+  return found(*p);
+}
+
+} // namespace skep::cli

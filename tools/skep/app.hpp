@@ -1,0 +1,74 @@
+// What every command of `skep` shares: global options, where the state is, how results and errors
+// are shown.
+//
+// Rules of output: stdout holds the answer and nothing else; with --json it is exactly one JSON
+// document, or JSON lines for commands that follow something, also for every error. Remarks,
+// progress and text errors go to stderr. docs/json/ holds a schema for each document.
+#pragma once
+
+#include "broker/client.hpp"
+#include "messages/json.hpp"
+#include "storage/state_dir.hpp"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace skep::cli {
+
+struct app {
+  std::string state_option; ///< --state, or empty.
+  bool json_mode = false;
+  std::vector<std::string> trailing; ///< Everything after the first "--".
+  int exit_code = 0;
+};
+
+/// Exit codes that are not those of an error.
+inline constexpr int exit_interrupted = 130; ///< Cancelled, or detached by Ctrl+C.
+inline constexpr int exit_hangup = 129;      ///< Detached because the terminal went away.
+inline constexpr int exit_killed = 137;      ///< The swarm was killed.
+
+/// Paths of the state directory without making anything.
+result<storage::state_paths> state_of(const app& a);
+/// The same after making what is missing.
+result<storage::state_paths> made_state(const app& a);
+broker::endpoints endpoints_of(const storage::state_paths& paths);
+
+/// {"error": {"code", "family", "exit_code", "text", "message", "sandbox", "step", "cause", "hint",
+/// "retriable", "retry_after_ms"}}
+json error_document(const error& e);
+/// Shows an error where it belongs and gives the exit code of it.
+int fail(const app& a, const error& e);
+/// One JSON document or line on stdout, flushed.
+void print_json(const json& j);
+/// A line on stdout.
+void print_line(const std::string& text);
+/// A remark on stderr.
+void remark(const std::string& text);
+
+/// Adds a command whose body gives the exit code.
+CLI::App* add_command(CLI::App& parent, app& a, const std::string& name, const std::string& about,
+                      const std::string& examples, std::function<int()> body);
+
+/// "sw_...": the swarm meant by an id, the beginning of one that is unique, or a name.
+result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text);
+struct found_pane {
+  swarm_id swarm;
+  sandbox_id sandbox;
+  pane_id pane;
+  agent_kind agent = agent_kind::command;
+  pane_phase state = pane_phase::queued;
+  std::string name;
+};
+/// The pane meant by an id, the unique beginning of one, or SWARM/NAME such as "sw_x/p0".
+result<found_pane> find_pane(broker::control_client& daemon, const std::string& text);
+
+/// Deadlines of calls to skepd.
+inline constexpr std::chrono::milliseconds call_deadline{10'000};
+inline constexpr std::chrono::milliseconds command_deadline{60'000};
+
+} // namespace skep::cli

@@ -1,0 +1,95 @@
+// skep daemon start|stop|status, skep version.
+#include "tools/skep/commands.hpp"
+#include "tools/skep/daemon_link.hpp"
+#include "tools/skep/term.hpp"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+namespace skep::cli {
+
+namespace {
+
+int show_status(const app& a, const daemon_status_reply& s, bool started_now) {
+  if (a.json_mode) {
+    print_json(to_json(s));
+    return 0;
+  }
+  print_line("skepd " + s.version + (started_now ? " started" : " runs") + ", process "
+             + std::to_string(s.pid) + ", since " + age_text(s.started_at) + ", "
+             + std::to_string(s.open_swarms) + " open swarms");
+  print_line("  state " + s.state_dir + ", epoch " + std::to_string(s.epoch) + ", stream "
+             + s.stream_id + " at " + std::to_string(s.head_seq));
+  return 0;
+}
+
+int start(const app& a) {
+  auto paths = made_state(a);
+  if (!paths) return fail(a, paths.err());
+  auto daemon = ensure_daemon(*paths);
+  if (!daemon) return fail(a, daemon.err());
+  auto code = show_status(a, daemon->status, daemon->started_now);
+  if (!a.json_mode) remark("It ends by itself after 15 idle minutes. End it now: skep daemon stop");
+  return code;
+}
+
+int stop(const app& a, bool force) {
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  auto reply = stop_daemon(*paths, force, std::chrono::seconds{60});
+  if (!reply) return fail(a, reply.err());
+  if (reply->open_swarms > 0 && !force)
+    return fail(a,
+                make_error(errc::wrong_phase,
+                           std::to_string(reply->open_swarms)
+                               + " swarms are open: `skep stop --all` first, or `skep daemon stop "
+                                 "--force` (they go on and are taken over by the next skepd)"));
+  if (a.json_mode)
+    print_json(to_json(*reply));
+  else
+    print_line("skepd ended.");
+  if (reply->open_swarms > 0)
+    remark(std::to_string(reply->open_swarms)
+           + " swarms go on at their provider; the next skepd takes them over: skep daemon start");
+  return 0;
+}
+
+int status(const app& a) {
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  auto daemon = reach_daemon(*paths);
+  if (!daemon) return fail(a, daemon.err());
+  auto reply = daemon->call(daemon_status_request{}, call_deadline);
+  if (!reply) return fail(a, reply.err());
+  if (!a.json_mode && reply->version != own_version())
+    remark("This skep is " + own_version() + ".");
+  return show_status(a, *reply, false);
+}
+
+int version(const app& a) {
+  if (a.json_mode)
+    print_json({{"version", own_version()}, {"protocol", protocol_version}});
+  else
+    print_line("skep " + own_version() + " (protocol " + std::to_string(protocol_version) + ")");
+  return 0;
+}
+
+} // namespace
+
+void add_daemon(CLI::App& cli, app& a) {
+  auto* group = cli.add_subcommand("daemon", "Start, stop or look at skepd");
+  group->require_subcommand(1);
+  add_command(*group, a, "start", "Start skepd unless it runs", "  skep daemon start",
+              [&a] { return start(a); });
+  auto force = std::make_shared<bool>(false);
+  auto* end =
+      add_command(*group, a, "stop", "End skepd", "  skep daemon stop\n  skep daemon stop --force",
+                  [&a, force] { return stop(a, *force); });
+  end->add_flag("--force", *force, "Also while swarms run; the next skepd takes them over");
+  add_command(*group, a, "status", "Show whether skepd runs", "  skep daemon status --json",
+              [&a] { return status(a); });
+  add_command(cli, a, "version", "Show the version", "  skep version --json",
+              [&a] { return version(a); });
+}
+
+} // namespace skep::cli

@@ -1,0 +1,112 @@
+// skep db status|migrate|rollback|backup: the database file itself, without skepd.
+#include "storage/migrator.hpp"
+#include "tools/skep/commands.hpp"
+#include "tools/skep/term.hpp"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+namespace skep::cli {
+
+namespace {
+
+storage::migrator migrator_of(const storage::state_paths& paths) {
+  return {paths.database(), paths.backups()};
+}
+
+int status(const app& a) {
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  auto s = migrator_of(*paths).status();
+  if (!s) return fail(a, s.err());
+  if (a.json_mode) {
+    json out{{"database", paths->database().string()},
+             {"current", s->current},
+             {"newest", s->newest},
+             {"applied", json::array()},
+             {"backups", json::array()}};
+    for (const auto& m : s->applied)
+      out["applied"].push_back({{"version", m.version},
+                                {"name", m.name},
+                                {"checksum", m.checksum},
+                                {"applied_at_ms", m.applied_at.time_since_epoch().count()}});
+    for (const auto& b : s->backups)
+      out["backups"].push_back(b.string());
+    print_json(out);
+    return 0;
+  }
+  print_line(paths->database().string() + ": schema " + std::to_string(s->current) + " of "
+             + std::to_string(s->newest));
+  for (const auto& m : s->applied)
+    print_line("  " + std::to_string(m.version) + " " + m.name + ", " + age_text(m.applied_at)
+               + " ago");
+  for (const auto& b : s->backups)
+    print_line("  backup " + b.string());
+  if (s->current < s->newest) remark("The next skepd upgrades it, or now: skep db migrate");
+  return 0;
+}
+
+int show_report(const app& a, const storage::migrate_report& r) {
+  if (a.json_mode) {
+    print_json({{"from", r.from}, {"to", r.to}, {"backup", r.backup.string()}});
+    return 0;
+  }
+  print_line(r.from == r.to ? "The schema is " + std::to_string(r.to) + " already."
+                            : "Schema " + std::to_string(r.from) + " -> " + std::to_string(r.to));
+  if (!r.backup.empty()) print_line("Backup: " + r.backup.string());
+  return 0;
+}
+
+int migrate(const app& a) {
+  auto paths = made_state(a);
+  if (!paths) return fail(a, paths.err());
+  auto lock = storage::state_lock::acquire(*paths);
+  if (!lock) return fail(a, lock.err());
+  auto r = migrator_of(*paths).migrate();
+  return r ? show_report(a, *r) : fail(a, r.err());
+}
+
+int rollback(const app& a, int to) {
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  if (auto there = migrator_of(*paths).status(); !there) return fail(a, there.err());
+  auto lock = storage::state_lock::acquire(*paths);
+  if (!lock) return fail(a, lock.err());
+  auto r = migrator_of(*paths).rollback(to);
+  return r ? show_report(a, *r) : fail(a, r.err());
+}
+
+int backup(const app& a, const std::string& file) {
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  std::error_code failed;
+  auto to = std::filesystem::absolute(file, failed);
+  if (auto done = migrator_of(*paths).backup(to); !done) return fail(a, done.err());
+  if (a.json_mode)
+    print_json({{"backup", to.string()}});
+  else
+    print_line("Backup: " + to.string());
+  return 0;
+}
+
+} // namespace
+
+void add_db(CLI::App& cli, app& a) {
+  auto* group = cli.add_subcommand("db", "Look at, upgrade and back up the database");
+  group->require_subcommand(1);
+  add_command(*group, a, "status", "Show schema versions and backups", "  skep db status --json",
+              [&a] { return status(a); });
+  add_command(*group, a, "migrate", "Upgrade the schema, after a backup", "  skep db migrate",
+              [&a] { return migrate(a); });
+  auto to = std::make_shared<int>(0);
+  auto* down = add_command(*group, a, "rollback", "Go back to an older schema, after a backup",
+                           "  skep db rollback --to 1", [&a, to] { return rollback(a, *to); });
+  down->add_option("--to", *to, "Version to go back to")->required();
+  auto file = std::make_shared<std::string>();
+  auto* copy =
+      add_command(*group, a, "backup", "Copy the database, also while skepd runs",
+                  "  skep db backup /backups/skep.db", [&a, file] { return backup(a, *file); });
+  copy->add_option("FILE", *file, "Where to; must not exist")->required();
+}
+
+} // namespace skep::cli

@@ -1,0 +1,83 @@
+// skep ps, skep status: what the state tables say.
+#include "tools/skep/commands.hpp"
+#include "tools/skep/daemon_link.hpp"
+#include "tools/skep/show.hpp"
+#include "tools/skep/term.hpp"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+namespace skep::cli {
+
+namespace {
+
+int ps(const app& a, bool all) {
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  auto daemon = reach_daemon(*paths);
+  if (!daemon) return fail(a, daemon.err());
+  auto list = daemon->call(list_request{all}, call_deadline);
+  if (!list) return fail(a, list.err());
+  if (a.json_mode) {
+    print_json(to_json(*list));
+    return 0;
+  }
+  if (list->swarms.empty()) {
+    print_line(all ? "No swarm yet." : "Nothing runs. (skep ps --all shows closed swarms)");
+    return 0;
+  }
+  std::vector<std::vector<std::string>> rows{
+      {"SWARM", "NAME", "AGENT", "STATE", "SANDBOXES", "PANES", "COST", "AGE"}};
+  for (const auto& s : list->swarms) {
+    std::size_t boxes = 0, open_boxes = 0, panes = 0, open_panes = 0;
+    for (const auto& b : list->sandboxes) {
+      if (b.swarm != s.swarm) continue;
+      ++boxes;
+      open_boxes += b.state != phase::closed;
+    }
+    for (const auto& p : list->panes) {
+      if (p.swarm != s.swarm) continue;
+      ++panes;
+      open_panes += p.state != pane_phase::closed;
+    }
+    rows.push_back({s.swarm.value, s.name.empty() ? "-" : safe_line(s.name, 24),
+                    std::string{to_string(s.agent)}, swarm_state_text(s),
+                    std::to_string(open_boxes) + "/" + std::to_string(boxes),
+                    std::to_string(open_panes) + "/" + std::to_string(panes), cost_text(s.cost_usd),
+                    age_text(s.created_at)});
+  }
+  std::fputs(table(rows).c_str(), stdout);
+  return 0;
+}
+
+int status(const app& a, const std::string& name) {
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  auto daemon = reach_daemon(*paths);
+  if (!daemon) return fail(a, daemon.err());
+  auto swarm = find_swarm(*daemon, name);
+  if (!swarm) return fail(a, swarm.err());
+  auto reply = daemon->call(status_request{*swarm}, call_deadline);
+  if (!reply) return fail(a, reply.err());
+  if (a.json_mode)
+    print_json(to_json(*reply));
+  else
+    std::fputs(status_text(*reply).c_str(), stdout);
+  return 0;
+}
+
+} // namespace
+
+void add_list(CLI::App& cli, app& a) {
+  auto all = std::make_shared<bool>(false);
+  auto* list = add_command(cli, a, "ps", "Show running swarms", "  skep ps\n  skep ps --all --json",
+                           [&a, all] { return ps(a, *all); });
+  list->add_flag("-a,--all", *all, "Closed swarms too");
+  auto name = std::make_shared<std::string>();
+  auto* one = add_command(
+      cli, a, "status", "Show one swarm with its sandboxes, panes and transfers",
+      "  skep status sw_x\n  skep status my-run --json", [&a, name] { return status(a, *name); });
+  one->add_option("SWARM", *name, "Id, unique beginning of an id, or name")->required();
+}
+
+} // namespace skep::cli

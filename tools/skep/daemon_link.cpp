@@ -1,0 +1,263 @@
+#include "tools/skep/daemon_link.hpp"
+
+#include "storage/files.hpp"
+#include "tools/skep/term.hpp"
+
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace skep::cli {
+
+namespace fs = std::filesystem;
+using steady = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using storage::unique_fd;
+
+std::string own_version() {
+  return SKEP_VERSION_TEXT;
+}
+
+fs::path beside_self(const std::string& name) {
+  std::error_code failed;
+  auto self = fs::read_symlink("/proc/self/exe", failed);
+  if (failed) return {};
+  auto path = self.parent_path() / name;
+  return ::access(path.c_str(), X_OK) == 0 ? path : fs::path{};
+}
+
+result<broker::control_client> reach_daemon(const storage::state_paths& paths) {
+  auto where = endpoints_of(paths);
+  if (!broker::somebody_listens(where.control))
+    return make_error(errc::no_daemon, "no skepd runs for " + paths.root.string());
+  return broker::control_client{where.control};
+}
+
+namespace {
+
+/// What a daemon has from its first client: a named list, no keys, no folder, no descriptors.
+std::vector<std::string> daemon_environment() {
+  std::vector<std::string> out;
+  for (char** e = environ; *e != nullptr; ++e) {
+    std::string_view entry{*e};
+    auto name = entry.substr(0, entry.find('='));
+    for (std::string_view kept : {"PATH", "HOME", "LANG", "TZ", "USER"})
+      if (name == kept) out.emplace_back(entry);
+    if (name.starts_with("XDG_")) out.emplace_back(entry);
+  }
+  return out;
+}
+
+fs::path log_of(const storage::state_paths& paths) {
+  return paths.root / "skepd.log";
+}
+
+/// The last lines of the log that were written after `from`.
+std::string log_tail(const fs::path& log, std::uintmax_t from) {
+  constexpr std::uintmax_t most = 1500;
+  unique_fd fd{::open(log.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!fd) return {};
+  auto end = static_cast<std::uintmax_t>(std::max<off_t>(0, ::lseek(fd.get(), 0, SEEK_END)));
+  if (end <= from) return {};
+  auto begin = std::max(from, end > most ? end - most : 0);
+  std::string out(static_cast<std::size_t>(end - begin), '\0');
+  auto n = ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(begin));
+  out.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return safe_line(out);
+}
+
+struct spawned {
+  pid_t pid = -1;
+  unique_fd pidfd;
+};
+
+/// skepd in its own session, in /, with no descriptor of ours but the log.
+result<spawned> spawn_daemon(const storage::state_paths& paths) {
+  auto program = beside_self("skepd");
+  if (program.empty()) return make_error(errc::program_missing, "skepd should stand beside skep");
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  auto log = log_of(paths).string();
+  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  posix_spawn_file_actions_adddup2(&files, 1, 2);
+  posix_spawn_file_actions_addchdir_np(&files, "/");
+  posix_spawn_file_actions_addclosefrom_np(&files, 3);
+  posix_spawnattr_t how;
+  posix_spawnattr_init(&how);
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&how, &none);
+  posix_spawnattr_setsigdefault(&how, &all);
+  posix_spawnattr_setflags(&how,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  auto text = program.string();
+  auto root = paths.root.string();
+  std::array<char*, 4> argv{text.data(), const_cast<char*>("--state"), root.data(), nullptr};
+  auto environment = daemon_environment();
+  std::vector<char*> envp;
+  for (auto& e : environment)
+    envp.push_back(e.data());
+  envp.push_back(nullptr);
+  spawned out;
+  auto failed = ::posix_spawn(&out.pid, text.c_str(), &files, &how, argv.data(), envp.data());
+  posix_spawnattr_destroy(&how);
+  posix_spawn_file_actions_destroy(&files);
+  if (failed != 0) return make_error(errc::no_daemon, "starting " + text, std::strerror(failed));
+  out.pidfd = unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, out.pid, 0))};
+  return out;
+}
+
+/// Sleeps until the directory of the sockets changes, the process ends, or `limit` passed.
+class start_watch {
+public:
+  start_watch(const fs::path& run, int pidfd)
+      : changes_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), pidfd_(pidfd) {
+    if (changes_)
+      ::inotify_add_watch(changes_.get(), run.c_str(), IN_CREATE | IN_MOVED_TO | IN_DELETE);
+  }
+  void wait(milliseconds limit) {
+    pollfd items[] = {{changes_.get(), POLLIN, 0}, {pidfd_, POLLIN, 0}};
+    ::poll(items, 2, static_cast<int>(std::max<std::int64_t>(0, limit.count())));
+    std::array<char, 4096> rest;
+    while (::read(changes_.get(), rest.data(), rest.size()) > 0) {
+    }
+  }
+
+private:
+  unique_fd changes_;
+  int pidfd_;
+};
+
+result<running_daemon> start_daemon(const storage::state_paths& paths, start_policy policy) {
+  std::error_code ignored;
+  auto log = log_of(paths);
+  auto log_size = fs::exists(log, ignored) ? fs::file_size(log, ignored) : 0;
+  auto child = spawn_daemon(paths);
+  if (!child) return child.err();
+  auto where = endpoints_of(paths);
+  auto end = steady::now() + policy.ready;
+  // A socket may exist a moment before it is listened on: look again now and then.
+  constexpr milliseconds again{100};
+  start_watch watch{paths.run, child->pidfd.get()};
+  bool ended = false;
+  int status = 0;
+  while (steady::now() < end) {
+    if (broker::somebody_listens(where.control)) {
+      broker::control_client client{where.control};
+      auto left = std::chrono::ceil<milliseconds>(end - steady::now());
+      auto reply =
+          client.call(daemon_status_request{}, std::min<milliseconds>(left, call_deadline));
+      if (reply) return running_daemon{std::move(client), std::move(*reply), true};
+      auto passing = reply.err().code == errc::no_daemon || reply.err().code == errc::shutting_down;
+      if (!passing) return reply.err();
+    }
+    if (!ended && ::waitpid(child->pid, &status, WNOHANG) == child->pid) ended = true;
+    // Ours may have lost against another that was started at the same time: that one counts.
+    if (ended) {
+      auto holder = storage::lock_holder(paths);
+      if (!holder || !holder->has_value()) {
+        auto how = WIFEXITED(status) ? "exit code " + std::to_string(WEXITSTATUS(status))
+                                     : "signal " + std::to_string(WTERMSIG(status));
+        return make_error(errc::no_daemon, "skepd ended at its start with " + how,
+                          log_tail(log, log_size));
+      }
+      watch = start_watch{paths.run, -1};
+    }
+    watch.wait(again);
+  }
+  return make_error(errc::no_daemon,
+                    "skepd did not answer within " + duration_text(policy.ready.count()),
+                    log_tail(log, log_size));
+}
+
+std::string holder_text(const storage::state_paths& paths) {
+  auto holder = storage::lock_holder(paths);
+  if (!holder || !holder->has_value()) return "it";
+  return "process " + std::to_string(**holder);
+}
+
+} // namespace
+
+result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool force,
+                                      milliseconds limit) {
+  auto client = reach_daemon(paths);
+  if (!client) return client.err();
+  auto end = steady::now() + limit;
+  auto where = endpoints_of(paths);
+  auto holder = storage::lock_holder(paths);
+  unique_fd process;
+  if (holder && holder->has_value())
+    process =
+        unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(**holder), 0))};
+  auto reply = client->call(daemon_stop_request{force}, call_deadline);
+  if (!reply) return reply.err();
+  if (reply->open_swarms > 0 && !force) return *reply; // it refused: the caller says so
+  start_watch watch{paths.run, process.get()};
+  for (;;) {
+    auto gone = storage::lock_holder(paths);
+    if (gone && !gone->has_value() && !broker::somebody_listens(where.control)) return *reply;
+    auto left = std::chrono::ceil<milliseconds>(end - steady::now());
+    if (left.count() <= 0)
+      return make_error(errc::timed_out, "skepd was asked to end and has not yet");
+    watch.wait(std::min<milliseconds>(left, milliseconds{100}));
+  }
+}
+
+result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_policy policy) {
+  auto client = reach_daemon(paths);
+  if (!client) return start_daemon(paths, policy);
+  auto status = client->call(daemon_status_request{}, call_deadline);
+  if (!status) {
+    auto e = status.err();
+    if (e.code == errc::no_daemon) return start_daemon(paths, policy);
+    if (e.code == errc::wrong_version)
+      e.cause = "this skep is " + own_version() + "; end the running daemon (" + holder_text(paths)
+                + ") when its swarms are done";
+    return e;
+  }
+  if (status->version == own_version())
+    return running_daemon{std::move(*client), std::move(*status), false};
+  if (status->open_swarms > 0)
+    return make_error(errc::wrong_version,
+                      "skepd " + status->version + " runs " + std::to_string(status->open_swarms)
+                          + " swarms, this skep is " + own_version()
+                          + "; wait for them, or `skep daemon stop --force`: they go on at the "
+                            "provider and the new skepd takes them over");
+  remark("skepd " + status->version + " is idle and of another release: it is replaced by "
+         + own_version());
+  if (auto stopped = stop_daemon(paths, false, policy.stopping); !stopped) return stopped.err();
+  return start_daemon(paths, policy);
+}
+
+void tell_what_runs(const app& a, const storage::state_paths& paths) {
+  if (a.json_mode) return;
+  auto client = reach_daemon(paths);
+  if (!client) return;
+  auto list = client->call(list_request{false}, call_deadline);
+  if (!list) return;
+  std::size_t sandboxes = 0, kept = 0;
+  for (const auto& s : list->sandboxes) {
+    sandboxes += s.state != phase::closed;
+    kept += s.state == phase::closed && s.kept;
+  }
+  std::size_t open = 0;
+  for (const auto& s : list->swarms)
+    open += s.state != swarm_phase::closed;
+  if (open > 0)
+    remark("Still running: " + std::to_string(open) + (open == 1 ? " swarm, " : " swarms, ")
+           + std::to_string(sandboxes) + " sandboxes. End them: skep stop --all");
+  if (kept > 0) remark("Kept sandboxes: " + std::to_string(kept) + ". End them: skep kill SWARM");
+  if (open == 0 && kept == 0)
+    remark("skepd stays for 15 idle minutes. End it now: skep daemon stop");
+}
+
+} // namespace skep::cli

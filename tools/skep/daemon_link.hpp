@@ -1,0 +1,39 @@
+// Reaching skepd: is one there, is it ours, start one when not.
+#pragma once
+
+#include "tools/skep/app.hpp"
+
+#include <filesystem>
+
+namespace skep::cli {
+
+/// What every program of this release calls itself.
+std::string own_version();
+/// A program that stands beside this one; empty when there is none.
+std::filesystem::path beside_self(const std::string& name);
+
+/// A client for the daemon that runs now; errc::no_daemon when none does. Starts nothing.
+result<broker::control_client> reach_daemon(const storage::state_paths& paths);
+
+struct start_policy {
+  std::chrono::milliseconds ready{20'000};    ///< From the start until it answers.
+  std::chrono::milliseconds stopping{15'000}; ///< For an idle daemon of another release to end.
+};
+struct running_daemon {
+  broker::control_client client;
+  daemon_status_reply status;
+  bool started_now = false;
+};
+/// The daemon of this state directory and this release, started when none runs. An idle one of
+/// another release is stopped and replaced; a busy one is errc::wrong_version with what to do.
+/// errc::no_daemon holds the end of its log when it did not come up.
+result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_policy = {});
+
+/// Asks a daemon to end and waits until its sockets are closed.
+result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool force,
+                                      std::chrono::milliseconds limit);
+
+/// One remark on what still runs and how to end it; nothing when nothing runs.
+void tell_what_runs(const app& a, const storage::state_paths& paths);
+
+} // namespace skep::cli

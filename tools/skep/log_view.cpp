@@ -1,0 +1,59 @@
+#include "tools/skep/log_view.hpp"
+
+namespace skep::cli {
+
+log_view::log_view(bool json_mode, bool raw, const std::vector<found_pane>& panes)
+    : json_(json_mode), safe_(!raw && is_tty(stdout)), names_(panes.size() > 1) {
+  for (const auto& p : panes)
+    panes_[p.pane].name = p.name;
+}
+
+void log_view::write_line(const pane& p, std::string_view text) {
+  auto line = style(stdout, tint::cyan, p.name) + " | ";
+  line += text;
+  print_line(line);
+}
+
+void log_view::show(const broker::pane_output& piece) {
+  if (json_) {
+    print_json({{"pane", piece.pane.value},
+                {"generation", piece.generation},
+                {"offset", piece.offset},
+                {"size_bytes", piece.data.size()},
+                {"text", piece.data},
+                {"data", base64_encode(piece.data)}});
+    return;
+  }
+  auto& p = panes_[piece.pane];
+  if (p.generation != 0 && p.generation != piece.generation)
+    remark(p.name + ": attempt " + std::to_string(piece.generation));
+  p.generation = piece.generation;
+  auto text = safe_ ? p.filter.pass(piece.data) : piece.data;
+  if (!names_) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+    return;
+  }
+  p.line += text;
+  constexpr std::size_t longest_line = 64 * 1024;
+  std::size_t begin = 0;
+  for (auto end = p.line.find('\n'); end != std::string::npos; end = p.line.find('\n', begin)) {
+    write_line(p, std::string_view{p.line}.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  p.line.erase(0, begin);
+  if (p.line.size() > longest_line) {
+    write_line(p, p.line);
+    p.line.clear();
+  }
+}
+
+void log_view::finish() {
+  for (auto& [id, p] : panes_)
+    if (!p.line.empty()) {
+      write_line(p, p.line);
+      p.line.clear();
+    }
+}
+
+} // namespace skep::cli

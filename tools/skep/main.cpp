@@ -1,0 +1,85 @@
+// skep: sends commands to skepd and follows what it tells. Only the parser lives here; every family
+// of commands has a file of its own.
+#include "tools/skep/commands.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <clocale>
+#include <csignal>
+
+namespace {
+
+constexpr auto about =
+    "Skep runs swarms of coding agents in isolated sandboxes and supervises them.";
+
+constexpr auto footer = R"(Five everyday commands:
+  skep run --sandboxes 2 --agent claude --prompt "Fix the failing test"
+  skep ps
+  skep logs -f sw_x/p0
+  skep stop sw_x
+  skep doctor
+
+With --json every command prints one JSON document (or JSON lines) on stdout, also for every error.
+Exit codes: 0 done; 64 wrong usage; 65 conflict; 66 not found; 69 not available; 70 our fault; 74 disk;
+75 limit, try later; 76 refused by the provider; 77 key missing or refused; 78 configuration; 79 time
+limit; 80 budget; 81 an agent failed; 129 and 130 detached or cancelled; 137 killed.)";
+
+int usage_error(const skep::cli::app& a, const CLI::App& cli, const std::string& text) {
+  auto e = skep::make_error(skep::errc::bad_argument, text);
+  auto code = skep::cli::fail(a, e);
+  auto chosen = cli.get_subcommands();
+  if (!a.json_mode)
+    skep::cli::remark("See: skep " + (chosen.empty() ? "" : chosen.front()->get_name() + " ")
+                      + "--help");
+  return code;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "C.UTF-8");
+  std::vector<std::string> words(argv + 1, argv + argc);
+  skep::cli::app a;
+  // What stands after "--" is the agent's command and is never parsed.
+  auto dashes = std::find(words.begin(), words.end(), "--");
+  bool has_trailing = dashes != words.end();
+  if (has_trailing) a.trailing.assign(dashes + 1, words.end());
+  words.erase(dashes, words.end());
+  a.json_mode = std::find(words.begin(), words.end(), "--json") != words.end();
+
+  CLI::App cli{about, "skep"};
+  cli.footer(footer);
+  cli.require_subcommand(1);
+  cli.fallthrough(); // global options may stand behind the command
+  cli.add_option("--state", a.state_option,
+                 "State directory (default: $SKEP_STATE, /var/lib/skep for root, else "
+                 "~/.local/state/skep)");
+  cli.add_flag("--json", a.json_mode, "Machine-readable output");
+  skep::cli::add_run(cli, a);
+  skep::cli::add_list(cli, a);
+  skep::cli::add_logs(cli, a);
+  skep::cli::add_events(cli, a);
+  skep::cli::add_input(cli, a);
+  skep::cli::add_stop(cli, a);
+  skep::cli::add_doctor(cli, a);
+  skep::cli::add_secret(cli, a);
+  skep::cli::add_db(cli, a);
+  skep::cli::add_daemon(cli, a);
+
+  if (has_trailing
+      && (words.empty() || std::find(words.begin(), words.end(), "run") == words.end()))
+    return usage_error(a, cli, "only `skep run` takes a command after --");
+  std::reverse(words.begin(), words.end()); // what CLI11 wants
+  try {
+    cli.parse(std::move(words));
+  } catch (const CLI::CallForHelp& e) {
+    return cli.exit(e);
+  } catch (const CLI::CallForAllHelp& e) {
+    return cli.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return usage_error(a, cli, e.what());
+  } catch (const std::exception& e) {
+    return skep::cli::fail(a, skep::make_error(skep::errc::internal, e.what()));
+  }
+  return a.exit_code;
+}

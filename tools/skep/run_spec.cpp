@@ -1,0 +1,182 @@
+#include "tools/skep/run_spec.hpp"
+
+#include "actors/agents/adapter.hpp"
+#include "storage/files.hpp"
+#include "storage/secrets.hpp"
+#include "tools/skep/term.hpp"
+#include "transfer/worktree.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <toml++/toml.h>
+#include <unistd.h>
+
+namespace skep::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+error usage(std::string message) {
+  return make_error(errc::bad_argument, std::move(message));
+}
+
+result<std::string> read_prompt(const std::string& file) {
+  // One byte more than allowed, so that check_prompt() sees that there is more.
+  auto text = storage::read_file(file, 16 * max_prompt_bytes);
+  if (!text && text.err().code == errc::too_large) return make_error(errc::prompt_too_long, file);
+  if (!text) return text.err();
+  return text;
+}
+
+error add_prompts(swarm_spec& spec, const run_options& o) {
+  if (o.prompt_given && !o.prompt_files.empty()) return make_error(errc::prompt_and_prompt_file);
+  if (o.prompt_given) spec.prompts.push_back(o.prompt);
+  for (const auto& file : o.prompt_files) {
+    auto text = read_prompt(file);
+    if (!text) return text.err();
+    spec.prompts.push_back(std::move(*text));
+  }
+  for (const auto& p : spec.prompts)
+    if (auto e = check_prompt(p)) return e;
+  return {};
+}
+
+error add_environment(swarm_spec& spec, const run_options& o) {
+  for (const auto& entry : o.env) {
+    auto equals = entry.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return usage("--env takes NAME=VALUE, not " + entry.substr(0, 40));
+    spec.env[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
+  return {};
+}
+
+error in_range(std::string_view what, std::int64_t n, std::int64_t low, std::int64_t high) {
+  if (n >= low && n <= high) return {};
+  return make_error(errc::out_of_range, std::string{what} + " must be between "
+                                            + std::to_string(low) + " and " + std::to_string(high)
+                                            + ", not " + std::to_string(n));
+}
+
+bool below(const fs::path& file, const fs::path& folder) {
+  auto relative = file.lexically_relative(folder);
+  return !relative.empty() && *relative.begin() != "..";
+}
+
+/// The program of an agent as far as it can be looked for on this machine.
+std::string program_of(const swarm_spec& spec) {
+  auto plan = actors::make_adapter(spec.agent)->plan(spec, {});
+  if (!plan.program_to_check.empty()) return plan.program_to_check;
+  return plan.argv.empty() ? std::string{} : plan.argv.front();
+}
+
+} // namespace
+
+std::string in_path(const std::string& program) {
+  const auto* path = std::getenv("PATH");
+  std::string_view rest{path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path};
+  while (!rest.empty()) {
+    auto end = rest.find(':');
+    auto folder = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    if (!folder.starts_with('/')) continue;
+    auto candidate = std::string{folder} + "/" + program;
+    std::error_code ignored;
+    if (::access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate, ignored))
+      return candidate;
+  }
+  return {};
+}
+
+result<std::vector<std::string>> local_binds(const storage::state_paths& paths) {
+  std::vector<std::string> out;
+  auto file = paths.root / "skep.toml";
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return out;
+  try {
+    auto config = toml::parse_file(file.string());
+    if (const auto* binds = config["local"]["bind"].as_array())
+      for (const auto& b : *binds)
+        if (auto text = b.value<std::string>()) out.push_back(*text);
+  } catch (const toml::parse_error& e) {
+    return make_error(errc::bad_config,
+                      file.string() + ", line " + std::to_string(e.source().begin.line),
+                      std::string{e.description()});
+  }
+  return out;
+}
+
+error check_agent(const swarm_spec& spec, const storage::state_paths& paths) {
+  storage::secret_store secrets{paths};
+  for (const auto& name : actors::make_adapter(spec.agent)->plan(spec, {}).needs_secrets)
+    if (!secrets.has(name))
+      return make_error(errc::secret_missing, std::string{to_string(spec.agent)} + " needs " + name
+                                                  + ": skep secret set " + name);
+  if (spec.provider != "local") return {}; // what a remote template holds is not known here
+  auto program = program_of(spec);
+  // A path is relative to the repository, or the template's business.
+  if (program.empty() || program.find('/') != std::string::npos) return {};
+  auto found = in_path(program);
+  if (found.empty())
+    return make_error(errc::agent_not_visible,
+                      program + " is not in PATH of this machine either: install it first");
+  auto binds = local_binds(paths);
+  if (!binds) return binds.err();
+  std::error_code ignored;
+  auto real = fs::weakly_canonical(found, ignored);
+  std::vector<std::string> folders{"/usr", "/bin", "/sbin", "/lib"};
+  folders.insert(folders.end(), binds->begin(), binds->end());
+  auto visible = [&](const fs::path& p) {
+    return std::any_of(folders.begin(), folders.end(), [&](const auto& f) { return below(p, f); });
+  };
+  if (visible(found) && visible(real)) return {};
+  return make_error(errc::agent_not_visible, program + " is at " + found
+                                                 + (real == found ? "" : " -> " + real.string())
+                                                 + ", which local sandboxes do not see");
+}
+
+result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string>& argv,
+                             const storage::state_paths& paths) {
+  swarm_spec spec;
+  if (auto e = in_range("--sandboxes", o.sandboxes, 1, max_sandboxes_per_swarm)) return e;
+  if (auto e = in_range("--panes", o.panes, 1, max_panes_per_sandbox)) return e;
+  if (auto e = in_range("--restarts", o.restarts, 0, 10)) return e;
+  spec.sandboxes = static_cast<std::uint32_t>(o.sandboxes);
+  spec.panes = static_cast<std::uint32_t>(o.panes);
+  spec.pane_restarts = static_cast<std::uint32_t>(o.restarts);
+  spec.name = o.name;
+  spec.provider = o.provider;
+  spec.template_name = o.template_name;
+  spec.keep = o.keep;
+  spec.share_tree = o.share_tree;
+  spec.argv = argv;
+  if (!parse_duration(o.limit, spec.limit_ms))
+    return usage("--limit takes a duration such as 90s, 30min or 2h, not " + o.limit);
+  auto agent = o.agent.empty() ? std::string{argv.empty() ? "" : "command"} : o.agent;
+  if (agent.empty()) return usage("say what shall run: --agent NAME, or a command after --");
+  if (!from_string(agent, spec.agent)) return make_error(errc::unknown_agent, agent);
+  if (spec.agent != agent_kind::command && !argv.empty())
+    return usage("a command after -- goes with --agent command, not with " + agent);
+  if (auto e = add_prompts(spec, o)) return e;
+  if (auto e = add_environment(spec, o)) return e;
+  if (spec.agent != agent_kind::command && spec.prompts.empty())
+    return make_error(errc::prompt_missing);
+
+  std::error_code failed;
+  auto repo = fs::absolute(o.repo, failed);
+  if (!fs::is_directory(repo, failed)) return make_error(errc::file_not_found, o.repo);
+  auto facts = transfer::inspect_repo(repo.string());
+  if (!facts) return facts.err();
+  spec.repo = facts->root;
+  spec.out_dir = o.out_dir.empty() ? spec.repo + "/skep-out"
+                                   : fs::absolute(o.out_dir, failed).lexically_normal().string();
+  if (auto e = check_spec(spec)) return e;
+  if (auto e = check_agent(spec, paths)) return e;
+  return spec;
+}
+
+} // namespace skep::cli

@@ -1,0 +1,48 @@
+// From the options of `skep run` to a checked swarm_spec, before anything is made.
+#pragma once
+
+#include "messages/commands.hpp"
+#include "storage/state_dir.hpp"
+
+#include <string>
+#include <vector>
+
+namespace skep::cli {
+
+struct run_options {
+  std::string repo = ".";
+  std::string out_dir; ///< Empty: REPO/skep-out.
+  std::int64_t sandboxes = 1;
+  std::int64_t panes = 1;
+  std::string agent; ///< Empty: command when there is a command after --.
+  std::string prompt;
+  bool prompt_given = false;
+  std::vector<std::string> prompt_files;
+  std::string provider = "local";
+  std::string template_name = "base";
+  std::string limit = "60min";
+  std::string name;
+  std::vector<std::string> env;
+  std::int64_t restarts = 0;
+  bool keep = false;
+  bool share_tree = false;
+  bool detach = false;
+};
+
+/// Checks everything that can be known here: options against each other, the repository, the agent,
+/// its key, its program. Nothing is made. The first problem is the error.
+result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string>& argv,
+                             const storage::state_paths& paths);
+
+/// Why `agent` cannot run in local sandboxes of this state: its key is missing, its program is not
+/// visible inside. None when it can, or when that cannot be known here.
+error check_agent(const swarm_spec& spec, const storage::state_paths& paths);
+
+/// Folders of [local] bind in skep.toml; empty when there is no such file. bad_config names the
+/// line.
+result<std::vector<std::string>> local_binds(const storage::state_paths& paths);
+
+/// First program of this name in PATH; empty when there is none.
+std::string in_path(const std::string& program);
+
+} // namespace skep::cli

@@ -1,0 +1,26 @@
+// Records as text for people.
+#pragma once
+
+#include "messages/commands.hpp"
+
+#include <string>
+
+namespace skep::cli {
+
+/// "running", or "closed: completed".
+std::string swarm_state_text(const swarm_record& s);
+std::string sandbox_state_text(const sandbox_record& s);
+std::string pane_state_text(const pane_record& p);
+/// An outcome in its colour.
+std::string outcome_text(outcome o);
+/// "$0.42", or "-" for nothing.
+std::string cost_text(double usd);
+/// Everything of one swarm, as `skep status` shows it.
+std::string status_text(const status_reply& s);
+/// The table at the end of a run: a row for each pane.
+std::string summary_text(const status_reply& s);
+
+/// What `skep run` and `skep stop --wait` exit with for a swarm that ended like this.
+int exit_code_of(outcome result, errc why);
+
+} // namespace skep::cli

@@ -1,0 +1,43 @@
+// Ctrl+C, hang-up and termination as values that a loop asks for, so that nothing is interrupted
+// halfway.
+#pragma once
+
+#include <csignal>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+namespace skep::cli {
+
+/// Blocks SIGINT, SIGHUP and SIGTERM for its scope; make it before any thread.
+class signal_watch {
+public:
+  signal_watch() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int s : {SIGINT, SIGHUP, SIGTERM})
+      sigaddset(&set, s);
+    ::pthread_sigmask(SIG_BLOCK, &set, &old_);
+    fd_ = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  }
+  signal_watch(const signal_watch&) = delete;
+  signal_watch& operator=(const signal_watch&) = delete;
+  ~signal_watch() {
+    ::close(fd_);
+    ::pthread_sigmask(SIG_SETMASK, &old_, nullptr);
+  }
+  /// The next signal that came, or 0. Does not wait.
+  int next() {
+    signalfd_siginfo info{};
+    return ::read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)
+               ? static_cast<int>(info.ssi_signo)
+               : 0;
+  }
+  /// Readable when a signal came.
+  int fd() const { return fd_; }
+
+private:
+  sigset_t old_{};
+  int fd_ = -1;
+};
+
+} // namespace skep::cli

@@ -1,0 +1,53 @@
+// Terminals: colours where there is a TTY, tables, and text from sandboxes made safe to show.
+#pragma once
+
+#include "messages/fields.hpp"
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace skep::cli {
+
+/// True for a terminal that takes colours: a TTY, TERM is not "dumb", NO_COLOR is not set.
+bool colours(FILE* stream);
+bool is_tty(FILE* stream);
+/// Columns of the terminal; 100 when there is none.
+std::size_t columns(FILE* stream);
+
+enum class tint : std::uint8_t { none, bold, dim, red, green, yellow, cyan };
+/// `text` in a colour, where `stream` takes colours.
+std::string style(FILE* stream, tint t, std::string_view text);
+
+/// One line of foreign text: control characters become '?', newlines become spaces. `width` > 0
+/// cuts it to so many characters.
+std::string safe_line(std::string_view text, std::size_t width = 0);
+
+/// Passes a log to a terminal: newlines, tabs and colours go through, every other control character
+/// and escape sequence is dropped. Bytes may come in any pieces.
+class safe_filter {
+public:
+  std::string pass(std::string_view bytes);
+
+private:
+  enum class state : std::uint8_t { text, escape, csi, string, string_escape };
+  state state_ = state::text;
+  std::string pending_;
+};
+
+/// Columns of cells, aligned, two spaces apart; the first row is the header. Colours may be in
+/// cells.
+std::string table(const std::vector<std::vector<std::string>>& rows);
+
+/// "12 s", "3 min 5 s", "2 h 10 min".
+std::string duration_text(std::int64_t ms);
+/// "45 s", "1h30m", "500ms", "2h": milliseconds; false when it is none of these.
+bool parse_duration(std::string_view text, std::int64_t& ms);
+/// How long ago, or "-" for no time.
+std::string age_text(utc_time t);
+/// "812 B", "3.4 MiB".
+std::string size_text(std::uint64_t size_bytes);
+
+} // namespace skep::cli

@@ -1,0 +1,221 @@
+// skep-guest: the short programs inside every sandbox. One line of JSON on standard output, or
+// {"error":CODE,"message":TEXT} and an exit code other than 0. `follow` writes frames
+// (messages/follow.hpp), `view` the pane's output.
+#include "guest/base.hpp"
+#include "guest/control.hpp"
+#include "guest/diff.hpp"
+#include "guest/follow.hpp"
+#include "guest/pane.hpp"
+#include "guest/version.hpp"
+#include "guest/view.hpp"
+#include "transfer/unpack.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace skep;
+using namespace skep::guest;
+
+constexpr int exit_failed = 1, exit_usage = 2, exit_stale = 3;
+
+int fail(const error& e, int fd = 1) {
+  json out = json::object();
+  out["error"] = to_string(e.code);
+  auto text = e.message;
+  if (!e.cause.empty()) text += text.empty() ? e.cause : ": " + e.cause;
+  out["message"] = text;
+  if (!transfer::write_all(fd, to_line(out) + "\n")) return exit_failed;
+  return e.code == errc::stale_epoch    ? exit_stale
+         : e.code == errc::bad_argument ? exit_usage
+                                        : exit_failed;
+}
+
+int print(const result<json>& answer) {
+  if (!answer) return fail(answer.err());
+  return transfer::write_all(1, to_line(*answer) + "\n").ok() ? 0 : exit_failed;
+}
+
+result<json> unpacked(const std::string& archive, const std::string& dest) {
+  transfer::unpack_limits limits;
+  limits.outward_links = true; // the user's own tree; links are made, never followed
+  auto manifest = transfer::unpack_archive(archive, dest, limits);
+  if (!manifest) return manifest.err();
+  json out = json::object();
+  out["files"] = manifest->files.size();
+  out["size_bytes"] = manifest->total_bytes;
+  out["manifest_sha256"] = manifest->sha256();
+  return out;
+}
+
+result<json> verified(const std::string& dest, const std::string& digest) {
+  auto manifest = transfer::manifest_of(dest);
+  if (!manifest) return manifest.err();
+  auto found = manifest->sha256();
+  if (found != digest)
+    return make_error(errc::verification, dest + " holds " + std::to_string(manifest->files.size())
+                                              + " files, " + std::to_string(manifest->total_bytes)
+                                              + " bytes, manifest " + found);
+  json out = json::object();
+  out["verified"] = true;
+  out["files"] = manifest->files.size();
+  out["size_bytes"] = manifest->total_bytes;
+  return out;
+}
+
+result<std::string> read_standard_input() {
+  std::string out;
+  char buffer[64 * 1024];
+  for (;;) {
+    auto n = ::read(0, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return transfer::io_error("standard input", errno);
+    if (n == 0) return out;
+    out.append(buffer, static_cast<std::size_t>(n));
+    if (out.size() > max_input_bytes) return make_error(errc::too_large, "standard input");
+  }
+}
+
+result<json> input(const std::string& dir, const std::string& key, const std::string& file,
+                   bool end_of_input) {
+  auto data = file.empty() ? read_standard_input() : transfer::read_file(file, max_input_bytes);
+  if (!data) return data.err();
+  return send_input(dir, key, *data, end_of_input);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"the short programs of Skep inside a sandbox"};
+  app.set_version_flag("--version", "skep-guest " + std::string{version});
+  app.require_subcommand(1);
+  int code = 0;
+
+  pane_options pane;
+  std::string stdin_mode, pty;
+  auto* p = app.add_subcommand("pane", "start an agent under a holder, once");
+  p->add_option("--dir", pane.dir)->required();
+  p->add_option("--cwd", pane.cwd)->required();
+  p->add_option("--epoch", pane.epoch)->required();
+  auto* file_option = p->add_option("--stdin-file", pane.stdin_file);
+  p->add_option("--stdin", stdin_mode, "open: the agent takes input")
+      ->check(CLI::IsMember({"open"}))
+      ->excludes(file_option);
+  p->add_option("--pty", pty, "COLUMNSxROWS");
+  p->add_option("argv", pane.argv, "after --")->required();
+  p->callback([&] {
+    pane.stdin_open = stdin_mode == "open";
+    if (!pty.empty()) {
+      pane.pty = true;
+      char rest = 0;
+      if (std::sscanf(pty.c_str(), "%hux%hu%c", &pane.columns, &pane.rows, &rest) != 2
+          || !pane.columns || !pane.rows) {
+        code = fail(make_error(errc::bad_argument, "--pty wants COLUMNSxROWS"));
+        return;
+      }
+    }
+    code = print(start_pane(pane));
+  });
+
+  std::string dir, key, file, signal;
+  bool end_of_input = false;
+  auto* i = app.add_subcommand("input", "give a pane input, once per key");
+  i->add_option("--dir", dir)->required();
+  i->add_option("--key", key)->required();
+  i->add_option("--file", file, "else standard input");
+  i->add_flag("--eof", end_of_input, "end the agent's input behind it");
+  i->callback([&] { code = print(input(dir, key, file, end_of_input)); });
+
+  auto* s =
+      app.add_subcommand("signal", "signal a pane's process group; KILL: all its descendants");
+  s->add_option("--dir", dir)->required();
+  s->add_option("--signal", signal)->required()->check(CLI::IsMember({"INT", "TERM", "KILL"}));
+  s->callback([&] { code = print(send_signal(dir, signal)); });
+
+  unsigned columns = 0, rows = 0;
+  auto* r = app.add_subcommand("resize", "set the size of a pane's terminal");
+  r->add_option("--dir", dir)->required();
+  r->add_option("--columns", columns)->required();
+  r->add_option("--rows", rows)->required();
+  r->callback([&] { code = print(send_resize(dir, columns, rows)); });
+
+  follow_options follow_with;
+  std::vector<std::string> from;
+  std::int64_t limit_s = 1800;
+  auto* f = app.add_subcommand("follow", "send what panes write as frames");
+  f->add_option("--root", follow_with.root)->required();
+  f->add_option("--epoch", follow_with.epoch)->required();
+  f->add_option("--from", from, "PANE:GENERATION:OFFSET")->take_all();
+  f->add_option("--deadline-s", limit_s)->check(CLI::Range(1, 86400));
+  f->callback([&] {
+    follow_with.limit = std::chrono::seconds{limit_s};
+    for (const auto& text : from) {
+      auto known = parse_known_offset(text);
+      if (!known) {
+        code = fail(known.err(), 2);
+        return;
+      }
+      follow_with.from.push_back(*known);
+    }
+    if (auto done = follow(follow_with); !done) code = fail(done.err(), 2);
+  });
+
+  std::string archive, dest, digest;
+  auto* u = app.add_subcommand("unpack", "unpack an archive, confined to a directory");
+  u->add_option("--archive", archive)->required();
+  u->add_option("--dest", dest)->required();
+  u->callback([&] { code = print(unpacked(archive, dest)); });
+
+  auto* v = app.add_subcommand("verify", "compare a tree on disk with a manifest's digest");
+  v->add_option("--dest", dest)->required();
+  v->add_option("--manifest-sha256", digest)->required();
+  v->callback([&] { code = print(verified(dest, digest)); });
+
+  base_options base;
+  auto* b = app.add_subcommand("base", "make a tree a repository with one commit of all of it");
+  b->add_option("--repo", base.repo)->required();
+  auto* head = b->add_option("--head", base.head);
+  b->add_option("--head-pack", base.head_pack)->needs(head);
+  b->callback([&] { code = print(make_base(base)); });
+
+  worktree_options tree;
+  auto* w = app.add_subcommand("worktree", "a work tree and branch of its own for a pane");
+  w->add_option("--repo", tree.repo)->required();
+  w->add_option("--name", tree.name)->required();
+  w->add_option("--dest", tree.dest)->required();
+  w->add_option("--base", tree.base)->required();
+  w->callback([&] { code = print(add_worktree(tree)); });
+
+  diff_options diff;
+  auto* d = app.add_subcommand("diff", "what a pane changed: patch, files, summary");
+  d->add_option("--tree", diff.tree)->required();
+  d->add_option("--base", diff.base)->required();
+  d->add_option("--name", diff.name)->required();
+  d->add_option("--out", diff.out)->required();
+  d->callback([&] {
+    auto summary = diff_pane(diff);
+    code = summary ? print(to_json(*summary)) : fail(summary.err());
+  });
+
+  auto* view = app.add_subcommand("view", "show a pane until its agent ends");
+  view->add_option("--dir", dir)->required();
+  view->callback([&] {
+    if (auto done = view_pane(dir); !done) code = fail(done.err(), 2);
+  });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e); // --help, --version
+    return fail(make_error(errc::bad_argument, e.what()));
+  }
+  return code;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  return run(argc, argv);
+}

@@ -1,0 +1,58 @@
+// skep-host: the local sandbox host. `skep-host hold ID` is the holder of one sandbox and is
+// started by the host alone.
+#include "host/holder.hpp"
+#include "host/host.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <cstring>
+
+#if defined(__SANITIZE_ADDRESS__)
+// Both processes forbid tracing, which is how the leak checker works.
+extern "C" const char* __asan_default_options();
+extern "C" const char* __asan_default_options() {
+  return "detect_leaks=0";
+}
+#endif
+
+int main(int argc, char** argv) {
+  // Before anything else: the holder is single-threaded and starts clean.
+  if (argc == 3 && std::strcmp(argv[1], "hold") == 0) return skep::host::hold(argv[2]);
+
+  skep::host::host_options options;
+  std::vector<std::string> upstreams;
+  unsigned idle_seconds = 0;
+  CLI::App app{"Local sandbox host that speaks E2B's protocol"};
+  app.add_option("--listen", options.listen, "ADDRESS:PORT; port 0 takes a free one");
+  app.add_option("--state", options.state_path, "State directory")->required();
+  app.add_option("--key-file", options.key_file, "Accepted API keys, one a line");
+  app.add_flag("--insecure-loopback", options.insecure_loopback,
+               "No API key needed; loopback addresses only");
+  app.add_option("--bind", options.binds, "Show PATH read-only inside every sandbox (repeatable)");
+  app.add_option("--gateway-upstream", upstreams,
+                 "DOMAIN=URL: what the gateway calls instead of https://DOMAIN (repeatable)");
+  app.add_option("--service-user", options.service_user,
+                 "User to become when started by root (default: skep)");
+  app.add_option("--ready-file", options.ready_file, "Written when serving: {url, pid, version}");
+  app.add_option("--envd", options.envd_path,
+                 "The program inside (default: skep-envd beside this one)");
+  app.add_option("--max-sandboxes", options.max_sandboxes,
+                 "Limit (default: from the open-file limit)");
+  app.add_option("--idle-exit", idle_seconds,
+                 "End after SECONDS without a sandbox and without a request (default: never)");
+  CLI11_PARSE(app, argc, argv);
+  options.idle_exit = std::chrono::seconds{idle_seconds};
+  for (const auto& text : upstreams) {
+    auto equals = text.find('=');
+    if (equals == 0 || equals == text.npos) {
+      std::fprintf(stderr, "skep-host: --gateway-upstream %s: expected DOMAIN=URL\n", text.c_str());
+      return skep::info(skep::errc::bad_argument).exit_code;
+    }
+    options.gateway_upstreams[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  auto r = skep::host::run_host(options);
+  if (r) return 0;
+  std::fprintf(stderr, "skep-host: %s\n", skep::render(r.err()).c_str());
+  return skep::info(r.err().code).exit_code;
+}

@@ -1,0 +1,43 @@
+// skep.toml: providers and settings of the local host. docs/configuration.md describes every key.
+//
+//   [local]
+//   bind = ["/opt/tools"]                       # read-only inside, same path
+//   upstream = { "api.anthropic.com" = "http://127.0.0.1:9000" }   # another target for a model
+//   domain
+//
+//   [providers.cloud]
+//   api_url = "https://api.e2b.app"             # or domain = "e2b.app"
+//   sandbox_url = ""                            # empty: derived from the domain
+//   key = "E2B_API_KEY"                         # name of a secret (`skep secret set`)
+#pragma once
+
+#include "messages/error.hpp"
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace skep::tools {
+
+struct provider_entry {
+  std::string api_url;
+  std::string sandbox_url;
+  std::string domain;
+  std::string key_secret; ///< Name of the secret that holds the API key.
+};
+
+struct config {
+  std::vector<std::string> local_bind;               ///< Absolute paths.
+  std::map<std::string, std::string> local_upstream; ///< Domain -> http(s) URL.
+  std::map<std::string, provider_entry> providers;   ///< Without "local", which always exists.
+};
+
+/// Reads and validates a file; a missing one is the default configuration unless `must_exist`.
+/// bad_config names file, line and key.
+result<config> load_config(const std::filesystem::path& file, bool must_exist);
+
+/// $SKEP_CONFIG, else STATE/skep.toml.
+std::filesystem::path default_config_file(const std::filesystem::path& state_root);
+
+} // namespace skep::tools

@@ -1,0 +1,275 @@
+// skepd: the daemon. Takes the state directory over, starts the supervision tree, waits for a
+// signal.
+#include "actors/storage_backend.hpp"
+#include "actors/tree.hpp"
+#include "broker/control.hpp"
+#include "broker/publisher.hpp"
+#include "storage/secrets.hpp"
+#include "storage/state_dir.hpp"
+#include "tools/skepd/local_host.hpp"
+#include "tools/skepd/providers.hpp"
+#include "tools/skepd/tables.hpp"
+#include "tools/skepd/watchdog.hpp"
+#include "transfer/sha256.hpp"
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::tools {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+struct options {
+  std::string state;
+  std::string config_file;
+  unsigned idle_minutes = 15;
+};
+
+utc_time wall_now() {
+  return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+}
+
+struct actor_config : caf::actor_system_config {
+  actor_config() {
+    set("scheduler.policy", caf::atom("sharing"));
+    set("scheduler.max-throughput", 100);
+    set("scheduler.max-threads", std::max(2u, std::thread::hardware_concurrency()));
+  }
+};
+
+// Keys pass through our memory: no core dumps, no tracing, and as many descriptors as we may have.
+void harden() {
+  ::umask(077);
+  rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::prctl(PR_SET_DUMPABLE, 0);
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+// Signals come to main's sigtimedwait; every thread inherits the mask.
+sigset_t block_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int s : {SIGTERM, SIGINT, SIGHUP})
+    sigaddset(&set, s);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return set;
+}
+
+fs::path own_folder() {
+  std::error_code ec;
+  return fs::read_symlink("/proc/self/exe", ec).parent_path();
+}
+
+// Ends at a signal, or when nothing ran and nobody asked for `idle`.
+std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& swarms,
+                         const std::atomic<std::uint64_t>& asked, std::chrono::minutes idle) {
+  auto last = asked.load();
+  auto since = std::chrono::steady_clock::now();
+  for (;;) {
+    timespec second{1, 0};
+    auto got = ::sigtimedwait(&signals, nullptr, &second);
+    if (got == SIGTERM || got == SIGINT) return "signal";
+    auto now = std::chrono::steady_clock::now();
+    if (swarms.size() > 0 || asked.load() != last) {
+      last = asked.load();
+      since = now;
+    } else if (idle.count() > 0 && now - since >= idle) {
+      return "idle";
+    }
+  }
+}
+
+int fail(const error& e) {
+  std::fprintf(stderr, "skepd: %s\n", render(e).c_str());
+  return info(e.code).exit_code;
+}
+
+int run(const options& opt) {
+  harden();
+  auto signals = block_signals();
+  auto root =
+      opt.state.empty() ? storage::default_state_root() : result<fs::path>(fs::absolute(opt.state));
+  if (!root) return fail(root.err());
+  auto paths = storage::prepare_state(*root);
+  if (!paths) return fail(paths.err());
+  auto lock = storage::state_lock::acquire(*paths);
+  if (!lock) return fail(lock.err());
+  auto file =
+      opt.config_file.empty() ? default_config_file(paths->root) : fs::path{opt.config_file};
+  auto settings = load_config(file, !opt.config_file.empty());
+  if (!settings) return fail(settings.err());
+  auto install = storage::install_id(*paths);
+  if (!install) return fail(install.err());
+  auto journal = storage::journal::open(paths->database());
+  if (!journal) return fail(journal.err());
+  auto epoch = storage::take_epoch(*journal, SKEP_VERSION, ::getpid(), wall_now());
+  if (!epoch) return fail(epoch.err());
+  auto guest = own_folder() / "skep-guest";
+  auto guest_hash = transfer::sha256_of_file(guest.string());
+  if (!guest_hash)
+    return fail(make_error(errc::program_missing, guest.string(), guest_hash.err().cause));
+  spdlog::set_default_logger(
+      spdlog::basic_logger_mt("skepd", (paths->root / "skepd.log").string()));
+  spdlog::flush_on(spdlog::level::info);
+  spdlog::info("started version={} epoch={} pid={} state={}", SKEP_VERSION, *epoch, ::getpid(),
+               paths->root.string());
+
+  auto engine = std::make_shared<sandbox::http_engine>();
+  auto tables = std::make_shared<state_reader>(paths->database());
+  auto secrets = std::make_shared<storage::secret_store>(*paths);
+  auto host = std::make_shared<local_host>(paths->root, *install, *settings, own_folder(), engine);
+  auto known = std::make_shared<providers>(*settings, host, secrets, engine);
+
+  auto svc = std::make_shared<actors::services>();
+  svc->handles = std::make_shared<actors::directory>(wall_now);
+  svc->provider = [known](const std::string& name) { return known->connect(name); };
+  svc->knows_provider = [known](const std::string& name) { return known->knows(name); };
+  svc->gateway_url = [](const std::string& name) {
+    return name == "local" ? std::string{"http://127.0.0.1:49984"} : std::string{};
+  };
+  svc->secret = [secrets](const std::string& name) {
+    auto value = secrets->get(name);
+    return value.ok() ? *value : std::string{};
+  };
+  svc->known_secrets = [secrets] {
+    std::vector<std::string> out;
+    if (auto names = secrets->list())
+      for (const auto& name : *names)
+        if (auto value = secrets->get(name)) out.push_back(*value);
+    return out;
+  };
+  svc->wall_now = wall_now;
+  bind_tables(*svc, tables);
+  svc->shut_down = [] { ::kill(::getpid(), SIGTERM); };
+  svc->pool = std::make_shared<actors::work_pool>(2);
+  svc->state_dir = paths->root;
+  svc->guest_binary = guest;
+  svc->guest_sha256 = *guest_hash;
+  svc->install_id = *install;
+  svc->epoch = *epoch;
+
+  auto asked = std::make_shared<std::atomic<std::uint64_t>>(0);
+  actors::tree_parts parts;
+  parts.svc = svc;
+  parts.registry = std::make_shared<actors::swarm_registry>();
+  auto registry = parts.registry;
+  auto stream_id = journal->stream_id();
+  auto head = journal->head();
+  svc->handles->set_head_seq(head);
+  // The first JOURNAL takes the one that is open; a restarted one opens the file again.
+  auto first = std::make_shared<std::optional<storage::journal>>(std::move(*journal));
+  parts.journal =
+      [first, database = paths->database()]() -> result<std::unique_ptr<actors::journal_backend>> {
+    if (auto taken = std::exchange(*first, std::nullopt))
+      return actors::wrap_journal(std::move(*taken));
+    auto again = storage::journal::open(database);
+    if (!again) return again.err();
+    return actors::wrap_journal(std::move(*again));
+  };
+  parts.facts = {SKEP_VERSION, ::getpid(), paths->root, wall_now(),
+                 [registry] { return registry->size(); }};
+  parts.open_reader = [database = paths->database()] { return storage::reader::open(database); };
+  parts.tables = reaper_tables_of(tables, known);
+  parts.open_runs = [tables] { return tables->open_runs(); };
+  parts.start_publisher = [svc, path = paths->events_socket().string(),
+                           stream_id](caf::actor_system& sys) {
+    broker::publisher_config c;
+    c.path = path;
+    c.stream_id = stream_id;
+    c.head_seq = svc->handles->head_seq();
+    return broker::start_publisher(sys, c);
+  };
+  parts.start_control = [svc, p = *paths, asked](caf::actor_system& sys) {
+    broker::control_config c;
+    c.control_path = p.control_socket().string();
+    c.replay_path = p.replay_socket().string();
+    c.version = SKEP_VERSION;
+    c.desk_for = [handles = svc->handles, asked](std::uint32_t command) {
+      ++*asked;
+      switch (command) {
+      case command_traits<list_request>::number:
+      case command_traits<status_request>::number:
+      case command_traits<log_read_request>::number:
+      case command_traits<daemon_status_request>::number:
+      case command_traits<replay_request>::number:
+        return handles->queries();
+      default:
+        return handles->commands();
+      }
+    };
+    return broker::start_control(sys, std::move(c));
+  };
+  parts.on_restarted = [](const child_restarted& e) {
+    spdlog::warn("child_restarted path={} reason=\"{}\" restarts={} delay_ms={}", e.path, e.reason,
+                 e.restarts, e.delay_ms);
+  };
+  parts.on_gave_up = [](const supervisor_gave_up& e) {
+    spdlog::error("supervisor_gave_up path={} child={} reason=\"{}\"", e.path, e.child, e.reason);
+  };
+
+  actor_config cfg;
+  int status = 0;
+  {
+    caf::actor_system sys{cfg};
+    watchdog dog{sys, 60s};
+    caf::scoped_actor self{sys};
+    auto tree = actors::start_tree(sys, std::move(parts));
+    self->monitor(tree);
+    // The tree may end by itself: then this process does too.
+    std::atomic<bool> down{false};
+    tree->attach_functor([&down](const caf::error&) {
+      down = true;
+      ::kill(::getpid(), SIGTERM);
+    });
+    auto why = wait_for_end(signals, *registry, *asked, std::chrono::minutes{opt.idle_minutes});
+    spdlog::info("stopping reason={}", down ? "tree ended" : why);
+    if (auto recorder = svc->handles->recorder(); recorder && !down)
+      self->request(recorder, 5s, actors::record_a::value,
+                    actors::pack_now(wall_now(), daemon_stopping{*epoch, why}))
+          .receive([](std::uint64_t) {}, [](caf::error&) {});
+    self->send_exit(tree, caf::exit_reason::user_shutdown);
+    self->receive([&](caf::down_msg&) {}, caf::after(60s) >>
+                                              [&] {
+                                                spdlog::error("the tree did not stop within 60 s");
+                                                std::_Exit(info(errc::timed_out).exit_code);
+                                              });
+    status = down ? info(errc::internal).exit_code : 0;
+    svc->handles->clear();
+    svc->pool->stop();
+  }
+  spdlog::info("stopped");
+  return status;
+}
+
+} // namespace
+} // namespace skep::tools
+
+int main(int argc, char** argv) {
+  skep::tools::options opt;
+  CLI::App app{
+      "skepd: the daemon of supervised sandboxes and agents. `skep` starts it when needed."};
+  app.add_option("--state", opt.state,
+                 "State directory (default: $SKEP_STATE or the user's state directory)");
+  app.add_option("--config", opt.config_file,
+                 "Configuration file (default: $SKEP_CONFIG or STATE/skep.toml)");
+  app.add_option("--idle-exit", opt.idle_minutes,
+                 "End after MINUTES without a swarm and a request; 0: never")
+      ->check(CLI::Range(0, 100000));
+  app.set_version_flag("--version", std::string{"skepd "} + SKEP_VERSION);
+  CLI11_PARSE(app, argc, argv);
+  return skep::tools::run(opt);
+}

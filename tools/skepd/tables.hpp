@@ -1,0 +1,43 @@
+// The state tables for actors: one reader behind a mutex. Reads are short; the QUERIES desk has its
+// own.
+#pragma once
+
+#include "actors/command_desk.hpp"
+#include "actors/reaper.hpp"
+#include "storage/reader.hpp"
+#include "tools/skepd/providers.hpp"
+
+namespace skep::tools {
+
+class state_reader {
+public:
+  explicit state_reader(std::filesystem::path database) : database_(std::move(database)) {}
+
+  /// Calls work(reader) with the reader opened at first use; its error otherwise. Thread-safe.
+  template <class F>
+  auto with(F work) -> decltype(work(std::declval<storage::reader&>())) {
+    std::lock_guard guard{mutex_};
+    if (!reader_) {
+      auto opened = storage::reader::open(database_);
+      if (!opened) return opened.err();
+      reader_ = std::make_unique<storage::reader>(std::move(*opened));
+    }
+    return work(*reader_);
+  }
+  /// What a former daemon left open; unreadable specs are left out.
+  std::vector<actors::open_run> open_runs();
+
+private:
+  std::filesystem::path database_;
+  std::mutex mutex_;
+  std::unique_ptr<storage::reader> reader_;
+};
+
+/// Fills the table functions of the services.
+void bind_tables(actors::services& svc, std::shared_ptr<state_reader> tables);
+/// The REAPER asks the providers of living sandboxes; local ones only while a host runs or may have
+/// some.
+actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> tables,
+                                       std::shared_ptr<providers> known);
+
+} // namespace skep::tools

@@ -1,0 +1,150 @@
+#include "transfer/manifest.hpp"
+
+#include "transfer/beneath.hpp"
+#include "transfer/sha256.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <memory>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::transfer {
+namespace {
+
+result<std::string> read_link(int fd, const std::string& path) {
+  std::string target(4097, '\0');
+  auto n = ::readlinkat(fd, "", target.data(), target.size());
+  if (n < 0) return io_error(path, errno);
+  target.resize(static_cast<std::size_t>(n));
+  return target;
+}
+
+result<void> hash_content(opened_entry& opened, std::string& buffer) {
+  sha256 hash;
+  std::uint64_t size = 0;
+  for (;;) {
+    auto n = ::read(opened.file.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error(opened.entry.path, errno);
+    if (n == 0) break;
+    size += static_cast<std::uint64_t>(n);
+    hash.update({buffer.data(), static_cast<std::size_t>(n)});
+  }
+  opened.entry.size = size;
+  opened.entry.sha256 = hash.hex();
+  return {};
+}
+
+/// Collects the paths below `fd`; `prefix` is "" or ends in '/'.
+result<void> walk(unique_fd fd, const std::string& prefix, std::vector<std::string>& out) {
+  std::unique_ptr<DIR, int (*)(DIR*)> dir{::fdopendir(fd.get()), ::closedir};
+  if (!dir) return io_error(prefix, errno);
+  int at = fd.release(); // the DIR owns it now
+  errno = 0;
+  while (auto* e = ::readdir(dir.get())) {
+    std::string_view name{e->d_name};
+    if (name == "." || name == ".." || (prefix.empty() && name == ".git")) continue;
+    auto path = prefix + e->d_name;
+    struct stat st {};
+    if (::fstatat(at, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) return io_error(path, errno);
+    if (S_ISDIR(st.st_mode)) {
+      unique_fd sub{::openat(at, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+      if (!sub) return io_error(path, errno);
+      auto done = walk(std::move(sub), path + "/", out);
+      if (!done) return done;
+    } else {
+      out.push_back(std::move(path));
+    }
+    errno = 0;
+  }
+  if (errno != 0) return io_error(prefix, errno);
+  return {};
+}
+
+} // namespace
+
+std::string manifest::sha256() const {
+  transfer::sha256 hash;
+  hash.update("skep-manifest 1\n");
+  for (const auto& f : files) {
+    std::string line = f.type == file_entry::kind::file ? "f " : "l ";
+    line += f.mode == 0755 ? "755 " : "644 ";
+    line += std::to_string(f.size) + ' ' + f.sha256 + ' ' + std::to_string(f.path.size()) + ' '
+            + f.path + '\n';
+    hash.update(line);
+  }
+  return hash.hex();
+}
+
+void manifest::finish() {
+  std::sort(files.begin(), files.end(),
+            [](const auto& a, const auto& b) { return a.path < b.path; });
+  total_bytes = 0;
+  for (const auto& f : files)
+    total_bytes += f.size;
+}
+
+result<opened_entry> open_entry(int root, const std::string& path) {
+  if (!safe_relative(path)) return make_error(errc::bad_argument, "not a safe path: " + path);
+  opened_entry out;
+  out.entry.path = path;
+  out.file = unique_fd{open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
+  int opened = errno;
+  if (!out.file && opened == ELOOP) {
+    unique_fd link{open_beneath(root, path, O_PATH | O_NOFOLLOW)};
+    if (!link) return io_error(path, errno);
+    auto target = read_link(link.get(), path);
+    if (!target) return target.err();
+    out.link_target = std::move(*target);
+    out.entry.type = file_entry::kind::symlink;
+    out.entry.size = out.link_target.size();
+    out.entry.sha256 = sha256_of(out.link_target);
+    return out;
+  }
+  if (!out.file) {
+    if (opened == ENOENT || opened == ENOTDIR) return make_error(errc::file_not_found, path);
+    if (opened == ENXIO) return make_error(errc::bad_argument, path + " is not a regular file");
+    return io_error(path, opened);
+  }
+  struct stat st {};
+  if (::fstat(out.file.get(), &st) != 0) return io_error(path, errno);
+  if (!S_ISREG(st.st_mode))
+    return make_error(errc::bad_argument, path + " is neither a regular file nor a symlink");
+  out.entry.mode = st.st_mode & S_IXUSR ? 0755 : 0644;
+  out.entry.size = static_cast<std::uint64_t>(st.st_size);
+  out.mtime_s = st.st_mtime;
+  return out;
+}
+
+result<manifest> manifest_of(const std::string& dir, const std::vector<std::string>& paths) {
+  auto root = open_root(dir);
+  if (!root) return root.err();
+  manifest out;
+  std::string buffer(256 * 1024, '\0');
+  for (const auto& path : paths) {
+    auto opened = open_entry(root->get(), path);
+    if (!opened) return opened.err();
+    if (opened->entry.type == file_entry::kind::file) {
+      auto hashed = hash_content(*opened, buffer);
+      if (!hashed) return hashed.err();
+    }
+    out.files.push_back(std::move(opened->entry));
+  }
+  out.finish();
+  return out;
+}
+
+result<manifest> manifest_of(const std::string& dir) {
+  auto root = open_root(dir);
+  if (!root) return root.err();
+  std::vector<std::string> paths;
+  auto walked = walk(std::move(*root), "", paths);
+  if (!walked) return walked.err();
+  return manifest_of(dir, paths);
+}
+
+} // namespace skep::transfer

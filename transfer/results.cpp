@@ -1,0 +1,207 @@
+#include "transfer/results.hpp"
+
+#include "transfer/beneath.hpp"
+#include "transfer/process.hpp"
+#include "transfer/sha256.hpp"
+#include "transfer/worktree.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <set>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::transfer {
+namespace {
+
+result<std::uint64_t> size_of(const std::string& path) {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) {
+    if (errno == ENOENT) return make_error(errc::file_not_found, path);
+    return io_error(path, errno);
+  }
+  if (!S_ISREG(st.st_mode)) return make_error(errc::unsafe_archive, path + " is no regular file");
+  return static_cast<std::uint64_t>(st.st_size);
+}
+
+result<void> append_file_to(int out, const std::string& path) {
+  unique_fd in{::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+  if (!in) return io_error(path, errno);
+  for (;;) {
+    auto n = ::sendfile(out, in.get(), nullptr, 16 << 20);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error(path, errno);
+    if (n == 0) return {};
+  }
+}
+
+result<void> check_file(const std::string& path, std::uint64_t bytes, const std::string& digest) {
+  auto size = size_of(path);
+  if (!size) return size.err();
+  auto hash = sha256_of_file(path);
+  if (!hash) return hash.err();
+  if (*size != bytes || *hash != digest)
+    return make_error(errc::checksum, path + " is not what the sandbox announced");
+  return {};
+}
+
+/// Names of `git apply --numstat -z`: "ADDED\tDELETED\tNAME" each. Of a rename it has the new name
+/// only, with -R the old one.
+result<void> add_names(const std::string& patch_path, bool reverse, const std::string& empty_dir,
+                       std::set<std::string>& out) {
+  program p;
+  p.argv = {"git", "apply", "--numstat", "-z"};
+  if (reverse) p.argv.push_back("-R");
+  p.argv.insert(p.argv.end(), {"--", patch_path});
+  p.environment = git_environment();
+  p.environment->insert(p.environment->end(),
+                        {"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+                         "GIT_CEILING_DIRECTORIES=" + empty_dir.substr(0, empty_dir.rfind('/'))});
+  p.working_dir = empty_dir;
+  auto text = run_for_output(p);
+  if (!text) {
+    if (text.err().code != errc::io) return text.err();
+    return make_error(errc::protocol, "git cannot read the patch " + patch_path, text.err().cause);
+  }
+  for (const auto& item : split_nul(*text)) {
+    auto tab = item.find('\t');
+    tab = tab == item.npos ? tab : item.find('\t', tab + 1);
+    if (tab == item.npos) return make_error(errc::protocol, "git apply --numstat: " + item);
+    auto name = item.substr(tab + 1);
+    if (!safe_relative(name) || name == ".git" || name.starts_with(".git/"))
+      return make_error(errc::unsafe_archive, "the patch leaves the tree: " + name);
+    out.insert(std::move(name));
+  }
+  return {};
+}
+
+std::string absolute(const std::string& path) {
+  if (path.starts_with('/')) return path;
+  std::string cwd(4096, '\0');
+  if (!::getcwd(cwd.data(), cwd.size())) return path;
+  cwd.resize(cwd.find('\0'));
+  return cwd + "/" + path;
+}
+
+result<void> compare(const pane_changes& x) {
+  std::set<std::string> touched{x.touched.begin(), x.touched.end()};
+  std::set<std::string> present; // claimed to exist after the change
+  auto wrong = [&](const std::string& path, const char* what) {
+    return make_error(errc::verification, x.name + ": " + path + " " + what);
+  };
+  auto claim = [&](const std::string& path, bool exists) {
+    if (exists) present.insert(path);
+    return touched.contains(path);
+  };
+  constexpr auto missing = "is announced as changed but not in the patch";
+  for (const auto& p : x.summary.modified)
+    if (!claim(p, true)) return wrong(p, missing);
+  for (const auto& p : x.summary.added)
+    if (!claim(p, true)) return wrong(p, missing);
+  for (const auto& p : x.summary.deleted)
+    if (!claim(p, false)) return wrong(p, missing);
+  for (const auto& [from, to] : x.summary.renamed) {
+    if (!claim(from, false)) return wrong(from, missing);
+    if (!claim(to, true)) return wrong(to, missing);
+  }
+  for (const auto& f : x.files.files)
+    if (present.erase(f.path) == 0) return wrong(f.path, "arrived but was not announced");
+  if (!present.empty()) return wrong(*present.begin(), "is announced but did not arrive");
+  return {};
+}
+
+} // namespace
+
+result<std::vector<std::string>> paths_of_patch(const std::string& patch_path) {
+  auto size = size_of(patch_path);
+  if (!size) return size.err();
+  if (*size == 0) return std::vector<std::string>{};
+  auto dir = temp_dir::make();
+  if (!dir) return dir.err();
+  std::set<std::string> names;
+  for (bool reverse : {false, true})
+    if (auto added = add_names(absolute(patch_path), reverse, dir->path(), names); !added)
+      return added.err();
+  return std::vector<std::string>{names.begin(), names.end()};
+}
+
+result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
+                                  const std::string& out_dir, const std::string& name,
+                                  const diff_summary& claim, const unpack_limits& limits) {
+  if (!safe_relative(name) || name.find('/') != name.npos)
+    return make_error(errc::bad_argument, "not a pane's name: " + name);
+  if (auto good = check_file(patch_path, claim.patch_bytes, claim.patch_sha256); !good)
+    return good.err();
+  if (auto good = check_file(tar_path, claim.tar_bytes, claim.tar_sha256); !good) return good.err();
+  pane_changes out;
+  out.name = name;
+  out.summary = claim;
+  auto touched = paths_of_patch(patch_path);
+  if (!touched) return touched.err();
+  out.touched = std::move(*touched);
+
+  if (auto made = make_dirs(out_dir + "/" + name); !made) return made.err();
+  out.patch_path = out_dir + "/" + name + ".patch";
+  if (absolute(out.patch_path) != absolute(patch_path)) {
+    unique_fd to{::open(out.patch_path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
+    if (!to && errno == EEXIST) return make_error(errc::exists, out.patch_path);
+    if (!to) return io_error(out.patch_path, errno);
+    if (auto copied = append_file_to(to.get(), patch_path); !copied) return copied.err();
+  }
+  out.files_dir = out_dir + "/" + name + "/files";
+  if (::mkdir(out.files_dir.c_str(), 0755) != 0) {
+    if (errno == EEXIST) return make_error(errc::exists, out.files_dir);
+    return io_error(out.files_dir, errno);
+  }
+  auto files = unpack_archive(tar_path, out.files_dir, limits);
+  if (!files) return files.err();
+  out.files = std::move(*files);
+  if (auto same = compare(out); !same) return same.err();
+  return out;
+}
+
+result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
+                                       const std::string& out_path) {
+  std::map<std::string, std::set<std::size_t>> owners; // path -> panes that touch it
+  std::vector<std::vector<std::string>> touched;
+  for (std::size_t i = 0; i < patches.size(); ++i) {
+    auto paths = paths_of_patch(patches[i].patch_path);
+    if (!paths) return paths.err();
+    for (const auto& p : *paths)
+      owners[p].insert(i);
+    touched.push_back(std::move(*paths));
+  }
+  merged_patch out;
+  auto conflict = [&](std::size_t pane, const std::string& path) {
+    auto& list = out.conflicts[patches[pane].name];
+    if (std::find(list.begin(), list.end(), path) == list.end()) list.push_back(path);
+  };
+  for (const auto& [path, panes] : owners) {
+    if (panes.size() > 1)
+      for (auto pane : panes)
+        conflict(pane, path);
+    // A file of one pane where another one has a directory.
+    for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1)) {
+      auto above = owners.find(path.substr(0, slash));
+      if (above == owners.end()) continue;
+      for (auto a : above->second)
+        for (auto b : panes)
+          if (a != b) {
+            conflict(a, above->first);
+            conflict(b, path);
+          }
+    }
+  }
+  unique_fd to{::open(out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
+  if (!to) return io_error(out_path, errno);
+  for (std::size_t i = 0; i < patches.size(); ++i) {
+    if (touched[i].empty() || out.conflicts.contains(patches[i].name)) continue;
+    if (auto added = append_file_to(to.get(), patches[i].patch_path); !added) return added.err();
+    out.included.push_back(patches[i].name);
+  }
+  return out;
+}
+
+} // namespace skep::transfer

@@ -1,0 +1,53 @@
+// The host's side of what panes bring back. Everything here came out of a sandbox and is hostile
+// until it was checked: archives are confined, patches are only read by `git apply` in an empty
+// directory outside any repository, claims are compared with what was found.
+#pragma once
+
+#include "transfer/summary.hpp"
+#include "transfer/unpack.hpp"
+
+#include <map>
+
+namespace skep::transfer {
+
+/// A pane's results on the host's disk.
+struct pane_changes {
+  std::string name;
+  diff_summary summary;             ///< As claimed, and found to agree with patch and files.
+  std::vector<std::string> touched; ///< All paths of the patch, sorted; rename sources included.
+  manifest files;                   ///< What was unpacked.
+  std::string patch_path;           ///< out_dir/NAME.patch
+  std::string files_dir;            ///< out_dir/NAME/files
+};
+
+/// Checks size and hash of both files against `claim`, copies the patch to out_dir/NAME.patch,
+/// unpacks the changed files to out_dir/NAME/files (must not exist) and compares names: every
+/// claimed change is touched by the patch, every unpacked file is claimed. Errors: checksum,
+/// unsafe_archive, verification, exists, io. `name` is one path component.
+result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
+                                  const std::string& out_dir, const std::string& name,
+                                  const diff_summary& claim, const unpack_limits& limits = {});
+
+/// The paths a patch touches, old and new names, sorted, each once. Paths that leave the tree are
+/// errc::unsafe_archive; a patch git cannot read is errc::protocol. An empty file touches nothing.
+result<std::vector<std::string>> paths_of_patch(const std::string& patch_path);
+
+struct pane_patch {
+  std::string name;
+  std::string patch_path;
+};
+
+/// The outcome of merging the panes of a swarm.
+struct merged_patch {
+  std::vector<std::string> included; ///< Panes whose patch is in, in the given order.
+  /// Panes left out because they touch a path that another one touches too (a file and a directory
+  /// of one name count as overlap), with those paths.
+  std::map<std::string, std::vector<std::string>> conflicts;
+};
+
+/// Writes the patches of all panes that overlap with no other one to `out_path`, one after another.
+/// Empty patches are in neither list.
+result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
+                                       const std::string& out_path);
+
+} // namespace skep::transfer

@@ -1,0 +1,123 @@
+#include "transfer/worktree.hpp"
+
+#include "transfer/beneath.hpp"
+#include "transfer/exclude.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace skep::transfer {
+namespace {
+
+/// Not fsmonitor: it would run the repository's own program only to speed us up.
+program git(const std::string& dir, std::vector<std::string> arguments) {
+  program p;
+  p.argv = {"git", "-C", dir, "-c", "core.fsmonitor=false"};
+  p.argv.insert(p.argv.end(), arguments.begin(), arguments.end());
+  p.environment = git_environment();
+  p.limit = std::chrono::minutes{5};
+  return p;
+}
+
+std::string first_line(std::string text) {
+  text.resize(std::min(text.find('\n'), text.size()));
+  return text;
+}
+
+} // namespace
+
+std::vector<std::string> split_nul(std::string_view text) {
+  std::vector<std::string> out;
+  while (!text.empty()) {
+    auto end = std::min(text.find('\0'), text.size());
+    out.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+result<repo_facts> inspect_repo(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
+    return make_error(errc::not_a_repository, path + " is not a directory");
+  auto top = run_program(git(path, {"rev-parse", "--show-toplevel"}));
+  if (!top) return top.err();
+  if (!top->good()) return make_error(errc::not_a_repository, path, first_line(top->err));
+  repo_facts out;
+  out.root = top->out;
+  if (out.root.ends_with('\n')) out.root.pop_back();
+  if (out.root.empty()) return make_error(errc::not_a_repository, path + " has no work tree");
+  auto head = run_program(git(out.root, {"rev-parse", "--verify", "-q", "HEAD^{commit}"}));
+  if (!head) return head.err();
+  if (!head->good()) return make_error(errc::no_commit, out.root, first_line(head->err));
+  out.head = first_line(head->out);
+  auto branch = run_program(git(out.root, {"symbolic-ref", "--short", "-q", "HEAD"}));
+  if (branch && branch->good()) out.branch = first_line(branch->out);
+  auto paths = list_worktree(out.root);
+  if (!paths) return paths.err();
+  if (paths->empty()) return make_error(errc::empty_repository, out.root);
+  out.files = paths->size();
+  return out;
+}
+
+result<std::vector<std::string>> list_worktree(const std::string& root,
+                                               std::vector<skipped_path>* skipped,
+                                               const std::atomic<bool>* cancel) {
+  auto skip = [&](std::string path, std::string reason) {
+    if (skipped) skipped->push_back({std::move(path), std::move(reason)});
+  };
+  auto list = git(root, {"ls-files", "-z", "--cached", "--others", "--exclude-standard"});
+  list.cancel = cancel;
+  auto text = run_for_output(list);
+  if (!text) return text.err();
+  auto names = split_nul(*text);
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end()); // unmerged paths come 3 times
+  auto dir = open_root(root);
+  if (!dir) return dir.err();
+  std::vector<std::string> out;
+  for (auto& name : names) {
+    if (auto reason = excluded_reason(name); !reason.empty()) {
+      skip(std::move(name), "always excluded: " + std::string{reason});
+      continue;
+    }
+    if (name.ends_with('/')) {
+      skip(std::move(name), "a repository of its own");
+      continue;
+    }
+    if (!safe_relative(name)) {
+      skip(std::move(name), "its name is too long");
+      continue;
+    }
+    unique_fd at{open_beneath(dir->get(), name, O_PATH | O_NOFOLLOW)};
+    struct stat st {};
+    if (!at || ::fstat(at.get(), &st) != 0) {
+      // Deleted but not yet committed, or a directory above it was replaced by a file or symlink.
+      if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EXDEV) continue;
+      return io_error(name, errno);
+    }
+    if (S_ISDIR(st.st_mode))
+      skip(std::move(name), "a submodule");
+    else if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+      skip(std::move(name), "neither a regular file nor a symlink");
+    else
+      out.push_back(std::move(name));
+  }
+  return out;
+}
+
+result<bool> worktree_is_head(const std::string& root, const std::vector<std::string>& paths) {
+  auto status = run_for_output(
+      git(root, {"status", "--porcelain", "-z", "--untracked-files=normal", "--no-renames"}));
+  if (!status) return status.err();
+  if (!status->empty()) return false;
+  auto tree = run_for_output(git(root, {"ls-tree", "-r", "-z", "--name-only", "HEAD"}));
+  if (!tree) return tree.err();
+  auto names = split_nul(*tree);
+  std::sort(names.begin(), names.end());
+  return names == paths;
+}
+
+} // namespace skep::transfer

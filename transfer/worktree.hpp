@@ -1,0 +1,42 @@
+// What of a git work tree is transferred: git's own ignore semantics, minus what is always
+// excluded.
+#pragma once
+
+#include "transfer/process.hpp"
+
+namespace skep::transfer {
+
+/// A path of the work tree that is not transferred, and why.
+struct skipped_path {
+  std::string path;
+  std::string reason;
+};
+
+/// Facts of a repository, found without changing anything.
+struct repo_facts {
+  std::string root;      ///< Top of the work tree, absolute.
+  std::string head;      ///< Commit, hex.
+  std::string branch;    ///< Short name; empty when HEAD is detached.
+  std::size_t files = 0; ///< How many files would be transferred.
+};
+
+/// Checks what a run needs before anything is made: errc::not_a_repository (also for a bare one),
+/// no_commit (unborn branch), empty_repository (nothing to transfer), program_missing (git).
+/// `path` may lie anywhere in the work tree.
+result<repo_facts> inspect_repo(const std::string& path);
+
+/// Tracked and untracked-but-not-ignored paths that exist on disk, sorted by bytes, relative to
+/// `root` (a work tree's top). Left out: always_excluded(), submodules and nested repositories,
+/// files that are neither regular nor symlink; these are appended to `skipped` when given.
+result<std::vector<std::string>> list_worktree(const std::string& root,
+                                               std::vector<skipped_path>* skipped = nullptr,
+                                               const std::atomic<bool>* cancel = nullptr);
+
+/// True when work tree, index and HEAD are the same and there is no untracked file, and `paths` are
+/// exactly the files of HEAD.
+result<bool> worktree_is_head(const std::string& root, const std::vector<std::string>& paths);
+
+/// Splits NUL-terminated items as git's -z prints them.
+std::vector<std::string> split_nul(std::string_view text);
+
+} // namespace skep::transfer
