@@ -559,8 +559,7 @@ child_spec sandbox_child(context_ptr context, sandbox_start start,
       restart_kind::permanent};
   return {context->sandbox.value,
           [context, path, recorder, keeper](caf::scheduled_actor* parent) {
-            supervisor_options options;
-            options.path = path;
+            auto options = reported(context->svc, path);
             options.plan = strategy::rest_for_one;
             options.stop_together = false;
             auto h = spawn_supervisor(parent, options, {recorder, keeper});
