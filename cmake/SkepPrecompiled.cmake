@@ -1,0 +1,20 @@
+# Precompiled headers. Parsing the messages (msgpack, nlohmann-json, our field lists) and CAF is more than half of
+# the work in an average file, so it is done once for all rooms: skep_messages carries the one, skep_interfaces
+# the one with CAF. Included last, when all targets are known; rooms that this tree does not have are passed over.
+# Headers that one room alone needs (host/envd) are named in its own CMakeLists.txt.
+function(skep_precompile carrier)
+  foreach(room IN LISTS ARGN)
+    if(TARGET ${room})
+      target_precompile_headers(${room} REUSE_FROM ${carrier})
+    endif()
+  endforeach()
+endfunction()
+
+set(skep_common_headers ${CMAKE_SOURCE_DIR}/messages/precompiled.hpp)
+target_precompile_headers(skep_messages PRIVATE ${skep_common_headers})
+skep_precompile(skep_messages skep_storage skep_sandbox skep_transfer_pack skep_broker_client skep_guest
+                skep_isolation skep_host skep_gateway skep-host skep-guest)
+if(TARGET skep_interfaces)
+  target_precompile_headers(skep_interfaces PRIVATE <caf/all.hpp> ${skep_common_headers})
+  skep_precompile(skep_interfaces skep_actors_core skep_actors skep_broker skepd test_actors test_broker)
+endif()
