@@ -141,6 +141,7 @@ int attach(const app& a, const std::string& name) {
     }
     auto piece = out->next(std::chrono::milliseconds{100});
     if (!piece && piece.err().code != errc::not_found) return fail(a, piece.err());
+    if (!piece) signals.wait(std::chrono::milliseconds{100});
     if (piece && *piece) view.show(**piece);
     auto now = std::chrono::steady_clock::now();
     if (piece && !*piece && out->done() && now >= next_look) {

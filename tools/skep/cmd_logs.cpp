@@ -100,6 +100,7 @@ int logs(const app& a, const logs_options& o) {
       bool none_yet = piece.err().code == errc::not_found;
       if (!o.follow && none_yet) return 0;
       if (!o.follow || !(away || none_yet)) return fail(a, piece.err());
+      signals.wait(std::chrono::milliseconds{200});
       continue;
     }
     if (*piece) {
