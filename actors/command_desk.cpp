@@ -13,10 +13,11 @@ class command_desk_impl : public desk_actor::base {
   using super = desk_actor::base;
 
 public:
-  command_desk_impl(caf::actor_config& cfg, services_ptr svc, std::function<supervisor_actor()> swarms,
+  command_desk_impl(caf::actor_config& cfg, services_ptr svc,
+                    std::function<supervisor_actor()> swarms,
                     std::shared_ptr<swarm_registry> registry, std::vector<open_run> open)
-    : super(cfg), svc_(std::move(svc)), supervisor_(std::move(swarms)), registry_(std::move(registry)),
-      open_(std::move(open)) {
+      : super(cfg), svc_(std::move(svc)), supervisor_(std::move(swarms)),
+        registry_(std::move(registry)), open_(std::move(open)) {
     set_default_handler(caf::drop);
     set_error_handler([](caf::error&) {});
   }
@@ -41,22 +42,29 @@ private:
   caf::result<reply_frame> handle(const request_frame& f) {
     auto promise = make_response_promise<reply_frame>();
     switch (f.command) {
-    case command_traits<run_request>::number: with<run_request>(f, promise, &command_desk_impl::run); break;
-    case command_traits<send_request>::number: with<send_request>(f, promise, &command_desk_impl::send); break;
-    case command_traits<stop_request>::number: with<stop_request>(f, promise, &command_desk_impl::stop); break;
+    case command_traits<run_request>::number:
+      with<run_request>(f, promise, &command_desk_impl::run);
+      break;
+    case command_traits<send_request>::number:
+      with<send_request>(f, promise, &command_desk_impl::send);
+      break;
+    case command_traits<stop_request>::number:
+      with<stop_request>(f, promise, &command_desk_impl::stop);
+      break;
     case command_traits<daemon_stop_request>::number:
       with<daemon_stop_request>(f, promise, &command_desk_impl::end_daemon);
       break;
-    default: refuse(f, promise, make_error(errc::unknown_command, std::to_string(f.command)));
+    default:
+      refuse(f, promise, make_error(errc::unknown_command, std::to_string(f.command)));
     }
     return promise;
   }
 
   template <class R>
-  void with(const request_frame& f, answer promise, void (command_desk_impl::*work)(const request_frame&, R, answer)) {
+  void with(const request_frame& f, answer promise,
+            void (command_desk_impl::*work)(const request_frame&, R, answer)) {
     auto body = unpack<R>(f.body.data);
-    if (!body)
-      return refuse(f, promise, body.err());
+    if (!body) return refuse(f, promise, body.err());
     (this->*work)(f, std::move(*body), std::move(promise));
   }
 
@@ -74,7 +82,9 @@ private:
     auto fingerprint = transfer::sha256_of(f.body.data);
     if (!f.key.empty()) {
       if (f.key.size() > 64)
-        return refuse(f, promise, make_error(errc::bad_argument, "an idempotency key has at most 64 characters"));
+        return refuse(
+            f, promise,
+            make_error(errc::bad_argument, "an idempotency key has at most 64 characters"));
       if (auto [command, known, reply] = svc_->find_command(f.key); !command.empty()) {
         if (command != "run" || known != fingerprint)
           return refuse(f, promise, make_error(errc::key_reused, f.key));
@@ -82,34 +92,35 @@ private:
         return;
       }
       if (pending_.count(f.key))
-        return refuse(f, promise, make_error(errc::key_reused, "this command is being carried out"));
+        return refuse(f, promise,
+                      make_error(errc::key_reused, "this command is being carried out"));
     }
-    if (auto e = check_run(r.spec))
-      return refuse(f, promise, std::move(e));
+    if (auto e = check_run(r.spec)) return refuse(f, promise, std::move(e));
     auto context = make_context(swarm_id::make(), r.spec);
     swarm_start start;
     if (!f.key.empty()) {
       pending_.insert(f.key);
-      start.accepted = command_accepted{f.key, "run", fingerprint, {pack(run_reply{context->swarm, 0})},
+      start.accepted = command_accepted{f.key,
+                                        "run",
+                                        fingerprint,
+                                        {pack(run_reply{context->swarm, 0})},
                                         svc_->wall_now() + std::chrono::hours{24}};
     }
-    start_swarm(context, std::move(start), [this, f, promise, context](result<std::uint64_t> seq) mutable {
-      pending_.erase(f.key);
-      if (!seq)
-        return refuse(f, promise, seq.err());
-      give(f, promise, run_reply{context->swarm, *seq});
-    });
+    start_swarm(context, std::move(start),
+                [this, f, promise, context](result<std::uint64_t> seq) mutable {
+                  pending_.erase(f.key);
+                  if (!seq) return refuse(f, promise, seq.err());
+                  give(f, promise, run_reply{context->swarm, *seq});
+                });
   }
 
   // What can be refused before anything is made.
   error check_run(const swarm_spec& spec) {
-    if (auto e = check_spec(spec))
-      return e;
+    if (auto e = check_spec(spec)) return e;
     if (!svc_->knows_provider(spec.provider))
       return make_error(errc::unknown_provider, spec.provider);
     for (const auto& use : make_adapter(spec.agent)->plan(spec, {}).gateway)
-      if (svc_->secret(use.secret).empty())
-        return make_error(errc::secret_missing, use.secret);
+      if (svc_->secret(use.secret).empty()) return make_error(errc::secret_missing, use.secret);
     return {};
   }
 
@@ -132,11 +143,12 @@ private:
   void start_swarm(const swarm_context_ptr& context, swarm_start start,
                    std::function<void(result<std::uint64_t>)> then) {
     auto me = caf::actor_cast<caf::actor_addr>(this);
-    auto child = swarm_child(context, std::move(start), [me, sup = supervisor_](const swarm_id& id) {
-      // In the SWARM's context: its supervisor takes it (and itself) down, this desk forgets it.
-      if (auto s = sup())
-        caf::anon_send(s, del_child_a::value, id.value);
-    });
+    auto child =
+        swarm_child(context, std::move(start), [me, sup = supervisor_](const swarm_id& id) {
+          // In the SWARM's context: its supervisor takes it (and itself) down, this desk forgets
+          // it.
+          if (auto s = sup()) caf::anon_send(s, del_child_a::value, id.value);
+        });
     swarms_[context->swarm] = context;
     registry_->size(swarms_.size());
     auto failed = [this, context, then](caf::error& e) {
@@ -144,13 +156,13 @@ private:
       then(from_caf(e));
     };
     request(supervisor_(), std::chrono::seconds{30}, add_child_a::value, std::move(child))
-      .then(
-        [this, context, then, failed](const caf::strong_actor_ptr& h) {
-          watch(h, context->swarm);
-          request(context->keeper(), std::chrono::seconds{30}, begin_a::value)
-            .then([then](std::uint64_t seq) { then(seq); }, failed);
-        },
-        failed);
+        .then(
+            [this, context, then, failed](const caf::strong_actor_ptr& h) {
+              watch(h, context->swarm);
+              request(context->keeper(), std::chrono::seconds{30}, begin_a::value)
+                  .then([then](std::uint64_t seq) { then(seq); }, failed);
+            },
+            failed);
   }
 
   // The swarm's supervisor is down: closed, or given up by all.
@@ -159,8 +171,7 @@ private:
     watched_[supervisor->address()] = id;
     set_down_handler([this](caf::down_msg& d) {
       auto i = watched_.find(d.source);
-      if (i == watched_.end())
-        return;
+      if (i == watched_.end()) return;
       forget(i->second);
       watched_.erase(i);
     });
@@ -177,8 +188,7 @@ private:
   // ---- the others ----
   void send(const request_frame& f, send_request r, answer promise) {
     auto swarm = svc_->swarm_of_pane(r.pane);
-    if (!swarm)
-      return refuse(f, promise, swarm.err());
+    if (!swarm) return refuse(f, promise, swarm.err());
     auto i = swarms_.find(*swarm);
     if (i == swarms_.end())
       return refuse(f, promise, make_error(errc::wrong_phase, "the swarm is closed"));
@@ -186,21 +196,23 @@ private:
       return refuse(f, promise, make_error(errc::cannot_send, r.pane.value));
     auto key = f.key.empty() ? random_token(20) : f.key;
     request(i->second->keeper(), std::chrono::seconds{30}, input_a::value, r.pane, key, r.data.data)
-      .then([this, f, promise](std::uint64_t seq) mutable { give(f, promise, send_reply{seq}); },
-            [this, f, promise](caf::error& e) mutable { refuse(f, promise, from_caf(e)); });
+        .then([this, f, promise](std::uint64_t seq) mutable { give(f, promise, send_reply{seq}); },
+              [this, f, promise](caf::error& e) mutable { refuse(f, promise, from_caf(e)); });
   }
 
   void stop(const request_frame& f, stop_request r, answer promise) {
     stop_reply reply;
     for (auto& [id, context] : swarms_)
       if (r.swarm.empty() || r.swarm == id) {
-        caf::anon_send(context->keeper(), stop_a::value, r.kill ? stop_mode::kill : stop_mode::graceful);
+        caf::anon_send(context->keeper(), stop_a::value,
+                       r.kill ? stop_mode::kill : stop_mode::graceful);
         reply.swarms.push_back(id);
       }
     if (reply.swarms.empty() && !r.swarm.empty()) {
       auto known = svc_->load_swarm(r.swarm);
       return refuse(f, promise,
-                    known.ok() ? make_error(errc::wrong_phase, r.swarm.value + " is closed") : known.err());
+                    known.ok() ? make_error(errc::wrong_phase, r.swarm.value + " is closed")
+                               : known.err());
     }
     reply.seq = svc_->handles->head_seq();
     give(f, promise, reply);
@@ -209,9 +221,11 @@ private:
   void end_daemon(const request_frame& f, daemon_stop_request r, answer promise) {
     auto open = static_cast<std::uint32_t>(swarms_.size());
     if (open > 0 && !r.force)
-      return refuse(f, promise,
-                    make_error(errc::wrong_phase, std::to_string(open) + " swarms run; stop them first, or use --force"
-                                                    " (they go on and are taken up by the next daemon)"));
+      return refuse(
+          f, promise,
+          make_error(errc::wrong_phase, std::to_string(open)
+                                            + " swarms run; stop them first, or use --force"
+                                              " (they go on and are taken up by the next daemon)"));
     give(f, promise, daemon_stop_reply{open});
     svc_->shut_down();
   }
@@ -229,7 +243,8 @@ private:
 
 desk_actor spawn_command_desk(caf::scheduled_actor* parent, services_ptr svc,
                               std::function<supervisor_actor()> swarms,
-                              std::shared_ptr<swarm_registry> registry, std::vector<open_run> open) {
+                              std::shared_ptr<swarm_registry> registry,
+                              std::vector<open_run> open) {
   return parent->spawn<command_desk_impl>(std::move(svc), std::move(swarms), std::move(registry),
                                           std::move(open));
 }

@@ -1,8 +1,8 @@
-// The COMMANDS desk: everything of the control protocol that changes something. It starts swarms (as
-// children of the `swarms` supervisor), stops them, hands input on, and ends the daemon.
+// The COMMANDS desk: everything of the control protocol that changes something. It starts swarms
+// (as children of the `swarms` supervisor), stops them, hands input on, and ends the daemon.
 //
-// A command with an idempotency key is carried out once: the same key with the same body gets the first
-// answer again, with another body errc::key_reused. Keys are kept 24 h.
+// A command with an idempotency key is carried out once: the same key with the same body gets the
+// first answer again, with another body errc::key_reused. Keys are kept 24 h.
 #pragma once
 
 #include "actors/domain.hpp"

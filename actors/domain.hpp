@@ -1,5 +1,6 @@
-// What the domain actors (SWARM, SANDBOX, PANE, OUTPUT POLLER, transfers, REAPER) share: the services
-// from outside, the context of a sandbox, and the small base class that brings callbacks home.
+// What the domain actors (SWARM, SANDBOX, PANE, OUTPUT POLLER, transfers, REAPER) share: the
+// services from outside, the context of a sandbox, and the small base class that brings callbacks
+// home.
 #pragma once
 
 #include "actors/directory.hpp"
@@ -15,12 +16,12 @@
 
 namespace skep::actors {
 
-/// Everything the tree needs from outside; real in skepd, fakes in tests. Filled before the tree starts
-/// and constant from then on.
+/// Everything the tree needs from outside; real in skepd, fakes in tests. Filled before the tree
+/// starts and constant from then on.
 struct services {
   directory_ptr handles;
-  /// The client of a provider entry, or unknown_provider / host_failed. May block up to 30 s (it starts
-  /// the local host): called in the work pool only.
+  /// The client of a provider entry, or unknown_provider / host_failed. May block up to 30 s (it
+  /// starts the local host): called in the work pool only.
   std::function<result<std::shared_ptr<sandbox::api>>(const std::string& provider)> provider;
   /// True when a provider entry of this name is configured.
   std::function<bool(const std::string& provider)> knows_provider;
@@ -38,12 +39,14 @@ struct services {
   std::function<result<sandbox_record>(const sandbox_id&)> load_sandbox;
   std::function<result<std::vector<pane_record>>(const sandbox_id&)> load_panes;
   std::function<result<swarm_id>(const pane_id&)> swarm_of_pane;
-  /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty name.
-  std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)> find_command;
+  /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty
+  /// name.
+  std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)>
+      find_command;
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;
-  std::filesystem::path state_dir;   ///< logs/ and work/ below it are ours.
+  std::filesystem::path state_dir;    ///< logs/ and work/ below it are ours.
   std::filesystem::path guest_binary; ///< skep-guest for the sandboxes' architecture.
   std::string guest_sha256;
   std::string install_id; ///< skep.install
@@ -73,7 +76,8 @@ struct upload_bundle {
   std::uint64_t size_bytes = 0;
 };
 
-/// What all actors of one sandbox share. The constant part is set at construction; the rest is guarded.
+/// What all actors of one sandbox share. The constant part is set at construction; the rest is
+/// guarded.
 class sandbox_context {
 public:
   services_ptr svc;
@@ -116,7 +120,8 @@ public:
     return spec->share_tree ? std::string{inside::repo} : std::string{inside::trees} + "/" + name;
   }
   std::filesystem::path log_path(const pane_id& id, std::uint32_t generation) const {
-    return svc->state_dir / "logs" / swarm.value / (id.value + "." + std::to_string(generation) + ".log");
+    return svc->state_dir / "logs" / swarm.value
+           / (id.value + "." + std::to_string(generation) + ".log");
   }
 
 private:
@@ -179,8 +184,8 @@ protected:
   template <event E, class Ok, class Fail>
   void record(const recorder_actor& to, utc_time at, const E& e, Ok ok, Fail fail) {
     this->request(to, record_deadline, record_a::value, pack_now(at, e))
-      .then([ok](std::uint64_t seq) mutable { ok(seq); },
-            [fail](caf::error& why) mutable { fail(from_caf(why)); });
+        .then([ok](std::uint64_t seq) mutable { ok(seq); },
+              [fail](caf::error& why) mutable { fail(from_caf(why)); });
   }
 
   template <event E>

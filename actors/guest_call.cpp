@@ -14,13 +14,11 @@ sandbox::command guest_command(const sandbox_context& ctx, std::vector<std::stri
 }
 
 result<json> read_guest_answer(const result<sandbox::command_result>& r) {
-  if (!r)
-    return r.err();
+  if (!r) return r.err();
   auto line = r->stdout_data.substr(0, r->stdout_data.find('\n'));
   auto answer = json::parse(line, nullptr, false);
   if (r->exited && r->exit_code == 0) {
-    if (answer.is_object())
-      return answer;
+    if (answer.is_object()) return answer;
     return make_error(errc::protocol, "skep-guest's answer is not JSON", line.substr(0, 200));
   }
   auto text = r->status;
@@ -28,7 +26,8 @@ result<json> read_guest_answer(const result<sandbox::command_result>& r) {
     text = answer["message"].get<std::string>();
   else if (!r->stderr_data.empty())
     text += ": " + r->stderr_data;
-  return make_error(r->exited && r->exit_code == 3 ? errc::stale_epoch : errc::remote_command_failed,
+  return make_error(r->exited && r->exit_code == 3 ? errc::stale_epoch
+                                                   : errc::remote_command_failed,
                     "skep-guest", text.substr(0, 500));
 }
 

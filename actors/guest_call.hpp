@@ -5,9 +5,9 @@
 
 namespace skep::actors {
 
-/// What skep-guest answered, or why there is no answer: its own {"error": ..., "message": ...} becomes
-/// remote_command_failed (stale_epoch for exit code 3), an unreadable answer errc::protocol.
-/// Everything in it is a claim of the sandbox.
+/// What skep-guest answered, or why there is no answer: its own {"error": ..., "message": ...}
+/// becomes remote_command_failed (stale_epoch for exit code 3), an unreadable answer
+/// errc::protocol. Everything in it is a claim of the sandbox.
 result<json> read_guest_answer(const result<sandbox::command_result>& r);
 
 /// argv of a guest call; `args` follow the program.

@@ -158,8 +158,8 @@ using sandbox_actor = caf::typed_actor<
     // Input for a pane: key, bytes.
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
     // From a PANE: its agent runs.
-  caf::reacts_to<ready_a, pane_id>,
-  // From a PANE: it is closed with this outcome.
+    caf::reacts_to<ready_a, pane_id>,
+    // From a PANE: it is closed with this outcome.
     caf::reacts_to<exited_a, pane_id, outcome, error>,
     // From the OUTPUT POLLER: output is incomplete from here on.
     caf::reacts_to<note_a, error>,

@@ -47,8 +47,7 @@ std::vector<std::string> masked_forms(const std::vector<std::string>& secrets) {
       out.push_back(std::move(x));
   };
   for (const auto& s : secrets) {
-    if (s.size() < shortest_masked)
-      continue;
+    if (s.size() < shortest_masked) continue;
     add(s);
     add(url_form(s));
     for (std::size_t i = 0; i < 3; ++i)
@@ -59,8 +58,7 @@ std::vector<std::string> masked_forms(const std::vector<std::string>& secrets) {
 
 masker::masker(const std::vector<std::string>& secrets) {
   for (const auto& s : secrets)
-    if (s.size() >= shortest_masked)
-      values_.push_back(s);
+    if (s.size() >= shortest_masked) values_.push_back(s);
   std::sort(values_.begin(), values_.end(), [](auto& a, auto& b) { return a.size() > b.size(); });
 }
 
@@ -76,8 +74,7 @@ std::size_t masker::undecided_tail(std::string_view text) const {
 }
 
 std::string masker::feed(std::string_view data) {
-  if (values_.empty())
-    return std::string{data};
+  if (values_.empty()) return std::string{data};
   held_ += data;
   for (const auto& v : values_)
     for (auto i = held_.find(v); i != std::string::npos; i = held_.find(v, i + v.size()))
@@ -88,17 +85,19 @@ std::string masker::feed(std::string_view data) {
   return out;
 }
 
-std::string masker::flush() { return std::exchange(held_, {}); }
+std::string masker::flush() {
+  return std::exchange(held_, {});
+}
 
 output_log::output_log(int fd, std::uint64_t position, masker mask)
-  : fd_(fd), position_(position), mask_(std::move(mask)) {}
+    : fd_(fd), position_(position), mask_(std::move(mask)) {}
 
 output_log::output_log(output_log&& other) noexcept
-  : fd_(std::exchange(other.fd_, -1)), position_(other.position_), mask_(std::move(other.mask_)) {}
+    : fd_(std::exchange(other.fd_, -1)), position_(other.position_), mask_(std::move(other.mask_)) {
+}
 
 output_log::~output_log() {
-  if (fd_ >= 0)
-    ::close(fd_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 result<output_log> output_log::open(const std::filesystem::path& file,
@@ -109,8 +108,7 @@ result<output_log> output_log::open(const std::filesystem::path& file,
   struct stat st {};
   if (fd < 0 || ::fstat(fd, &st) != 0) {
     auto why = std::string{std::strerror(errno)};
-    if (fd >= 0)
-      ::close(fd);
+    if (fd >= 0) ::close(fd);
     return make_error(errc::io, "cannot open the log " + file.string(), why);
   }
   return output_log{fd, static_cast<std::uint64_t>(st.st_size), masker{forms}};
@@ -120,23 +118,22 @@ result<std::string> output_log::append(std::uint64_t offset, std::string_view da
   auto want = expected();
   if (offset > want)
     return make_error(errc::bad_frame, "output jumped from offset " + std::to_string(want) + " to "
-                                         + std::to_string(offset));
+                                           + std::to_string(offset));
   auto known = want - offset;
-  if (known >= data.size())
-    return std::string{};
+  if (known >= data.size()) return std::string{};
   return write(mask_.feed(data.substr(known)));
 }
 
-result<std::string> output_log::finish() { return write(mask_.flush()); }
+result<std::string> output_log::finish() {
+  return write(mask_.flush());
+}
 
 result<std::string> output_log::write(std::string text) {
   std::string_view rest{text};
   while (!rest.empty()) {
     auto n = ::write(fd_, rest.data(), rest.size());
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return make_error(errc::io, "cannot write a log", std::strerror(errno));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return make_error(errc::io, "cannot write a log", std::strerror(errno));
     rest.remove_prefix(static_cast<std::size_t>(n));
     position_ += static_cast<std::uint64_t>(n);
   }

@@ -1,10 +1,10 @@
 // The daemon's copy of a pane's log: one file a generation, appended at exactly its own length.
 //
-// Bytes are accepted only when their offset equals the position, so two streams at once are harmless and
-// nothing is lost or doubled by a restart: the position is the file's length. Known secrets are
-// replaced by '*' of the same length before they reach the disk, so offsets stay true. A tail that may
-// be the beginning of a secret is held back until it is decided; it is not on disk and so is sent again
-// after a restart.
+// Bytes are accepted only when their offset equals the position, so two streams at once are
+// harmless and nothing is lost or doubled by a restart: the position is the file's length. Known
+// secrets are replaced by '*' of the same length before they reach the disk, so offsets stay true.
+// A tail that may be the beginning of a secret is held back until it is decided; it is not on disk
+// and so is sent again after a restart.
 #pragma once
 
 #include "messages/error.hpp"
@@ -21,7 +21,8 @@ class masker {
 public:
   /// Values shorter than 5 bytes are ignored: masking them would destroy ordinary text.
   explicit masker(const std::vector<std::string>& secrets);
-  /// Masks all whole values in held-back bytes + `data`, returns what is decided, holds the rest back.
+  /// Masks all whole values in held-back bytes + `data`, returns what is decided, holds the rest
+  /// back.
   std::string feed(std::string_view data);
   /// Everything still held back.
   std::string flush();
@@ -33,13 +34,15 @@ private:
   std::string held_;
 };
 
-/// Every form in which a secret value is masked: plain, URL-encoded, and base64 at its three alignments.
+/// Every form in which a secret value is masked: plain, URL-encoded, and base64 at its three
+/// alignments.
 std::vector<std::string> masked_forms(const std::vector<std::string>& secrets);
 
 class output_log {
 public:
   /// Opens (or creates, 0600, with its folder) the file; the position is its length.
-  static result<output_log> open(const std::filesystem::path& file, const std::vector<std::string>& forms);
+  static result<output_log> open(const std::filesystem::path& file,
+                                 const std::vector<std::string>& forms);
   output_log(output_log&& other) noexcept;
   output_log& operator=(output_log&&) = delete;
   ~output_log();
@@ -48,8 +51,9 @@ public:
   std::uint64_t expected() const { return position_ + mask_.held(); }
   /// Bytes on disk.
   std::uint64_t position() const { return position_; }
-  /// Appends the part of `data` that starts at expected(); earlier bytes are dropped, a jump ahead is
-  /// errc::bad_frame. Answers the masked bytes that went to disk; they start at position() before the call.
+  /// Appends the part of `data` that starts at expected(); earlier bytes are dropped, a jump ahead
+  /// is errc::bad_frame. Answers the masked bytes that went to disk; they start at position()
+  /// before the call.
   result<std::string> append(std::uint64_t offset, std::string_view data);
   /// Writes what is held back: the log is over.
   result<std::string> finish();

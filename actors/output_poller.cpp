@@ -11,21 +11,20 @@ class output_poller_impl : public domain_actor<poller_actor> {
 public:
   output_poller_impl(caf::actor_config& cfg, context_ptr context,
                      std::vector<std::pair<pane_id, std::uint32_t>> known)
-    : domain_actor(cfg), ctx_(std::move(context)), known_(std::move(known)),
-      forms_(masked_forms(ctx_->svc->known_secrets())), limits_(ctx_->svc->limits) {}
+      : domain_actor(cfg), ctx_(std::move(context)), known_(std::move(known)),
+        forms_(masked_forms(ctx_->svc->known_secrets())), limits_(ctx_->svc->limits) {}
 
   const char* name() const override { return "output_poller"; }
 
   behavior_type make_behavior() override {
     return {
-      [this](begin_a) { open_stream(); },
-      [](done_a, const continuation& c) { c.run(); },
+        [this](begin_a) { open_stream(); },
+        [](done_a, const continuation& c) { c.run(); },
     };
   }
 
   void on_exit() override {
-    if (stream_ != 0)
-      ctx_->api->cancel(stream_);
+    if (stream_ != 0) ctx_->api->cancel(stream_);
     logs_.clear();
     ctx_.reset();
   }
@@ -41,23 +40,21 @@ private:
 
   result<output_log*> log_of(const log_key& key) {
     auto i = logs_.find(key);
-    if (i != logs_.end())
-      return &i->second;
+    if (i != logs_.end()) return &i->second;
     auto opened = output_log::open(ctx_->log_path(key.first, key.second), forms_);
-    if (!opened)
-      return opened.err();
+    if (!opened) return opened.err();
     return &logs_.emplace(key, std::move(*opened)).first->second;
   }
 
   void open_stream() {
     sandbox::command what;
-    what.argv = {ctx_->guest_path(), "follow",  "--root", std::string{inside::panes},
-                 "--epoch",          std::to_string(ctx_->svc->epoch), "--deadline-s",
-                 std::to_string(limits_.follower_life.count())};
+    what.argv = {ctx_->guest_path(), "follow",
+                 "--root",           std::string{inside::panes},
+                 "--epoch",          std::to_string(ctx_->svc->epoch),
+                 "--deadline-s",     std::to_string(limits_.follower_life.count())};
     for (const auto& key : known_) {
       auto log = log_of(key);
-      if (!log)
-        return failed(log.err());
+      if (!log) return failed(log.err());
       what.argv.push_back("--from");
       what.argv.push_back(key.first.value + ":" + std::to_string(key.second) + ":"
                           + std::to_string((*log)->expected()));
@@ -68,26 +65,26 @@ private:
     auto mine = [this, g = generation_, self = me()](auto k) {
       return [this, g, self, k](auto... xs) {
         caf::anon_send(self, done_a::value, continuation{[this, g, k, xs...] {
-                         if (g == generation_)
-                           k(xs...);
+                         if (g == generation_) k(xs...);
                        }});
       };
     };
     sandbox::stream_handlers handlers;
     handlers.on_stdout = [post = mine([this](const std::shared_ptr<std::string>& s) { take(*s); }),
-                          state = state_, bound = limits_.poll_buffer_bytes](std::string_view data) {
+                          state = state_,
+                          bound = limits_.poll_buffer_bytes](std::string_view data) {
       auto waiting = state->waiting += data.size();
       // Paused before the bytes are handed over: the actor may drain them at once.
       auto pause = waiting > bound;
-      if (pause)
-        state->paused = true;
+      if (pause) state->paused = true;
       post(std::make_shared<std::string>(data));
       return !pause;
     };
     handlers.on_stderr = [](std::string_view) { return true; };
-    handlers.on_end = [post = mine([this](const std::shared_ptr<result<sandbox::command_result>>& r) {
-                         ended(*r);
-                       })](result<sandbox::command_result> r) {
+    handlers.on_end = [post =
+                           mine([this](const std::shared_ptr<result<sandbox::command_result>>& r) {
+                             ended(*r);
+                           })](result<sandbox::command_result> r) {
       post(std::make_shared<result<sandbox::command_result>>(std::move(r)));
     };
     stream_ = ctx_->api->open_stream(ctx_->address(), std::move(what), std::move(handlers));
@@ -98,12 +95,9 @@ private:
     for (;;) {
       follow_reader::frame f;
       auto got = reader_.next(f);
-      if (!got)
-        return broken(got.err());
-      if (!*got)
-        break;
-      if (auto e = on_frame(f))
-        return broken(e);
+      if (!got) return broken(got.err());
+      if (!*got) break;
+      if (auto e = on_frame(f)) return broken(e);
     }
     if (state_->waiting.fetch_sub(data.size()) - data.size() < limits_.poll_buffer_bytes / 2
         && state_->paused.exchange(false))
@@ -112,10 +106,15 @@ private:
 
   error on_frame(const follow_reader::frame& f) {
     switch (f.kind) {
-    case follow_kind::hello: return {};
-    case follow_kind::pulse: failures_ = 0; return {};
-    case follow_kind::data: return on_frame_as<follow_data>(f, [this](auto& x) { return on_data(x); });
-    case follow_kind::exit: return on_frame_as<follow_exit>(f, [this](auto& x) { return on_exited(x); });
+    case follow_kind::hello:
+      return {};
+    case follow_kind::pulse:
+      failures_ = 0;
+      return {};
+    case follow_kind::data:
+      return on_frame_as<follow_data>(f, [this](auto& x) { return on_data(x); });
+    case follow_kind::exit:
+      return on_frame_as<follow_exit>(f, [this](auto& x) { return on_exited(x); });
     case follow_kind::failure:
       return on_frame_as<follow_failure>(f, [](auto& x) {
         return make_error(errc::remote_command_failed, "the follower ended", x.text.substr(0, 500));
@@ -137,43 +136,36 @@ private:
 
   error on_data(follow_data& x) {
     failures_ = 0;
-    if (!ours(x.pane))
-      return {};
+    if (!ours(x.pane)) return {};
     auto log = log_of({x.pane, x.generation});
-    if (!log)
-      return log.err();
+    if (!log) return log.err();
     remember({x.pane, x.generation});
     auto at = (*log)->position();
     auto written = (*log)->append(x.offset, x.data.data);
-    if (!written)
-      return written.err();
+    if (!written) return written.err();
     hand_over(x.pane, x.generation, at, std::move(*written));
     return {};
   }
 
   error on_exited(const follow_exit& x) {
     failures_ = 0;
-    if (!ours(x.pane))
-      return {};
+    if (!ours(x.pane)) return {};
     auto log = log_of({x.pane, x.generation});
-    if (!log)
-      return log.err();
+    if (!log) return log.err();
     if ((*log)->expected() < x.final_offset)
       return make_error(errc::bad_frame, "an agent's end came before the end of its log");
     auto at = (*log)->position();
     auto rest = (*log)->finish();
-    if (!rest)
-      return rest.err();
+    if (!rest) return rest.err();
     hand_over(x.pane, x.generation, at, std::move(*rest));
     caf::anon_send(ctx_->pane(x.pane), exited_a::value, x);
     return {};
   }
 
   void hand_over(const pane_id& id, std::uint32_t generation, std::uint64_t at, std::string bytes) {
-    if (bytes.empty())
-      return;
+    if (bytes.empty()) return;
     auto piece = std::make_shared<output_piece>(
-      output_piece{ctx_->swarm, ctx_->sandbox, id, generation, at, std::move(bytes)});
+        output_piece{ctx_->swarm, ctx_->sandbox, id, generation, at, std::move(bytes)});
     if (ctx_->spec->agent != agent_kind::command) // its adapter reads nothing
       caf::anon_send(ctx_->pane(id), output_a::value, generation, piece->data);
     if (auto publisher = ctx_->svc->handles->publisher())
@@ -181,8 +173,7 @@ private:
   }
 
   void remember(const log_key& key) {
-    if (std::find(known_.begin(), known_.end(), key) == known_.end())
-      known_.push_back(key);
+    if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
   }
 
   void broken(const error& why) {
@@ -199,21 +190,21 @@ private:
                   : r.err());
   }
 
-  // Logs are opened again: what was held back by a masker of the broken stream will be sent once more.
+  // Logs are opened again: what was held back by a masker of the broken stream will be sent once
+  // more.
   void failed(error why) {
     logs_.clear();
     ++failures_;
     why.sandbox = ctx_->sandbox;
-    if (why.step.empty())
-      why.step = "output";
+    if (why.step.empty()) why.step = "output";
     auto at = ctx_->svc->wall_now();
     note(ctx_->recorder(), at, poll_failed{failures_, limits_.poll_failures, why});
     if (failures_ >= limits_.poll_failures || why.code == errc::stale_epoch) {
       caf::anon_send(ctx_->keeper(), note_a::value, why);
       return;
     }
-    auto wait = std::min<caf::timespan>(limits_.poll_wait_most,
-                                        limits_.poll_wait_first * (1u << std::min(failures_ - 1, 10u)));
+    auto wait = std::min<caf::timespan>(
+        limits_.poll_wait_most, limits_.poll_wait_first * (1u << std::min(failures_ - 1, 10u)));
     later(wait, [this] { open_stream(); });
   }
 

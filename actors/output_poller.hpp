@@ -1,18 +1,18 @@
 // The OUTPUT POLLER: one stream a sandbox carries the logs of all panes.
 //
-// It starts `skep-guest follow` with this daemon's epoch and the position of every log, reads frames,
-// appends bytes to the logs, hands them to the PANE and the PUBLISHER, and tells the PANE of exits.
-// Followers are disposable: when a stream ends, breaks or grows old, a new one starts at the logs' ends.
-// Without credit (policies::poll_buffer_bytes waiting) the stream pauses, and back-pressure ends at
-// the log file inside the sandbox.
+// It starts `skep-guest follow` with this daemon's epoch and the position of every log, reads
+// frames, appends bytes to the logs, hands them to the PANE and the PUBLISHER, and tells the PANE
+// of exits. Followers are disposable: when a stream ends, breaks or grows old, a new one starts at
+// the logs' ends. Without credit (policies::poll_buffer_bytes waiting) the stream pauses, and
+// back-pressure ends at the log file inside the sandbox.
 #pragma once
 
 #include "actors/domain.hpp"
 
 namespace skep::actors {
 
-/// Spawns the poller of `context`'s sandbox as a child of `parent`. `known`: panes and generations whose
-/// logs exist already (after a restart); others are found by the follower.
+/// Spawns the poller of `context`'s sandbox as a child of `parent`. `known`: panes and generations
+/// whose logs exist already (after a restart); others are found by the follower.
 caf::strong_actor_ptr spawn_output_poller(caf::scheduled_actor* parent, context_ptr context,
                                           std::vector<std::pair<pane_id, std::uint32_t>> known);
 

@@ -11,18 +11,22 @@ namespace {
 class pane_impl : public domain_actor<pane_actor> {
 public:
   pane_impl(caf::actor_config& cfg, context_ptr context, pane_record record)
-    : domain_actor(cfg), ctx_(std::move(context)), rec_(std::move(record)) {}
+      : domain_actor(cfg), ctx_(std::move(context)), rec_(std::move(record)) {}
 
   const char* name() const override { return "pane"; }
 
   behavior_type make_behavior() override {
     return {
-      [this](begin_a) { begin(); },
-      [this](output_a, std::uint32_t generation, const std::string& bytes) { on_output(generation, bytes); },
-      [this](exited_a, const follow_exit& x) { on_exited(x); },
-      [this](input_a, const std::string& key, const std::string& bytes) { return on_input(key, bytes); },
-      [this](stop_a, stop_mode how) { on_stop(how); },
-      [](done_a, const continuation& c) { c.run(); },
+        [this](begin_a) { begin(); },
+        [this](output_a, std::uint32_t generation, const std::string& bytes) {
+          on_output(generation, bytes);
+        },
+        [this](exited_a, const follow_exit& x) { on_exited(x); },
+        [this](input_a, const std::string& key, const std::string& bytes) {
+          return on_input(key, bytes);
+        },
+        [this](stop_a, stop_mode how) { on_stop(how); },
+        [](done_a, const continuation& c) { c.run(); },
     };
   }
 
@@ -45,16 +49,20 @@ private:
   }
 
   void begin() {
-    if (began_)
-      return;
+    if (began_) return;
     began_ = true;
     switch (rec_.state) {
-    case pane_phase::closed: return tell_closed();
-    case pane_phase::queued: return start_attempt(1);
-    case pane_phase::restarting: return start_attempt(rec_.attempt + 1);
-    case pane_phase::exited: return judge(); // the fact was stored, its consequence was not
+    case pane_phase::closed:
+      return tell_closed();
+    case pane_phase::queued:
+      return start_attempt(1);
+    case pane_phase::restarting:
+      return start_attempt(rec_.attempt + 1);
+    case pane_phase::exited:
+      return judge(); // the fact was stored, its consequence was not
     case pane_phase::starting:
-    case pane_phase::running: return adopt();
+    case pane_phase::running:
+      return adopt();
     }
   }
 
@@ -69,74 +77,72 @@ private:
 
   void replay_log() {
     usage_ = {};
-    if (ctx_->spec->agent == agent_kind::command)
-      return;
+    if (ctx_->spec->agent == agent_kind::command) return;
     std::ifstream in(ctx_->log_path(rec_.pane, rec_.attempt), std::ios::binary);
     std::string block(64 * 1024, '\0');
     while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0)
       for (auto& e : adapter_->on_output({block.data(), static_cast<std::size_t>(in.gcount())}))
-        if (auto* u = std::get_if<pane_usage>(&e))
-          usage_ = std::move(*u);
+        if (auto* u = std::get_if<pane_usage>(&e)) usage_ = std::move(*u);
   }
 
   void start_attempt(std::uint32_t attempt) {
-    if (stopping_)
-      return close(stop_outcome_, {});
+    if (stopping_) return close(stop_outcome_, {});
     rec_.attempt = attempt;
     usage_ = {};
     make_adapter();
-    record(ctx_->recorder(), now(), pane_start_intended{rec_.pane, attempt},
-           [this](std::uint64_t) {
-             rec_.state = pane_phase::starting;
-             admit();
-           },
-           [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
+    record(
+        ctx_->recorder(), now(), pane_start_intended{rec_.pane, attempt},
+        [this](std::uint64_t) {
+          rec_.state = pane_phase::starting;
+          admit();
+        },
+        [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
   }
 
   // Starting an agent costs about a second of CPU: the LIMITER spreads starts over time.
   void admit() {
     auto limiter = ctx_->svc->handles->limiter();
-    if (!limiter)
-      return prepare();
+    if (!limiter) return prepare();
     request(limiter, std::chrono::minutes{24 * 60}, admit_a::value, rec_.pane)
-      .then(
-        [this] {
-          holds_place_ = true;
-          prepare();
-        },
-        [this](caf::error& e) { close(outcome::failed, with_step(from_caf(e), "admission")); });
+        .then(
+            [this] {
+              holds_place_ = true;
+              prepare();
+            },
+            [this](caf::error& e) { close(outcome::failed, with_step(from_caf(e), "admission")); });
   }
 
   void release_place() {
-    if (!std::exchange(holds_place_, false) || !ctx_)
-      return;
+    if (!std::exchange(holds_place_, false) || !ctx_) return;
     if (auto limiter = ctx_->svc->handles->limiter())
       caf::anon_send(limiter, release_a::value, rec_.pane);
   }
 
   std::string prompt_path() const {
-    return std::string{inside::inbox} + "/" + rec_.pane.value + "." + std::to_string(rec_.attempt) + ".stdin";
+    return std::string{inside::inbox} + "/" + rec_.pane.value + "." + std::to_string(rec_.attempt)
+           + ".stdin";
   }
 
   void prepare() {
-    if (stopping_)
-      return close(stop_outcome_, {});
+    if (stopping_) return close(stop_outcome_, {});
     auto plan = adapter_->plan(*ctx_->spec, agent_context());
-    if (plan.stdin_data.empty())
-      return start_agent();
+    if (plan.stdin_data.empty()) return start_agent();
     ctx_->api->write_file(ctx_->address(), prompt_path(), plan.stdin_data, {},
                           home<void>([this](result<void> r) {
-                            if (r.ok())
-                              return start_agent();
+                            if (r.ok()) return start_agent();
                             try_again(r.err(), [this] { prepare(); });
                           }));
   }
 
   void start_agent() {
     auto plan = adapter_->plan(*ctx_->spec, agent_context());
-    std::vector<std::string> args = {"pane", "--dir", ctx_->pane_dir(rec_.pane, rec_.attempt),
-                                     "--cwd", ctx_->tree_of(rec_.name),
-                                     "--epoch", std::to_string(ctx_->svc->epoch)};
+    std::vector<std::string> args = {"pane",
+                                     "--dir",
+                                     ctx_->pane_dir(rec_.pane, rec_.attempt),
+                                     "--cwd",
+                                     ctx_->tree_of(rec_.name),
+                                     "--epoch",
+                                     std::to_string(ctx_->svc->epoch)};
     if (!plan.stdin_data.empty()) {
       args.push_back("--stdin-file");
       args.push_back(prompt_path());
@@ -156,28 +162,26 @@ private:
   }
 
   void on_launched(const result<json>& answer) {
-    if (!answer)
-      return try_again(answer.err(), [this] { start_agent(); });
+    if (!answer) return try_again(answer.err(), [this] { start_agent(); });
     tries_ = 0;
     if (rec_.state == pane_phase::running) { // adopted; an exit, if any, comes with the follower
       caf::anon_send(ctx_->keeper(), ready_a::value, rec_.pane);
-      if (stopping_)
-        interrupt();
+      if (stopping_) interrupt();
       return;
     }
     auto pid = answer->value("pid", std::int64_t{0}); // 0: it ended before we asked again
-    record(ctx_->recorder(), now(), pane_started{rec_.pane, rec_.attempt, pid},
-           [this](std::uint64_t) {
-             release_place();
-             if (rec_.state == pane_phase::starting)
-               rec_.state = pane_phase::running;
-             caf::anon_send(ctx_->keeper(), ready_a::value, rec_.pane);
-             if (early_exit_)
-               on_exited(*std::exchange(early_exit_, nullptr));
-             else if (stopping_)
-               interrupt();
-           },
-           [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
+    record(
+        ctx_->recorder(), now(), pane_started{rec_.pane, rec_.attempt, pid},
+        [this](std::uint64_t) {
+          release_place();
+          if (rec_.state == pane_phase::starting) rec_.state = pane_phase::running;
+          caf::anon_send(ctx_->keeper(), ready_a::value, rec_.pane);
+          if (early_exit_)
+            on_exited(*std::exchange(early_exit_, nullptr));
+          else if (stopping_)
+            interrupt();
+        },
+        [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
   }
 
   void try_again(error why, std::function<void()> step) {
@@ -187,8 +191,7 @@ private:
   }
 
   void on_output(std::uint32_t generation, const std::string& bytes) {
-    if (generation != rec_.attempt || !adapter_ || rec_.state == pane_phase::closed)
-      return;
+    if (generation != rec_.attempt || !adapter_ || rec_.state == pane_phase::closed) return;
     for (auto& e : adapter_->on_output(bytes)) {
       if (auto* block = std::get_if<agent_block>(&e)) {
         block->pane = rec_.pane;
@@ -202,7 +205,7 @@ private:
   void on_exited(const follow_exit& x) {
     if (x.generation != rec_.attempt || rec_.state == pane_phase::closed
         || rec_.state == pane_phase::exited || exit_seen_ == x.generation)
-      return; // followers repeat exits
+      return;                                 // followers repeat exits
     if (rec_.state == pane_phase::starting) { // it was faster than the fact of its start
       early_exit_ = std::make_unique<follow_exit>(x);
       return;
@@ -217,13 +220,14 @@ private:
       usage_.pane = rec_.pane;
       note(ctx_->recorder(), now(), usage_);
     }
-    record(ctx_->recorder(), now(),
-           pane_exited{rec_.pane, rec_.attempt, x.exit_code, x.signal, x.final_offset},
-           [this](std::uint64_t) {
-             rec_.state = pane_phase::exited;
-             judge();
-           },
-           [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
+    record(
+        ctx_->recorder(), now(),
+        pane_exited{rec_.pane, rec_.attempt, x.exit_code, x.signal, x.final_offset},
+        [this](std::uint64_t) {
+          rec_.state = pane_phase::exited;
+          judge();
+        },
+        [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
   }
 
   void judge() {
@@ -231,41 +235,42 @@ private:
       make_adapter();
       replay_log();
     }
-    if (stopping_)
-      return close(stop_outcome_, {});
+    if (stopping_) return close(stop_outcome_, {});
     auto end = adapter_->on_exit(rec_.exit_code, rec_.signal);
     auto again = end.result == outcome::failed && end.worth_retrying
                  && rec_.attempt <= ctx_->spec->pane_restarts;
-    if (!again)
-      return close(end.result, with_step(end.why, "agent"));
+    if (!again) return close(end.result, with_step(end.why, "agent"));
     const auto& p = ctx_->svc->limits;
-    auto wait = std::min(p.pane_wait_most, p.pane_wait_first * (1 << std::min(rec_.attempt - 1, 6u)));
-    record(ctx_->recorder(), now(),
-           pane_restarting{rec_.pane, rec_.attempt,
-                           std::chrono::duration_cast<std::chrono::milliseconds>(wait).count(),
-                           end.why.message},
-           [this, wait](std::uint64_t) {
-             rec_.state = pane_phase::restarting;
-             later(wait, [this] {
-               if (rec_.state == pane_phase::restarting)
-                 start_attempt(rec_.attempt + 1);
-             });
-           },
-           [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
+    auto wait =
+        std::min(p.pane_wait_most, p.pane_wait_first * (1 << std::min(rec_.attempt - 1, 6u)));
+    record(
+        ctx_->recorder(), now(),
+        pane_restarting{rec_.pane, rec_.attempt,
+                        std::chrono::duration_cast<std::chrono::milliseconds>(wait).count(),
+                        end.why.message},
+        [this, wait](std::uint64_t) {
+          rec_.state = pane_phase::restarting;
+          later(wait, [this] {
+            if (rec_.state == pane_phase::restarting) start_attempt(rec_.attempt + 1);
+          });
+        },
+        [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
   }
 
   caf::result<std::uint64_t> on_input(const std::string& key, const std::string& bytes) {
     if (!takes_input(ctx_->spec->agent))
       return to_caf(make_error(errc::cannot_send, "this pane's agent reads no input"));
     if (rec_.state != pane_phase::running)
-      return to_caf(make_error(errc::wrong_phase, "the pane is " + std::string{to_string(rec_.state)}));
+      return to_caf(
+          make_error(errc::wrong_phase, "the pane is " + std::string{to_string(rec_.state)}));
     auto promise = make_response_promise<std::uint64_t>();
-    record(ctx_->recorder(), now(), input_receipt{rec_.pane, key, bytes.size(), receipt::accepted},
-           [this, promise, key, bytes](std::uint64_t seq) mutable {
-             promise.deliver(seq);
-             write_input(key, bytes);
-           },
-           [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+    record(
+        ctx_->recorder(), now(), input_receipt{rec_.pane, key, bytes.size(), receipt::accepted},
+        [this, promise, key, bytes](std::uint64_t seq) mutable {
+          promise.deliver(seq);
+          write_input(key, bytes);
+        },
+        [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
     return promise;
   }
 
@@ -278,43 +283,38 @@ private:
            input_receipt{rec_.pane, key, size, arrived ? receipt::written : receipt::expired});
     };
     ctx_->api->write_file(
-      ctx_->address(), file, bytes, {}, home<void>([this, key, file, settle](result<void> r) {
-        if (!r)
-          return settle(r.err());
-        ctx_->api->run(ctx_->address(),
-                       guest_command(*ctx_,
-                                     {"input", "--dir", ctx_->pane_dir(rec_.pane, rec_.attempt), "--key",
-                                      key, "--file", file},
-                                     ctx_->svc->limits.guest_command),
-                       home<sandbox::command_result>([settle](result<sandbox::command_result> a) {
-                         settle(read_guest_answer(a));
-                       }));
-      }));
+        ctx_->address(), file, bytes, {}, home<void>([this, key, file, settle](result<void> r) {
+          if (!r) return settle(r.err());
+          ctx_->api->run(ctx_->address(),
+                         guest_command(*ctx_,
+                                       {"input", "--dir", ctx_->pane_dir(rec_.pane, rec_.attempt),
+                                        "--key", key, "--file", file},
+                                       ctx_->svc->limits.guest_command),
+                         home<sandbox::command_result>([settle](result<sandbox::command_result> a) {
+                           settle(read_guest_answer(a));
+                         }));
+        }));
   }
 
   void on_stop(stop_mode how) {
-    if (rec_.state == pane_phase::closed)
-      return;
+    if (rec_.state == pane_phase::closed) return;
     stop_outcome_ = how == stop_mode::timed_out ? outcome::timed_out
                     : how == stop_mode::kill    ? outcome::killed
                                                 : outcome::cancelled;
     auto first = !std::exchange(stopping_, true);
-    if (how == stop_mode::kill)
-      return close(stop_outcome_, {}); // the sandbox goes with it
-    if (!first)
-      return;
+    if (how == stop_mode::kill) return close(stop_outcome_, {}); // the sandbox goes with it
+    if (!first) return;
     if (rec_.state == pane_phase::queued || rec_.state == pane_phase::restarting)
       return close(stop_outcome_, {});
-    if (rec_.state == pane_phase::running)
-      interrupt();
+    if (rec_.state == pane_phase::running) interrupt();
   }
 
-  // SIGINT, then after the grace time SIGKILL, then after another one the pane is closed regardless.
+  // SIGINT, then after the grace time SIGKILL, then after another one the pane is closed
+  // regardless.
   void interrupt() {
     send_signal("INT");
     later(ctx_->svc->limits.stop_grace, [this] {
-      if (rec_.state != pane_phase::running)
-        return;
+      if (rec_.state != pane_phase::running) return;
       send_signal("KILL");
       later(ctx_->svc->limits.stop_grace, [this] {
         if (rec_.state == pane_phase::running)
@@ -326,37 +326,37 @@ private:
   void send_signal(const char* signal_name) {
     ctx_->api->run(ctx_->address(),
                    guest_command(*ctx_,
-                                 {"signal", "--dir", ctx_->pane_dir(rec_.pane, rec_.attempt), "--signal",
-                                  signal_name},
+                                 {"signal", "--dir", ctx_->pane_dir(rec_.pane, rec_.attempt),
+                                  "--signal", signal_name},
                                  ctx_->svc->limits.guest_command),
                    [](result<sandbox::command_result>) {});
   }
 
   static error with_step(error e, const char* step) {
-    if (e && e.step.empty())
-      e.step = step;
+    if (e && e.step.empty()) e.step = step;
     return e;
   }
 
   void close(outcome result, error why) {
-    if (closing_)
-      return;
+    if (closing_) return;
     closing_ = true;
     release_place();
-    if (why)
-      why.sandbox = ctx_->sandbox;
+    if (why) why.sandbox = ctx_->sandbox;
     rec_.result = result;
     why_ = why;
-    record(ctx_->recorder(), now(),
-           pane_closed{rec_.pane, result, std::move(why), rec_.attempt, rec_.final_offset},
-           [this](std::uint64_t) {
-             rec_.state = pane_phase::closed;
-             tell_closed();
-           },
-           [this](const error&) { this->quit(caf::make_error(caf::sec::runtime_error, "journal")); });
+    record(
+        ctx_->recorder(), now(),
+        pane_closed{rec_.pane, result, std::move(why), rec_.attempt, rec_.final_offset},
+        [this](std::uint64_t) {
+          rec_.state = pane_phase::closed;
+          tell_closed();
+        },
+        [this](const error&) { this->quit(caf::make_error(caf::sec::runtime_error, "journal")); });
   }
 
-  void tell_closed() { caf::anon_send(ctx_->keeper(), exited_a::value, rec_.pane, rec_.result, why_); }
+  void tell_closed() {
+    caf::anon_send(ctx_->keeper(), exited_a::value, rec_.pane, rec_.result, why_);
+  }
 
   context_ptr ctx_;
   pane_record rec_;

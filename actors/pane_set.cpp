@@ -6,30 +6,26 @@ namespace skep::actors {
 
 std::size_t pane_set::find(const pane_id& id) const {
   return static_cast<std::size_t>(
-    std::find_if(panes_.begin(), panes_.end(), [&](const auto& p) { return p.pane == id; })
-    - panes_.begin());
+      std::find_if(panes_.begin(), panes_.end(), [&](const auto& p) { return p.pane == id; })
+      - panes_.begin());
 }
 
 void pane_set::ready(const pane_id& id) {
-  if (auto i = find(id); i < panes_.size())
-    ready_[i] = true;
+  if (auto i = find(id); i < panes_.size()) ready_[i] = true;
 }
 
 bool pane_set::closed(const pane_id& id, outcome result, const error& why) {
   auto i = find(id);
-  if (i == panes_.size() || panes_[i].state == pane_phase::closed)
-    return false;
+  if (i == panes_.size() || panes_[i].state == pane_phase::closed) return false;
   panes_[i].state = pane_phase::closed;
   panes_[i].result = result;
-  if (why && !first_error_)
-    first_error_ = why;
+  if (why && !first_error_) first_error_ = why;
   return true;
 }
 
 bool pane_set::all_settled() const {
   for (std::size_t i = 0; i < panes_.size(); ++i)
-    if (!ready_[i] && panes_[i].state != pane_phase::closed)
-      return false;
+    if (!ready_[i] && panes_[i].state != pane_phase::closed) return false;
   return true;
 }
 
@@ -41,8 +37,7 @@ bool pane_set::all_closed() const {
 std::vector<pane_id> pane_set::out() const {
   std::vector<pane_id> ids;
   for (const auto& p : panes_)
-    if (p.state == pane_phase::closed && p.result != outcome::completed)
-      ids.push_back(p.pane);
+    if (p.state == pane_phase::closed && p.result != outcome::completed) ids.push_back(p.pane);
   return ids;
 }
 
@@ -50,8 +45,7 @@ outcome pane_set::verdict(error& why) const {
   why = first_error_;
   auto worst = outcome::completed;
   for (const auto& p : panes_) {
-    if (p.result == outcome::completed)
-      continue;
+    if (p.result == outcome::completed) continue;
     if (worst == outcome::completed || p.result == outcome::failed)
       worst = p.result == outcome::none ? outcome::failed : p.result;
   }

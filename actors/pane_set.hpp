@@ -9,7 +9,8 @@ namespace skep::actors {
 
 class pane_set {
 public:
-  explicit pane_set(std::vector<pane_record> panes) : panes_(std::move(panes)), ready_(panes_.size()) {}
+  explicit pane_set(std::vector<pane_record> panes)
+      : panes_(std::move(panes)), ready_(panes_.size()) {}
 
   const std::vector<pane_record>& all() const { return panes_; }
   bool contains(const pane_id& id) const { return find(id) < panes_.size(); }

@@ -30,7 +30,8 @@ struct policies {
   std::chrono::seconds orphan_grace{60};
   /// A follower is renewed after this; it is a new Start each time.
   std::chrono::seconds follower_life{1800};
-  /// Reconnection of the output stream: first and largest wait, failures in a row until it gives up.
+  /// Reconnection of the output stream: first and largest wait, failures in a row until it gives
+  /// up.
   std::chrono::milliseconds poll_wait_first{200};
   std::chrono::milliseconds poll_wait_most{5000};
   std::uint32_t poll_failures = 5;

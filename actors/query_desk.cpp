@@ -16,7 +16,7 @@ class query_desk_impl : public desk_actor::base {
 public:
   query_desk_impl(caf::actor_config& cfg, directory_ptr handles, daemon_facts facts,
                   std::function<result<storage::reader>()> open)
-    : super(cfg), handles_(std::move(handles)), facts_(std::move(facts)), open_(std::move(open)) {
+      : super(cfg), handles_(std::move(handles)), facts_(std::move(facts)), open_(std::move(open)) {
     set_default_handler(caf::drop);
     set_error_handler([](caf::error&) {});
   }
@@ -30,7 +30,8 @@ public:
       return behavior_type::make_empty_behavior();
     }
     reader_ = std::make_unique<storage::reader>(std::move(*opened));
-    return {[this](handle_a, const request_frame& f) -> caf::result<reply_frame> { return handle(f); }};
+    return {
+        [this](handle_a, const request_frame& f) -> caf::result<reply_frame> { return handle(f); }};
   }
 
   void on_exit() override {
@@ -41,7 +42,8 @@ public:
 private:
   reply_frame handle(const request_frame& f) {
     switch (f.command) {
-    case command_traits<list_request>::number: return answer<list_request>(f, [this](auto& r) { return list(r); });
+    case command_traits<list_request>::number:
+      return answer<list_request>(f, [this](auto& r) { return list(r); });
     case command_traits<status_request>::number:
       return answer<status_request>(f, [this](auto& r) { return status(r); });
     case command_traits<log_read_request>::number:
@@ -50,18 +52,18 @@ private:
       return answer<daemon_status_request>(f, [this](auto&) { return daemon(); });
     case command_traits<replay_request>::number:
       return answer<replay_request>(f, [this](auto& r) { return replay(r); });
-    default: return {protocol_version, f.id, make_error(errc::unknown_command, std::to_string(f.command)), {}};
+    default:
+      return {
+          protocol_version, f.id, make_error(errc::unknown_command, std::to_string(f.command)), {}};
     }
   }
 
   template <class R, class F>
   reply_frame answer(const request_frame& f, F work) {
     auto body = unpack<R>(f.body.data);
-    if (!body)
-      return {protocol_version, f.id, body.err(), {}};
+    if (!body) return {protocol_version, f.id, body.err(), {}};
     auto reply = work(*body);
-    if (!reply)
-      return {protocol_version, f.id, reply.err(), {}};
+    if (!reply) return {protocol_version, f.id, reply.err(), {}};
     return {protocol_version, f.id, {}, {pack(*reply)}};
   }
 
@@ -76,21 +78,23 @@ private:
 
   result<status_reply> status(const status_request& r) {
     auto swarm = reader_->swarm(r.swarm);
-    if (!swarm)
-      return swarm.err();
+    if (!swarm) return swarm.err();
     auto sandboxes = reader_->sandboxes(r.swarm);
     auto panes = reader_->panes(r.swarm);
     auto transfers = reader_->transfers(r.swarm);
     auto head = reader_->head();
     if (!sandboxes || !panes || !transfers || !head)
-      return !sandboxes ? sandboxes.err() : !panes ? panes.err() : !transfers ? transfers.err() : head.err();
-    return status_reply{std::move(*swarm), std::move(*sandboxes), std::move(*panes), std::move(*transfers), *head};
+      return !sandboxes   ? sandboxes.err()
+             : !panes     ? panes.err()
+             : !transfers ? transfers.err()
+                          : head.err();
+    return status_reply{std::move(*swarm), std::move(*sandboxes), std::move(*panes),
+                        std::move(*transfers), *head};
   }
 
   result<log_read_reply> log(const log_read_request& r) {
     auto pane = reader_->pane(r.pane);
-    if (!pane)
-      return pane.err();
+    if (!pane) return pane.err();
     return read_log(facts_.state_dir / "logs", *pane, r);
   }
 
@@ -100,24 +104,28 @@ private:
     auto head = reader_->head();
     if (!epoch || !stream || !head)
       return !epoch ? epoch.err() : !stream ? stream.err() : head.err();
-    return daemon_status_reply{facts_.version, facts_.pid, *epoch, *stream, *head, facts_.state_dir.string(),
-                               static_cast<std::uint32_t>(facts_.open_swarms()), facts_.started_at};
+    return daemon_status_reply{facts_.version,
+                               facts_.pid,
+                               *epoch,
+                               *stream,
+                               *head,
+                               facts_.state_dir.string(),
+                               static_cast<std::uint32_t>(facts_.open_swarms()),
+                               facts_.started_at};
   }
 
   result<replay_reply> replay(const replay_request& r) {
     if (r.max_chunks < 1 || r.max_chunks > 256)
       return make_error(errc::out_of_range, "max_chunks must be between 1 and 256");
     auto stream = reader_->stream_id();
-    if (!stream)
-      return stream.err();
+    if (!stream) return stream.err();
     storage::chunk_selector want;
     want.from = r.from;
     want.swarm = r.swarm;
     want.sandbox = r.sandbox;
     want.max_chunks = r.max_chunks;
     auto page = reader_->read_chunks(want);
-    if (!page)
-      return page.err();
+    if (!page) return page.err();
     return replay_reply{*stream, page->oldest, page->head, std::move(page->chunks), page->next};
   }
 
@@ -134,18 +142,20 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
   log_read_reply out;
   out.generation = want.generation == 0 ? pane.attempt : want.generation;
   out.closed = pane.state == pane_phase::closed || out.generation < pane.attempt;
-  auto file = logs / pane.swarm.value / (pane.pane.value + "." + std::to_string(out.generation) + ".log");
+  auto file =
+      logs / pane.swarm.value / (pane.pane.value + "." + std::to_string(out.generation) + ".log");
   auto fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return out; // nothing was written yet
+  if (fd < 0) return out; // nothing was written yet
   struct stat st {};
   ::fstat(fd, &st);
   out.end_offset = static_cast<std::uint64_t>(st.st_size);
-  auto offset = want.offset >= 0
-                  ? static_cast<std::uint64_t>(want.offset)
-                  : out.end_offset - std::min(out.end_offset, static_cast<std::uint64_t>(-want.offset));
+  auto offset =
+      want.offset >= 0
+          ? static_cast<std::uint64_t>(want.offset)
+          : out.end_offset - std::min(out.end_offset, static_cast<std::uint64_t>(-want.offset));
   out.offset = std::min(offset, out.end_offset);
-  out.data.data.resize(std::min<std::uint64_t>({out.end_offset - out.offset, want.max_bytes, most_log_bytes}));
+  out.data.data.resize(
+      std::min<std::uint64_t>({out.end_offset - out.offset, want.max_bytes, most_log_bytes}));
   auto n = ::pread(fd, out.data.data.data(), out.data.data.size(), static_cast<off_t>(out.offset));
   out.data.data.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
   ::close(fd);
@@ -154,7 +164,8 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
 
 desk_actor spawn_query_desk(caf::scheduled_actor* parent, directory_ptr handles, daemon_facts facts,
                             std::function<result<storage::reader>()> open) {
-  return parent->spawn<query_desk_impl, caf::detached>(std::move(handles), std::move(facts), std::move(open));
+  return parent->spawn<query_desk_impl, caf::detached>(std::move(handles), std::move(facts),
+                                                       std::move(open));
 }
 
 } // namespace skep::actors

@@ -1,5 +1,5 @@
-// The QUERIES desk: questions of the control and replay protocols, answered from the database's read side
-// and from log files. Detached: short reads may block it, and it alone.
+// The QUERIES desk: questions of the control and replay protocols, answered from the database's
+// read side and from log files. Detached: short reads may block it, and it alone.
 #pragma once
 
 #include "actors/domain.hpp"
@@ -16,7 +16,8 @@ struct daemon_facts {
   std::function<std::size_t()> open_swarms;
 };
 
-/// `open` makes the actor's own reader, in its thread; when that fails the actor ends with the error.
+/// `open` makes the actor's own reader, in its thread; when that fails the actor ends with the
+/// error.
 desk_actor spawn_query_desk(caf::scheduled_actor* parent, directory_ptr handles, daemon_facts facts,
                             std::function<result<storage::reader>()> open);
 

@@ -11,7 +11,7 @@ std::string label(const sandbox::listed& x, const char* name) {
 class reaper_impl : public domain_actor<reaper_actor> {
 public:
   reaper_impl(caf::actor_config& cfg, services_ptr svc, reaper_tables tables)
-    : domain_actor(cfg), svc_(std::move(svc)), tables_(std::move(tables)) {}
+      : domain_actor(cfg), svc_(std::move(svc)), tables_(std::move(tables)) {}
 
   const char* name() const override { return "reaper"; }
 
@@ -32,7 +32,8 @@ private:
   void sweep() {
     if (auto kills = tables_.unconfirmed_kills(); kills.ok())
       for (const auto& r : *kills)
-        if (!r.remote_id.empty() && r.state == phase::closed) // open ones have a SANDBOX that does it
+        if (!r.remote_id.empty()
+            && r.state == phase::closed) // open ones have a SANDBOX that does it
           kill(r.provider, r.remote_id, r.swarm, r.sandbox);
     for (const auto& provider : tables_.providers())
       look_for_orphans(provider);
@@ -41,19 +42,17 @@ private:
   template <class F>
   void with_api(const std::string& provider, F work) {
     in_pool<std::shared_ptr<sandbox::api>>(
-      svc_, [svc = svc_, provider] { return svc->provider(provider); },
-      [work](result<std::shared_ptr<sandbox::api>> r) {
-        if (r.ok())
-          work(std::move(*r));
-      });
+        svc_, [svc = svc_, provider] { return svc->provider(provider); },
+        [work](result<std::shared_ptr<sandbox::api>> r) {
+          if (r.ok()) work(std::move(*r));
+        });
   }
 
   void kill(const std::string& provider, const std::string& remote_id, const swarm_id& swarm,
             const sandbox_id& id) {
     with_api(provider, [this, remote_id, swarm, id](std::shared_ptr<sandbox::api> api) {
       api->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
-                  if (r.ok())
-                    journal(swarm, id, kill_confirmed{remote_id});
+                  if (r.ok()) journal(swarm, id, kill_confirmed{remote_id});
                 }));
     });
   }
@@ -63,30 +62,29 @@ private:
       sandbox::list_filter filter;
       filter.metadata = {{"skep.install", svc_->install_id}};
       api->list(filter, home<std::vector<sandbox::listed>>(
-                          [this, api](result<std::vector<sandbox::listed>> r) {
-                            if (!r)
-                              return;
-                            std::map<std::string, utc_time> still;
-                            for (const auto& x : *r)
-                              consider(api, x, still);
-                            orphans_ = std::move(still);
-                          }));
+                            [this, api](result<std::vector<sandbox::listed>> r) {
+                              if (!r) return;
+                              std::map<std::string, utc_time> still;
+                              for (const auto& x : *r)
+                                consider(api, x, still);
+                              orphans_ = std::move(still);
+                            }));
     });
   }
 
-  // An orphan dies after it was seen as one for the whole grace time: its create may just be on its way.
+  // An orphan dies after it was seen as one for the whole grace time: its create may just be on its
+  // way.
   void consider(const std::shared_ptr<sandbox::api>& api, const sandbox::listed& x,
                 std::map<std::string, utc_time>& still) {
     sandbox_id id{label(x, "skep.sandbox")};
-    auto known = id.valid() ? tables_.sandbox(id) : result<sandbox_record>(make_error(errc::not_found));
-    if (!is_orphan(x, svc_->install_id, known))
-      return;
+    auto known =
+        id.valid() ? tables_.sandbox(id) : result<sandbox_record>(make_error(errc::not_found));
+    if (!is_orphan(x, svc_->install_id, known)) return;
     auto now = svc_->wall_now();
     auto i = orphans_.find(x.remote_id);
     auto since = i == orphans_.end() ? now : i->second;
     still[x.remote_id] = since;
-    if (now - since < svc_->limits.orphan_grace)
-      return;
+    if (now - since < svc_->limits.orphan_grace) return;
     auto text = "ended the orphan " + x.remote_id + " (" + id.value + ")";
     api->kill(x.remote_id, home<bool>([this, text](result<bool> r) {
                 if (r.ok())
@@ -112,20 +110,19 @@ private:
 
 } // namespace
 
-bool is_orphan(const sandbox::listed& x, const std::string& install, const result<sandbox_record>& known) {
-  if (label(x, "skep.install") != install)
-    return false;
-  if (!known)
-    return known.err().code == errc::not_found;
+bool is_orphan(const sandbox::listed& x, const std::string& install,
+               const result<sandbox_record>& known) {
+  if (label(x, "skep.install") != install) return false;
+  if (!known) return known.err().code == errc::not_found;
   // A twin: the sandbox is known, but another remote one is the real one.
-  if (!known->remote_id.empty() && known->remote_id != x.remote_id)
-    return true;
+  if (!known->remote_id.empty() && known->remote_id != x.remote_id) return true;
   return known->state == phase::closed && !known->kept && !known->kill_intended;
 }
 
-caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc, reaper_tables tables) {
+caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc,
+                                   reaper_tables tables) {
   return caf::actor_cast<caf::strong_actor_ptr>(
-    parent->spawn<reaper_impl>(std::move(svc), std::move(tables)));
+      parent->spawn<reaper_impl>(std::move(svc), std::move(tables)));
 }
 
 } // namespace skep::actors

@@ -1,7 +1,8 @@
 // The REAPER: every 15 s it makes the provider agree with the journal.
 //
 //   kill intents without confirmation   killed again until the provider says it is gone
-//   sandboxes with our skep.install     whose skep.sandbox is unknown or closed (and not kept): killed
+//   sandboxes with our skep.install     whose skep.sandbox is unknown or closed (and not kept):
+//   killed
 //                                       after a grace time, with an intent first
 //   everything else                     foreign: never touched
 #pragma once
@@ -19,9 +20,11 @@ struct reaper_tables {
   std::function<std::vector<std::string>()> providers;
 };
 
-caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc, reaper_tables tables);
+caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc,
+                                   reaper_tables tables);
 
 /// True for a listed sandbox that is ours and that nobody wants any more.
-bool is_orphan(const sandbox::listed& x, const std::string& install, const result<sandbox_record>& known);
+bool is_orphan(const sandbox::listed& x, const std::string& install,
+               const result<sandbox_record>& known);
 
 } // namespace skep::actors

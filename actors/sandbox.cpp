@@ -18,25 +18,25 @@ class sandbox_impl : public domain_actor<sandbox_actor> {
 public:
   sandbox_impl(caf::actor_config& cfg, context_ptr context, sandbox_start start,
                std::function<swarm_actor()> swarm, supervisor_actor supervisor)
-    : domain_actor(cfg), ctx_(std::move(context)), rec_(std::move(start.record)),
-      panes_(std::move(start.panes)), bundle_(std::move(start.bundle)), fresh_(start.fresh),
-      swarm_(std::move(swarm)), supervisor_(std::move(supervisor)) {}
+      : domain_actor(cfg), ctx_(std::move(context)), rec_(std::move(start.record)),
+        panes_(std::move(start.panes)), bundle_(std::move(start.bundle)), fresh_(start.fresh),
+        swarm_(std::move(swarm)), supervisor_(std::move(supervisor)) {}
 
   const char* name() const override { return "sandbox"; }
 
   behavior_type make_behavior() override {
     return {
-      [this](begin_a) { fresh_ ? introduce() : resume(); },
-      [this](stop_a, stop_mode how) { on_stop(how); },
-      [this](input_a, const pane_id& pane, const std::string& key, const std::string& bytes) {
-        return on_input(pane, key, bytes);
-      },
-      [this](ready_a, const pane_id& pane) { on_pane_ready(pane); },
-      [this](exited_a, const pane_id& pane, outcome result, const error& why) {
-        on_pane_closed(pane, result, why);
-      },
-      [this](note_a, const error& why) { on_output_lost(why); },
-      [](done_a, const continuation& c) { c.run(); },
+        [this](begin_a) { fresh_ ? introduce() : resume(); },
+        [this](stop_a, stop_mode how) { on_stop(how); },
+        [this](input_a, const pane_id& pane, const std::string& key, const std::string& bytes) {
+          return on_input(pane, key, bytes);
+        },
+        [this](ready_a, const pane_id& pane) { on_pane_ready(pane); },
+        [this](exited_a, const pane_id& pane, outcome result, const error& why) {
+          on_pane_closed(pane, result, why);
+        },
+        [this](note_a, const error& why) { on_output_lost(why); },
+        [](done_a, const continuation& c) { c.run(); },
     };
   }
 
@@ -53,46 +53,42 @@ private:
 
   template <event E, class Next>
   void fact(const E& e, Next next) {
-    record(ctx_->recorder(), now(), e, [next](std::uint64_t) mutable { next(); },
-           [this](const error& why) { this->quit(to_caf(why)); }); // restarted: the tables know more
+    record(
+        ctx_->recorder(), now(), e, [next](std::uint64_t) mutable { next(); },
+        [this](const error& why) { this->quit(to_caf(why)); }); // restarted: the tables know more
   }
 
   // Enters a phase (a fact) and goes on; phases only grow, entering an old one again is skipped.
   template <class Next>
   void enter(phase to, Next next) {
-    if (rec_.state >= to)
-      return next();
+    if (rec_.state >= to) return next();
     auto spent = duration_cast<milliseconds>(now() - rec_.phase_since).count();
-    fact(phase_changed{to, rec_.phase_since.time_since_epoch().count() > 0 ? spent : 0}, [this, to, next] {
-      rec_.state = to;
-      rec_.phase_since = now();
-      next();
-    });
+    fact(phase_changed{to, rec_.phase_since.time_since_epoch().count() > 0 ? spent : 0},
+         [this, to, next] {
+           rec_.state = to;
+           rec_.phase_since = now();
+           next();
+         });
   }
 
   // Steps go on only while nobody asked for the end.
   bool ending() {
-    if (!first_error_ && !stop_)
-      return false;
+    if (!first_error_ && !stop_) return false;
     destroy();
     return true;
   }
 
   void fail(error e) {
-    if (e.sandbox.empty())
-      e.sandbox = ctx_->sandbox;
-    if (!first_error_)
-      first_error_ = std::move(e);
+    if (e.sandbox.empty()) e.sandbox = ctx_->sandbox;
+    if (!first_error_) first_error_ = std::move(e);
     destroy();
   }
 
   template <class T, class Next>
   std::function<void(result<T>)> then_or_fail(Next next) {
     return home<T>([this, next](result<T> r) {
-      if (!r)
-        return fail(r.err());
-      if (ending())
-        return;
+      if (!r) return fail(r.err());
+      if (ending()) return;
       if constexpr (std::is_void_v<T>)
         next();
       else
@@ -117,13 +113,11 @@ private:
   }
 
   void create() {
-    if (ending())
-      return;
+    if (ending()) return;
     enter(phase::creating, [this] {
       auto intent = random_token(20);
       auto request = create_request(*ctx_, intent);
-      if (!request)
-        return fail(at_step(request.err(), "create"));
+      if (!request) return fail(at_step(request.err(), "create"));
       rec_.intent = intent;
       fact(create_intended{intent, ctx_->spec->template_name,
                            duration_cast<milliseconds>(limits().create_lease).count()},
@@ -142,7 +136,8 @@ private:
       return look_for_create();
     }
     if (!r)
-      return fact(create_failed{rec_.intent, r.err()}, [this, e = r.err()] { fail(at_step(e, "create")); });
+      return fact(create_failed{rec_.intent, r.err()},
+                  [this, e = r.err()] { fail(at_step(e, "create")); });
     born(std::move(*r));
   }
 
@@ -150,17 +145,15 @@ private:
     rec_.remote_id = made.address.remote_id;
     ctx_->address(made.address);
     fact(sandbox_created{rec_.intent, rec_.remote_id, made.envd_version}, [this] {
-      if (!ending())
-        verify();
+      if (!ending()) verify();
     });
   }
 
-  // The create may have happened: it is found by its label, or declared failed after some looks. A twin
-  // that appears later dies of its short lease, or by the REAPER, which knows our label.
+  // The create may have happened: it is found by its label, or declared failed after some looks. A
+  // twin that appears later dies of its short lease, or by the REAPER, which knows our label.
   void look_for_create() {
     find_by_intent(ctx_, rec_.intent, home<sandbox::created>([this](result<sandbox::created> r) {
-                     if (r.ok())
-                       return born(std::move(*r));
+                     if (r.ok()) return born(std::move(*r));
                      if (++looks_ < limits().settle_looks)
                        return later(limits().settle_interval, [this] { look_for_create(); });
                      fact(create_failed{rec_.intent, create_error_},
@@ -170,11 +163,9 @@ private:
 
   // ---- re-adoption ----
   void resume() {
-    if (rec_.state == phase::closed)
-      return report(rec_.result, {});
+    if (rec_.state == phase::closed) return report(rec_.result, {});
     if (rec_.remote_id.empty()) {
-      if (!rec_.unresolved)
-        return create();
+      if (!rec_.unresolved) return create();
       create_error_ = make_error(errc::timed_out, "the daemon ended before the answer");
       return look_for_create();
     }
@@ -184,8 +175,7 @@ private:
                        ctx_->address(r->address);
                        return resume_phase();
                      }
-                     if (r.err().code == errc::not_found)
-                       return lost(r.err());
+                     if (r.err().code == errc::not_found) return lost(r.err());
                      if (++looks_ < limits().step_attempts * 4)
                        return later(limits().settle_interval, [this] { resume(); });
                      fail(at_step(r.err(), "adopt"));
@@ -193,16 +183,18 @@ private:
   }
 
   void resume_phase() {
-    if (rec_.kill_intended)
-      return destroy();
+    if (rec_.kill_intended) return destroy();
     switch (rec_.state) {
     case phase::starting:
-    case phase::running: return start_panes();
+    case phase::running:
+      return start_panes();
     case phase::draining:
       start_panes();
       return on_stop(stop_mode::graceful);
-    case phase::collecting: return collect();
-    default: return verify();
+    case phase::collecting:
+      return collect();
+    default:
+      return verify();
     }
   }
 
@@ -219,13 +211,13 @@ private:
   }
 
   void provision() {
-    enter(phase::provisioning, [this] {
-      provision_guest(ctx_, then_or_fail<void>([this] { extend_lease(); }));
-    });
+    enter(phase::provisioning,
+          [this] { provision_guest(ctx_, then_or_fail<void>([this] { extend_lease(); })); });
   }
 
   void extend_lease() {
-    auto lease = duration_cast<std::chrono::seconds>(milliseconds{ctx_->spec->limit_ms}) + limits().lease_grace;
+    auto lease = duration_cast<std::chrono::seconds>(milliseconds{ctx_->spec->limit_ms})
+                 + limits().lease_grace;
     fact(lease_intended{now() + lease}, [this, lease] {
       ctx_->api->set_timeout(rec_.remote_id, lease, then_or_fail<void>([this] { upload(); }));
     });
@@ -236,29 +228,29 @@ private:
       if (!bundle_)
         return fail(at_step(make_error(errc::internal, "there is nothing to upload"), "upload"));
       auto id = transfer_id::make();
-      fact(transfer_intended{id, transfer_direction::upload, {}, bundle_->files, bundle_->size_bytes},
-           [this, id] {
-             std::vector<std::string> names;
-             for (const auto& p : panes_.all())
-               names.push_back(p.name);
-             upload_tree(ctx_, bundle_, std::move(names), home<upload_facts>([this, id](result<upload_facts> r) {
-                           on_uploaded(id, std::move(r));
-                         }));
-           });
+      fact(
+          transfer_intended{
+              id, transfer_direction::upload, {}, bundle_->files, bundle_->size_bytes},
+          [this, id] {
+            std::vector<std::string> names;
+            for (const auto& p : panes_.all())
+              names.push_back(p.name);
+            upload_tree(ctx_, bundle_, std::move(names),
+                        home<upload_facts>(
+                            [this, id](result<upload_facts> r) { on_uploaded(id, std::move(r)); }));
+          });
     });
   }
 
   void on_uploaded(const transfer_id& id, result<upload_facts> r) {
-    if (!r)
-      return fact(transfer_failed{id, r.err()}, [this, e = r.err()] { fail(e); });
+    if (!r) return fact(transfer_failed{id, r.err()}, [this, e = r.err()] { fail(e); });
     rec_.base_commit = r->base_commit;
     note(ctx_->recorder(), now(),
          transfer_done{id, bundle_->files, bundle_->size_bytes, bundle_->manifest_sha256});
     fact(base_recorded{r->base_commit, r->is_head, bundle_->files, bundle_->size_bytes,
                        bundle_->manifest_sha256},
          [this] {
-           if (!ending())
-             start_panes();
+           if (!ending()) start_panes();
          });
   }
 
@@ -283,8 +275,8 @@ private:
 
   void add_child(child_spec child) {
     request(supervisor_, std::chrono::seconds{30}, add_child_a::value, std::move(child))
-      .then([](const caf::strong_actor_ptr&) {},
-            [this](caf::error& e) { fail(at_step(from_caf(e), "start")); });
+        .then([](const caf::strong_actor_ptr&) {},
+              [this](caf::error& e) { fail(at_step(from_caf(e), "start")); });
   }
 
   child_spec pane_child(const pane_record& p) {
@@ -295,8 +287,7 @@ private:
               if (!std::exchange(*fresh, false)) // a restarted actor starts from what is on disk
                 if (auto rows = ctx->svc->load_panes(ctx->sandbox))
                   for (auto& row : *rows)
-                    if (row.pane == p.pane)
-                      record = std::move(row);
+                    if (row.pane == p.pane) record = std::move(row);
               auto h = spawn_pane(parent, ctx, std::move(record));
               ctx->pane(p.pane, h);
               caf::anon_send(h, begin_a::value);
@@ -311,10 +302,8 @@ private:
   }
 
   void on_pane_closed(const pane_id& pane, outcome result, const error& why) {
-    if (!panes_.closed(pane, result, why))
-      return;
-    if (destroying_)
-      return finish_when_quiet();
+    if (!panes_.closed(pane, result, why)) return;
+    if (destroying_) return finish_when_quiet();
     auto out = panes_.out();
     if (!out.empty() && !panes_.all_closed() && !stop_)
       note(ctx_->recorder(), now(), sandbox_degraded{std::move(out)});
@@ -322,8 +311,7 @@ private:
   }
 
   void check_panes() {
-    if (destroying_ || moving_)
-      return;
+    if (destroying_ || moving_) return;
     auto go = [this](phase to, auto next) {
       moving_ = true;
       enter(to, [this, next] {
@@ -335,46 +323,38 @@ private:
       return go(phase::running, [this] { check_panes(); });
     if ((rec_.state == phase::running || rec_.state == phase::draining) && panes_.all_closed())
       return go(phase::collecting, [this] { collect(); });
-    if (rec_.state == phase::running && stop_)
-      go(phase::draining, [this] { check_panes(); });
+    if (rec_.state == phase::running && stop_) go(phase::draining, [this] { check_panes(); });
   }
 
   void on_output_lost(const error& why) {
-    if (destroying_)
-      return;
+    if (destroying_) return;
     ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this, why](result<sandbox::detail> r) {
-                     if (!r && r.err().code == errc::not_found)
-                       return lost(r.err());
+                     if (!r && r.err().code == errc::not_found) return lost(r.err());
                      fail(why);
                    }));
   }
 
-  caf::result<std::uint64_t> on_input(const pane_id& pane, const std::string& key, const std::string& bytes) {
+  caf::result<std::uint64_t> on_input(const pane_id& pane, const std::string& key,
+                                      const std::string& bytes) {
     auto h = ctx_->pane(pane);
-    if (!h)
-      return to_caf(make_error(errc::wrong_phase, "the pane has not started yet"));
+    if (!h) return to_caf(make_error(errc::wrong_phase, "the pane has not started yet"));
     auto promise = make_response_promise<std::uint64_t>();
     request(h, record_deadline, input_a::value, key, bytes)
-      .then([promise](std::uint64_t seq) mutable { promise.deliver(seq); },
-            [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+        .then([promise](std::uint64_t seq) mutable { promise.deliver(seq); },
+              [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
     return promise;
   }
 
   // ---- stopping ----
   void on_stop(stop_mode how) {
-    if (destroying_ || rec_.state == phase::closed)
-      return;
+    if (destroying_ || rec_.state == phase::closed) return;
     auto first = !stop_;
-    if (first || how == stop_mode::kill)
-      stop_ = how;
-    if (how == stop_mode::kill)
-      return destroy();
-    if (!first)
-      return;
+    if (first || how == stop_mode::kill) stop_ = how;
+    if (how == stop_mode::kill) return destroy();
+    if (!first) return;
     if (rec_.state >= phase::starting) {
       for (const auto& p : panes_.all())
-        if (auto h = ctx_->pane(p.pane))
-          caf::anon_send(h, stop_a::value, how);
+        if (auto h = ctx_->pane(p.pane)) caf::anon_send(h, stop_a::value, how);
       check_panes();
     }
     // Before that every step looks at stop_ when it ends.
@@ -388,10 +368,8 @@ private:
 
   void next_download() {
     auto count = ctx_->spec->share_tree ? std::size_t{1} : panes_.all().size();
-    if (destroying_)
-      return;
-    if (collect_next_ == count)
-      return destroy();
+    if (destroying_) return;
+    if (collect_next_ == count) return destroy();
     const auto& p = panes_.all()[collect_next_++];
     auto id = transfer_id::make();
     auto tree = ctx_->spec->share_tree ? "sandbox-" + std::to_string(ctx_->index) : p.name;
@@ -403,8 +381,7 @@ private:
            std::filesystem::create_directories(folder, ec);
            collect_tree(ctx_, ctx_->spec->share_tree ? tree : pane_name, rec_.base_commit, folder,
                         home<collected>([this, id, tree](result<collected> r) {
-                          if (!r)
-                            return download_failed(id, r.err());
+                          if (!r) return download_failed(id, r.err());
                           unpack_results(id, tree, std::move(*r));
                         }));
          });
@@ -414,37 +391,34 @@ private:
   void unpack_results(const transfer_id& id, const std::string& tree, collected got) {
     auto out_dir = std::filesystem::path{ctx_->spec->out_dir} / ctx_->swarm.value;
     in_pool<transfer::pane_changes>(
-      ctx_->svc,
-      [got, out_dir, tree]() -> result<transfer::pane_changes> {
-        auto claim = transfer::parse_diff_summary(got.summary);
-        if (!claim)
-          return claim.err();
-        std::error_code ec;
-        std::filesystem::create_directories(out_dir, ec);
-        std::filesystem::remove_all(out_dir / tree, ec); // what an earlier attempt left half done
-        return transfer::collect_pane(got.patch, got.archive, out_dir, tree, *claim);
-      },
-      [this, id](result<transfer::pane_changes> r) {
-        if (!r)
-          return download_failed(id, r.err());
-        fact(transfer_done{id, r->files.files.size(), r->summary.patch_bytes, r->summary.patch_sha256}, [this] { next_download(); });
-      });
+        ctx_->svc,
+        [got, out_dir, tree]() -> result<transfer::pane_changes> {
+          auto claim = transfer::parse_diff_summary(got.summary);
+          if (!claim) return claim.err();
+          std::error_code ec;
+          std::filesystem::create_directories(out_dir, ec);
+          std::filesystem::remove_all(out_dir / tree, ec); // what an earlier attempt left half done
+          return transfer::collect_pane(got.patch, got.archive, out_dir, tree, *claim);
+        },
+        [this, id](result<transfer::pane_changes> r) {
+          if (!r) return download_failed(id, r.err());
+          fact(transfer_done{id, r->files.files.size(), r->summary.patch_bytes,
+                             r->summary.patch_sha256},
+               [this] { next_download(); });
+        });
   }
 
   void download_failed(const transfer_id& id, error why) {
     why.sandbox = ctx_->sandbox;
-    if (!first_error_)
-      first_error_ = why;
+    if (!first_error_) first_error_ = why;
     fact(transfer_failed{id, std::move(why)}, [this] { next_download(); });
   }
 
   // ---- the end ----
   void destroy() {
-    if (std::exchange(destroying_, true))
-      return;
+    if (std::exchange(destroying_, true)) return;
     for (const auto& p : panes_.all()) {
-      if (p.state == pane_phase::closed)
-        continue;
+      if (p.state == pane_phase::closed) continue;
       if (auto h = ctx_->pane(p.pane))
         caf::anon_send(h, stop_a::value, stop_mode::kill);
       else
@@ -456,19 +430,22 @@ private:
       gone_ = true;
       return finish_when_quiet();
     }
-    fact(kill_intended{first_error_ ? std::string{to_string(first_error_.code)} : std::string{"done"}},
+    fact(kill_intended{first_error_ ? std::string{to_string(first_error_.code)}
+                                    : std::string{"done"}},
          [this] { kill(); });
   }
 
   // Its actor never came to be, so nobody else will say how it ended.
   void close_unborn(const pane_record& p) {
     auto result = first_error_ ? outcome::failed : outcome::cancelled;
-    record(ctx_->recorder(), now(), pane_closed{p.pane, result, first_error_, p.attempt, p.final_offset},
-           [this, id = p.pane, result](std::uint64_t) {
-             panes_.closed(id, result, {});
-             finish_when_quiet();
-           },
-           [this](const error& why) { this->quit(to_caf(why)); });
+    record(
+        ctx_->recorder(), now(),
+        pane_closed{p.pane, result, first_error_, p.attempt, p.final_offset},
+        [this, id = p.pane, result](std::uint64_t) {
+          panes_.closed(id, result, {});
+          finish_when_quiet();
+        },
+        [this](const error& why) { this->quit(to_caf(why)); });
   }
 
   void kill() {
@@ -487,8 +464,7 @@ private:
 
   // The sandbox's last event comes after the last words of its panes.
   void finish_when_quiet() {
-    if (!gone_ || !panes_.all_closed() || std::exchange(finishing_, true))
-      return;
+    if (!gone_ || !panes_.all_closed() || std::exchange(finishing_, true)) return;
     error why = first_error_;
     auto result = outcome::failed;
     if (lost_)
@@ -503,8 +479,7 @@ private:
       result = panes_.verdict(why);
     if (stop_ == stop_mode::timed_out && !why)
       why = make_error(errc::timed_out, "the time limit of the run was reached");
-    if (why)
-      why.sandbox = ctx_->sandbox;
+    if (why) why.sandbox = ctx_->sandbox;
     fact(sandbox_closed{result, why, kept_}, [this, result, why] {
       rec_.state = phase::closed;
       report(result, why);
@@ -517,8 +492,7 @@ private:
   }
 
   static error at_step(error e, const char* step) {
-    if (e.step.empty())
-      e.step = step;
+    if (e.step.empty()) e.step = step;
     return e;
   }
 
@@ -544,7 +518,8 @@ private:
 };
 
 caf::strong_actor_ptr spawn_sandbox(caf::scheduled_actor* parent, const context_ptr& context,
-                                    sandbox_start start, const std::function<swarm_actor()>& swarm) {
+                                    sandbox_start start,
+                                    const std::function<swarm_actor()>& swarm) {
   auto h = parent->spawn<sandbox_impl>(context, std::move(start), swarm,
                                        caf::actor_cast<supervisor_actor>(parent));
   context->keeper(h);
@@ -554,31 +529,34 @@ caf::strong_actor_ptr spawn_sandbox(caf::scheduled_actor* parent, const context_
 
 } // namespace
 
-child_spec sandbox_child(context_ptr context, sandbox_start start, std::function<swarm_actor()> swarm) {
+child_spec sandbox_child(context_ptr context, sandbox_start start,
+                         std::function<swarm_actor()> swarm) {
   auto path = "root/work/swarms/" + context->swarm.value + "/" + context->sandbox.value;
   child_spec recorder{"recorder",
                       [context](caf::scheduled_actor* parent) {
-                        auto h = spawn_recorder(parent, context->swarm, context->sandbox, context->svc->handles);
+                        auto h = spawn_recorder(parent, context->swarm, context->sandbox,
+                                                context->svc->handles);
                         context->recorder(h);
                         return caf::actor_cast<caf::strong_actor_ptr>(h);
                       },
                       restart_kind::permanent};
   auto first = std::make_shared<bool>(true);
-  child_spec keeper{"sandbox",
-                    [context, start, swarm, first](caf::scheduled_actor* parent) {
-                      auto mine = start;
-                      if (!std::exchange(*first, false)) { // a restarted actor starts from what is on disk
-                        auto record = context->svc->load_sandbox(context->sandbox);
-                        auto panes = context->svc->load_panes(context->sandbox);
-                        if (record.ok() && panes.ok() && !panes->empty()) {
-                          mine.record = std::move(*record);
-                          mine.panes = std::move(*panes);
-                          mine.fresh = false;
-                        }
-                      }
-                      return spawn_sandbox(parent, context, std::move(mine), swarm);
-                    },
-                    restart_kind::permanent};
+  child_spec keeper{
+      "sandbox",
+      [context, start, swarm, first](caf::scheduled_actor* parent) {
+        auto mine = start;
+        if (!std::exchange(*first, false)) { // a restarted actor starts from what is on disk
+          auto record = context->svc->load_sandbox(context->sandbox);
+          auto panes = context->svc->load_panes(context->sandbox);
+          if (record.ok() && panes.ok() && !panes->empty()) {
+            mine.record = std::move(*record);
+            mine.panes = std::move(*panes);
+            mine.fresh = false;
+          }
+        }
+        return spawn_sandbox(parent, context, std::move(mine), swarm);
+      },
+      restart_kind::permanent};
   return {context->sandbox.value,
           [context, path, recorder, keeper](caf::scheduled_actor* parent) {
             supervisor_options options;

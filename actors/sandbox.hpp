@@ -1,12 +1,13 @@
 // The SANDBOX: the life of one sandbox, phase by phase (messages/enums.hpp, `phase`).
 //
-// Each phase is a fact, then a step, then the next phase. After a restart of the daemon the actor takes
-// the life up where the state tables have it: it asks the provider by GET, never creates a second time,
-// and repeats only steps that are idempotent. Whatever fails, what was made is destroyed, and the
-// first error with its step is kept.
+// Each phase is a fact, then a step, then the next phase. After a restart of the daemon the actor
+// takes the life up where the state tables have it: it asks the provider by GET, never creates a
+// second time, and repeats only steps that are idempotent. Whatever fails, what was made is
+// destroyed, and the first error with its step is kept.
 //
-// sandbox.cpp is the order of the phases; sandbox_steps.hpp holds the steps that talk to the inside,
-// sandbox_birth.hpp how a sandbox comes to be at the provider, pane_set.hpp the panes' progress.
+// sandbox.cpp is the order of the phases; sandbox_steps.hpp holds the steps that talk to the
+// inside, sandbox_birth.hpp how a sandbox comes to be at the provider, pane_set.hpp the panes'
+// progress.
 #pragma once
 
 #include "actors/domain.hpp"
@@ -24,6 +25,7 @@ struct sandbox_start {
 
 /// The child that supervises one sandbox: RECORDER and SANDBOX first, then what the SANDBOX adds
 /// (OUTPUT POLLER, PANEs). Endings are reported to `swarm`.
-child_spec sandbox_child(context_ptr context, sandbox_start start, std::function<swarm_actor()> swarm);
+child_spec sandbox_child(context_ptr context, sandbox_start start,
+                         std::function<swarm_actor()> swarm);
 
 } // namespace skep::actors

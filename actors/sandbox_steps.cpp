@@ -14,24 +14,23 @@ error at_step(error e, const char* step) {
 }
 
 // A command whose non-zero exit is an error.
-void run_checked(const context_ptr& ctx, sandbox::command what, const char* step, done<command_result> then) {
+void run_checked(const context_ptr& ctx, sandbox::command what, const char* step,
+                 done<command_result> then) {
   ctx->api->run(ctx->address(), std::move(what), [step, then](result<command_result> r) {
-    if (!r)
-      return then(at_step(r.err(), step));
+    if (!r) return then(at_step(r.err(), step));
     if (!r->exited || r->exit_code != 0)
-      return then(at_step(make_error(errc::remote_command_failed, r->status, r->stderr_data.substr(0, 500)),
-                          step));
+      return then(at_step(
+          make_error(errc::remote_command_failed, r->status, r->stderr_data.substr(0, 500)), step));
     then(std::move(r));
   });
 }
 
-void call_guest(const context_ptr& ctx, std::vector<std::string> args, std::chrono::milliseconds limit,
-                const char* step, done<json> then) {
+void call_guest(const context_ptr& ctx, std::vector<std::string> args,
+                std::chrono::milliseconds limit, const char* step, done<json> then) {
   ctx->api->run(ctx->address(), guest_command(*ctx, std::move(args), limit),
                 [step, then](result<command_result> r) {
                   auto answer = read_guest_answer(r);
-                  if (!answer)
-                    return then(at_step(answer.err(), step));
+                  if (!answer) return then(at_step(answer.err(), step));
                   then(std::move(answer));
                 });
 }
@@ -40,8 +39,7 @@ void call_guest(const context_ptr& ctx, std::vector<std::string> args, std::chro
 template <class T, class Next>
 done<T> and_then(const char* step, auto then, Next next) {
   return [step, then, next](result<T> r) {
-    if (!r)
-      return then(at_step(r.err(), step));
+    if (!r) return then(at_step(r.err(), step));
     if constexpr (std::is_void_v<T>)
       next();
     else
@@ -62,29 +60,30 @@ struct upload_chain : std::enable_shared_from_this<upload_chain> {
   std::string head_pack() const { return std::string{inside::inbox} + "/head.pack"; }
 
   void clear_repo() {
-    ctx->api->remove(ctx->address(), std::string{inside::repo}, {},
-                     and_then<void>("upload", then, [self = shared_from_this()] { self->clear_trees(); }));
+    ctx->api->remove(
+        ctx->address(), std::string{inside::repo}, {},
+        and_then<void>("upload", then, [self = shared_from_this()] { self->clear_trees(); }));
   }
   void clear_trees() {
-    ctx->api->remove(ctx->address(), std::string{inside::trees}, {},
-                     and_then<void>("upload", then, [self = shared_from_this()] { self->send_archive(); }));
+    ctx->api->remove(
+        ctx->address(), std::string{inside::trees}, {},
+        and_then<void>("upload", then, [self = shared_from_this()] { self->send_archive(); }));
   }
   void send_archive() {
-    ctx->api->upload_file(ctx->address(), bundle->archive, archive(), {},
-                          and_then<void>("upload", then, [self = shared_from_this()] { self->send_head(); }));
+    ctx->api->upload_file(
+        ctx->address(), bundle->archive, archive(), {},
+        and_then<void>("upload", then, [self = shared_from_this()] { self->send_head(); }));
   }
   void send_head() {
-    if (bundle->head_pack.empty())
-      return unpack();
-    ctx->api->upload_file(ctx->address(), bundle->head_pack, head_pack(), {},
-                          and_then<void>("upload", then, [self = shared_from_this()] { self->unpack(); }));
+    if (bundle->head_pack.empty()) return unpack();
+    ctx->api->upload_file(
+        ctx->address(), bundle->head_pack, head_pack(), {},
+        and_then<void>("upload", then, [self = shared_from_this()] { self->unpack(); }));
   }
   void unpack() {
     call_guest(ctx, {"unpack", "--archive", archive(), "--dest", std::string{inside::repo}},
-               ctx->svc->limits.unpack, "unpack",
-               [self = shared_from_this()](result<json> r) {
-                 if (!r)
-                   return self->then(r.err());
+               ctx->svc->limits.unpack, "unpack", [self = shared_from_this()](result<json> r) {
+                 if (!r) return self->then(r.err());
                  self->check(*r);
                });
   }
@@ -94,12 +93,13 @@ struct upload_chain : std::enable_shared_from_this<upload_chain> {
     auto size = answer.value("size_bytes", std::uint64_t{0});
     auto hash = answer.value("manifest_sha256", std::string{});
     if (files != bundle->files || size != bundle->size_bytes || hash != bundle->manifest_sha256)
-      return then(at_step(make_error(errc::verification,
-                                     "sent " + std::to_string(bundle->files) + " files, "
-                                       + std::to_string(bundle->size_bytes) + " bytes; arrived "
-                                       + std::to_string(files) + " files, " + std::to_string(size) + " bytes"
-                                       + (hash == bundle->manifest_sha256 ? "" : ", contents differ")),
-                          "verify"));
+      return then(at_step(
+          make_error(errc::verification,
+                     "sent " + std::to_string(bundle->files) + " files, "
+                         + std::to_string(bundle->size_bytes) + " bytes; arrived "
+                         + std::to_string(files) + " files, " + std::to_string(size) + " bytes"
+                         + (hash == bundle->manifest_sha256 ? "" : ", contents differ")),
+          "verify"));
     make_base();
   }
   void make_base() {
@@ -108,27 +108,25 @@ struct upload_chain : std::enable_shared_from_this<upload_chain> {
       args.insert(args.end(), {"--head", bundle->head, "--head-pack", head_pack()});
     call_guest(ctx, std::move(args), ctx->svc->limits.unpack, "base",
                [self = shared_from_this()](result<json> r) {
-                 if (!r)
-                   return self->then(r.err());
+                 if (!r) return self->then(r.err());
                  self->facts.base_commit = r->value("commit", std::string{});
                  self->facts.is_head = r->value("is_head", false);
                  self->make_tree();
                });
   }
   void make_tree() {
-    if (ctx->spec->share_tree || next_tree == names.size())
-      return clean_inbox();
+    if (ctx->spec->share_tree || next_tree == names.size()) return clean_inbox();
     const auto& name = names[next_tree++];
     call_guest(ctx,
-               {"worktree", "--repo", std::string{inside::repo}, "--name", name, "--dest", ctx->tree_of(name),
-                "--base", facts.base_commit},
+               {"worktree", "--repo", std::string{inside::repo}, "--name", name, "--dest",
+                ctx->tree_of(name), "--base", facts.base_commit},
                ctx->svc->limits.unpack, "worktree", [self = shared_from_this()](result<json> r) {
-                 if (!r)
-                   return self->then(r.err());
+                 if (!r) return self->then(r.err());
                  self->make_tree();
                });
   }
-  // Row S1-11: nothing of the transfer stays inside; failing to remove it is no failure of the upload.
+  // Row S1-11: nothing of the transfer stays inside; failing to remove it is no failure of the
+  // upload.
   void clean_inbox() {
     ctx->api->remove(ctx->address(), std::string{inside::inbox}, {},
                      [self = shared_from_this()](result<void>) { self->then(self->facts); });
@@ -145,34 +143,34 @@ struct collect_chain : std::enable_shared_from_this<collect_chain> {
   std::string outbox() const { return std::string{inside::outbox} + "/" + name; }
 
   void start() {
-    call_guest(ctx,
-               {"diff", "--tree", ctx->tree_of(name), "--base", base, "--name", name, "--out", outbox()},
-               ctx->svc->limits.collect, "diff", [self = shared_from_this()](result<json> r) {
-                 if (!r)
-                   return self->then(r.err());
-                 self->out.summary = to_line(*r);
-                 self->fetch_patch();
-               });
+    call_guest(
+        ctx,
+        {"diff", "--tree", ctx->tree_of(name), "--base", base, "--name", name, "--out", outbox()},
+        ctx->svc->limits.collect, "diff", [self = shared_from_this()](result<json> r) {
+          if (!r) return self->then(r.err());
+          self->out.summary = to_line(*r);
+          self->fetch_patch();
+        });
   }
   void fetch_patch() {
     out.patch = folder / (name + ".patch");
-    ctx->api->download_file(ctx->address(), outbox() + "/" + name + ".patch", out.patch,
-                            ctx->svc->limits.download_cap_bytes, {},
-                            and_then<std::uint64_t>("download", then,
-                                                    [self = shared_from_this()](std::uint64_t n) {
-                                                      self->out.patch_bytes = n;
-                                                      self->fetch_archive();
-                                                    }));
+    ctx->api->download_file(
+        ctx->address(), outbox() + "/" + name + ".patch", out.patch,
+        ctx->svc->limits.download_cap_bytes, {},
+        and_then<std::uint64_t>("download", then, [self = shared_from_this()](std::uint64_t n) {
+          self->out.patch_bytes = n;
+          self->fetch_archive();
+        }));
   }
   void fetch_archive() {
     out.archive = folder / (name + ".tar");
-    ctx->api->download_file(ctx->address(), outbox() + "/" + name + ".tar", out.archive,
-                            ctx->svc->limits.download_cap_bytes, {},
-                            and_then<std::uint64_t>("download", then,
-                                                    [self = shared_from_this()](std::uint64_t n) {
-                                                      self->out.archive_bytes = n;
-                                                      self->clean();
-                                                    }));
+    ctx->api->download_file(
+        ctx->address(), outbox() + "/" + name + ".tar", out.archive,
+        ctx->svc->limits.download_cap_bytes, {},
+        and_then<std::uint64_t>("download", then, [self = shared_from_this()](std::uint64_t n) {
+          self->out.archive_bytes = n;
+          self->clean();
+        }));
   }
   void clean() {
     ctx->api->remove(ctx->address(), outbox(), {},
@@ -184,44 +182,43 @@ struct collect_chain : std::enable_shared_from_this<collect_chain> {
 
 void verify_inside(context_ptr ctx, done<inside_facts> then) {
   ctx->api->health(
-    ctx->address(), and_then<void>("verify", then, [ctx, then] {
-      sandbox::command id;
-      id.argv = {"/usr/bin/id", "-u"};
-      id.limit = ctx->svc->limits.guest_command;
-      run_checked(ctx, std::move(id), "verify", [then](result<command_result> r) {
-        if (!r)
-          return then(r.err());
-        inside_facts facts;
-        facts.uid = std::atoll(r->stdout_data.c_str());
-        if (r->stdout_data.empty() || facts.uid == 0)
-          return then(at_step(make_error(errc::no_isolation, "the sandbox's user is root"), "verify"));
-        then(facts);
-      });
-    }));
+      ctx->address(), and_then<void>("verify", then, [ctx, then] {
+        sandbox::command id;
+        id.argv = {"/usr/bin/id", "-u"};
+        id.limit = ctx->svc->limits.guest_command;
+        run_checked(ctx, std::move(id), "verify", [then](result<command_result> r) {
+          if (!r) return then(r.err());
+          inside_facts facts;
+          facts.uid = std::atoll(r->stdout_data.c_str());
+          if (r->stdout_data.empty() || facts.uid == 0)
+            return then(
+                at_step(make_error(errc::no_isolation, "the sandbox's user is root"), "verify"));
+          then(facts);
+        });
+      }));
 }
 
 void provision_guest(context_ptr ctx, done<void> then) {
   ctx->api->upload_file(
-    ctx->address(), ctx->svc->guest_binary, ctx->guest_path(), {},
-    and_then<void>("provision", then, [ctx, then] {
-      sandbox::command chmod;
-      chmod.argv = {"/bin/chmod", "0755", ctx->guest_path()};
-      chmod.limit = ctx->svc->limits.guest_command;
-      run_checked(ctx, std::move(chmod), "provision", [ctx, then](result<command_result> r) {
-        if (!r)
-          return then(r.err());
-        run_checked(ctx, guest_command(*ctx, {"--version"}, ctx->svc->limits.guest_command), "provision",
-                    [then](result<command_result> v) {
-                      if (!v)
-                        return then(v.err());
-                      if (!v->stdout_data.starts_with("skep-guest "))
-                        return then(at_step(make_error(errc::protocol, "skep-guest does not know itself",
-                                                       v->stdout_data.substr(0, 200)),
-                                            "provision"));
-                      then({});
-                    });
-      });
-    }));
+      ctx->address(), ctx->svc->guest_binary, ctx->guest_path(), {},
+      and_then<void>("provision", then, [ctx, then] {
+        sandbox::command chmod;
+        chmod.argv = {"/bin/chmod", "0755", ctx->guest_path()};
+        chmod.limit = ctx->svc->limits.guest_command;
+        run_checked(ctx, std::move(chmod), "provision", [ctx, then](result<command_result> r) {
+          if (!r) return then(r.err());
+          run_checked(ctx, guest_command(*ctx, {"--version"}, ctx->svc->limits.guest_command),
+                      "provision", [then](result<command_result> v) {
+                        if (!v) return then(v.err());
+                        if (!v->stdout_data.starts_with("skep-guest "))
+                          return then(
+                              at_step(make_error(errc::protocol, "skep-guest does not know itself",
+                                                 v->stdout_data.substr(0, 200)),
+                                      "provision"));
+                        then({});
+                      });
+        });
+      }));
 }
 
 void upload_tree(context_ptr ctx, std::shared_ptr<const upload_bundle> bundle,

@@ -1,5 +1,5 @@
-// The steps of a sandbox's life that talk to its inside, as plain continuation-passing functions: each
-// calls `then` exactly once, on any thread, and keeps no state of its own.
+// The steps of a sandbox's life that talk to its inside, as plain continuation-passing functions:
+// each calls `then` exactly once, on any thread, and keeps no state of its own.
 #pragma once
 
 #include "actors/domain.hpp"
@@ -23,8 +23,8 @@ struct upload_facts {
   bool is_head = false;
 };
 
-/// Uploads the bundle, unpacks it, verifies it exactly (count, size, manifest hash), makes the base commit
-/// and one work tree per name. Starts from nothing each time, so it may be repeated.
+/// Uploads the bundle, unpacks it, verifies it exactly (count, size, manifest hash), makes the base
+/// commit and one work tree per name. Starts from nothing each time, so it may be repeated.
 void upload_tree(context_ptr ctx, std::shared_ptr<const upload_bundle> bundle,
                  std::vector<std::string> pane_names, sandbox::done<upload_facts> then);
 

@@ -5,18 +5,17 @@ namespace {
 
 class storage_backend : public journal_backend {
 public:
-  explicit storage_backend(storage::journal j) : journal_(std::move(j)), committed_(journal_.head()) {}
+  explicit storage_backend(storage::journal j)
+      : journal_(std::move(j)), committed_(journal_.head()) {}
   result<void> begin() override { return journal_.begin(); }
   result<std::uint64_t> append(chunk& c) override {
     auto r = journal_.append(c);
-    if (!r)
-      return r.err();
+    if (!r) return r.err();
     return r->first_seq;
   }
   result<void> commit() override {
     auto r = journal_.commit();
-    if (r.ok())
-      committed_ = journal_.head();
+    if (r.ok()) committed_ = journal_.head();
     return r;
   }
   bool broken() const override { return journal_.broken(); }

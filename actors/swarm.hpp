@@ -51,8 +51,8 @@ struct swarm_start {
   command_accepted accepted; ///< When fresh and the command had a key: journaled with the swarm.
 };
 
-/// The child that supervises one swarm: RECORDER, SWARM, and the sandboxes' supervisor. `closed` is called
-/// (in the SWARM's context) after swarm.closed is on disk.
+/// The child that supervises one swarm: RECORDER, SWARM, and the sandboxes' supervisor. `closed` is
+/// called (in the SWARM's context) after swarm.closed is on disk.
 child_spec swarm_child(swarm_context_ptr context, swarm_start start,
                        std::function<void(const swarm_id&)> closed);
 

@@ -10,7 +10,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path work_dir(const services& svc, const swarm_id& swarm) { return svc.state_dir / "work" / swarm.value; }
+fs::path work_dir(const services& svc, const swarm_id& swarm) {
+  return svc.state_dir / "work" / swarm.value;
+}
 
 // Whole or not at all: written beside and renamed.
 result<void> write_file(const fs::path& path, const std::string& text) {
@@ -20,27 +22,27 @@ result<void> write_file(const fs::path& path, const std::string& text) {
     std::ofstream out(tmp, std::ios::binary | std::ios::trunc);
     out << text;
     out.flush();
-    if (!out)
-      return make_error(errc::io, "cannot write " + path.string());
+    if (!out) return make_error(errc::io, "cannot write " + path.string());
   }
   std::error_code ec;
   fs::rename(tmp, path, ec);
-  if (ec)
-    return make_error(errc::io, "cannot write " + path.string(), ec.message());
+  if (ec) return make_error(errc::io, "cannot write " + path.string(), ec.message());
   return {};
 }
 
 json bundle_to_json(const upload_bundle& b) {
-  return {{"archive", b.archive.string()},     {"head_pack", b.head_pack.string()},
-          {"head", b.head},                    {"manifest_sha256", b.manifest_sha256},
-          {"files", b.files},                  {"size_bytes", b.size_bytes}};
+  return {{"archive", b.archive.string()},
+          {"head_pack", b.head_pack.string()},
+          {"head", b.head},
+          {"manifest_sha256", b.manifest_sha256},
+          {"files", b.files},
+          {"size_bytes", b.size_bytes}};
 }
 
 bool bundle_from_file(const fs::path& file, upload_bundle& out) {
   std::ifstream in(file);
   auto j = json::parse(in, nullptr, false);
-  if (!j.is_object())
-    return false;
+  if (!j.is_object()) return false;
   out.archive = j.value("archive", std::string{});
   out.head_pack = j.value("head_pack", std::string{});
   out.head = j.value("head", std::string{});
@@ -51,7 +53,8 @@ bool bundle_from_file(const fs::path& file, upload_bundle& out) {
   return fs::exists(out.archive, ec);
 }
 
-std::vector<std::string> tree_names(const swarm_spec& spec, const std::vector<sandbox_record>& sandboxes,
+std::vector<std::string> tree_names(const swarm_spec& spec,
+                                    const std::vector<sandbox_record>& sandboxes,
                                     const std::vector<pane_record>& panes) {
   std::vector<std::string> out;
   if (spec.share_tree)
@@ -65,11 +68,11 @@ std::vector<std::string> tree_names(const swarm_spec& spec, const std::vector<sa
 
 } // namespace
 
-result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec, const swarm_id& swarm) {
+result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
+                                     const swarm_id& swarm) {
   auto dir = work_dir(svc, swarm);
   upload_bundle out;
-  if (bundle_from_file(dir / "bundle.json", out))
-    return out;
+  if (bundle_from_file(dir / "bundle.json", out)) return out;
   std::error_code ec;
   fs::create_directories(dir, ec);
   fs::permissions(dir, fs::perms::owner_all, ec);
@@ -85,8 +88,7 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   out.manifest_sha256 = packed->manifest.sha256();
   out.files = packed->manifest.files.size();
   out.size_bytes = packed->manifest.total_bytes;
-  if (auto r = write_file(dir / "bundle.json", to_line(bundle_to_json(out))); !r)
-    return r.err();
+  if (auto r = write_file(dir / "bundle.json", to_line(bundle_to_json(out))); !r) return r.err();
   return out;
 }
 
@@ -95,22 +97,22 @@ void remove_work_files(const services& svc, const swarm_id& swarm) {
   fs::remove_all(work_dir(svc, swarm), ec);
 }
 
-result<swarm_results> write_results(const services& svc, const swarm_spec& spec, const swarm_id& swarm,
+result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
+                                    const swarm_id& swarm,
                                     const std::vector<sandbox_record>& sandboxes,
                                     const std::vector<pane_record>& panes) {
   auto dir = fs::path{spec.out_dir} / swarm.value;
   std::error_code ec;
   fs::create_directories(dir, ec);
-  if (ec)
-    return make_error(errc::io, "cannot make " + dir.string(), ec.message());
+  if (ec) return make_error(errc::io, "cannot make " + dir.string(), ec.message());
   error first;
   auto keep = [&](const error& e) {
-    if (!first)
-      first = e;
+    if (!first) first = e;
   };
   for (const auto& p : panes)
     if (p.attempt > 0) {
-      auto log = svc.state_dir / "logs" / swarm.value / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
+      auto log = svc.state_dir / "logs" / swarm.value
+                 / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
       fs::copy_file(log, dir / (p.name + ".log"), fs::copy_options::overwrite_existing, ec);
     }
   swarm_results out;
@@ -138,10 +140,11 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
     summary["panes"].push_back(to_json(p));
   summary["merged"] = out.merged;
   summary["conflicts"] = out.conflicts;
-  if (auto r = write_file(dir / "summary.json", summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n"); !r)
+  if (auto r = write_file(dir / "summary.json",
+                          summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+      !r)
     keep(r.err());
-  if (first)
-    return first;
+  if (first) return first;
   return out;
 }
 

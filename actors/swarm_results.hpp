@@ -18,12 +18,14 @@ struct swarm_results {
 };
 
 /// Writes everything that can be written; the first error is kept, the rest goes on.
-result<swarm_results> write_results(const services& svc, const swarm_spec& spec, const swarm_id& swarm,
+result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
+                                    const swarm_id& swarm,
                                     const std::vector<sandbox_record>& sandboxes,
                                     const std::vector<pane_record>& panes);
 
 /// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made. Blocking.
-result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec, const swarm_id& swarm);
+result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
+                                     const swarm_id& swarm);
 /// Removes what prepare_bundle and the downloads left in the state directory.
 void remove_work_files(const services& svc, const swarm_id& swarm);
 

@@ -20,16 +20,12 @@ supervisor_options options_for(const parts_ptr& p, std::string path, strategy pl
   auto handles = p->svc->handles;
   auto now = p->svc->wall_now;
   out.on_restarted = [p, handles, now](const child_restarted& e) {
-    if (p->on_restarted)
-      p->on_restarted(e);
-    if (auto r = handles->recorder())
-      caf::anon_send(r, note_a::value, pack_now(now(), e));
+    if (p->on_restarted) p->on_restarted(e);
+    if (auto r = handles->recorder()) caf::anon_send(r, note_a::value, pack_now(now(), e));
   };
   out.on_gave_up = [p, handles, now](const supervisor_gave_up& e) {
-    if (p->on_gave_up)
-      p->on_gave_up(e);
-    if (auto r = handles->recorder())
-      caf::anon_send(r, note_a::value, pack_now(now(), e));
+    if (p->on_gave_up) p->on_gave_up(e);
+    if (auto r = handles->recorder()) caf::anon_send(r, note_a::value, pack_now(now(), e));
   };
   return out;
 }
@@ -50,23 +46,26 @@ child_spec work(const parts_ptr& p) {
             auto swarms = std::make_shared<supervisor_actor>();
             child_spec live{"swarms",
                             [p, swarms](caf::scheduled_actor* up) {
-                              auto options = options_for(p, "root/work/swarms", strategy::one_for_one);
+                              auto options =
+                                  options_for(p, "root/work/swarms", strategy::one_for_one);
                               options.stop_together = true;
                               *swarms = spawn_supervisor(up, std::move(options), {});
                               return strong(*swarms);
                             },
                             restart_kind::permanent, std::chrono::seconds{30}};
             auto desk = service(
-              "commands",
-              [p, swarms](caf::scheduled_actor* up) {
-                return spawn_command_desk(up, p->svc, [swarms] { return *swarms; }, p->registry, p->open_runs());
-              },
-              [p](const desk_actor& h) { p->svc->handles->put_commands(h); });
-            child_spec reaper{"reaper",
-                              [p](caf::scheduled_actor* up) { return spawn_reaper(up, p->svc, p->tables); }};
+                "commands",
+                [p, swarms](caf::scheduled_actor* up) {
+                  return spawn_command_desk(
+                      up, p->svc, [swarms] { return *swarms; }, p->registry, p->open_runs());
+                },
+                [p](const desk_actor& h) { p->svc->handles->put_commands(h); });
+            child_spec reaper{"reaper", [p](caf::scheduled_actor* up) {
+                                return spawn_reaper(up, p->svc, p->tables);
+                              }};
             // The desk's knowledge of live swarms is their supervisor's: they restart together.
-            return strong(spawn_supervisor(parent, options_for(p, "root/work", strategy::one_for_all),
-                                           {live, desk, reaper}));
+            return strong(spawn_supervisor(
+                parent, options_for(p, "root/work", strategy::one_for_all), {live, desk, reaper}));
           },
           restart_kind::permanent, std::chrono::seconds{40}};
 }
@@ -75,14 +74,14 @@ child_spec edge(const parts_ptr& p) {
   return {"edge",
           [p](caf::scheduled_actor* parent) {
             auto publisher = service(
-              "publisher",
-              [p](caf::scheduled_actor* up) { return p->start_publisher(up->system()); },
-              [p](const publisher_actor& h) { p->svc->handles->put_publisher(h); });
+                "publisher",
+                [p](caf::scheduled_actor* up) { return p->start_publisher(up->system()); },
+                [p](const publisher_actor& h) { p->svc->handles->put_publisher(h); });
             auto control = service(
-              "control", [p](caf::scheduled_actor* up) { return p->start_control(up->system()); },
-              [p](const control_actor& h) { p->svc->handles->put_control(h); });
-            return strong(spawn_supervisor(parent, options_for(p, "root/edge", strategy::one_for_one),
-                                           {publisher, control}));
+                "control", [p](caf::scheduled_actor* up) { return p->start_control(up->system()); },
+                [p](const control_actor& h) { p->svc->handles->put_control(h); });
+            return strong(spawn_supervisor(
+                parent, options_for(p, "root/edge", strategy::one_for_one), {publisher, control}));
           },
           restart_kind::permanent, std::chrono::seconds{10}};
 }
@@ -93,18 +92,22 @@ supervisor_actor start_tree(caf::actor_system& sys, tree_parts all) {
   auto p = std::make_shared<const tree_parts>(std::move(all));
   auto handles = p->svc->handles;
   auto journal = service(
-    "journal", [p](caf::scheduled_actor* up) { return spawn_journal(up, p->svc->handles, p->journal); },
-    [handles](const journal_actor& h) { handles->put_journal(h); });
+      "journal",
+      [p](caf::scheduled_actor* up) { return spawn_journal(up, p->svc->handles, p->journal); },
+      [handles](const journal_actor& h) { handles->put_journal(h); });
   auto recorder = service(
-    "recorder", [p](caf::scheduled_actor* up) { return spawn_recorder(up, {}, {}, p->svc->handles); },
-    [handles](const recorder_actor& h) { handles->put_recorder(h); });
+      "recorder",
+      [p](caf::scheduled_actor* up) { return spawn_recorder(up, {}, {}, p->svc->handles); },
+      [handles](const recorder_actor& h) { handles->put_recorder(h); });
   auto limiter = service(
-    "limiter", [](caf::scheduled_actor* up) { return spawn_limiter(up); },
-    [handles](const limiter_actor& h) { handles->put_limiter(h); });
+      "limiter", [](caf::scheduled_actor* up) { return spawn_limiter(up); },
+      [handles](const limiter_actor& h) { handles->put_limiter(h); });
   auto queries = service(
-    "queries",
-    [p](caf::scheduled_actor* up) { return spawn_query_desk(up, p->svc->handles, p->facts, p->open_reader); },
-    [handles](const desk_actor& h) { handles->put_queries(h); });
+      "queries",
+      [p](caf::scheduled_actor* up) {
+        return spawn_query_desk(up, p->svc->handles, p->facts, p->open_reader);
+      },
+      [handles](const desk_actor& h) { handles->put_queries(h); });
   return spawn_supervisor(sys, options_for(p, "root", strategy::rest_for_one),
                           {journal, recorder, limiter, queries, work(p), edge(p)});
 }

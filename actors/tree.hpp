@@ -13,8 +13,8 @@
 //      |- publisher
 //      `- control
 //
-// The http engine is a thread of sandbox/, shared by the clients of all providers; it lives as long as
-// the process and restarts no actor.
+// The http engine is a thread of sandbox/, shared by the clients of all providers; it lives as long
+// as the process and restarts no actor.
 #pragma once
 
 #include "actors/command_desk.hpp"

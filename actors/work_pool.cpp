@@ -9,13 +9,14 @@ work_pool::work_pool(unsigned threads) {
     threads_.emplace_back([this] { run(); });
 }
 
-work_pool::~work_pool() { stop(); }
+work_pool::~work_pool() {
+  stop();
+}
 
 void work_pool::submit(std::function<void()> job) {
   {
     std::lock_guard guard{mutex_};
-    if (stopping_)
-      return;
+    if (stopping_) return;
     jobs_.push_back(std::move(job));
   }
   wake_.notify_one();
@@ -30,8 +31,7 @@ void work_pool::stop() {
   }
   wake_.notify_all();
   for (auto& t : threads_)
-    if (t.joinable())
-      t.join();
+    if (t.joinable()) t.join();
 }
 
 void work_pool::run() {
@@ -40,8 +40,7 @@ void work_pool::run() {
     {
       std::unique_lock lock{mutex_};
       wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-      if (jobs_.empty())
-        return;
+      if (jobs_.empty()) return;
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }

@@ -1,5 +1,5 @@
-// A bounded pool of threads for blocking local work (packing, unpacking, hashing): never a thread per
-// sandbox, never blocking work in a handler.
+// A bounded pool of threads for blocking local work (packing, unpacking, hashing): never a thread
+// per sandbox, never blocking work in a handler.
 #pragma once
 
 #include <condition_variable>

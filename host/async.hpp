@@ -5,6 +5,7 @@
 #include <utility> // before asio: its awaitable.hpp uses std::exchange without including it
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -12,6 +13,8 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <chrono>
+#include <cstdio>
+#include <exception>
 #include <memory>
 
 namespace skep::host {
@@ -27,6 +30,18 @@ using task = asio::awaitable<T>;
 /// Completion token: resume this coroutine and put the outcome into `ec` instead of throwing.
 inline auto into(error_code& ec) {
   return asio::redirect_error(asio::use_awaitable, ec);
+}
+
+/// Runs `t` on its own. An exception that leaves it is a bug of ours and goes to standard error.
+inline void spawn(asio::io_context& io, task<void> t) {
+  asio::co_spawn(io, std::move(t), [](std::exception_ptr failure) {
+    if (!failure) return;
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::exception& e) {
+      std::fprintf(stderr, "skep-host: internal: %s\n", e.what());
+    }
+  });
 }
 
 /// Closes a socket when the time is over, so that whatever waits on it ends with an error. The

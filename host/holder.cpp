@@ -9,8 +9,6 @@
 #include "host/state.hpp"
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -86,7 +84,7 @@ private:
   asio::posix::stream_descriptor errors_{io_};
   std::list<local_socket> sockets_; // open control connections
   std::vector<unique_fd> killers_;  // connections that wait for our end
-  std::unique_ptr<holder_gateway> gateway_;
+  std::unique_ptr<gateway> gateway_;
   std::string error_text_;
   pid_t sandbox_ = -1;
   bool ready_ = false;
@@ -97,16 +95,15 @@ private:
 int holder::run() {
   signals_.add(SIGCHLD);
   signals_.add(SIGTERM);
-  auto spawn = [this](task<void> t) { asio::co_spawn(io_, std::move(t), asio::detached); };
-  spawn(await_signals());
+  spawn(io_, await_signals());
   if (auto r = start(); !r) {
     failure_ = r.err();
     end();
   } else {
-    spawn(accept_controls());
-    spawn(await_lease());
-    spawn(keep_errors());
-    spawn(await_envd());
+    spawn(io_, accept_controls());
+    spawn(io_, await_lease());
+    spawn(io_, keep_errors());
+    spawn(io_, await_envd());
     if (gateway_) gateway_->start();
   }
   reap(); // also when nothing was started
@@ -137,7 +134,7 @@ result<void> holder::start() {
     if (!run) return run.err();
     auto listener = listen_unix(run->get(), "gateway.sock", socket_backlog);
     if (!listener) return listener.err();
-    auto made = holder_gateway::make(io_, std::move(*listener), order_.rules);
+    auto made = make_gateway(io_, std::move(*listener), order_.rules);
     if (!made) return made.err();
     gateway_ = std::move(*made);
     parts.gateway_dir = state_.path + "/holders/" + id + "/run";
@@ -188,11 +185,11 @@ task<void> holder::accept_controls() {
     ucred peer{};
     socklen_t size = sizeof peer;
     if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0
-        || peer.uid != ::getuid())
+        || (peer.uid != ::getuid() && peer.uid != 0))
       continue;
     set_cloexec(socket.native_handle(), true);
     sockets_.push_front(std::move(socket));
-    asio::co_spawn(io_, serve_control(sockets_.begin()), asio::detached);
+    spawn(io_, serve_control(sockets_.begin()));
   }
 }
 
@@ -225,7 +222,7 @@ result<json> holder::obey(const json& request) {
   auto op = request["op"].get<std::string>();
   if (op == "watch") return json{{"ok", true}, {"info", to_json(describe())}};
   if (op == "usage")
-    return json{{"ok", true}, {"gateway", gateway_ ? gateway_->usage() : json(nullptr)}};
+    return json{{"ok", true}, {"gateway", gateway_ ? usage_of(*gateway_) : json(nullptr)}};
   if (op == "set_timeout" || op == "extend") {
     if (!request.contains("ms") || !request["ms"].is_number_integer())
       return make_error(errc::bad_argument, "ms");

@@ -8,8 +8,6 @@
 #include "host/server.hpp"
 #include "host/state.hpp"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/signal_set.hpp>
 
 #include <algorithm>
@@ -113,8 +111,7 @@ result<void> run_host(const host_options& options) {
   asio::signal_set stop{io, SIGTERM, SIGINT};
   stop.async_wait([&io](error_code, int) { io.stop(); });
   result<void> outcome;
-  asio::co_spawn(io, serve(io, sandboxes, web, *ready, options.idle_exit, *url, outcome),
-                 asio::detached);
+  spawn(io, serve(io, sandboxes, web, *ready, options.idle_exit, *url, outcome));
   io.run();
   ready->remove();
   return outcome;

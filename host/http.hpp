@@ -9,6 +9,7 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,9 @@ using tcp = asio::ip::tcp;
 
 /// Requests are read in pieces: header first, body as it comes.
 using request_reader = http::request_parser<http::buffer_body>;
+
+/// Instead of boost::none, which Boost 1.74 takes for "refuse every body".
+inline constexpr std::uint64_t no_body_limit = ~std::uint64_t{0};
 
 inline std::string text_of(beast::string_view x) {
   return {x.data(), x.size()};

@@ -4,8 +4,6 @@
 #include "host/spawn_holder.hpp"
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read_until.hpp>
@@ -42,7 +40,7 @@ task<void> registry::adopt() {
   auto done = std::make_shared<notifier>(io_);
   for (auto& id : ids) {
     unknown_[id] = true;
-    asio::co_spawn(io_, adopt_one(id, open, done), asio::detached);
+    spawn(io_, adopt_one(id, open, done));
   }
   while (*open > 0)
     co_await done->wait();
@@ -54,7 +52,7 @@ task<void> registry::adopt_one(std::string id, std::shared_ptr<std::size_t> open
   if (adopted || co_await sweep(id) != sweep_outcome::alive)
     unknown_.erase(id);
   else
-    asio::co_spawn(io_, keep_asking(id), asio::detached);
+    spawn(io_, keep_asking(id));
   *open -= 1;
   done->notify();
 }
@@ -70,8 +68,7 @@ task<bool> registry::try_adopt(const std::string& id, std::chrono::milliseconds 
   auto what = std::make_shared<entry>();
   what->info = std::move(*info);
   entries_[id] = what;
-  asio::co_spawn(io_, watch(id, what, std::make_shared<local_socket>(std::move(*socket))),
-                 asio::detached);
+  spawn(io_, watch(id, what, std::make_shared<local_socket>(std::move(*socket))));
   co_return true;
 }
 

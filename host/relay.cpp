@@ -1,8 +1,6 @@
 #include "host/relay.hpp"
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/write.hpp>
 
 #include <array>
@@ -126,7 +124,7 @@ task<relay_end> return_answer(std::shared_ptr<exchange> x) {
   do {
     parser.emplace();
     parser->header_limit(header_limit_bytes);
-    parser->body_limit(boost::none);
+    parser->body_limit(no_body_limit);
     if (x->reader.get().method() == http::verb::head) parser->skip(true);
     co_await http::async_read_header(x->envd, buffer, *parser, into(ec));
     if (ec) co_return x->client_gone ? relay_end::broken : relay_end::no_answer;
@@ -177,7 +175,7 @@ task<relay_end> relay(asio::io_context& io, client_connection& client, request_r
   auto x = std::make_shared<exchange>(io, client, reader, std::move(envd));
   if (beast::iequals(reader.get()[http::field::expect], "100-continue"))
     co_await allow_body(client, reader);
-  asio::co_spawn(io, send_request(x), asio::detached);
+  spawn(io, send_request(x));
   auto end = co_await return_answer(x);
   // The sender uses the client's stream: it must be out before anybody else does.
   x->answered = true;

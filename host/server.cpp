@@ -4,8 +4,6 @@
 #include "host/relay.hpp"
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
 
@@ -100,7 +98,7 @@ result<std::string> server::listen(const std::string& address, bool loopback_onl
 }
 
 void server::start() {
-  asio::co_spawn(io_, accept(), asio::detached);
+  spawn(io_, accept());
 }
 
 task<void> server::accept() {
@@ -119,7 +117,7 @@ task<void> server::accept() {
     }
     set_cloexec(socket.native_handle(), true);
     socket.set_option(tcp::no_delay(true), ec);
-    asio::co_spawn(io_, serve(std::move(socket)), asio::detached);
+    spawn(io_, serve(std::move(socket)));
   }
 }
 
@@ -128,7 +126,7 @@ task<void> server::serve(tcp::socket socket) {
   for (bool more = true; more;) {
     request_reader reader;
     reader.header_limit(policy_.header_limit_bytes);
-    reader.body_limit(boost::none);
+    reader.body_limit(no_body_limit);
     client.stream.expires_after(policy_.idle);
     error_code ec;
     co_await http::async_read_header(client.stream, client.buffer, reader, into(ec));

@@ -31,7 +31,9 @@ std::string utc_stamp(utc_time t) {
   std::tm parts{};
   ::gmtime_r(&seconds, &parts);
   char text[32];
-  return {text, std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &parts)};
+  std::string out{text, std::strftime(text, sizeof text, "%Y%m%dT%H%M%S", &parts)};
+  auto ms = std::to_string(1000 + t.time_since_epoch().count() % 1000);
+  return out + "." + ms.substr(1) + "Z";
 }
 
 error system_error(std::string what, int number) {

@@ -25,7 +25,7 @@ private:
 
 /// Wall time now.
 utc_time now();
-/// "20261122T201500Z".
+/// "20261122T201500.123Z".
 std::string utc_stamp(utc_time t);
 
 /// errc::io with the system's reason for errno.

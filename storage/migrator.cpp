@@ -104,11 +104,11 @@ result<schema_status> migrator::status() const {
   for (const auto& name : *names)
     if (name.starts_with(prefix) && !name.ends_with(".part"))
       out.backups.push_back(backups_ / name);
-  std::sort(out.backups.begin(), out.backups.end(), [](const auto& a, const auto& b) {
+  std::sort(out.backups.begin(), out.backups.end(), [&](const auto& a, const auto& b) {
     // The time stands behind the version and sorts as text.
-    auto time = [](const std::filesystem::path& p) {
+    auto time = [&](const std::filesystem::path& p) {
       auto s = p.filename().string();
-      return s.substr(std::min(s.size(), s.find("-2")));
+      return s.substr(std::min(s.size(), s.find('-', prefix.size())));
     };
     return std::pair{time(a), a} < std::pair{time(b), b};
   });

@@ -150,6 +150,34 @@ TEST_CASE_METHOD(desk, "a journal that cannot be opened ends with the reason") {
   CHECK(from_caf(v.reason_of(j)).code == errc::corrupt_database);
 }
 
+TEST_CASE_METHOD(desk, "what was accepted before the end is committed and answered") {
+  auto r = v.self->request(journal, caf::infinite, append_a::value, make_chunk({note_event("a")}));
+  caf::anon_send_exit(journal, caf::exit_reason::user_shutdown);
+  auto late =
+      v.self->request(journal, caf::infinite, append_a::value, make_chunk({note_event("late")}));
+  v.run();
+  std::uint64_t seq = 0;
+  r.receive([&](std::uint64_t x) { seq = x; }, [](caf::error& e) { FAIL(describe(e)); });
+  CHECK(seq == 1);
+  bool refused = false;
+  late.receive([](std::uint64_t) {}, [&](caf::error&) { refused = true; });
+  CHECK(refused);
+  CHECK(log->events() == strings{"1:a"});
+  CHECK_FALSE(log->open);
+}
+
+TEST_CASE_METHOD(desk, "a slow transaction is committed although more keeps coming") {
+  // Every append takes 6 ms here, as on a slow disk.
+  log->refuse = [this](const chunk&) {
+    v.scheduler.clock().current_time += 6ms;
+    return error{};
+  };
+  for (int i = 0; i < 6; ++i)
+    caf::anon_send(journal, append_a::value, make_chunk({note_event("n")}));
+  v.run();
+  CHECK(log->commits == std::vector<std::uint32_t>{2, 2, 2});
+}
+
 TEST_CASE_METHOD(desk, "an empty chunk is refused") {
   CHECK_FALSE(v.ask<std::uint64_t>(journal, append_a::value, make_chunk({})));
   CHECK_FALSE(v.ask<std::uint64_t>(journal, append_a::value, chunk_ptr{}));

@@ -103,8 +103,8 @@ result<T> pick(const std::vector<T>& all, const std::string& text, errc missing,
   }
   if (begins.size() == 1) return begins.front();
   if (begins.size() > 1)
-    return make_error(errc::bad_argument, text + " is the beginning of "
-                                              + std::to_string(begins.size()) + " ids");
+    return make_error(errc::bad_argument,
+                      text + " is the beginning of " + std::to_string(begins.size()) + " ids");
   return make_error(missing, text);
 }
 } // namespace

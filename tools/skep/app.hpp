@@ -1,9 +1,9 @@
-// What every command of `skep` shares: global options, where the state is, how results and errors are
-// shown.
+// What every command of `skep` shares: global options, where the state is, how results and errors
+// are shown.
 //
-// Rules of output: stdout holds the answer and nothing else; with --json it is exactly one JSON document,
-// or JSON lines for commands that follow something, also for every error. Remarks, progress and text
-// errors go to stderr. docs/json/ holds a schema for each document.
+// Rules of output: stdout holds the answer and nothing else; with --json it is exactly one JSON
+// document, or JSON lines for commands that follow something, also for every error. Remarks,
+// progress and text errors go to stderr. docs/json/ holds a schema for each document.
 #pragma once
 
 #include "broker/client.hpp"

@@ -29,8 +29,7 @@ int start(const app& a) {
   auto daemon = ensure_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto code = show_status(a, daemon->status, daemon->started_now);
-  if (!a.json_mode)
-    remark("It ends by itself after 15 idle minutes. End it now: skep daemon stop");
+  if (!a.json_mode) remark("It ends by itself after 15 idle minutes. End it now: skep daemon stop");
   return code;
 }
 
@@ -40,10 +39,11 @@ int stop(const app& a, bool force) {
   auto reply = stop_daemon(*paths, force, std::chrono::seconds{60});
   if (!reply) return fail(a, reply.err());
   if (reply->open_swarms > 0 && !force)
-    return fail(a, make_error(errc::wrong_phase,
-                              std::to_string(reply->open_swarms)
-                                  + " swarms are open: `skep stop --all` first, or `skep daemon stop "
-                                    "--force` (they go on and are taken over by the next skepd)"));
+    return fail(a,
+                make_error(errc::wrong_phase,
+                           std::to_string(reply->open_swarms)
+                               + " swarms are open: `skep stop --all` first, or `skep daemon stop "
+                                 "--force` (they go on and are taken over by the next skepd)"));
   if (a.json_mode)
     print_json(to_json(*reply));
   else
@@ -82,9 +82,9 @@ void add_daemon(CLI::App& cli, app& a) {
   add_command(*group, a, "start", "Start skepd unless it runs", "  skep daemon start",
               [&a] { return start(a); });
   auto force = std::make_shared<bool>(false);
-  auto* end = add_command(*group, a, "stop", "End skepd",
-                          "  skep daemon stop\n  skep daemon stop --force",
-                          [&a, force] { return stop(a, *force); });
+  auto* end =
+      add_command(*group, a, "stop", "End skepd", "  skep daemon stop\n  skep daemon stop --force",
+                  [&a, force] { return stop(a, *force); });
   end->add_flag("--force", *force, "Also while swarms run; the next skepd takes them over");
   add_command(*group, a, "status", "Show whether skepd runs", "  skep daemon status --json",
               [&a] { return status(a); });

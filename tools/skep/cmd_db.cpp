@@ -103,9 +103,9 @@ void add_db(CLI::App& cli, app& a) {
                            "  skep db rollback --to 1", [&a, to] { return rollback(a, *to); });
   down->add_option("--to", *to, "Version to go back to")->required();
   auto file = std::make_shared<std::string>();
-  auto* copy = add_command(*group, a, "backup", "Copy the database, also while skepd runs",
-                           "  skep db backup /backups/skep.db",
-                           [&a, file] { return backup(a, *file); });
+  auto* copy =
+      add_command(*group, a, "backup", "Copy the database, also while skepd runs",
+                  "  skep db backup /backups/skep.db", [&a, file] { return backup(a, *file); });
   copy->add_option("FILE", *file, "Where to; must not exist")->required();
 }
 

@@ -73,6 +73,7 @@ int events(const app& a, const events_options& o) {
         return fail(a, e.err());
       if (!told_away) remark("skepd is away; waiting for it");
       told_away = true;
+      signals.wait(std::chrono::milliseconds{200});
       continue;
     }
     if (!*e) {

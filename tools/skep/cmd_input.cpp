@@ -31,8 +31,7 @@ error input_refused(const found_pane& p) {
   if (p.agent != agent_kind::command)
     return make_error(errc::cannot_send, p.name + " runs " + std::string{to_string(p.agent)}
                                              + ", which reads its prompt once and nothing later");
-  if (p.state == pane_phase::closed)
-    return make_error(errc::wrong_phase, p.name + " has ended");
+  if (p.state == pane_phase::closed) return make_error(errc::wrong_phase, p.name + " has ended");
   return {};
 }
 
@@ -69,7 +68,8 @@ int send(const app& a, const send_options& o) {
   }
   if (data.empty()) return fail(a, make_error(errc::bad_argument, "there is nothing to send"));
   if (data.size() > max_input_bytes)
-    return fail(a, make_error(errc::too_large, std::to_string(max_input_bytes) + " bytes at a time"));
+    return fail(a,
+                make_error(errc::too_large, std::to_string(max_input_bytes) + " bytes at a time"));
   auto reply = daemon->call(send_request{pane->pane, {data}}, command_deadline, random_token(20));
   if (!reply) return fail(a, reply.err());
   if (a.json_mode)
@@ -134,12 +134,14 @@ int attach(const app& a, const std::string& name) {
     if (reading) {
       reading = input.read();
       if (auto lines = input.take(); !lines.empty()) {
-        auto sent = daemon->call(send_request{pane->pane, {lines}}, command_deadline, random_token(20));
+        auto sent =
+            daemon->call(send_request{pane->pane, {lines}}, command_deadline, random_token(20));
         if (!sent) remark("not sent: " + render(sent.err()));
       }
     }
     auto piece = out->next(std::chrono::milliseconds{100});
     if (!piece && piece.err().code != errc::not_found) return fail(a, piece.err());
+    if (!piece) signals.wait(std::chrono::milliseconds{100});
     if (piece && *piece) view.show(**piece);
     auto now = std::chrono::steady_clock::now();
     if (piece && !*piece && out->done() && now >= next_look) {
@@ -165,8 +167,8 @@ void add_input(CLI::App& cli, app& a) {
   s->add_option("TEXT", o->words, "Words of the line; none: standard input as it is");
   s->add_flag("--no-newline", o->no_newline, "Do not end TEXT with a newline");
   auto name = std::make_shared<std::string>();
-  auto* c = add_command(cli, a, "attach", "Watch an agent and type to it",
-                        "  skep attach sw_x/p0", [&a, name] { return attach(a, *name); });
+  auto* c = add_command(cli, a, "attach", "Watch an agent and type to it", "  skep attach sw_x/p0",
+                        [&a, name] { return attach(a, *name); });
   c->add_option("PANE", *name, "pn_... or SWARM/NAME")->required();
 }
 

@@ -70,13 +70,13 @@ int status(const app& a, const std::string& name) {
 
 void add_list(CLI::App& cli, app& a) {
   auto all = std::make_shared<bool>(false);
-  auto* list = add_command(cli, a, "ps", "Show running swarms",
-                           "  skep ps\n  skep ps --all --json", [&a, all] { return ps(a, *all); });
+  auto* list = add_command(cli, a, "ps", "Show running swarms", "  skep ps\n  skep ps --all --json",
+                           [&a, all] { return ps(a, *all); });
   list->add_flag("-a,--all", *all, "Closed swarms too");
   auto name = std::make_shared<std::string>();
-  auto* one = add_command(cli, a, "status", "Show one swarm with its sandboxes, panes and transfers",
-                          "  skep status sw_x\n  skep status my-run --json",
-                          [&a, name] { return status(a, *name); });
+  auto* one = add_command(
+      cli, a, "status", "Show one swarm with its sandboxes, panes and transfers",
+      "  skep status sw_x\n  skep status my-run --json", [&a, name] { return status(a, *name); });
   one->add_option("SWARM", *name, "Id, unique beginning of an id, or name")->required();
 }
 

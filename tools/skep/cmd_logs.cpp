@@ -22,7 +22,8 @@ struct logs_options {
 };
 
 /// The panes that `target` means.
-result<std::vector<found_pane>> panes_of(broker::control_client& daemon, const std::string& target) {
+result<std::vector<found_pane>> panes_of(broker::control_client& daemon,
+                                         const std::string& target) {
   if (target.starts_with("pn_") || target.find('/') != std::string::npos) {
     auto p = find_pane(daemon, target);
     if (!p) return p.err();
@@ -43,8 +44,8 @@ result<std::vector<found_pane>> panes_of(broker::control_client& daemon, const s
 result<std::int64_t> tail_offset(broker::control_client& daemon, const pane_id& pane,
                                  std::uint32_t lines) {
   constexpr std::uint32_t look_bytes = 256 * 1024;
-  auto end = daemon.call(log_read_request{pane, 0, -static_cast<std::int64_t>(look_bytes), look_bytes},
-                         call_deadline);
+  auto end = daemon.call(
+      log_read_request{pane, 0, -static_cast<std::int64_t>(look_bytes), look_bytes}, call_deadline);
   if (!end) return end.err();
   const auto& text = end->data.data;
   auto at = text.size();
@@ -99,6 +100,7 @@ int logs(const app& a, const logs_options& o) {
       bool none_yet = piece.err().code == errc::not_found;
       if (!o.follow && none_yet) return 0;
       if (!o.follow || !(away || none_yet)) return fail(a, piece.err());
+      signals.wait(std::chrono::milliseconds{200});
       continue;
     }
     if (*piece) {

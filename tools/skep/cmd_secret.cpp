@@ -1,5 +1,5 @@
-// skep secret set|list|remove: keys on this machine. Values come from standard input only and are never
-// shown.
+// skep secret set|list|remove: keys on this machine. Values come from standard input only and are
+// never shown.
 #include "storage/secrets.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/term.hpp"
@@ -112,9 +112,9 @@ void add_secret(CLI::App& cli, app& a) {
   add_command(*group, a, "list", "Show the names of the secrets that are set", "  skep secret list",
               [&a] { return list(a); });
   auto gone = std::make_shared<std::string>();
-  auto* r = add_command(*group, a, "remove", "Remove a secret",
-                        "  skep secret remove ANTHROPIC_API_KEY",
-                        [&a, gone] { return remove(a, *gone); });
+  auto* r =
+      add_command(*group, a, "remove", "Remove a secret", "  skep secret remove ANTHROPIC_API_KEY",
+                  [&a, gone] { return remove(a, *gone); });
   r->add_option("NAME", *gone, "Its name")->required();
 }
 

@@ -81,8 +81,7 @@ struct spawned {
 /// skepd in its own session, in /, with no descriptor of ours but the log.
 result<spawned> spawn_daemon(const storage::state_paths& paths) {
   auto program = beside_self("skepd");
-  if (program.empty())
-    return make_error(errc::program_missing, "skepd should stand beside skep");
+  if (program.empty()) return make_error(errc::program_missing, "skepd should stand beside skep");
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   auto log = log_of(paths).string();
@@ -98,8 +97,8 @@ result<spawned> spawn_daemon(const storage::state_paths& paths) {
   sigfillset(&all);
   posix_spawnattr_setsigmask(&how, &none);
   posix_spawnattr_setsigdefault(&how, &all);
-  posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK
-                                     | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&how,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   auto text = program.string();
   auto root = paths.root.string();
   std::array<char*, 4> argv{text.data(), const_cast<char*>("--state"), root.data(), nullptr};
@@ -122,13 +121,15 @@ class start_watch {
 public:
   start_watch(const fs::path& run, int pidfd)
       : changes_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), pidfd_(pidfd) {
-    if (changes_) ::inotify_add_watch(changes_.get(), run.c_str(), IN_CREATE | IN_MOVED_TO | IN_DELETE);
+    if (changes_)
+      ::inotify_add_watch(changes_.get(), run.c_str(), IN_CREATE | IN_MOVED_TO | IN_DELETE);
   }
   void wait(milliseconds limit) {
     pollfd items[] = {{changes_.get(), POLLIN, 0}, {pidfd_, POLLIN, 0}};
     ::poll(items, 2, static_cast<int>(std::max<std::int64_t>(0, limit.count())));
     std::array<char, 4096> rest;
-    while (::read(changes_.get(), rest.data(), rest.size()) > 0) {}
+    while (::read(changes_.get(), rest.data(), rest.size()) > 0) {
+    }
   }
 
 private:
@@ -153,7 +154,8 @@ result<running_daemon> start_daemon(const storage::state_paths& paths, start_pol
     if (broker::somebody_listens(where.control)) {
       broker::control_client client{where.control};
       auto left = std::chrono::ceil<milliseconds>(end - steady::now());
-      auto reply = client.call(daemon_status_request{}, std::min<milliseconds>(left, call_deadline));
+      auto reply =
+          client.call(daemon_status_request{}, std::min<milliseconds>(left, call_deadline));
       if (reply) return running_daemon{std::move(client), std::move(*reply), true};
       auto passing = reply.err().code == errc::no_daemon || reply.err().code == errc::shutting_down;
       if (!passing) return reply.err();
@@ -194,7 +196,8 @@ result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool fo
   auto holder = storage::lock_holder(paths);
   unique_fd process;
   if (holder && holder->has_value())
-    process = unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(**holder), 0))};
+    process =
+        unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(**holder), 0))};
   auto reply = client->call(daemon_stop_request{force}, call_deadline);
   if (!reply) return reply.err();
   if (reply->open_swarms > 0 && !force) return *reply; // it refused: the caller says so
@@ -225,9 +228,8 @@ result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_po
     return running_daemon{std::move(*client), std::move(*status), false};
   if (status->open_swarms > 0)
     return make_error(errc::wrong_version,
-                      "skepd " + status->version + " runs "
-                          + std::to_string(status->open_swarms) + " swarms, this skep is "
-                          + own_version()
+                      "skepd " + status->version + " runs " + std::to_string(status->open_swarms)
+                          + " swarms, this skep is " + own_version()
                           + "; wait for them, or `skep daemon stop --force`: they go on at the "
                             "provider and the new skepd takes them over");
   remark("skepd " + status->version + " is idle and of another release: it is replaced by "

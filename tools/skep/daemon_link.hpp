@@ -16,8 +16,8 @@ std::filesystem::path beside_self(const std::string& name);
 result<broker::control_client> reach_daemon(const storage::state_paths& paths);
 
 struct start_policy {
-  std::chrono::milliseconds ready{20'000};     ///< From the start until it answers.
-  std::chrono::milliseconds stopping{15'000};  ///< For an idle daemon of another release to end.
+  std::chrono::milliseconds ready{20'000};    ///< From the start until it answers.
+  std::chrono::milliseconds stopping{15'000}; ///< For an idle daemon of another release to end.
 };
 struct running_daemon {
   broker::control_client client;

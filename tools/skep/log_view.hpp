@@ -1,5 +1,5 @@
-// Showing pieces of pane logs: as they are into files and pipes, made safe on a terminal, line by line
-// with the pane's name when there are several, or as JSON lines.
+// Showing pieces of pane logs: as they are into files and pipes, made safe on a terminal, line by
+// line with the pane's name when there are several, or as JSON lines.
 #pragma once
 
 #include "broker/output_client.hpp"

@@ -1,5 +1,5 @@
-// skep: sends commands to skepd and follows what it tells. Only the parser lives here; every family of
-// commands has a file of its own.
+// skep: sends commands to skepd and follows what it tells. Only the parser lives here; every family
+// of commands has a file of its own.
 #include "tools/skep/commands.hpp"
 
 #include <CLI/CLI.hpp>
@@ -9,7 +9,8 @@
 
 namespace {
 
-constexpr auto about = "Skep runs swarms of coding agents in isolated sandboxes and supervises them.";
+constexpr auto about =
+    "Skep runs swarms of coding agents in isolated sandboxes and supervises them.";
 
 constexpr auto footer = R"(Five everyday commands:
   skep run --sandboxes 2 --agent claude --prompt "Fix the failing test"
@@ -65,7 +66,8 @@ int main(int argc, char** argv) {
   skep::cli::add_db(cli, a);
   skep::cli::add_daemon(cli, a);
 
-  if (has_trailing && (words.empty() || std::find(words.begin(), words.end(), "run") == words.end()))
+  if (has_trailing
+      && (words.empty() || std::find(words.begin(), words.end(), "run") == words.end()))
     return usage_error(a, cli, "only `skep run` takes a command after --");
   std::reverse(words.begin(), words.end()); // what CLI11 wants
   try {

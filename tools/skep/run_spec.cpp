@@ -4,6 +4,7 @@
 #include "storage/files.hpp"
 #include "storage/secrets.hpp"
 #include "tools/skep/term.hpp"
+#include "tools/skepd/config.hpp"
 #include "transfer/worktree.hpp"
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <toml++/toml.h>
 #include <unistd.h>
 
 namespace skep::cli {
@@ -27,15 +27,13 @@ error usage(std::string message) {
 result<std::string> read_prompt(const std::string& file) {
   // One byte more than allowed, so that check_prompt() sees that there is more.
   auto text = storage::read_file(file, 16 * max_prompt_bytes);
-  if (!text && text.err().code == errc::too_large)
-    return make_error(errc::prompt_too_long, file);
+  if (!text && text.err().code == errc::too_large) return make_error(errc::prompt_too_long, file);
   if (!text) return text.err();
   return text;
 }
 
 error add_prompts(swarm_spec& spec, const run_options& o) {
-  if (o.prompt_given && !o.prompt_files.empty())
-    return make_error(errc::prompt_and_prompt_file);
+  if (o.prompt_given && !o.prompt_files.empty()) return make_error(errc::prompt_and_prompt_file);
   if (o.prompt_given) spec.prompts.push_back(o.prompt);
   for (const auto& file : o.prompt_files) {
     auto text = read_prompt(file);
@@ -59,9 +57,9 @@ error add_environment(swarm_spec& spec, const run_options& o) {
 
 error in_range(std::string_view what, std::int64_t n, std::int64_t low, std::int64_t high) {
   if (n >= low && n <= high) return {};
-  return make_error(errc::out_of_range, std::string{what} + " must be between " + std::to_string(low)
-                                            + " and " + std::to_string(high) + ", not "
-                                            + std::to_string(n));
+  return make_error(errc::out_of_range, std::string{what} + " must be between "
+                                            + std::to_string(low) + " and " + std::to_string(high)
+                                            + ", not " + std::to_string(n));
 }
 
 bool below(const fs::path& file, const fs::path& folder) {
@@ -94,23 +92,11 @@ std::string in_path(const std::string& program) {
   return {};
 }
 
-result<std::vector<std::string>> local_binds(const storage::state_paths& paths) {
-  std::vector<std::string> out;
-  auto file = paths.root / "skep.toml";
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return out;
-  try {
-    auto config = toml::parse_file(file.string());
-    if (const auto* binds = config["local"]["bind"].as_array())
-      for (const auto& b : *binds)
-        if (auto text = b.value<std::string>()) out.push_back(*text);
-  } catch (const toml::parse_error& e) {
-    return make_error(errc::bad_config,
-                      file.string() + ", line " + std::to_string(e.source().begin.line),
-                      std::string{e.description()});
-  }
-  return out;
+namespace {
+result<tools::config> settings_of(const storage::state_paths& paths) {
+  return tools::load_config(tools::default_config_file(paths.root), false);
 }
+} // namespace
 
 error check_agent(const swarm_spec& spec, const storage::state_paths& paths) {
   storage::secret_store secrets{paths};
@@ -126,12 +112,12 @@ error check_agent(const swarm_spec& spec, const storage::state_paths& paths) {
   if (found.empty())
     return make_error(errc::agent_not_visible,
                       program + " is not in PATH of this machine either: install it first");
-  auto binds = local_binds(paths);
-  if (!binds) return binds.err();
+  auto settings = settings_of(paths);
+  if (!settings) return settings.err();
   std::error_code ignored;
   auto real = fs::weakly_canonical(found, ignored);
   std::vector<std::string> folders{"/usr", "/bin", "/sbin", "/lib"};
-  folders.insert(folders.end(), binds->begin(), binds->end());
+  folders.insert(folders.end(), settings->local_bind.begin(), settings->local_bind.end());
   auto visible = [&](const fs::path& p) {
     return std::any_of(folders.begin(), folders.end(), [&](const auto& f) { return below(p, f); });
   };
@@ -177,6 +163,10 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.out_dir = o.out_dir.empty() ? spec.repo + "/skep-out"
                                    : fs::absolute(o.out_dir, failed).lexically_normal().string();
   if (auto e = check_spec(spec)) return e;
+  auto settings = settings_of(paths);
+  if (!settings) return settings.err();
+  if (spec.provider != "local" && settings->providers.count(spec.provider) == 0)
+    return make_error(errc::unknown_provider, spec.provider);
   if (auto e = check_agent(spec, paths)) return e;
   return spec;
 }

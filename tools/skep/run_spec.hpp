@@ -29,17 +29,14 @@ struct run_options {
   bool detach = false;
 };
 
-/// Checks everything that can be known here: options against each other, the repository, the agent, its
-/// key, its program. Nothing is made. The first problem is the error.
+/// Checks everything that can be known here: options against each other, the repository, the agent,
+/// its key, its program. Nothing is made. The first problem is the error.
 result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string>& argv,
                              const storage::state_paths& paths);
 
 /// Why `agent` cannot run in local sandboxes of this state: its key is missing, its program is not
 /// visible inside. None when it can, or when that cannot be known here.
 error check_agent(const swarm_spec& spec, const storage::state_paths& paths);
-
-/// Folders of [local] bind in skep.toml; empty when there is no such file. bad_config names the line.
-result<std::vector<std::string>> local_binds(const storage::state_paths& paths);
 
 /// First program of this name in PATH; empty when there is none.
 std::string in_path(const std::string& program);

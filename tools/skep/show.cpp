@@ -8,10 +8,10 @@
 namespace skep::cli {
 
 std::string outcome_text(outcome o) {
-  auto t = o == outcome::completed                         ? tint::green
-           : o == outcome::none                            ? tint::none
+  auto t = o == outcome::completed                            ? tint::green
+           : o == outcome::none                               ? tint::none
            : o == outcome::cancelled || o == outcome::suspect ? tint::yellow
-                                                           : tint::red;
+                                                              : tint::red;
   return style(stdout, t, to_string(o));
 }
 
@@ -92,8 +92,7 @@ std::string status_text(const status_reply& s) {
          + ", repository " + safe_line(w.repo) + "\n";
   out += "  results in " + safe_line(w.out_dir) + "/" + w.swarm.value + "\n";
   out += "  started " + age_text(w.created_at) + " ago, cost " + cost_text(w.cost_usd) + "\n\n";
-  std::vector<std::vector<std::string>> boxes{
-      {"SANDBOX", "STATE", "SINCE", "PROVIDER ID", "BASE"}};
+  std::vector<std::vector<std::string>> boxes{{"SANDBOX", "STATE", "SINCE", "PROVIDER ID", "BASE"}};
   for (const auto& b : s.sandboxes)
     boxes.push_back({b.sandbox.value, sandbox_state_text(b), age_text(b.phase_since),
                      b.remote_id.empty() ? "-" : safe_line(b.remote_id, 40),
@@ -104,7 +103,8 @@ std::string status_text(const status_reply& s) {
     panes.push_back(pane_row(p));
   out += table(panes);
   if (!s.transfers.empty()) {
-    std::vector<std::vector<std::string>> moves{{"TRANSFER", "DIRECTION", "STATE", "FILES", "SIZE"}};
+    std::vector<std::vector<std::string>> moves{
+        {"TRANSFER", "DIRECTION", "STATE", "FILES", "SIZE"}};
     for (const auto& t : s.transfers)
       moves.push_back({t.transfer.value, std::string{to_string(t.direction)},
                        std::string{to_string(t.state)}, std::to_string(t.files),
@@ -122,8 +122,9 @@ std::string summary_text(const status_reply& s) {
   std::string out = table(rows);
   if (auto errors = errors_text(s); !errors.empty()) out += "\nErrors:\n" + errors;
   out += "\n" + s.swarm.swarm.value + ": " + outcome_text(s.swarm.result) + " in "
-         + span_text(s.swarm.created_at, s.swarm.closed_at) + ", cost " + cost_text(s.swarm.cost_usd)
-         + "\nResults: " + safe_line(s.swarm.out_dir) + "/" + s.swarm.swarm.value + "\n";
+         + span_text(s.swarm.created_at, s.swarm.closed_at) + ", cost "
+         + cost_text(s.swarm.cost_usd) + "\nResults: " + safe_line(s.swarm.out_dir) + "/"
+         + s.swarm.swarm.value + "\n";
   return out;
 }
 

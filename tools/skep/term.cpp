@@ -66,14 +66,15 @@ std::string safe_filter::pass(std::string_view bytes) {
     case state::escape:
       pending_ = "\x1b[";
       // CSI; or a string (OSC, DCS, SOS, PM, APC) up to BEL or ST; anything else is one character.
-      state_ = c == '['                                               ? state::csi
+      state_ = c == '['                                                   ? state::csi
                : c == ']' || c == 'P' || c == 'X' || c == '^' || c == '_' ? state::string
-                                                                      : state::text;
+                                                                          : state::text;
       break;
     case state::csi:
       pending_ += ch;
       if (c >= 0x40 && c <= 0x7e) {
-        bool colour = c == 'm' && pending_.find_first_not_of("0123456789;:", 2) + 1 == pending_.size();
+        bool colour =
+            c == 'm' && pending_.find_first_not_of("0123456789;:", 2) + 1 == pending_.size();
         if (colour) out += pending_;
         state_ = state::text;
       } else if (c < 0x20 || pending_.size() > longest_sequence) {
@@ -168,9 +169,9 @@ bool parse_duration(std::string_view text, std::int64_t& ms) {
 
 std::string age_text(utc_time t) {
   if (t.time_since_epoch().count() == 0) return "-";
-  auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
-                std::chrono::system_clock::now() - t)
-                .count();
+  auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now() - t)
+          .count();
   return duration_text(std::max<std::int64_t>(0, ms));
 }
 

@@ -21,12 +21,12 @@ enum class tint : std::uint8_t { none, bold, dim, red, green, yellow, cyan };
 /// `text` in a colour, where `stream` takes colours.
 std::string style(FILE* stream, tint t, std::string_view text);
 
-/// One line of foreign text: control characters become '?', newlines become spaces. `width` > 0 cuts
-/// it to so many characters.
+/// One line of foreign text: control characters become '?', newlines become spaces. `width` > 0
+/// cuts it to so many characters.
 std::string safe_line(std::string_view text, std::size_t width = 0);
 
-/// Passes a log to a terminal: newlines, tabs and colours go through, every other control character and
-/// escape sequence is dropped. Bytes may come in any pieces.
+/// Passes a log to a terminal: newlines, tabs and colours go through, every other control character
+/// and escape sequence is dropped. Bytes may come in any pieces.
 class safe_filter {
 public:
   std::string pass(std::string_view bytes);
@@ -37,7 +37,8 @@ private:
   std::string pending_;
 };
 
-/// Columns of cells, aligned, two spaces apart; the first row is the header. Colours may be in cells.
+/// Columns of cells, aligned, two spaces apart; the first row is the header. Colours may be in
+/// cells.
 std::string table(const std::vector<std::vector<std::string>>& rows);
 
 /// "12 s", "3 min 5 s", "2 h 10 min".

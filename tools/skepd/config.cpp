@@ -9,38 +9,37 @@ namespace {
 
 error bad(const std::filesystem::path& file, const toml::node* at, const std::string& what) {
   auto where = file.string();
-  if (at)
-    where += ":" + std::to_string(at->source().begin.line);
+  if (at) where += ":" + std::to_string(at->source().begin.line);
   return make_error(errc::bad_config, where + ": " + what);
 }
 
-error check_keys(const std::filesystem::path& file, const toml::table& t, const std::set<std::string>& known) {
+error check_keys(const std::filesystem::path& file, const toml::table& t,
+                 const std::set<std::string>& known) {
   for (const auto& [key, node] : t)
     if (known.count(std::string{key.str()}) == 0)
       return bad(file, &node, "unknown key '" + std::string{key.str()} + "'");
   return {};
 }
 
-error read_text(const std::filesystem::path& file, const toml::table& t, const char* key, std::string& out) {
+error read_text(const std::filesystem::path& file, const toml::table& t, const char* key,
+                std::string& out) {
   const auto* node = t.get(key);
-  if (!node)
-    return {};
+  if (!node) return {};
   auto value = node->value<std::string>();
-  if (!value)
-    return bad(file, node, std::string{key} + " must be a string");
+  if (!value) return bad(file, node, std::string{key} + " must be a string");
   out = *value;
   return {};
 }
 
-bool is_url(const std::string& x) { return x.starts_with("http://") || x.starts_with("https://"); }
+bool is_url(const std::string& x) {
+  return x.starts_with("http://") || x.starts_with("https://");
+}
 
 error read_local(const std::filesystem::path& file, const toml::table& t, config& out) {
-  if (auto e = check_keys(file, t, {"bind", "upstream"}))
-    return e;
+  if (auto e = check_keys(file, t, {"bind", "upstream"})) return e;
   if (const auto* bind = t.get("bind")) {
     const auto* list = bind->as_array();
-    if (!list)
-      return bad(file, bind, "bind must be a list of paths");
+    if (!list) return bad(file, bind, "bind must be a list of paths");
     for (const auto& x : *list) {
       auto path = x.value<std::string>();
       if (!path || !path->starts_with('/') || path->find("/../") != std::string::npos)
@@ -50,37 +49,34 @@ error read_local(const std::filesystem::path& file, const toml::table& t, config
   }
   if (const auto* upstream = t.get("upstream")) {
     const auto* map = upstream->as_table();
-    if (!map)
-      return bad(file, upstream, "upstream must be a table of domain = URL");
+    if (!map) return bad(file, upstream, "upstream must be a table of domain = URL");
     for (const auto& [domain, x] : *map) {
       auto url = x.value<std::string>();
-      if (!url || !is_url(*url))
-        return bad(file, &x, "upstream takes http:// or https:// URLs");
+      if (!url || !is_url(*url)) return bad(file, &x, "upstream takes http:// or https:// URLs");
       out.local_upstream[std::string{domain.str()}] = *url;
     }
   }
   return {};
 }
 
-error read_provider(const std::filesystem::path& file, const toml::node& node, const std::string& name, config& out) {
+error read_provider(const std::filesystem::path& file, const toml::node& node,
+                    const std::string& name, config& out) {
   const auto* t = node.as_table();
-  if (!t)
-    return bad(file, &node, "a provider is a table");
-  if (name == "local")
-    return bad(file, &node, "the provider 'local' is built in; see [local]");
-  if (auto e = check_keys(file, *t, {"api_url", "sandbox_url", "domain", "key"}))
-    return e;
+  if (!t) return bad(file, &node, "a provider is a table");
+  if (name == "local") return bad(file, &node, "the provider 'local' is built in; see [local]");
+  if (auto e = check_keys(file, *t, {"api_url", "sandbox_url", "domain", "key"})) return e;
   provider_entry p;
-  for (auto [key, target] : {std::pair{"api_url", &p.api_url}, {"sandbox_url", &p.sandbox_url},
-                             {"domain", &p.domain}, {"key", &p.key_secret}})
-    if (auto e = read_text(file, *t, key, *target))
-      return e;
+  for (auto [key, target] : {std::pair{"api_url", &p.api_url},
+                             {"sandbox_url", &p.sandbox_url},
+                             {"domain", &p.domain},
+                             {"key", &p.key_secret}})
+    if (auto e = read_text(file, *t, key, *target)) return e;
   if (p.api_url.empty() && p.domain.empty())
     return bad(file, &node, "a provider needs api_url or domain");
-  if ((!p.api_url.empty() && !is_url(p.api_url)) || (!p.sandbox_url.empty() && !is_url(p.sandbox_url)))
+  if ((!p.api_url.empty() && !is_url(p.api_url))
+      || (!p.sandbox_url.empty() && !is_url(p.sandbox_url)))
     return bad(file, &node, "URLs begin with http:// or https://");
-  if (p.key_secret.empty())
-    return bad(file, &node, "a provider needs key, the name of a secret");
+  if (p.key_secret.empty()) return bad(file, &node, "a provider needs key, the name of a secret");
   out.providers[name] = std::move(p);
   return {};
 }
@@ -88,8 +84,7 @@ error read_provider(const std::filesystem::path& file, const toml::node& node, c
 } // namespace
 
 std::filesystem::path default_config_file(const std::filesystem::path& state_root) {
-  if (const char* file = std::getenv("SKEP_CONFIG"); file && *file)
-    return file;
+  if (const char* file = std::getenv("SKEP_CONFIG"); file && *file) return file;
   return state_root / "skep.toml";
 }
 
@@ -97,31 +92,25 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
   config out;
   std::error_code ec;
   if (!std::filesystem::exists(file, ec)) {
-    if (must_exist)
-      return make_error(errc::bad_config, file.string() + " does not exist");
+    if (must_exist) return make_error(errc::bad_config, file.string() + " does not exist");
     return out;
   }
   toml::table t;
   try {
     t = toml::parse_file(file.string());
   } catch (const toml::parse_error& e) {
-    return make_error(errc::bad_config,
-                      file.string() + ":" + std::to_string(e.source().begin.line) + ": " + std::string{e.description()});
+    return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
+                                            + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t, {"local", "providers"}))
-    return e;
+  if (auto e = check_keys(file, t, {"local", "providers"})) return e;
   if (const auto* local = t.get("local")) {
-    if (!local->is_table())
-      return bad(file, local, "[local] must be a table");
-    if (auto e = read_local(file, *local->as_table(), out))
-      return e;
+    if (!local->is_table()) return bad(file, local, "[local] must be a table");
+    if (auto e = read_local(file, *local->as_table(), out)) return e;
   }
   if (const auto* providers = t.get("providers")) {
-    if (!providers->is_table())
-      return bad(file, providers, "[providers] must be a table");
+    if (!providers->is_table()) return bad(file, providers, "[providers] must be a table");
     for (const auto& [name, node] : *providers->as_table())
-      if (auto e = read_provider(file, node, std::string{name.str()}, out))
-        return e;
+      if (auto e = read_provider(file, node, std::string{name.str()}, out)) return e;
   }
   return out;
 }

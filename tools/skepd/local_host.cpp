@@ -23,10 +23,10 @@ constexpr auto start_deadline = 30s;
 constexpr auto answer_deadline = 5s;
 constexpr const char* idle_exit_seconds = "900";
 
-// Starts argv in a session of its own, detached from us: standard output is `out`, standard error goes to
-// `log`. Only async-signal-safe calls between fork and exec: skepd has many threads.
-result<void> start_detached(const std::vector<std::string>& argv, const std::vector<std::string>& env, int out,
-                            const fs::path& log) {
+// Starts argv in a session of its own, detached from us: standard output is `out`, standard error
+// goes to `log`. Only async-signal-safe calls between fork and exec: skepd has many threads.
+result<void> start_detached(const std::vector<std::string>& argv,
+                            const std::vector<std::string>& env, int out, const fs::path& log) {
   std::vector<char*> args, vars;
   for (const auto& a : argv)
     args.push_back(const_cast<char*>(a.c_str()));
@@ -42,24 +42,21 @@ result<void> start_detached(const std::vector<std::string>& argv, const std::vec
   if (child == 0) {
     ::setsid();
     auto second = ::fork();
-    if (second != 0)
-      ::_exit(second < 0 ? 1 : 0);
+    if (second != 0) ::_exit(second < 0 ? 1 : 0);
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::dup2(null_fd, 0);
     ::dup2(out, 1);
     ::dup2(log_fd, 2);
-    if (::chdir("/") != 0)
-      ::_exit(1);
+    if (::chdir("/") != 0) ::_exit(1);
     ::execve(args[0], args.data(), vars.data());
     ::_exit(127);
   }
   auto reason = errno;
   ::close(log_fd);
   ::close(null_fd);
-  if (child < 0)
-    return make_error(errc::host_failed, "cannot fork", std::strerror(reason));
+  if (child < 0) return make_error(errc::host_failed, "cannot fork", std::strerror(reason));
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
@@ -70,14 +67,13 @@ result<void> start_detached(const std::vector<std::string>& argv, const std::vec
 std::string read_line(int fd, std::chrono::steady_clock::time_point deadline) {
   std::string text;
   while (text.find('\n') == std::string::npos && text.size() < 4096) {
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
     pollfd p{fd, POLLIN, 0};
-    if (left.count() <= 0 || ::poll(&p, 1, static_cast<int>(left.count())) <= 0)
-      break;
+    if (left.count() <= 0 || ::poll(&p, 1, static_cast<int>(left.count())) <= 0) break;
     char block[512];
     auto n = ::read(fd, block, sizeof block);
-    if (n <= 0)
-      break;
+    if (n <= 0) break;
     text.append(block, static_cast<std::size_t>(n));
   }
   return text;
@@ -85,8 +81,7 @@ std::string read_line(int fd, std::chrono::steady_clock::time_point deadline) {
 
 std::string tail_of(const fs::path& file, std::size_t bytes) {
   std::ifstream in(file, std::ios::binary | std::ios::ate);
-  if (!in)
-    return {};
+  if (!in) return {};
   auto size = static_cast<std::size_t>(in.tellg());
   in.seekg(static_cast<std::streamoff>(size > bytes ? size - bytes : 0));
   return {std::istreambuf_iterator<char>(in), {}};
@@ -99,38 +94,35 @@ error host_error(const std::string& log) {
     auto text = log.substr(at + 11);
     text = text.substr(0, text.find('\n'));
     for (const auto& e : all_errors())
-      if (text.starts_with(std::string{e.name} + ":"))
-        return make_error(e.code, {}, text);
+      if (text.starts_with(std::string{e.name} + ":")) return make_error(e.code, {}, text);
   }
   return make_error(errc::host_failed, {}, log.substr(log.size() > 500 ? log.size() - 500 : 0));
 }
 
 } // namespace
 
-local_host::local_host(fs::path state_root, std::string install_id, config settings, fs::path programs,
-                       std::shared_ptr<sandbox::http_engine> engine)
-  : host_dir_(::geteuid() == 0 ? fs::path{"/var/lib/skep-host"} / install_id : state_root / "host"),
-    settings_(std::move(settings)), programs_(std::move(programs)), engine_(std::move(engine)) {}
+local_host::local_host(fs::path state_root, std::string install_id, config settings,
+                       fs::path programs, std::shared_ptr<sandbox::http_engine> engine)
+    : own_dir_(state_root / "host"),
+      host_dir_(::geteuid() == 0 ? fs::path{"/var/lib/skep-host"} / install_id
+                                 : own_dir_ / "state"),
+      settings_(std::move(settings)), programs_(std::move(programs)), engine_(std::move(engine)) {}
 
 result<std::shared_ptr<sandbox::api>> local_host::connect() {
   std::lock_guard guard{mutex_};
-  if (auto running = try_running(); running.ok())
-    return running;
-  if (auto started = start(); !started)
-    return started.err();
+  if (auto running = try_running(); running.ok()) return running;
+  if (auto started = start(); !started) return started.err();
   return try_running();
 }
 
 // The key is the host's and ours alone; made once, 0600.
 result<std::string> local_host::key() {
-  auto file = host_dir_ / "key";
+  auto file = own_dir_ / "key";
   std::string text;
-  if (std::ifstream in{file})
-    std::getline(in, text);
-  if (!text.empty())
-    return text;
+  if (std::ifstream in{file}) std::getline(in, text);
+  if (!text.empty()) return text;
   std::error_code ec;
-  fs::create_directories(host_dir_, ec);
+  fs::create_directories(own_dir_, ec);
   text = "e2b_";
   static constexpr char hex[] = "0123456789abcdef";
   for (char c : random_token(40))
@@ -138,17 +130,14 @@ result<std::string> local_host::key() {
   auto fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   auto line = text + "\n";
   auto good = fd >= 0 && ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size());
-  if (fd >= 0)
-    ::close(fd);
-  if (!good)
-    return make_error(errc::io, "cannot write " + file.string(), std::strerror(errno));
+  if (fd >= 0) ::close(fd);
+  if (!good) return make_error(errc::io, "cannot write " + file.string(), std::strerror(errno));
   return text;
 }
 
 result<std::shared_ptr<sandbox::api>> local_host::try_running() {
   auto secret = key();
-  if (!secret)
-    return secret.err();
+  if (!secret) return secret.err();
   std::ifstream in{host_dir_ / "ready.json"};
   auto ready = json::parse(in, nullptr, false);
   if (!ready.is_object())
@@ -172,8 +161,7 @@ result<std::shared_ptr<sandbox::api>> local_host::try_running() {
   });
   if (future.wait_for(answer_deadline) != std::future_status::ready)
     return make_error(errc::host_failed, "skep-host does not answer");
-  if (auto e = future.get())
-    return e;
+  if (auto e = future.get()) return e;
   return api_;
 }
 
@@ -184,10 +172,17 @@ result<void> local_host::start() {
     return make_error(errc::program_missing, program.string());
   std::error_code ec;
   fs::remove(host_dir_ / "ready.json", ec);
-  std::vector<std::string> argv = {program.string(),  "--listen",     "127.0.0.1:0",
-                                   "--state",         host_dir_.string(), "--key-file",
-                                   (host_dir_ / "key").string(), "--ready-file",
-                                   (host_dir_ / "ready.json").string(), "--idle-exit", idle_exit_seconds};
+  std::vector<std::string> argv = {program.string(),
+                                   "--listen",
+                                   "127.0.0.1:0",
+                                   "--state",
+                                   host_dir_.string(),
+                                   "--key-file",
+                                   (own_dir_ / "key").string(),
+                                   "--ready-file",
+                                   (host_dir_ / "ready.json").string(),
+                                   "--idle-exit",
+                                   idle_exit_seconds};
   for (const auto& path : settings_.local_bind) {
     argv.push_back("--bind");
     argv.push_back(path);
@@ -196,19 +191,18 @@ result<void> local_host::start() {
     argv.push_back("--gateway-upstream");
     argv.push_back(domain + "=" + url);
   }
-  std::vector<std::string> env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"};
+  std::vector<std::string> env = {
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"};
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0)
-    return make_error(errc::io, "pipe", std::strerror(errno));
-  auto log = host_dir_ / "host.log";
+  if (::pipe2(ends, O_CLOEXEC) != 0) return make_error(errc::io, "pipe", std::strerror(errno));
+  auto log = own_dir_ / "host.log";
   auto started = start_detached(argv, env, ends[1], log);
   ::close(ends[1]);
-  auto line = started.ok() ? read_line(ends[0], std::chrono::steady_clock::now() + start_deadline) : std::string{};
+  auto line = started.ok() ? read_line(ends[0], std::chrono::steady_clock::now() + start_deadline)
+                           : std::string{};
   ::close(ends[0]);
-  if (!started)
-    return started;
-  if (line.find('\n') == std::string::npos)
-    return host_error(tail_of(log, 4096));
+  if (!started) return started;
+  if (line.find('\n') == std::string::npos) return host_error(tail_of(log, 4096));
   return {};
 }
 

@@ -1,12 +1,12 @@
 // Keeps the `local` provider there: finds the skep-host of this state directory, or starts one.
 //
-// skep-host outlives skepd: it is started in a session of its own, with an empty environment but for
-// PATH and locale, and writes its URL to HOST/ready.json. Its state lies in STATE/host; started by root
-// it lies in /var/lib/skep-host/INSTALL, since the service user it drops to must reach it.
+// skep-host outlives skepd: it is started in a session of its own, with an empty environment but
+// for PATH and locale, and writes its URL to HOST/ready.json. Its state lies in STATE/host; started
+// by root it lies in /var/lib/skep-host/INSTALL, since the service user it drops to must reach it.
 #pragma once
 
-#include "sandbox/http_engine.hpp"
 #include "sandbox/client.hpp"
+#include "sandbox/http_engine.hpp"
 #include "tools/skepd/config.hpp"
 
 #include <chrono>
@@ -20,8 +20,8 @@ public:
   local_host(std::filesystem::path state_root, std::string install_id, config settings,
              std::filesystem::path programs, std::shared_ptr<sandbox::http_engine> engine);
 
-  /// A client of a host that answers. Blocks up to 30 s; any thread, one start at a time. host_failed with
-  /// the end of its log, no_isolation as it says.
+  /// A client of a host that answers. Blocks up to 30 s; any thread, one start at a time.
+  /// host_failed with the end of its log, no_isolation as it says.
   result<std::shared_ptr<sandbox::api>> connect();
 
 private:
@@ -29,7 +29,8 @@ private:
   result<void> start();
   result<std::string> key();
 
-  std::filesystem::path host_dir_;
+  std::filesystem::path own_dir_;  ///< Key and log: ours.
+  std::filesystem::path host_dir_; ///< The host's own, which a service user may own.
   config settings_;
   std::filesystem::path programs_; ///< Folder of skep-host.
   std::shared_ptr<sandbox::http_engine> engine_;

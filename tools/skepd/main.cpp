@@ -1,4 +1,5 @@
-// skepd: the daemon. Takes the state directory over, starts the supervision tree, waits for a signal.
+// skepd: the daemon. Takes the state directory over, starts the supervision tree, waits for a
+// signal.
 #include "actors/storage_backend.hpp"
 #include "actors/tree.hpp"
 #include "broker/control.hpp"
@@ -74,15 +75,14 @@ fs::path own_folder() {
 }
 
 // Ends at a signal, or when nothing ran and nobody asked for `idle`.
-std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& swarms, const std::atomic<std::uint64_t>& asked,
-                         std::chrono::minutes idle) {
+std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& swarms,
+                         const std::atomic<std::uint64_t>& asked, std::chrono::minutes idle) {
   auto last = asked.load();
   auto since = std::chrono::steady_clock::now();
   for (;;) {
     timespec second{1, 0};
     auto got = ::sigtimedwait(&signals, nullptr, &second);
-    if (got == SIGTERM || got == SIGINT)
-      return "signal";
+    if (got == SIGTERM || got == SIGINT) return "signal";
     auto now = std::chrono::steady_clock::now();
     if (swarms.size() > 0 || asked.load() != last) {
       last = asked.load();
@@ -101,35 +101,32 @@ int fail(const error& e) {
 int run(const options& opt) {
   harden();
   auto signals = block_signals();
-  auto root = opt.state.empty() ? storage::default_state_root() : result<fs::path>(fs::absolute(opt.state));
-  if (!root)
-    return fail(root.err());
+  auto root =
+      opt.state.empty() ? storage::default_state_root() : result<fs::path>(fs::absolute(opt.state));
+  if (!root) return fail(root.err());
   auto paths = storage::prepare_state(*root);
-  if (!paths)
-    return fail(paths.err());
+  if (!paths) return fail(paths.err());
   auto lock = storage::state_lock::acquire(*paths);
-  if (!lock)
-    return fail(lock.err());
-  auto file = opt.config_file.empty() ? default_config_file(paths->root) : fs::path{opt.config_file};
+  if (!lock) return fail(lock.err());
+  auto file =
+      opt.config_file.empty() ? default_config_file(paths->root) : fs::path{opt.config_file};
   auto settings = load_config(file, !opt.config_file.empty());
-  if (!settings)
-    return fail(settings.err());
+  if (!settings) return fail(settings.err());
   auto install = storage::install_id(*paths);
-  if (!install)
-    return fail(install.err());
+  if (!install) return fail(install.err());
   auto journal = storage::journal::open(paths->database());
-  if (!journal)
-    return fail(journal.err());
+  if (!journal) return fail(journal.err());
   auto epoch = storage::take_epoch(*journal, SKEP_VERSION, ::getpid(), wall_now());
-  if (!epoch)
-    return fail(epoch.err());
+  if (!epoch) return fail(epoch.err());
   auto guest = own_folder() / "skep-guest";
   auto guest_hash = transfer::sha256_of_file(guest.string());
   if (!guest_hash)
     return fail(make_error(errc::program_missing, guest.string(), guest_hash.err().cause));
-  spdlog::set_default_logger(spdlog::basic_logger_mt("skepd", (paths->root / "skepd.log").string()));
+  spdlog::set_default_logger(
+      spdlog::basic_logger_mt("skepd", (paths->root / "skepd.log").string()));
   spdlog::flush_on(spdlog::level::info);
-  spdlog::info("started version={} epoch={} pid={} state={}", SKEP_VERSION, *epoch, ::getpid(), paths->root.string());
+  spdlog::info("started version={} epoch={} pid={} state={}", SKEP_VERSION, *epoch, ::getpid(),
+               paths->root.string());
 
   auto engine = std::make_shared<sandbox::http_engine>();
   auto tables = std::make_shared<state_reader>(paths->database());
@@ -152,8 +149,7 @@ int run(const options& opt) {
     std::vector<std::string> out;
     if (auto names = secrets->list())
       for (const auto& name : *names)
-        if (auto value = secrets->get(name))
-          out.push_back(*value);
+        if (auto value = secrets->get(name)) out.push_back(*value);
     return out;
   };
   svc->wall_now = wall_now;
@@ -176,19 +172,21 @@ int run(const options& opt) {
   svc->handles->set_head_seq(head);
   // The first JOURNAL takes the one that is open; a restarted one opens the file again.
   auto first = std::make_shared<std::optional<storage::journal>>(std::move(*journal));
-  parts.journal = [first, database = paths->database()]() -> result<std::unique_ptr<actors::journal_backend>> {
+  parts.journal =
+      [first, database = paths->database()]() -> result<std::unique_ptr<actors::journal_backend>> {
     if (auto taken = std::exchange(*first, std::nullopt))
       return actors::wrap_journal(std::move(*taken));
     auto again = storage::journal::open(database);
-    if (!again)
-      return again.err();
+    if (!again) return again.err();
     return actors::wrap_journal(std::move(*again));
   };
-  parts.facts = {SKEP_VERSION, ::getpid(), paths->root, wall_now(), [registry] { return registry->size(); }};
+  parts.facts = {SKEP_VERSION, ::getpid(), paths->root, wall_now(),
+                 [registry] { return registry->size(); }};
   parts.open_reader = [database = paths->database()] { return storage::reader::open(database); };
   parts.tables = reaper_tables_of(tables, known);
   parts.open_runs = [tables] { return tables->open_runs(); };
-  parts.start_publisher = [svc, path = paths->events_socket().string(), stream_id](caf::actor_system& sys) {
+  parts.start_publisher = [svc, path = paths->events_socket().string(),
+                           stream_id](caf::actor_system& sys) {
     broker::publisher_config c;
     c.path = path;
     c.stream_id = stream_id;
@@ -207,14 +205,17 @@ int run(const options& opt) {
       case command_traits<status_request>::number:
       case command_traits<log_read_request>::number:
       case command_traits<daemon_status_request>::number:
-      case command_traits<replay_request>::number: return handles->queries();
-      default: return handles->commands();
+      case command_traits<replay_request>::number:
+        return handles->queries();
+      default:
+        return handles->commands();
       }
     };
     return broker::start_control(sys, std::move(c));
   };
   parts.on_restarted = [](const child_restarted& e) {
-    spdlog::warn("child_restarted path={} reason=\"{}\" restarts={} delay_ms={}", e.path, e.reason, e.restarts, e.delay_ms);
+    spdlog::warn("child_restarted path={} reason=\"{}\" restarts={} delay_ms={}", e.path, e.reason,
+                 e.restarts, e.delay_ms);
   };
   parts.on_gave_up = [](const supervisor_gave_up& e) {
     spdlog::error("supervisor_gave_up path={} child={} reason=\"{}\"", e.path, e.child, e.reason);
@@ -239,13 +240,13 @@ int run(const options& opt) {
     if (auto recorder = svc->handles->recorder(); recorder && !down)
       self->request(recorder, 5s, actors::record_a::value,
                     actors::pack_now(wall_now(), daemon_stopping{*epoch, why}))
-        .receive([](std::uint64_t) {}, [](caf::error&) {});
+          .receive([](std::uint64_t) {}, [](caf::error&) {});
     self->send_exit(tree, caf::exit_reason::user_shutdown);
-    self->receive([&](caf::down_msg&) {},
-                  caf::after(60s) >> [&] {
-                    spdlog::error("the tree did not stop within 60 s");
-                    std::_Exit(info(errc::timed_out).exit_code);
-                  });
+    self->receive([&](caf::down_msg&) {}, caf::after(60s) >>
+                                              [&] {
+                                                spdlog::error("the tree did not stop within 60 s");
+                                                std::_Exit(info(errc::timed_out).exit_code);
+                                              });
     status = down ? info(errc::internal).exit_code : 0;
     svc->handles->clear();
     svc->pool->stop();
@@ -259,11 +260,15 @@ int run(const options& opt) {
 
 int main(int argc, char** argv) {
   skep::tools::options opt;
-  CLI::App app{"skepd: the daemon of supervised sandboxes and agents. `skep` starts it when needed."};
-  app.add_option("--state", opt.state, "State directory (default: $SKEP_STATE or the user's state directory)");
-  app.add_option("--config", opt.config_file, "Configuration file (default: $SKEP_CONFIG or STATE/skep.toml)");
-  app.add_option("--idle-exit", opt.idle_minutes, "End after MINUTES without a swarm and a request; 0: never")
-    ->check(CLI::Range(0, 100000));
+  CLI::App app{
+      "skepd: the daemon of supervised sandboxes and agents. `skep` starts it when needed."};
+  app.add_option("--state", opt.state,
+                 "State directory (default: $SKEP_STATE or the user's state directory)");
+  app.add_option("--config", opt.config_file,
+                 "Configuration file (default: $SKEP_CONFIG or STATE/skep.toml)");
+  app.add_option("--idle-exit", opt.idle_minutes,
+                 "End after MINUTES without a swarm and a request; 0: never")
+      ->check(CLI::Range(0, 100000));
   app.set_version_flag("--version", std::string{"skepd "} + SKEP_VERSION);
   CLI11_PARSE(app, argc, argv);
   return skep::tools::run(opt);

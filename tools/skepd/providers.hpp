@@ -8,7 +8,8 @@ namespace skep::tools {
 
 class providers {
 public:
-  providers(config settings, std::shared_ptr<local_host> local, std::shared_ptr<storage::secret_store> secrets,
+  providers(config settings, std::shared_ptr<local_host> local,
+            std::shared_ptr<storage::secret_store> secrets,
             std::shared_ptr<sandbox::http_engine> engine);
   bool knows(const std::string& name) const;
   /// unknown_provider, secret_missing, or what the local host says. May block; any thread.

@@ -7,8 +7,7 @@ namespace skep::tools {
 std::vector<actors::open_run> state_reader::open_runs() {
   std::vector<actors::open_run> out;
   auto rows = with([](storage::reader& r) { return r.open_swarms(); });
-  if (!rows)
-    return out;
+  if (!rows) return out;
   for (auto& row : *rows)
     if (auto spec = unpack<swarm_spec>(row.spec.data))
       out.push_back({std::move(row.record), std::move(*spec)});
@@ -16,38 +15,46 @@ std::vector<actors::open_run> state_reader::open_runs() {
 }
 
 void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
-  svc.load_swarm = [t](const swarm_id& id) { return t->with([&](storage::reader& r) { return r.swarm(id); }); };
+  svc.load_swarm = [t](const swarm_id& id) {
+    return t->with([&](storage::reader& r) { return r.swarm(id); });
+  };
   svc.load_sandboxes = [t](const swarm_id& id) {
     return t->with([&](storage::reader& r) { return r.sandboxes(id); });
   };
   svc.load_sandbox = [t](const sandbox_id& id) {
     return t->with([&](storage::reader& r) { return r.sandbox(id); });
   };
-  svc.load_panes = [t](const sandbox_id& id) { return t->with([&](storage::reader& r) { return r.panes(id); }); };
+  svc.load_panes = [t](const sandbox_id& id) {
+    return t->with([&](storage::reader& r) { return r.panes(id); });
+  };
   svc.swarm_of_pane = [t](const pane_id& id) -> result<swarm_id> {
     auto row = t->with([&](storage::reader& r) { return r.pane(id); });
-    if (!row)
-      return row.err();
+    if (!row) return row.err();
     return row->swarm;
   };
-  svc.find_command = [t, now = svc.wall_now](const std::string& key) -> std::tuple<std::string, std::string, std::string> {
+  svc.find_command =
+      [t, now = svc.wall_now](
+          const std::string& key) -> std::tuple<std::string, std::string, std::string> {
     auto row = t->with([&](storage::reader& r) { return r.command(key, now()); });
-    if (!row || !*row)
-      return {};
+    if (!row || !*row) return {};
     return {(*row)->command, (*row)->fingerprint, (*row)->reply.data};
   };
 }
 
-actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> t, std::shared_ptr<providers> known) {
+actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> t,
+                                       std::shared_ptr<providers> known) {
   actors::reaper_tables out;
-  out.unconfirmed_kills = [t] { return t->with([](storage::reader& r) { return r.unconfirmed_kills(); }); };
-  out.sandbox = [t](const sandbox_id& id) { return t->with([&](storage::reader& r) { return r.sandbox(id); }); };
+  out.unconfirmed_kills = [t] {
+    return t->with([](storage::reader& r) { return r.unconfirmed_kills(); });
+  };
+  out.sandbox = [t](const sandbox_id& id) {
+    return t->with([&](storage::reader& r) { return r.sandbox(id); });
+  };
   out.providers = [t, known] {
     std::set<std::string> names;
     if (auto rows = t->with([](storage::reader& r) { return r.living_sandboxes(); }))
       for (const auto& row : *rows)
-        if (known->knows(row.provider))
-          names.insert(row.provider);
+        if (known->knows(row.provider)) names.insert(row.provider);
     return std::vector<std::string>(names.begin(), names.end());
   };
   return out;

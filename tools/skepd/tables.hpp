@@ -1,4 +1,5 @@
-// The state tables for actors: one reader behind a mutex. Reads are short; the QUERIES desk has its own.
+// The state tables for actors: one reader behind a mutex. Reads are short; the QUERIES desk has its
+// own.
 #pragma once
 
 #include "actors/command_desk.hpp"
@@ -18,8 +19,7 @@ public:
     std::lock_guard guard{mutex_};
     if (!reader_) {
       auto opened = storage::reader::open(database_);
-      if (!opened)
-        return opened.err();
+      if (!opened) return opened.err();
       reader_ = std::make_unique<storage::reader>(std::move(*opened));
     }
     return work(*reader_);
@@ -35,7 +35,9 @@ private:
 
 /// Fills the table functions of the services.
 void bind_tables(actors::services& svc, std::shared_ptr<state_reader> tables);
-/// The REAPER asks the providers of living sandboxes; local ones only while a host runs or may have some.
-actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> tables, std::shared_ptr<providers> known);
+/// The REAPER asks the providers of living sandboxes; local ones only while a host runs or may have
+/// some.
+actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> tables,
+                                       std::shared_ptr<providers> known);
 
 } // namespace skep::tools

@@ -9,7 +9,8 @@ namespace {
 
 using beat_a = caf::atom_constant<caf::atom("beat")>;
 
-caf::behavior heart(caf::event_based_actor* self, std::shared_ptr<std::atomic<std::uint64_t>> beats) {
+caf::behavior heart(caf::event_based_actor* self,
+                    std::shared_ptr<std::atomic<std::uint64_t>> beats) {
   self->set_default_handler(caf::drop);
   self->delayed_send(self, std::chrono::seconds{1}, beat_a::value);
   return {[self, beats](beat_a) {
@@ -21,8 +22,9 @@ caf::behavior heart(caf::event_based_actor* self, std::shared_ptr<std::atomic<st
 } // namespace
 
 watchdog::watchdog(caf::actor_system& sys, std::chrono::seconds patience)
-  : beats_(std::make_shared<std::atomic<std::uint64_t>>(0)), heart_(sys.spawn<caf::hidden>(heart, beats_)),
-    thread_([this, patience] { watch(patience); }) {}
+    : beats_(std::make_shared<std::atomic<std::uint64_t>>(0)),
+      heart_(sys.spawn<caf::hidden>(heart, beats_)),
+      thread_([this, patience] { watch(patience); }) {}
 
 watchdog::~watchdog() {
   {
@@ -37,8 +39,7 @@ watchdog::~watchdog() {
 void watchdog::watch(std::chrono::seconds patience) {
   std::unique_lock lock{mutex_};
   for (auto last = beats_->load();;) {
-    if (wake_.wait_for(lock, patience, [this] { return stopping_; }))
-      return;
+    if (wake_.wait_for(lock, patience, [this] { return stopping_; })) return;
     auto now = beats_->load();
     if (now == last) {
       spdlog::critical("watchdog: no timer fired for {} s; ending", patience.count());

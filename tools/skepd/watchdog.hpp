@@ -1,5 +1,6 @@
-// CAF 0.17's clock thread can deadlock (its timers then never fire again). This thread expects a heartbeat
-// through it and ends the process when there is none: the next skepd takes everything up again.
+// CAF 0.17's clock thread can deadlock (its timers then never fire again). This thread expects a
+// heartbeat through it and ends the process when there is none: the next skepd takes everything up
+// again.
 #pragma once
 
 #include <caf/all.hpp>

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <random>
 #include <sstream>
 
 using namespace skep;
@@ -231,6 +232,37 @@ TEST_CASE("deep nesting and damaged UTF-8 do no harm") {
                 "\"\xff\",\"input\":{\"a\":\"\xc3\"}}]}}\n")
             .size()
         == 1);
+}
+
+TEST_CASE("damaged output never harms, whatever is damaged and however it is cut") {
+  std::mt19937 random{20261122}; // the same bytes at every run
+  const std::string files[] = {golden("ok"), golden("denied"), golden("e401"), golden("turns")};
+  const std::string special = "{}[]\",:\\\n\r\t 0-eE.\xff\xc3\x80";
+  for (int round = 0; round < 400; ++round) {
+    auto text = files[random() % std::size(files)];
+    for (auto n = random() % 40; n > 0; --n) {
+      const auto at = random() % text.size();
+      switch (random() % 4) {
+      case 0:
+        text[at] = static_cast<char>(random());
+        break;
+      case 1:
+        text[at] = special[random() % special.size()];
+        break;
+      case 2:
+        text.erase(at, random() % 50);
+        break;
+      default:
+        text.insert(at, text.substr(random() % text.size(), random() % 50));
+      }
+      if (text.empty()) text = "{";
+    }
+    claude_adapter a{pane};
+    for (const auto& e : feed(a, text, 1 + random() % 2000))
+      REQUIRE(e.size() < claude_adapter::max_block_bytes + 200);
+    const auto v = a.on_exit(static_cast<std::int32_t>(random() % 2), 0);
+    REQUIRE((v.result == outcome::completed) == !v.why);
+  }
 }
 
 TEST_CASE("the plan keeps the key outside and the prompt off the command line") {

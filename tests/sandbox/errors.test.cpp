@@ -1,0 +1,74 @@
+#include "sandbox/errors.hpp"
+
+#include "tests/support/catch.hpp"
+
+using namespace skep;
+using namespace skep::sandbox;
+
+namespace {
+
+errc code_of(int status, std::string_view body,
+             const std::map<std::string, std::string>& headers = {}) {
+  return classify(status, headers, body).code;
+}
+
+} // namespace
+
+TEST_CASE("errors are told apart by status, body code and headers") {
+  CHECK(code_of(401, R"({"code":401,"message":"Invalid API key"})") == errc::auth);
+  CHECK(code_of(403, R"({"code":403,"message":"blocked"})") == errc::auth);
+  CHECK(code_of(403, R"({"code":"permission_denied","message":"open /x"})") == errc::refused);
+  CHECK(code_of(404, R"({"code":404,"message":"Sandbox \"x\" doesn't exist"})") == errc::not_found);
+  CHECK(code_of(404, R"({"code":"not_found","message":"file not found"})") == errc::not_found);
+  CHECK(code_of(404, "") == errc::protocol);
+  CHECK(code_of(404, "<html>404 page not found</html>") == errc::protocol);
+  CHECK(code_of(409, R"({"code":409,"message":"already paused"})") == errc::wrong_phase);
+  CHECK(code_of(409, R"({"code":"already_exists","message":"dir"})") == errc::exists);
+  CHECK(code_of(400, R"({"code":400,"message":"Timeout cannot be greater"})") == errc::refused);
+  CHECK(code_of(400, R"({"code":"invalid_argument","message":"x"})") == errc::refused);
+  CHECK(code_of(500, R"({"code":500,"message":"x"})") == errc::network);
+  CHECK(code_of(500, R"({"code":"internal","message":"stdin not enabled"})") == errc::refused);
+  CHECK(code_of(503, R"({"code":503,"error_code":"sandbox_capacity_unavailable"})")
+        == errc::capacity);
+  CHECK(code_of(504, R"({"code":504,"error_code":"sandbox_placement_timeout"})") == errc::capacity);
+  CHECK(code_of(503, R"({"code":503,"message":"re-adopting"})") == errc::network);
+  CHECK(code_of(504, "upstream request timeout") == errc::network);
+  CHECK(code_of(504, R"({"code":"deadline_exceeded"})") == errc::timed_out);
+  CHECK(code_of(507, R"({"code":507,"message":"not enough disk space"})") == errc::refused);
+  CHECK(code_of(302, "") == errc::protocol);
+}
+
+TEST_CASE("429 is a rate with Retry-After and a quota without") {
+  auto e = classify(429, {{"retry-after", "7"}}, R"({"code":429,"message":"Rate limit exceeded"})");
+  CHECK(e.code == errc::rate);
+  CHECK(e.retry_after_ms == 7000);
+  CHECK(classify(429, {{"retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"}}, "").retry_after_ms
+        == 1000);
+  CHECK(classify(429, {{"retry-after", "99999999999999999999"}}, "").retry_after_ms > 0);
+  CHECK(code_of(429, R"({"code":429,"message":"you have reached the maximum number"})")
+        == errc::quota);
+  CHECK(code_of(429, R"({"sandboxId":"i","connectionLimit":100,"code":429})") == errc::rate);
+}
+
+TEST_CASE("502 is gone only when it names the sandbox and no port") {
+  CHECK(code_of(502, R"({"sandboxId":"iabc","message":"The sandbox was not found","code":502})")
+        == errc::gone);
+  CHECK(code_of(502, R"({"sandboxId":"iabc","message":"port is not open","port":3000,"code":502})")
+        == errc::network);
+  CHECK(code_of(502, "<html>Bad Gateway</html>") == errc::network);
+  CHECK(code_of(502, R"({"message":"The sandbox was not found"})") == errc::network);
+  CHECK(code_of(502, "") == errc::network);
+}
+
+TEST_CASE("the words of the provider are kept as the cause, cut and made harmless") {
+  auto e = classify(400, {}, R"({"code":400,"message":"bad\ntemplate\u001b[31m"})");
+  CHECK(e.cause == "bad template [31m");
+  CHECK(e.message == "HTTP status 400");
+  CHECK(classify(500, {}, std::string(9000, 'x')).cause.size() == cause_cap_bytes);
+  std::string wide;
+  for (int i = 0; i < 300; ++i)
+    wide += "\u00e9";
+  wide = "x" + wide;
+  auto cut = foreign_text(wide);
+  CHECK(cut.size() == 499); // not inside a two-byte character
+}

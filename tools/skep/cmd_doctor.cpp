@@ -1,0 +1,200 @@
+// skep doctor: what is missing on this machine, before a run finds out.
+#include "host/isolation.hpp"
+#include "storage/migrator.hpp"
+#include "storage/secrets.hpp"
+#include "tools/skep/agent_trial.hpp"
+#include "tools/skep/commands.hpp"
+#include "tools/skep/daemon_link.hpp"
+#include "tools/skep/run_spec.hpp"
+#include "tools/skep/term.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <unistd.h>
+
+namespace skep::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// One thing that was looked at. A problem has an error, a remark only has text.
+struct finding {
+  std::string name;
+  std::string text;
+  error problem;
+  bool needed = true; ///< Without it nothing runs; else only some agents or features.
+};
+
+class examination {
+public:
+  explicit examination(const app& a) : app_(a) {}
+
+  void add(std::string name, std::string text, error problem = {}, bool needed = true) {
+    findings_.push_back({std::move(name), std::move(text), std::move(problem), needed});
+  }
+
+  /// True when nothing that is needed is missing so far.
+  bool good() const {
+    return std::none_of(findings_.begin(), findings_.end(),
+                        [](const finding& f) { return f.problem && f.needed; });
+  }
+
+  int report() const {
+    int code = 0;
+    json checks = json::array();
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& f : findings_) {
+      bool bad = f.problem && f.needed;
+      if (bad && code == 0) code = info(f.problem.code).exit_code;
+      std::string verdict = !f.problem ? "ok" : f.needed ? "missing" : "optional";
+      json check{{"name", f.name}, {"verdict", verdict}, {"text", f.text}};
+      if (f.problem) check["problem"] = error_document(f.problem)["error"];
+      checks.push_back(std::move(check));
+      auto t = !f.problem ? tint::green : f.needed ? tint::red : tint::yellow;
+      rows.push_back({style(stdout, t, verdict), f.name,
+                      f.problem ? safe_line(render(f.problem)) : safe_line(f.text)});
+    }
+    if (app_.json_mode)
+      print_json({{"ok", code == 0}, {"checks", checks}});
+    else {
+      std::fputs(table(rows).c_str(), stdout);
+      print_line(code == 0 ? "Ready." : "Not ready: mend what is missing.");
+    }
+    return code;
+  }
+
+private:
+  const app& app_;
+  std::vector<finding> findings_;
+};
+
+void look_at_programs(examination& out) {
+  for (const auto* name : {"git", "bwrap", "tmux"}) {
+    auto path = in_path(name);
+    bool needed = std::string_view{name} != "tmux"; // a viewer, not the runtime
+    if (path.empty())
+      out.add(name, {},
+              make_error(errc::program_missing,
+                         std::string{name} + " (apt install "
+                             + (std::string_view{name} == "bwrap" ? "bubblewrap" : name) + ")"),
+              needed);
+    else
+      out.add(name, path);
+  }
+  for (const auto* name : {"skepd", "skep-host", "skep-envd", "skep-guest"}) {
+    auto path = beside_self(name);
+    if (path.empty())
+      out.add(name, {},
+              make_error(errc::program_missing, std::string{name} + " should stand beside skep"));
+    else
+      out.add(name, path.string());
+  }
+}
+
+void look_at_isolation(examination& out) {
+  auto possible = host::check_isolation();
+  if (possible)
+    out.add("isolation", ::geteuid() == 0
+                             ? "local sandboxes run as " + std::string{host::default_service_user}
+                             : "local sandboxes run as this user");
+  else
+    out.add("isolation", {}, possible.err());
+}
+
+void look_at_state(examination& out, const storage::state_paths& paths) {
+  std::error_code ignored;
+  if (!fs::exists(paths.root, ignored)) {
+    out.add("state", paths.root.string() + " will be made by the first command that needs it");
+    return;
+  }
+  if (::access(paths.root.c_str(), R_OK | W_OK | X_OK) != 0)
+    out.add("state", {}, make_error(errc::io, paths.root.string() + " is not writable"));
+  else
+    out.add("state", paths.root.string());
+  storage::migrator migrator{paths.database(), paths.backups()};
+  auto schema = migrator.status();
+  if (schema)
+    out.add("database",
+            "schema " + std::to_string(schema->current) + " of " + std::to_string(schema->newest));
+  else if (schema.err().code == errc::file_not_found)
+    out.add("database", "none yet");
+  else
+    out.add("database", {}, schema.err());
+}
+
+void look_at_daemon(examination& out, const storage::state_paths& paths) {
+  auto daemon = reach_daemon(paths);
+  if (!daemon) {
+    out.add("daemon", "skepd does not run; commands that need it start it");
+    return;
+  }
+  auto status = daemon->call(daemon_status_request{}, call_deadline);
+  if (!status)
+    out.add("daemon", {}, status.err());
+  else if (status->version != own_version())
+    out.add("daemon", {}, make_error(errc::wrong_version, "skepd " + status->version + " runs"),
+            false);
+  else
+    out.add("daemon", "skepd " + status->version + " runs, process " + std::to_string(status->pid));
+}
+
+void look_at_agents(examination& out, const storage::state_paths& paths, bool claude_asked) {
+  storage::secret_store secrets{paths};
+  constexpr auto key = "ANTHROPIC_API_KEY";
+  if (secrets.has(key))
+    out.add(key, "present");
+  else
+    out.add(key, {}, make_error(errc::secret_missing, std::string{key} + " is absent"),
+            claude_asked);
+  swarm_spec spec;
+  spec.agent = agent_kind::claude;
+  auto problem = check_agent(spec, paths);
+  if (problem.code == errc::secret_missing) problem = {}; // said above
+  if (problem)
+    out.add("claude", {}, problem, claude_asked);
+  else
+    out.add("claude", in_path("claude").empty() ? "not looked for" : in_path("claude"));
+}
+
+int doctor(const app& a, const std::string& agent) {
+  agent_kind kind = agent_kind::command;
+  if (!agent.empty() && !from_string(agent, kind))
+    return fail(a, make_error(errc::unknown_agent, agent));
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  examination out{a};
+  out.add("skep", own_version() + ", protocol " + std::to_string(protocol_version));
+  look_at_programs(out);
+  look_at_isolation(out);
+  look_at_state(out, *paths);
+  look_at_daemon(out, *paths);
+  look_at_agents(out, *paths, kind == agent_kind::claude);
+  // Only where the rest is sound: a trial makes a sandbox.
+  if (kind != agent_kind::command && out.good()) {
+    auto made = made_state(a);
+    if (!made) return fail(a, made.err());
+    if (!a.json_mode) remark("Starting " + agent + " in a sandbox ...");
+    auto tried = try_agent(*made, kind);
+    if (tried)
+      out.add("trial", *tried);
+    else
+      out.add("trial", {}, tried.err());
+  }
+  return out.report();
+}
+
+} // namespace
+
+void add_doctor(CLI::App& cli, app& a) {
+  auto agent = std::make_shared<std::string>();
+  auto* c = add_command(cli, a, "doctor", "Look for what is missing on this machine",
+                        "  skep doctor\n  skep doctor --agent claude --json",
+                        [&a, agent] { return doctor(a, *agent); });
+  c->add_option("--agent", *agent,
+                "What this agent needs counts as needed, and it is started once inside a sandbox");
+}
+
+} // namespace skep::cli

@@ -1,0 +1,215 @@
+// skep run: start a swarm and follow it to its end.
+#include "broker/events_client.hpp"
+#include "tools/skep/commands.hpp"
+#include "tools/skep/daemon_link.hpp"
+#include "tools/skep/run_spec.hpp"
+#include "tools/skep/run_view.hpp"
+#include "tools/skep/show.hpp"
+#include "tools/skep/signals.hpp"
+#include "tools/skep/term.hpp"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+namespace skep::cli {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Sends the run; a lost answer is asked for again with the same key.
+result<run_reply> send_run(broker::control_client& daemon, const swarm_spec& spec) {
+  auto key = random_token(20);
+  constexpr int attempts = 3;
+  for (int i = 1;; ++i) {
+    auto reply = daemon.call(run_request{spec}, command_deadline / attempts, key);
+    if (reply || reply.err().code != errc::timed_out || i == attempts) return reply;
+  }
+}
+
+void tell_detached(const app& a, const swarm_id& swarm) {
+  if (a.json_mode) return print_json({{"detached", {{"swarm", swarm.value}}}});
+  remark(swarm.value + " goes on without this terminal.");
+  remark("  watch:  skep logs -f " + swarm.value + "\n  state:  skep status " + swarm.value
+         + "\n  end it: skep stop " + swarm.value);
+}
+
+/// Follows one swarm until it is closed or the user leaves.
+class follower {
+public:
+  follower(const app& a, const storage::state_paths& paths, swarm_id swarm,
+           broker::control_client daemon)
+      : app_(a), paths_(paths), swarm_(std::move(swarm)), daemon_(std::move(daemon)),
+        view_(a.json_mode) {}
+
+  int follow(signal_watch& signals, std::uint64_t from) {
+    auto stream = broker::event_stream::follow(endpoints_of(paths_), from, {swarm_, {}});
+    if (!stream) return leave_with(stream.err());
+    while (!progress_.closed) {
+      if (auto s = signals.next(); s != 0)
+        if (auto code = on_signal(s); code >= 0) return code;
+      auto e = stream->next(150ms);
+      if (!e) {
+        if (auto failure = revive(e.err())) return leave_with(failure);
+        signals.wait(200ms);
+        continue;
+      }
+      if (*e) {
+        if (app_.json_mode) print_json(broker::to_json(**e));
+        view_.step(progress_.apply(**e));
+      }
+      view_.draw(progress_);
+    }
+    return finish();
+  }
+
+private:
+  int leave_with(const error& e) {
+    view_.clear();
+    auto code = fail(app_, e);
+    if (!app_.json_mode) tell_detached(app_, swarm_);
+    return code;
+  }
+
+  /// The daemon may be killed and started at any time; its swarms go on. None when following can go
+  /// on.
+  error revive(const error& e) {
+    if (e.code == errc::shutting_down || e.code == errc::timed_out) return {};
+    constexpr int most = 5;
+    if (e.code != errc::no_daemon || ++revivals_ > most) return e;
+    view_.clear();
+    remark("skepd is away; starting it again");
+    auto again = ensure_daemon(paths_);
+    if (!again) return again.err();
+    daemon_ = std::move(again->client);
+    return {};
+  }
+
+  /// The exit code when the user leaves with this signal, or -1.
+  int on_signal(int s) {
+    view_.clear();
+    if (s != SIGINT) {
+      tell_detached(app_, swarm_);
+      return exit_hangup;
+    }
+    if (stopping_) {
+      tell_detached(app_, swarm_);
+      return exit_interrupted;
+    }
+    stopping_ = true;
+    remark("Stopping " + swarm_.value
+           + "; its results are kept. Ctrl+C again leaves it to itself.");
+    auto reply = daemon_.call(stop_request{swarm_, false}, command_deadline, random_token(20));
+    if (!reply) remark("the stop was not accepted: " + render(reply.err()));
+    return -1;
+  }
+
+  int finish() {
+    view_.clear();
+    auto code = exit_code_of(progress_.result, progress_.why.code);
+    auto status = daemon_.call(status_request{swarm_}, call_deadline);
+    if (!status) return leave_with(status.err());
+    if (app_.json_mode) {
+      auto summary = to_json(*status);
+      summary["exit_code"] = code;
+      print_json({{"summary", summary}});
+      return code;
+    }
+    std::fputs(summary_text(*status).c_str(), stdout);
+    std::fflush(stdout);
+    return code;
+  }
+
+  const app& app_;
+  const storage::state_paths& paths_;
+  swarm_id swarm_;
+  broker::control_client daemon_;
+  run_progress progress_;
+  run_view view_;
+  bool stopping_ = false;
+  int revivals_ = 0;
+};
+
+int run(const app& a, const run_options& o) {
+  signal_watch signals;
+  auto planned = state_of(a);
+  if (!planned) return fail(a, planned.err());
+  auto spec = make_spec(o, a.trailing, *planned);
+  if (!spec) return fail(a, spec.err());
+  auto paths = made_state(a);
+  if (!paths) return fail(a, paths.err());
+  auto daemon = ensure_daemon(*paths);
+  if (!daemon) return fail(a, daemon.err());
+  if (signals.next() != 0) return exit_interrupted; // nothing was asked for yet
+  auto reply = send_run(daemon->client, *spec);
+  if (!reply) {
+    auto code = fail(a, reply.err());
+    if (daemon->started_now) tell_what_runs(a, *paths);
+    return code;
+  }
+  if (a.json_mode)
+    print_json({{"run", to_json(*reply)}});
+  else
+    remark("Swarm " + reply->swarm.value + ": " + std::to_string(spec->sandboxes) + " x "
+           + std::to_string(spec->panes) + " panes on " + safe_line(spec->repo));
+  if (o.detach) {
+    if (a.json_mode) return 0;
+    print_line(reply->swarm.value);
+    tell_detached(a, reply->swarm);
+    return 0;
+  }
+  auto code =
+      follower{a, *paths, reply->swarm, std::move(daemon->client)}.follow(signals, reply->seq);
+  if (code != exit_hangup) tell_what_runs(a, *paths);
+  return code;
+}
+
+} // namespace
+
+void add_run(CLI::App& cli, app& a) {
+  auto o = std::make_shared<run_options>();
+  auto* c = add_command(
+      cli, a, "run", "Run a swarm of agents on a git repository and bring their changes back",
+      "  skep run --sandboxes 2 --panes 2 -- ./fix.sh\n"
+      "  skep run --agent claude --prompt \"Write the missing tests\"\n"
+      "  skep run --sandboxes 4 --agent claude --prompt-file task.md --limit 30min --detach\n\n"
+      "Ctrl+C stops the swarm and keeps its results; a second one leaves it running. A closed\n"
+      "terminal leaves it running, too. In a prompt, {index} and {count} are the pane's number "
+      "and\n"
+      "the number of panes; a command finds them in SKEP_PANE_INDEX and SKEP_PANE_COUNT.\n\n"
+      "Exit code: 0 completed, 77 key refused, 79 time limit, 80 budget, 81 an agent failed,\n"
+      "130 cancelled or left, 137 killed.",
+      [&a, o] { return run(a, *o); });
+  c->add_option("--repo", o->repo, "Git work tree to work on")->capture_default_str();
+  c->add_option("--sandboxes", o->sandboxes, "Number of sandboxes, 1 to 1000")
+      ->capture_default_str();
+  c->add_option("--panes", o->panes, "Agents in each sandbox, 1 to 100")->capture_default_str();
+  c->add_option("--agent", o->agent, "command or claude (default: command, when one is given)");
+  c->add_option_function<std::string>(
+      "--prompt",
+      [o](const std::string& text) {
+        o->prompt = text;
+        o->prompt_given = true;
+      },
+      "What the agents shall do");
+  c->add_option("--prompt-file", o->prompt_files,
+                "The prompt from a file; repeated: one for each pane")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--provider", o->provider, "Where the sandboxes are made")->capture_default_str();
+  c->add_option("--template", o->template_name, "Sandbox template")->capture_default_str();
+  c->add_option("--limit", o->limit, "Longest life of a sandbox, such as 90s, 30min, 2h")
+      ->capture_default_str();
+  c->add_option("--restarts", o->restarts, "Attempts after a failed one, 0 to 10")
+      ->capture_default_str();
+  c->add_option("--env", o->env, "NAME=VALUE for the agents; repeatable; never secrets")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--name", o->name, "A name for this run");
+  c->add_option("--out", o->out_dir, "Folder for results (default: REPO/skep-out)");
+  c->add_flag("--detach", o->detach, "Start it and return at once");
+  c->add_flag("--keep", o->keep, "Leave the sandboxes running at the end");
+  c->add_flag("--share-tree", o->share_tree, "All panes of a sandbox work in one tree");
+}
+
+} // namespace skep::cli

@@ -1,0 +1,195 @@
+#include "tools/skep/run_view.hpp"
+
+#include "tools/skep/app.hpp"
+#include "tools/skep/show.hpp"
+#include "tools/skep/term.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace skep::cli {
+
+std::string run_progress::box_name(const sandbox_id& id) const {
+  auto i = boxes.find(id);
+  return i == boxes.end() ? id.value : "sandbox " + std::to_string(i->second.index);
+}
+
+std::string run_progress::pane_name(const pane_id& id) const {
+  auto i = panes.find(id);
+  return i == panes.end() ? id.value : i->second.name;
+}
+
+template <class E>
+std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
+                             [[maybe_unused]] const E& x) {
+  if constexpr (std::is_same_v<E, swarm_phase_changed>) {
+    state = x.to;
+    return "swarm " + std::string{to_string(x.to)} + (x.reason.empty() ? "" : ": " + x.reason);
+  } else if constexpr (std::is_same_v<E, swarm_closed>) {
+    closed = true;
+    state = swarm_phase::closed;
+    result = x.result;
+    why = x.why;
+    return "swarm " + std::string{to_string(x.result)};
+  } else if constexpr (std::is_same_v<E, sandbox_queued>) {
+    boxes[e.sandbox].index = x.index;
+    return {};
+  } else if constexpr (std::is_same_v<E, phase_changed>) {
+    boxes[e.sandbox].state = x.to;
+    return box_name(e.sandbox) + " " + std::string{to_string(x.to)};
+  } else if constexpr (std::is_same_v<E, sandbox_closed>) {
+    boxes[e.sandbox].state = phase::closed;
+    boxes[e.sandbox].result = x.result;
+    return box_name(e.sandbox) + " closed: " + std::string{to_string(x.result)}
+           + (x.why ? ", " + render(x.why) : "");
+  } else if constexpr (std::is_same_v<E, create_failed>) {
+    return box_name(e.sandbox) + " was not created: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, pane_created>) {
+    panes[x.pane] = {e.sandbox, x.name};
+    return {};
+  } else if constexpr (std::is_same_v<E, pane_started>) {
+    auto& p = panes[x.pane];
+    p.state = pane_phase::running;
+    p.attempt = x.attempt;
+    return pane_name(x.pane) + " started"
+           + (x.attempt > 1 ? ", attempt " + std::to_string(x.attempt) : "");
+  } else if constexpr (std::is_same_v<E, pane_exited>) {
+    panes[x.pane].state = pane_phase::exited;
+    return pane_name(x.pane) + " ended with "
+           + (x.signal != 0 ? "signal " + std::to_string(x.signal)
+                            : "exit code " + std::to_string(x.exit_code));
+  } else if constexpr (std::is_same_v<E, pane_restarting>) {
+    panes[x.pane].state = pane_phase::restarting;
+    return pane_name(x.pane) + " starts again in " + duration_text(x.delay_ms) + ": " + x.reason;
+  } else if constexpr (std::is_same_v<E, pane_closed>) {
+    panes[x.pane].state = pane_phase::closed;
+    panes[x.pane].result = x.result;
+    return pane_name(x.pane) + " " + std::string{to_string(x.result)}
+           + (x.why ? ": " + render(x.why) : "");
+  } else if constexpr (std::is_same_v<E, pane_usage>) {
+    panes[x.pane].cost_usd += x.cost_usd;
+    return {};
+  } else if constexpr (std::is_same_v<E, agent_block>) {
+    if (x.kind != block_kind::text && x.kind != block_kind::tool_use) return {};
+    last = pane_name(x.pane) + ": " + (x.name.empty() ? "" : x.name + " ") + x.text;
+    return {};
+  } else if constexpr (std::is_same_v<E, transfer_failed>) {
+    return box_name(e.sandbox) + " transfer failed: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, poll_failed>) {
+    return box_name(e.sandbox) + " output stream failed " + std::to_string(x.count) + " of "
+           + std::to_string(x.limit) + " times: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, notice>) {
+    return (x.level == severity::info ? "" : std::string{to_string(x.level)} + ": ") + x.text;
+  } else if constexpr (std::is_same_v<E, supervisor_gave_up>) {
+    return x.path + " gave up on " + x.child + ": " + x.reason;
+  } else {
+    return {};
+  }
+}
+
+std::string run_progress::apply(const broker::received_event& e) {
+  auto x = interpret(e.event);
+  if (!x) return {}; // of a newer skepd
+  auto line = std::visit([&](const auto& y) { return on(e, y); }, *x);
+  if (!line.empty()) last = line;
+  return line;
+}
+
+// ---- drawing ----------------------------------------------------------------------------------
+
+run_view::run_view(bool quiet) : quiet_(quiet), block_(!quiet && colours(stderr)) {}
+
+void run_view::step(const std::string& line) {
+  if (!quiet_ && !block_ && !line.empty()) remark(safe_line(line, 500));
+}
+
+namespace {
+
+std::string pane_mark(const run_progress::pane& p) {
+  auto t = p.state == pane_phase::running   ? tint::cyan
+           : p.state != pane_phase::closed  ? tint::dim
+           : p.result == outcome::completed ? tint::green
+                                            : tint::red;
+  auto text = p.state == pane_phase::closed ? to_string(p.result) : to_string(p.state);
+  return p.name + " " + style(stderr, t, text);
+}
+
+/// Sandboxes that are shown one by one; more are counted by phase.
+constexpr std::size_t most_rows = 16;
+
+std::vector<std::string> rows_of(const run_progress& p) {
+  std::vector<std::string> out;
+  if (p.boxes.size() <= most_rows) {
+    std::vector<const std::pair<const sandbox_id, run_progress::box>*> order;
+    for (const auto& b : p.boxes)
+      order.push_back(&b);
+    std::sort(order.begin(), order.end(),
+              [](auto* a, auto* b) { return a->second.index < b->second.index; });
+    for (const auto* b : order) {
+      auto state = b->second.state == phase::closed ? to_string(b->second.result)
+                                                    : to_string(b->second.state);
+      std::string row = "  " + std::to_string(b->second.index) + "  " + std::string{state};
+      row.append(row.size() < 20 ? 20 - row.size() : 1, ' ');
+      std::size_t shown = 0;
+      for (const auto& [id, pane] : p.panes) {
+        if (pane.sandbox != b->first) continue;
+        if (++shown > 4) {
+          row += "...";
+          break;
+        }
+        row += pane_mark(pane) + "   ";
+      }
+      out.push_back(std::move(row));
+    }
+    return out;
+  }
+  std::map<std::string, std::size_t> phases;
+  for (const auto& [id, b] : p.boxes)
+    ++phases[std::string{b.state == phase::closed ? to_string(b.result) : to_string(b.state)}];
+  std::string row = "  sandboxes: ";
+  for (const auto& [name, n] : phases)
+    row += std::to_string(n) + " " + name + "   ";
+  out.push_back(row);
+  return out;
+}
+
+} // namespace
+
+void run_view::draw(const run_progress& p) {
+  auto now = std::chrono::steady_clock::now();
+  if (!block_ || now < next_draw_) return;
+  next_draw_ = now + std::chrono::milliseconds{200};
+  double cost = 0;
+  std::size_t done = 0;
+  for (const auto& [id, pane] : p.panes) {
+    cost += pane.cost_usd;
+    done += pane.state == pane_phase::closed;
+  }
+  auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(now - begun_).count();
+  std::vector<std::string> lines{style(stderr, tint::bold, to_string(p.state)) + "  "
+                                 + std::to_string(done) + "/" + std::to_string(p.panes.size())
+                                 + " panes  " + duration_text(spent)
+                                 + (cost > 0 ? "  " + cost_text(cost) : "")};
+  for (auto& row : rows_of(p))
+    lines.push_back(std::move(row));
+  auto width = columns(stderr);
+  lines.push_back(style(stderr, tint::dim, safe_line(p.last, width > 8 ? width - 6 : 2)));
+  std::string out;
+  if (drawn_lines_ > 0) out += "\x1b[" + std::to_string(drawn_lines_) + "A";
+  for (const auto& line : lines)
+    out += "\x1b[?7l" + line + "\x1b[?7h\x1b[K\n"; // no wrapping: a line stays a line
+  out += "\x1b[J";
+  drawn_lines_ = lines.size();
+  std::fwrite(out.data(), 1, out.size(), stderr);
+  std::fflush(stderr);
+}
+
+void run_view::clear() {
+  if (drawn_lines_ == 0) return;
+  auto out = "\x1b[" + std::to_string(drawn_lines_) + "A\x1b[J";
+  std::fwrite(out.data(), 1, out.size(), stderr);
+  std::fflush(stderr);
+  drawn_lines_ = 0;
+}
+
+} // namespace skep::cli
