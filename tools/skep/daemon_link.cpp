@@ -266,4 +266,15 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
     remark("skepd stays for 15 idle minutes. End it now: skep daemon stop");
 }
 
+result<broker::control_client> serve_daemon(const storage::state_paths& paths) {
+  auto running = reach_daemon(paths);
+  std::error_code ec;
+  if (running.ok() || running.err().code != errc::no_daemon
+      || !std::filesystem::exists(paths.database(), ec))
+    return running;
+  auto started = ensure_daemon(paths);
+  if (!started) return started.err();
+  return std::move(started->client);
+}
+
 } // namespace skep::cli
