@@ -42,6 +42,9 @@ TEST_CASE("without keys the requests of web pages are refused") {
   auto c = host.connect();
   c.send("GET /v2/sandboxes HTTP/1.1\r\nHost: evil.example\r\n\r\n");
   CHECK(c.read_answer().status == 403);
+  auto rebound = host.connect();
+  rebound.send("GET /v2/sandboxes HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n\r\n");
+  CHECK(rebound.read_answer().status == 403);
 }
 
 TEST_CASE("the ready file and the first line say where the host serves") {
@@ -130,6 +133,9 @@ TEST_CASE("bad requests are told apart, each with a JSON body that repeats its s
     CHECK(body_of(a).value("code", 0) == status);
     CHECK(body_of(a).contains("message"));
   }
+  auto garbage = host.connect();
+  garbage.send("this is no HTTP\r\n\r\n");
+  CHECK(garbage.read_answer().status == 400);
   auto c = host.connect();
   c.send(host_process::text("POST", "/sandboxes", std::string(2u << 20, ' '), {}));
   CHECK(c.read_answer().status == 413);
@@ -181,7 +187,7 @@ TEST_CASE(
   CHECK(host.call("POST", "/process.Process/List", "{}", no_token).status == 401);
 }
 
-TEST_CASE("streams pass as they come, large files whole, and a client that goes away is noticed") {
+TEST_CASE("streams pass as they come, and large files whole") {
   host_state state;
   host_process host{state};
   auto s = host.create();
