@@ -139,23 +139,9 @@ private:
     if (head_tree_ == base_tree_) {
       if (auto emptied = generate({}, path); !emptied) return emptied;
     } else if (series) {
-      std::vector<std::string> arguments{"format-patch",
-                                         "--stdout",
-                                         "--no-attach",
-                                         "--no-signature",
-                                         "--no-cover-letter",
-                                         "--no-thread",
-                                         "--no-numbered",
-                                         "--no-notes",
-                                         "--no-base",
-                                         "--no-to",
-                                         "--no-cc",
-                                         "--no-add-header",
-                                         "--no-encode-email-headers",
-                                         "--subject-prefix=PATCH"};
-      arguments.insert(arguments.end(), diff_form.begin(), diff_form.end());
-      arguments.push_back(o_.base + ".." + out_.head);
-      series = generate(std::move(arguments), path).ok() && gives_the_tree(path);
+      // Of a rename git takes the old file from the base, not from the patch before: a file that
+      // was changed and then renamed needs the longer form.
+      series = write_series(path, "-M") || write_series(path, "--no-renames");
     }
     if (!series) {
       out_.squashed = true;
@@ -168,6 +154,27 @@ private:
                           "the patch of " + o_.name + " does not give its tree");
     }
     return describe(path, out_.patch_bytes, out_.patch_sha256);
+  }
+
+  /// True when the series could be written and gives the tree.
+  bool write_series(const std::string& path, const std::string& renames) {
+    std::vector<std::string> arguments{"format-patch",
+                                       "--stdout",
+                                       "--no-attach",
+                                       "--no-signature",
+                                       "--no-cover-letter",
+                                       "--no-thread",
+                                       "--no-numbered",
+                                       "--no-notes",
+                                       "--no-base",
+                                       "--no-to",
+                                       "--no-cc",
+                                       "--no-add-header",
+                                       "--no-encode-email-headers",
+                                       "--subject-prefix=PATCH"};
+    arguments.insert(arguments.end(), diff_form.begin(), diff_form.end());
+    arguments.insert(arguments.end(), {renames, o_.base + ".." + out_.head});
+    return generate(std::move(arguments), path).ok() && gives_the_tree(path);
   }
 
   /// HEAD descends from the base without merges.

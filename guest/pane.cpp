@@ -2,6 +2,7 @@
 
 #include "guest/pane_holder.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -21,8 +22,7 @@ result<json> exited(const std::string& dir) {
   if (!record) return record.err();
   json out = json::object();
   out["state"] = "exited";
-  for (auto& [key, value] : to_json(*record).items())
-    out[key] = value;
+  out.update(to_json(*record));
   return out;
 }
 
@@ -36,6 +36,18 @@ result<json> as_it_is(const std::string& dir) {
   return out;
 }
 
+/// Closes what was inherited but is not in `keep`: a starter's socket held here would never end.
+void close_others(std::vector<int> keep) {
+  std::sort(keep.begin(), keep.end());
+  unsigned from = 3;
+  for (int fd : keep) {
+    if (fd < static_cast<int>(from)) continue;
+    if (static_cast<unsigned>(fd) > from) ::close_range(from, static_cast<unsigned>(fd) - 1, 0);
+    from = static_cast<unsigned>(fd) + 1;
+  }
+  ::close_range(from, ~0u, 0);
+}
+
 /// The grandchild goes on as the holder; nothing ties it to this process, its terminal or its
 /// group.
 [[noreturn]] void become_holder(const pane_options& options, unique_fd lock, unique_fd input,
@@ -45,6 +57,8 @@ result<json> as_it_is(const std::string& dir) {
   unique_fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
   for (int fd : {0, 1, 2})
     if (null) ::dup2(null.get(), fd);
+  null.reset();
+  close_others({lock.get(), input.get(), report.get()});
   if (::chdir("/") != 0) ::_exit(1);
   hold_pane(options, std::move(lock), std::move(input), std::move(report));
   ::_exit(0);

@@ -122,8 +122,11 @@ private:
       record.final_offset = static_cast<std::uint64_t>(st.st_size);
     record.ended_at = now();
     auto deadline = steady::now() + log_limit;
-    while (!write_exit(o_.dir, record) && steady::now() < deadline)
-      ::poll(nullptr, 0, static_cast<int>(log_retry.count())); // a full disk may get room
+    for (;;) {
+      auto written = write_exit(o_.dir, record);
+      if (written.ok() || written.err().code != errc::disk_full || steady::now() > deadline) return;
+      ::poll(nullptr, 0, static_cast<int>(log_retry.count())); // the disk may get room
+    }
   }
 
   // -- the loop -----------------------------------------------------------------------------------

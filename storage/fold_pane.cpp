@@ -72,6 +72,7 @@ result<void> fact(const context& c, const pane_restarting& e) {
   return {};
 }
 
+// The attempt may be later than the one that is known: its start was refused or never written.
 result<void> fact(const context& c, const pane_closed& e) {
   if (auto placed = in_sandbox_chunk(c, "pane.closed"); !placed) return placed;
   if (e.result == outcome::none)
@@ -79,12 +80,12 @@ result<void> fact(const context& c, const pane_closed& e) {
   if (auto fits = in_range("pane.closed", {e.final_offset}); !fits) return fits;
   auto done = change(c,
                      "UPDATE panes SET state = ?4, result = ?5, error_code = ?6, error_text = ?7, "
-                     "final_offset = ?8, closed_at_ms = ?9 WHERE pane = ?1 AND sandbox = ?2 AND "
-                     "attempt = ?3 AND state <> ?4",
+                     "final_offset = ?8, closed_at_ms = ?9, attempt = ?3 WHERE pane = ?1 AND "
+                     "sandbox = ?2 AND attempt <= ?3 AND state <> ?4",
                      e.pane, c.sandbox, e.attempt, pane_phase::closed, e.result, code_of(e.why),
                      text_of(e.why), e.final_offset, c.at);
   if (!done) return done.err();
-  if (!*done) return why_not_pane(c, e.pane, "pane.closed (of this attempt)");
+  if (!*done) return why_not_pane(c, e.pane, "pane.closed (of this or a later attempt)");
   return {};
 }
 

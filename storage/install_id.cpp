@@ -4,6 +4,7 @@
 //
 // A copy, a move or a restore elsewhere changes at least one of the last three. Both copies would
 // hold themselves for the owner of the same sandboxes: the second to start is refused.
+#include "storage/connection.hpp"
 #include "storage/files.hpp"
 #include "storage/state_dir.hpp"
 
@@ -52,6 +53,18 @@ result<binding> read_binding(const state_paths& paths) {
   return binding{lines[0], lines[1], lines[2], lines[3]};
 }
 
+/// True when a daemon has written to the database. A fresh one, or one that cannot be read (whoever
+/// opens it will say so), does not count.
+bool used_database(const state_paths& paths) {
+  if (!path_exists(paths.database())) return false;
+  open_options how;
+  how.read_only = true;
+  auto db = connection::open(paths.database(), how);
+  if (!db) return false;
+  auto epoch = db->number("SELECT max(epoch) FROM epochs", 0);
+  return epoch && *epoch > 0;
+}
+
 result<std::string> write_binding(const state_paths& paths, const binding& b) {
   auto done =
       write_file(paths.install(), b.id + "\n" + b.machine + "\n" + b.inode + "\n" + b.path + "\n");
@@ -67,8 +80,8 @@ result<std::string> install_id(const state_paths& paths,
   if (!here) return here.err();
   auto known = read_binding(paths);
   if (!known && known.err().code == errc::file_not_found) {
-    // A database without its id was not made here by us in one piece.
-    if (path_exists(paths.database()))
+    // What a daemon wrote belongs to the id that it had.
+    if (used_database(paths))
       return make_error(errc::copied_state, "the database has no `install` file beside it");
     here->id = "in_" + random_token(16);
     return write_binding(paths, *here);

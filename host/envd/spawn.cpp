@@ -73,7 +73,7 @@ void close_from(int first) {
     if (::dup2(high[i], i) < 0) ::_exit(126);
   close_from(3);
   if (request.terminal) ::ioctl(0, TIOCSCTTY, 0);
-  for (int signal = 1; signal < 32; ++signal)
+  for (int signal = 1; signal < NSIG; ++signal)
     ::signal(signal, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);

@@ -7,6 +7,9 @@
 
 #include <set>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 using namespace skep;
 using namespace skep::actors;
 using namespace skep::test;
@@ -139,4 +142,39 @@ TEST_CASE("a supervised detached journal is restarted and the tree ends without 
     dir->clear();
   }
   CHECK_FALSE(log->open);
+}
+
+TEST_CASE("a failed commit ends the process with status 74 before anything is answered") {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  const auto child = fork(); // no other thread lives here between two tests
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[0]);
+    auto log = std::make_shared<memory_log>();
+    log->commit_failure = make_error(errc::io, "no space left");
+    auto dir = std::make_shared<directory>();
+    real_config cfg;
+    caf::actor_system sys{cfg};
+    caf::scoped_actor self{sys};
+    auto journal = spawn_journal(sys, dir, in_memory(log));
+    auto c = std::make_shared<chunk>();
+    c->body.data = numbered(0, 0).bytes;
+    c->count = 1;
+    self->request(journal, 30s, append_a::value, c)
+        .receive([](std::uint64_t) { std::_Exit(1); }, [](caf::error&) { std::_Exit(2); });
+    std::_Exit(3);
+  }
+  close(ends[1]);
+  std::string said;
+  char buffer[512];
+  for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0;)
+    said.append(buffer, static_cast<std::size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 74);
+  CHECK(said.find("no space left") != std::string::npos);
 }

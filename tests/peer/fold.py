@@ -263,10 +263,11 @@ class Fold:
             row = self.pane(event, body["attempt"], ("starting", "running", "exited"))
             row["state"] = "restarting"
         elif kind == "pane.closed":
-            row = self.pane(event, body["attempt"])
+            row = self.pane(event)
+            need(body["attempt"] >= row["attempt"], event, "an earlier attempt")
             need(body["result"] != "none", event, "no outcome")
-            row.update(state="closed", result=body["result"], final_offset=body["final_offset"],
-                       closed_at_ms=at)
+            row.update(state="closed", result=body["result"], attempt=body["attempt"],
+                       final_offset=body["final_offset"], closed_at_ms=at)
             self.set_error(row, body["why"])
         elif kind == "pane.usage":
             row = self.pane(event)

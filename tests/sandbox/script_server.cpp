@@ -58,6 +58,8 @@ void script_server::accept_loop() {
     if (fd < 0) continue;
     int on = 1;
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    int small = 64 << 10; // so that a peer that does not read is noticed soon
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     const int number = ++connections_;
     std::lock_guard lock{mutex_};
     threads_.emplace_back([this, fd, number] { serve(fd, number); });

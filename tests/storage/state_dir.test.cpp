@@ -189,7 +189,12 @@ TEST_CASE("a copied, moved or carried-off state directory is refused until the u
 
   // A database without the file beside it, and a damaged file.
   auto third = prepared(dir / "third");
-  std::ofstream{third.database()} << "";
+  {
+    auto j = open_journal(third.database()); // `skep db migrate` on a new place does no harm
+    REQUIRE(install_id(third, dir / "machine").ok());
+    REQUIRE(take_epoch(j, "1", 5, at(1)).ok());
+  }
+  fs::remove(third.install());
   CHECK(install_id(third, dir / "machine").err().code == errc::copied_state);
   std::ofstream{third.install()} << "rubbish";
   CHECK(install_id(third, dir / "machine").err().code == errc::copied_state);

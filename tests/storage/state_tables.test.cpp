@@ -72,7 +72,7 @@ void tell_long_story(journal& j) {
          sandbox_created{"c", "kept3", "0.2"}, phase_changed{phase::running, 0}));
   ok(put(j, w2, sandbox_no(3), 2006,
          pane_created{pane_no(3), 1, "p1", agent_kind::claude, "skep/p1"}));
-  ok(put(j, w2, sandbox_no(3), 2007, pane_closed{pane_no(3), outcome::failed, why, 0, 0}));
+  ok(put(j, w2, sandbox_no(3), 2007, pane_closed{pane_no(3), outcome::failed, why, 1, 0}));
   ok(put(j, w2, sandbox_no(3), 2008, sandbox_closed{outcome::failed, why, true}));
   ok(put(j, w2, sandbox_no(4), 2009, sandbox_queued{2, "local"}, create_intended{"d", "base", 1}));
   ok(put(j, {}, {}, 3000, daemon_stopping{1, "asked"}));
@@ -246,6 +246,7 @@ TEST_CASE("facts that do not fit are refused by name") {
   CHECK(put(j, w, s, 9, pane_started{p, 1, 5}) == e::wrong_phase);
   CHECK(put(j, w, s, 9, pane_exited{p, 2, 0, 0, 0}) == e::wrong_phase);
   CHECK(put(j, w, s, 9, pane_closed{p, outcome::none, {}, 1, 0}) == e::bad_argument);
+  CHECK(put(j, w, s, 9, pane_closed{p, outcome::failed, {}, 0, 0}) == e::wrong_phase);
   // Creates: an answer without intent, a second intent beside the first.
   CHECK(put(j, w, s, 9, sandbox_created{"in1", "twin", ""}) == e::wrong_phase);
   CHECK(put(j, w, s, 9, create_intended{"in2", "base", 1}) == e::wrong_phase);

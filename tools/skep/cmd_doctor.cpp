@@ -1,14 +1,15 @@
 // skep doctor: what is missing on this machine, before a run finds out.
-#include "broker/events_client.hpp"
 #include "host/isolation.hpp"
 #include "storage/migrator.hpp"
 #include "storage/secrets.hpp"
+#include "tools/skep/agent_trial.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/run_spec.hpp"
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <unistd.h>
@@ -33,6 +34,12 @@ public:
 
   void add(std::string name, std::string text, error problem = {}, bool needed = true) {
     findings_.push_back({std::move(name), std::move(text), std::move(problem), needed});
+  }
+
+  /// True when nothing that is needed is missing so far.
+  bool good() const {
+    return std::none_of(findings_.begin(), findings_.end(),
+                        [](const finding& f) { return f.problem && f.needed; });
   }
 
   int report() const {
@@ -144,12 +151,10 @@ void look_at_agents(examination& out, const storage::state_paths& paths, bool cl
             claude_asked);
   swarm_spec spec;
   spec.agent = agent_kind::claude;
-  auto problem = check_agent(spec, paths);
-  if (problem.code == errc::secret_missing) problem = {}; // said above
-  if (problem)
+  if (auto problem = check_program(spec, paths))
     out.add("claude", {}, problem, claude_asked);
   else
-    out.add("claude", in_path("claude").empty() ? "not looked for" : in_path("claude"));
+    out.add("claude", in_path("claude"));
 }
 
 int doctor(const app& a, const std::string& agent) {
@@ -165,6 +170,17 @@ int doctor(const app& a, const std::string& agent) {
   look_at_state(out, *paths);
   look_at_daemon(out, *paths);
   look_at_agents(out, *paths, kind == agent_kind::claude);
+  // Only where the rest is sound: a trial makes a sandbox.
+  if (kind != agent_kind::command && out.good()) {
+    auto made = made_state(a);
+    if (!made) return fail(a, made.err());
+    if (!a.json_mode) remark("Starting " + agent + " in a sandbox ...");
+    auto tried = try_agent(*made, kind);
+    if (tried)
+      out.add("trial", *tried);
+    else
+      out.add("trial", {}, tried.err());
+  }
   return out.report();
 }
 
@@ -175,7 +191,8 @@ void add_doctor(CLI::App& cli, app& a) {
   auto* c = add_command(cli, a, "doctor", "Look for what is missing on this machine",
                         "  skep doctor\n  skep doctor --agent claude --json",
                         [&a, agent] { return doctor(a, *agent); });
-  c->add_option("--agent", *agent, "What this agent needs counts as needed");
+  c->add_option("--agent", *agent,
+                "What this agent needs counts as needed, and it is started once inside a sandbox");
 }
 
 } // namespace skep::cli

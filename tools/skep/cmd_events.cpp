@@ -47,7 +47,7 @@ int events(const app& a, const events_options& o) {
   signal_watch signals;
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   broker::selector what;
   if (!o.swarm.empty()) {
@@ -73,6 +73,7 @@ int events(const app& a, const events_options& o) {
         return fail(a, e.err());
       if (!told_away) remark("skepd is away; waiting for it");
       told_away = true;
+      signals.wait(std::chrono::milliseconds{200});
       continue;
     }
     if (!*e) {

@@ -71,7 +71,7 @@ int logs(const app& a, const logs_options& o) {
   signal_watch signals;
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto panes = panes_of(*daemon, o.target);
   if (!panes) return fail(a, panes.err());
@@ -100,6 +100,7 @@ int logs(const app& a, const logs_options& o) {
       bool none_yet = piece.err().code == errc::not_found;
       if (!o.follow && none_yet) return 0;
       if (!o.follow || !(away || none_yet)) return fail(a, piece.err());
+      signals.wait(std::chrono::milliseconds{200});
       continue;
     }
     if (*piece) {

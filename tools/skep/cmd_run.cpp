@@ -51,6 +51,7 @@ public:
       auto e = stream->next(150ms);
       if (!e) {
         if (auto failure = revive(e.err())) return leave_with(failure);
+        signals.wait(200ms);
         continue;
       }
       if (*e) {
@@ -179,7 +180,6 @@ void add_run(CLI::App& cli, app& a) {
       "Exit code: 0 completed, 77 key refused, 79 time limit, 80 budget, 81 an agent failed,\n"
       "130 cancelled or left, 137 killed.",
       [&a, o] { return run(a, *o); });
-  c->usage("Usage: skep run [OPTIONS] [-- COMMAND ARG...]");
   c->add_option("--repo", o->repo, "Git work tree to work on")->capture_default_str();
   c->add_option("--sandboxes", o->sandboxes, "Number of sandboxes, 1 to 1000")
       ->capture_default_str();

@@ -4,6 +4,7 @@
 #include "storage/files.hpp"
 #include "storage/secrets.hpp"
 #include "tools/skep/term.hpp"
+#include "tools/skepd/config.hpp"
 #include "transfer/worktree.hpp"
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <toml++/toml.h>
 #include <unistd.h>
 
 namespace skep::cli {
@@ -92,30 +92,22 @@ std::string in_path(const std::string& program) {
   return {};
 }
 
-result<std::vector<std::string>> local_binds(const storage::state_paths& paths) {
-  std::vector<std::string> out;
-  auto file = paths.root / "skep.toml";
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return out;
-  try {
-    auto config = toml::parse_file(file.string());
-    if (const auto* binds = config["local"]["bind"].as_array())
-      for (const auto& b : *binds)
-        if (auto text = b.value<std::string>()) out.push_back(*text);
-  } catch (const toml::parse_error& e) {
-    return make_error(errc::bad_config,
-                      file.string() + ", line " + std::to_string(e.source().begin.line),
-                      std::string{e.description()});
-  }
-  return out;
+namespace {
+result<tools::config> settings_of(const storage::state_paths& paths) {
+  return tools::load_config(tools::default_config_file(paths.root), false);
 }
+} // namespace
 
-error check_agent(const swarm_spec& spec, const storage::state_paths& paths) {
+error check_keys(const swarm_spec& spec, const storage::state_paths& paths) {
   storage::secret_store secrets{paths};
   for (const auto& name : actors::make_adapter(spec.agent)->plan(spec, {}).needs_secrets)
     if (!secrets.has(name))
       return make_error(errc::secret_missing, std::string{to_string(spec.agent)} + " needs " + name
                                                   + ": skep secret set " + name);
+  return {};
+}
+
+error check_program(const swarm_spec& spec, const storage::state_paths& paths) {
   if (spec.provider != "local") return {}; // what a remote template holds is not known here
   auto program = program_of(spec);
   // A path is relative to the repository, or the template's business.
@@ -124,12 +116,12 @@ error check_agent(const swarm_spec& spec, const storage::state_paths& paths) {
   if (found.empty())
     return make_error(errc::agent_not_visible,
                       program + " is not in PATH of this machine either: install it first");
-  auto binds = local_binds(paths);
-  if (!binds) return binds.err();
+  auto settings = settings_of(paths);
+  if (!settings) return settings.err();
   std::error_code ignored;
   auto real = fs::weakly_canonical(found, ignored);
   std::vector<std::string> folders{"/usr", "/bin", "/sbin", "/lib"};
-  folders.insert(folders.end(), binds->begin(), binds->end());
+  folders.insert(folders.end(), settings->local_bind.begin(), settings->local_bind.end());
   auto visible = [&](const fs::path& p) {
     return std::any_of(folders.begin(), folders.end(), [&](const auto& f) { return below(p, f); });
   };
@@ -175,7 +167,12 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.out_dir = o.out_dir.empty() ? spec.repo + "/skep-out"
                                    : fs::absolute(o.out_dir, failed).lexically_normal().string();
   if (auto e = check_spec(spec)) return e;
-  if (auto e = check_agent(spec, paths)) return e;
+  auto settings = settings_of(paths);
+  if (!settings) return settings.err();
+  if (spec.provider != "local" && settings->providers.count(spec.provider) == 0)
+    return make_error(errc::unknown_provider, spec.provider);
+  if (auto e = check_keys(spec, paths)) return e;
+  if (auto e = check_program(spec, paths)) return e;
   return spec;
 }
 

@@ -2,7 +2,9 @@
 // halfway.
 #pragma once
 
+#include <chrono>
 #include <csignal>
+#include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -32,8 +34,11 @@ public:
                ? static_cast<int>(info.ssi_signo)
                : 0;
   }
-  /// Readable when a signal came.
-  int fd() const { return fd_; }
+  /// Waits until a signal comes, at most `limit`.
+  void wait(std::chrono::milliseconds limit) const {
+    pollfd item{fd_, POLLIN, 0};
+    ::poll(&item, 1, static_cast<int>(limit.count()));
+  }
 
 private:
   sigset_t old_{};

@@ -93,6 +93,7 @@ error host_error(const std::string& log) {
   if (at != std::string::npos) {
     auto text = log.substr(at + 11);
     text = text.substr(0, text.find('\n'));
+    text = text.substr(0, text.find(" | Hint: "));
     for (const auto& e : all_errors())
       if (text.starts_with(std::string{e.name} + ":")) return make_error(e.code, {}, text);
   }
@@ -103,8 +104,9 @@ error host_error(const std::string& log) {
 
 local_host::local_host(fs::path state_root, std::string install_id, config settings,
                        fs::path programs, std::shared_ptr<sandbox::http_engine> engine)
-    : host_dir_(::geteuid() == 0 ? fs::path{"/var/lib/skep-host"} / install_id
-                                 : state_root / "host"),
+    : own_dir_(state_root / "host"),
+      host_dir_(::geteuid() == 0 ? fs::path{"/var/lib/skep-host"} / install_id
+                                 : own_dir_ / "state"),
       settings_(std::move(settings)), programs_(std::move(programs)), engine_(std::move(engine)) {}
 
 result<std::shared_ptr<sandbox::api>> local_host::connect() {
@@ -116,12 +118,12 @@ result<std::shared_ptr<sandbox::api>> local_host::connect() {
 
 // The key is the host's and ours alone; made once, 0600.
 result<std::string> local_host::key() {
-  auto file = host_dir_ / "key";
+  auto file = own_dir_ / "key";
   std::string text;
   if (std::ifstream in{file}) std::getline(in, text);
   if (!text.empty()) return text;
   std::error_code ec;
-  fs::create_directories(host_dir_, ec);
+  fs::create_directories(own_dir_, ec);
   text = "e2b_";
   static constexpr char hex[] = "0123456789abcdef";
   for (char c : random_token(40))
@@ -170,6 +172,9 @@ result<void> local_host::start() {
   if (::access(program.c_str(), X_OK) != 0)
     return make_error(errc::program_missing, program.string());
   std::error_code ec;
+  // A service user must be able to pass through the parent, whatever our umask is.
+  if (fs::create_directories(host_dir_.parent_path(), ec) && ::geteuid() == 0)
+    fs::permissions(host_dir_.parent_path(), static_cast<fs::perms>(0711), ec);
   fs::remove(host_dir_ / "ready.json", ec);
   std::vector<std::string> argv = {program.string(),
                                    "--listen",
@@ -177,7 +182,7 @@ result<void> local_host::start() {
                                    "--state",
                                    host_dir_.string(),
                                    "--key-file",
-                                   (host_dir_ / "key").string(),
+                                   (own_dir_ / "key").string(),
                                    "--ready-file",
                                    (host_dir_ / "ready.json").string(),
                                    "--idle-exit",
@@ -194,7 +199,7 @@ result<void> local_host::start() {
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"};
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return make_error(errc::io, "pipe", std::strerror(errno));
-  auto log = host_dir_ / "host.log";
+  auto log = own_dir_ / "host.log";
   auto started = start_detached(argv, env, ends[1], log);
   ::close(ends[1]);
   auto line = started.ok() ? read_line(ends[0], std::chrono::steady_clock::now() + start_deadline)

@@ -29,7 +29,8 @@ private:
   result<void> start();
   result<std::string> key();
 
-  std::filesystem::path host_dir_;
+  std::filesystem::path own_dir_;  ///< Key and log: ours.
+  std::filesystem::path host_dir_; ///< The host's own, which a service user may own.
   config settings_;
   std::filesystem::path programs_; ///< Folder of skep-host.
   std::shared_ptr<sandbox::http_engine> engine_;

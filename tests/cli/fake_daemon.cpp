@@ -1,0 +1,64 @@
+// A stand-in for skepd: the real PUBLISHER and CONTROL over a journal in memory, and a swarm that
+// plays a short script. It takes the lock of the state directory as skepd does.
+//
+//   fake_daemon --state DIR
+//
+// What a run does is said by the spec's name:
+//   completes    every pane starts, prints two lines, ends with 0
+//   fails        as above, but pane 0 ends with 3
+//   auth         as fails, and the reason is agent_auth
+//   runs         as completes, but nothing ends before it is stopped
+//   stubborn     as runs, and stopping takes for ever
+// A file DIR/fake-version holds the version that it claims to be.
+#include "storage/files.hpp"
+#include "storage/state_dir.hpp"
+#include "tests/broker/fake_world.hpp"
+#include "tests/cli/fake_swarms.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+using namespace skep;
+using namespace skep::broker_test;
+
+int main(int argc, char** argv) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGUSR1); // daemon.stop
+  ::sigprocmask(SIG_BLOCK, &ends, nullptr);
+  if (argc != 3 || std::string_view{argv[1]} != "--state") {
+    std::fputs("usage: fake_daemon --state DIR\n", stderr);
+    return 64;
+  }
+  auto paths = storage::prepare_state(argv[2]);
+  if (!paths) {
+    std::fprintf(stderr, "%s\n", render(paths.err()).c_str());
+    return info(paths.err().code).exit_code;
+  }
+  if (storage::path_exists(paths->root / "fake-refuse")) {
+    std::fputs("fake_daemon: refuses to start, as it was told\n", stderr);
+    return 74;
+  }
+  auto lock = storage::state_lock::acquire(*paths);
+  if (!lock) {
+    std::fprintf(stderr, "%s\n", render(lock.err()).c_str());
+    return info(lock.err().code).exit_code;
+  }
+  std::string version = SKEP_VERSION_TEXT;
+  if (auto text = storage::read_file(paths->root / "fake-version", 100)) version = *text;
+
+  auto journal = std::make_shared<memory_journal>();
+  cli_test::fake_swarms swarms{journal, version, paths->root.string()};
+  fake_edge edge{paths->root.string(), journal,
+                 [&](const request_frame& r) { return swarms.answer_request(r); }};
+  swarms.attach(edge);
+  int fd = ::signalfd(-1, &ends, SFD_CLOEXEC);
+  signalfd_siginfo info{};
+  while (::read(fd, &info, sizeof info) < 0) {
+  }
+  edge.stop();
+  return 0;
+}

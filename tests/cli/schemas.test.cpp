@@ -1,0 +1,217 @@
+#include "tests/cli/schemas.hpp"
+
+#include "tests/cli/program.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace skep;
+using namespace skep::cli_test;
+
+namespace skep::cli_test {
+
+namespace {
+
+json event_schema() {
+  auto out = object_of({{"seq", typed("integer")},
+                        {"swarm", typed("string")},
+                        {"sandbox", typed("string")},
+                        {"type", typed("string")},
+                        {"at_ms", typed("integer")},
+                        {"body", typed("object")}});
+  out["required"].erase(5); // an event of a newer skepd has no body
+  return out;
+}
+
+json error_schema() {
+  return object_of({{"code", typed("string")},
+                    {"family", typed("string")},
+                    {"exit_code", typed("integer")},
+                    {"text", typed("string")},
+                    {"message", typed("string")},
+                    {"sandbox", typed("string")},
+                    {"step", typed("string")},
+                    {"cause", typed("string")},
+                    {"hint", typed("string")},
+                    {"retriable", typed("boolean")},
+                    {"retry_after_ms", typed("integer")}});
+}
+
+json summary_schema() {
+  auto out = schema_of<status_reply>();
+  out["properties"]["exit_code"] = typed("integer");
+  out["required"].push_back("exit_code");
+  return out;
+}
+
+json doctor_schema() {
+  auto check = object_of({{"name", typed("string")},
+                          {"verdict", {{"enum", {"ok", "optional", "missing"}}}},
+                          {"text", typed("string")},
+                          {"problem", error_schema()}});
+  check["required"].erase(3); // only where something is missing
+  return object_of({{"ok", typed("boolean")}, {"checks", list_of(check)}});
+}
+
+} // namespace
+
+std::map<std::string, json> all_schemas() {
+  std::map<std::string, json> out;
+  auto add = [&](const std::string& name, const std::string& about, json schema) {
+    json file{{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+              {"title", "skep " + name},
+              {"description", about}};
+    file.update(schema);
+    out[name] = std::move(file);
+  };
+  add("error", "Any command that failed.", object_of({{"error", error_schema()}}));
+  add("run", "skep run --json: one line each for the run, its events, and its end.",
+      {{"oneOf",
+        {object_of({{"run", schema_of<run_reply>()}}), event_schema(),
+         object_of({{"summary", summary_schema()}}),
+         object_of({{"detached", object_of({{"swarm", typed("string")}})}})}}});
+  add("ps", "skep ps --json.", schema_of<list_reply>());
+  add("status", "skep status --json.", schema_of<status_reply>());
+  add("event", "skep events --json: one line each.", event_schema());
+  add("log", "skep logs --json: one line for each piece. data is base64, text is for reading.",
+      object_of({{"pane", typed("string")},
+                 {"generation", typed("integer")},
+                 {"offset", typed("integer")},
+                 {"size_bytes", typed("integer")},
+                 {"text", typed("string")},
+                 {"data", {{"type", "string"}, {"contentEncoding", "base64"}}}}));
+  add("send", "skep send --json.", schema_of<send_reply>());
+  add("stop", "skep stop --json, skep kill --json.", schema_of<stop_reply>());
+  add("daemon", "skep daemon start|status --json.", schema_of<daemon_status_reply>());
+  add("daemon-stop", "skep daemon stop --json.", schema_of<daemon_stop_reply>());
+  add("doctor", "skep doctor --json.", doctor_schema());
+  add("secret", "skep secret set|remove --json.",
+      object_of({{"name", typed("string")}, {"present", typed("boolean")}}));
+  add("secrets", "skep secret list --json.", object_of({{"secrets", list_of(typed("string"))}}));
+  add("db-status", "skep db status --json.",
+      object_of({{"database", typed("string")},
+                 {"current", typed("integer")},
+                 {"newest", typed("integer")},
+                 {"applied", list_of(object_of({{"version", typed("integer")},
+                                                {"name", typed("string")},
+                                                {"checksum", typed("string")},
+                                                {"applied_at_ms", typed("integer")}}))},
+                 {"backups", list_of(typed("string"))}}));
+  add("db-change", "skep db migrate|rollback --json.",
+      object_of(
+          {{"from", typed("integer")}, {"to", typed("integer")}, {"backup", typed("string")}}));
+  add("db-backup", "skep db backup --json.", object_of({{"backup", typed("string")}}));
+  add("version", "skep version --json.",
+      object_of({{"version", typed("string")}, {"protocol", typed("integer")}}));
+  return out;
+}
+
+std::string mismatch(const json& schema, const json& value, const std::string& where) {
+  if (schema.contains("oneOf")) {
+    std::string all;
+    for (const auto& s : schema["oneOf"]) {
+      auto m = mismatch(s, value, where);
+      if (m.empty()) return {};
+      all += m + "; ";
+    }
+    return all;
+  }
+  if (schema.contains("enum")) {
+    for (const auto& x : schema["enum"])
+      if (x == value) return {};
+    return where + " is none of the allowed values";
+  }
+  auto type = schema.value("type", "");
+  bool fits =
+      (type == "object" && value.is_object()) || (type == "array" && value.is_array())
+      || (type == "string" && value.is_string()) || (type == "integer" && value.is_number_integer())
+      || (type == "number" && value.is_number()) || (type == "boolean" && value.is_boolean());
+  if (!fits) return where + " is not of type " + type;
+  if (type == "array")
+    for (std::size_t i = 0; i < value.size(); ++i)
+      if (auto m = mismatch(schema["items"], value[i], where + "[" + std::to_string(i) + "]");
+          !m.empty())
+        return m;
+  if (type != "object") return {};
+  if (schema.contains("required"))
+    for (const auto& name : schema["required"])
+      if (!value.contains(name.get<std::string>()))
+        return where + " has no " + name.get<std::string>();
+  for (const auto& [name, x] : value.items()) {
+    auto below = where + "." + name;
+    if (schema.contains("properties") && schema["properties"].contains(name)) {
+      if (auto m = mismatch(schema["properties"][name], x, below); !m.empty()) return m;
+    } else if (schema.contains("additionalProperties")) {
+      const auto& more = schema["additionalProperties"];
+      if (more.is_boolean() && !more.get<bool>()) return below + " is not in the schema";
+      if (more.is_object())
+        if (auto m = mismatch(more, x, below); !m.empty()) return m;
+    }
+  }
+  return {};
+}
+
+} // namespace skep::cli_test
+
+TEST_CASE("docs/json holds exactly the schemas of what is printed") {
+  const std::filesystem::path folder = std::string{std::getenv("SKEP_SOURCE")} + "/docs/json";
+  auto schemas = all_schemas();
+  // Run once with SKEP_WRITE_SCHEMAS=1 after a change of the field lists.
+  bool write = std::getenv("SKEP_WRITE_SCHEMAS") != nullptr;
+  for (const auto& [name, schema] : schemas) {
+    INFO(name);
+    auto file = folder / (name + ".schema.json");
+    if (write) write_text(file.string(), schema.dump(2) + "\n");
+    std::ifstream in{file};
+    CHECK(json::parse(in, nullptr, false) == schema);
+  }
+  for (const auto& f : std::filesystem::directory_iterator{folder}) {
+    auto name = f.path().filename().string();
+    if (!name.ends_with(".schema.json")) continue;
+    CHECK(schemas.count(name.substr(0, name.size() - 12)) == 1);
+  }
+}
+
+TEST_CASE("the reader of schemas sees what does not fit") {
+  auto s = schema_of<stop_reply>();
+  CHECK(mismatch(s, {{"swarms", {"sw_a"}}, {"seq", 1}}).empty());
+  CHECK_FALSE(mismatch(s, {{"swarms", {"sw_a"}}}).empty());
+  CHECK_FALSE(mismatch(s, {{"swarms", {1}}, {"seq", 1}}).empty());
+  CHECK_FALSE(mismatch(s, {{"swarms", json::array()}, {"seq", "1"}}).empty());
+  CHECK_FALSE(mismatch(s, {{"swarms", json::array()}, {"seq", 1}, {"more", 1}}).empty());
+  CHECK_FALSE(mismatch(s, json::array()).empty());
+}
+
+TEST_CASE("what every command prints with --json fits its schema") {
+  cli_world w;
+  auto schemas = all_schemas();
+  auto fits = [&](const std::string& name, const finished& x) {
+    INFO(name << ": " << x.out << x.err);
+    auto lines = x.lines();
+    CHECK_FALSE(lines.empty());
+    for (const auto& line : lines) {
+      auto value = json::parse(line, nullptr, false);
+      CHECK_FALSE(value.is_discarded());
+      CHECK(mismatch(schemas.at(name), value) == "");
+    }
+  };
+  fits("version", w.skep({"version", "--json"}));
+  fits("error", w.skep({"ps", "--json"}));
+  fits("doctor", w.skep({"doctor", "--json"}));
+  fits("secret", w.skep({"secret", "set", "A", "--json"}, "v"));
+  fits("secrets", w.skep({"secret", "list", "--json"}));
+  fits("secret", w.skep({"secret", "remove", "A", "--json"}));
+  fits("db-change", w.skep({"db", "migrate", "--json"}));
+  fits("db-status", w.skep({"db", "status", "--json"}));
+  fits("db-backup", w.skep({"db", "backup", w.dir.path + "/b.db", "--json"}));
+  fits("db-change", w.skep({"db", "rollback", "--to", "0", "--json"}));
+  fake_daemon daemon{w};
+  fits("daemon", w.skep({"daemon", "status", "--json"}));
+  fits("run", w.run({"--name", "fails", "--json", "--", "true"}));
+  fits("run", w.run({"--name", "runs", "--detach", "--json", "--", "true"}));
+  fits("ps", w.skep({"ps", "--all", "--json"}));
+  fits("status", w.skep({"status", "runs", "--json"}));
+  fits("event", w.skep({"events", "--json"}));
+  fits("log", w.skep({"logs", "runs", "--json"}));
+  fits("send", w.skep({"send", "runs/p0", "x", "--json"}));
+  fits("stop", w.skep({"stop", "runs", "--json"}));
+  fits("daemon-stop", w.skep({"daemon", "stop", "--json"}));
+}

@@ -1,0 +1,225 @@
+// Commands that talk to a daemon, against the fake one.
+#include "tests/cli/program.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace skep;
+using namespace skep::cli_test;
+
+namespace {
+
+std::string start(const cli_world& w, const std::string& script, int panes = 1) {
+  auto x = w.run({"--name", script, "--panes", std::to_string(panes), "--detach", "--", "true"});
+  REQUIRE(x.code == 0);
+  auto id = x.lines().at(0);
+  REQUIRE(swarm_id{id}.valid());
+  return id;
+}
+
+std::string state_of(const cli_world& w, const std::string& swarm) {
+  return w.skep({"status", swarm, "--json"}).document()["swarm"]["state"];
+}
+
+} // namespace
+
+TEST_CASE("a run that completes ends with 0, a summary and its results' place") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto x = w.run({"--name", "completes", "--sandboxes", "2", "--panes", "2", "--", "true"});
+  INFO(x.err);
+  CHECK(x.code == 0);
+  for (const auto* text : {"PANE", "p0", "p3", "completed", "$0.25", "skep-out/sw_"})
+    CHECK(x.out.find(text) != std::string::npos);
+  CHECK(x.err.find("p1 started") != std::string::npos);
+  CHECK(x.out.find('\x1b') == std::string::npos); // no TTY, no colours
+  CHECK(x.err.find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("the exit code of a run is that of what went wrong") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto failed = w.run({"--name", "fails", "--", "true"});
+  CHECK(failed.code == info(errc::agent_failed).exit_code);
+  CHECK(failed.out.find("p0: agent_failed") != std::string::npos);
+  CHECK(w.run({"--name", "auth", "--", "true"}).code == info(errc::agent_auth).exit_code);
+  auto refused = w.run({"--provider", "nowhere", "--json", "--", "true"});
+  CHECK(refused.code == info(errc::unknown_provider).exit_code);
+  CHECK(refused.document()["error"]["code"] == "unknown_provider");
+}
+
+TEST_CASE("a run in JSON mode is lines: the run, its events in order, the summary") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto x = w.run({"--json", "--name", "completes", "--", "true"});
+  CHECK(x.code == 0);
+  auto lines = x.lines();
+  REQUIRE(lines.size() > 5);
+  auto first = json::parse(lines.front());
+  CHECK(first["run"]["swarm"].get<std::string>().starts_with("sw_"));
+  std::uint64_t last = first["run"]["seq"].get<std::uint64_t>() - 1;
+  for (std::size_t i = 1; i + 1 < lines.size(); ++i) {
+    auto e = json::parse(lines[i]);
+    CHECK(e["seq"] == ++last);
+    CHECK(e["swarm"] == first["run"]["swarm"]);
+  }
+  CHECK(json::parse(lines[lines.size() - 2])["type"] == "swarm.closed");
+  auto summary = json::parse(lines.back())["summary"];
+  CHECK(summary["exit_code"] == 0);
+  CHECK(summary["panes"].size() == 1);
+}
+
+TEST_CASE("prompts, files, limits and the environment travel in the spec") {
+  cli_world w;
+  fake_daemon daemon{w};
+  REQUIRE(w.skep({"secret", "set", "ANTHROPIC_API_KEY"}, "k").code == 0);
+  auto claude = w.run({"--agent", "claude", "--prompt", "do {index}", "--detach", "--json"});
+  // Whether the agent's program is here differs; a missing one is named, nothing else is wrong.
+  if (claude.code != 0) CHECK(claude.document()["error"]["code"] == "agent_not_visible");
+  auto x = w.run({"--limit", "1h30m", "--env", "A=b=c", "--env", "D=", "--restarts", "3", "--json",
+                  "--detach", "--", "sh", "-c", "echo --json -- $A"});
+  CHECK(x.code == 0);
+}
+
+TEST_CASE("the first Ctrl+C stops the swarm and keeps its results") {
+  cli_world w;
+  fake_daemon daemon{w};
+  background run{w.argv({"run", "--repo", w.repo, "--name", "runs", "--", "true"}), w.home};
+  REQUIRE(run.shows("p0 started"));
+  run.signal(SIGINT);
+  CHECK(run.shows("its results are kept"));
+  CHECK(run.wait() == 130);
+  CHECK(run.text().find("cancelled") != std::string::npos);
+}
+
+TEST_CASE("the second Ctrl+C leaves the swarm running") {
+  cli_world w;
+  fake_daemon daemon{w};
+  background run{w.argv({"run", "--repo", w.repo, "--name", "stubborn", "--", "true"}), w.home};
+  REQUIRE(run.shows("p0 started"));
+  run.signal(SIGINT);
+  REQUIRE(run.shows("Ctrl+C again"));
+  REQUIRE(run.shows("swarm stopping"));
+  run.signal(SIGINT);
+  CHECK(run.wait() == 130);
+  CHECK(run.text().find("goes on without this terminal") != std::string::npos);
+  auto list = w.skep({"ps", "--json"}).document();
+  CHECK(list["swarms"].at(0)["state"] == "stopping");
+}
+
+TEST_CASE("a closed terminal leaves the swarm running") {
+  cli_world w;
+  fake_daemon daemon{w};
+  background run{w.argv({"run", "--repo", w.repo, "--name", "runs", "--", "true"}), w.home};
+  REQUIRE(run.shows("p0 started"));
+  run.signal(SIGHUP);
+  CHECK(run.wait() == 129);
+  CHECK(w.skep({"ps", "--json"}).document()["swarms"].at(0)["state"] == "running");
+}
+
+TEST_CASE("ps and status show what runs, and find a swarm by id, beginning and name") {
+  cli_world w;
+  fake_daemon daemon{w};
+  CHECK(w.skep({"ps"}).out.find("Nothing runs") != std::string::npos);
+  auto closed = start(w, "completes");
+  auto open = start(w, "runs", 2);
+  auto text = w.skep({"ps"}).out;
+  CHECK(text.find(open) != std::string::npos);
+  CHECK(text.find(closed) == std::string::npos);
+  CHECK(w.skep({"ps", "--all"}).out.find(closed) != std::string::npos);
+  for (const auto& name : {open, open.substr(0, 10), std::string{"runs"}}) {
+    auto s = w.skep({"status", name, "--json"});
+    CHECK(s.document()["swarm"]["swarm"] == open);
+    CHECK(s.document()["panes"].size() == 2);
+  }
+  CHECK(w.skep({"status", open}).out.find("p1") != std::string::npos);
+  CHECK(w.skep({"status", "sw_nosuch"}).code == info(errc::no_such_swarm).exit_code);
+}
+
+TEST_CASE("logs show a pane as it is, a swarm with names, and follow to the end") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto swarm = start(w, "runs", 2);
+  const std::string second = "\x1b]0;title\x07\x1b[31msecond line\x1b[0m\n";
+  CHECK(w.skep({"logs", swarm + "/p1"}).out == "hello from p1\n" + second);
+  CHECK(w.skep({"logs", swarm + "/p1", "--tail", "1"}).out == second);
+  CHECK(w.skep({"logs", swarm + "/p1", "--from", "6", "--tail", "1"}).out == "from p1\n" + second);
+  auto both = w.skep({"logs", swarm}).out;
+  CHECK(both.find("p0 | hello from p0\n") != std::string::npos);
+  CHECK(both.find("p1 | hello from p1\n") != std::string::npos);
+  auto line = json::parse(w.skep({"logs", swarm + "/p0", "--json"}).lines().at(0));
+  CHECK(line["offset"] == 0);
+  CHECK(line["text"].get<std::string>().starts_with("hello from p0"));
+
+  background follow{w.argv({"logs", "-f", swarm + "/p0"}), w.home};
+  REQUIRE(follow.shows("second line"));
+  CHECK(w.skep({"send", swarm + "/p0", "more", "words"}).code == 0);
+  CHECK(follow.shows("got: more words\n"));
+  CHECK(w.skep({"stop", swarm, "--wait"}).code == 0);
+  CHECK(follow.wait() == 0);
+  CHECK(w.skep({"logs", swarm + "/p7"}).code == info(errc::no_such_pane).exit_code);
+}
+
+TEST_CASE("events are the whole journal, from any sequence, and live") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto one = start(w, "completes");
+  auto two = start(w, "runs");
+  auto all = w.skep({"events", "--from", "1", "--json"});
+  CHECK(all.code == 0);
+  std::uint64_t last = 0;
+  for (const auto& l : all.lines())
+    CHECK(json::parse(l)["seq"] == ++last);
+  CHECK(last > 20);
+  CHECK(w.skep({"events", "--json"}).out == all.out);
+  auto tail = w.skep({"events", "--from", std::to_string(last), "--json"});
+  CHECK(tail.lines().size() == 1);
+  CHECK(w.skep({"events", "--from", std::to_string(last + 5), "--json"}).out.empty());
+  for (const auto& l : w.skep({"events", "--swarm", two, "--json"}).lines())
+    CHECK(json::parse(l)["swarm"] == two);
+  CHECK(w.skep({"events", "--sandbox", "sb_x"}).code == info(errc::bad_argument).exit_code);
+
+  background live{w.argv({"events", "-f", "--from", std::to_string(last), "--json"}), w.home};
+  REQUIRE(live.shows("\"seq\":" + std::to_string(last)));
+  CHECK(w.skep({"kill", two}).code == 0);
+  CHECK(live.shows("\"result\":\"killed\""));
+  live.signal(SIGINT);
+  CHECK(live.wait() == 130);
+}
+
+TEST_CASE("send is refused where nothing reads") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto closed = start(w, "completes");
+  auto x = w.skep({"send", closed + "/p0", "hi", "--json"});
+  CHECK(x.code == info(errc::wrong_phase).exit_code);
+  auto open = start(w, "runs");
+  CHECK(w.skep({"send", open + "/p0"}, "").code == info(errc::bad_argument).exit_code);
+  auto sent = w.skep({"send", open + "/p0", "--json"}, "raw bytes");
+  CHECK(sent.code == 0);
+  CHECK(sent.document()["seq"].get<std::uint64_t>() > 0);
+}
+
+TEST_CASE("stop and kill say what they did") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto one = start(w, "runs");
+  auto two = start(w, "runs");
+  CHECK(w.skep({"stop", one}).out.find(one + " is stopping") != std::string::npos);
+  CHECK(state_of(w, one) == "closed");
+  auto x = w.skep({"kill", "--all", "--json"});
+  CHECK(x.document()["swarms"] == json::array({two}));
+  CHECK(w.skep({"stop", "--all"}).out == "Nothing runs.\n");
+}
+
+TEST_CASE("a daemon that dies while it is followed is told") {
+  cli_world w;
+  auto daemon = std::make_unique<fake_daemon>(w);
+  auto swarm = start(w, "runs");
+  background follow{w.argv({"logs", "-f", swarm}), w.home};
+  REQUIRE(follow.shows("hello from p0"));
+  background events{w.argv({"events", "-f", "--from", "1"}), w.home};
+  REQUIRE(events.shows("pane.started"));
+  daemon->kill();
+  CHECK(events.shows("skepd is away"));
+  events.signal(SIGINT);
+  CHECK(events.wait() == 130);
+}

@@ -1,0 +1,52 @@
+// A gateway on a thread of its own; the test plays the client and the upstream.
+#pragma once
+
+#include "host/gateway/gateway.hpp"
+#include "tests/envd/raw_http.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include <future>
+#include <thread>
+
+namespace skep::test {
+
+class running_gateway {
+public:
+  explicit running_gateway(std::vector<host::gateway_rule> rules, host::gateway_policy policy = {})
+      : gateway_(io_, listen_unix(dir_ / "g"), std::move(rules), policy) {
+    gateway_.start();
+    thread_ = std::thread([this] { io_.run(); });
+  }
+  /// Joining proves that stop() ends everything.
+  ~running_gateway() {
+    boost::asio::post(io_, [this] { gateway_.stop(); });
+    thread_.join();
+  }
+  running_gateway(const running_gateway&) = delete;
+  running_gateway& operator=(const running_gateway&) = delete;
+
+  raw_connection connect() const { return raw_connection::to_unix(dir_ / "g"); }
+  answer request(const std::string& text) const {
+    auto c = connect();
+    c.send(text);
+    return c.read_answer();
+  }
+  answer get(const std::string& target) const {
+    return request("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n");
+  }
+  host::gateway_counts counts() {
+    std::promise<host::gateway_counts> p;
+    boost::asio::post(io_, [&] { p.set_value(gateway_.counts()); });
+    return p.get_future().get();
+  }
+
+private:
+  temp_dir dir_;
+  boost::asio::io_context io_;
+  host::gateway gateway_;
+  std::thread thread_;
+};
+
+} // namespace skep::test

@@ -1,0 +1,370 @@
+#include "tests/guest/guest.hpp"
+#include "transfer/pack.hpp"
+#include "transfer/results.hpp"
+#include "transfer/summary.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+std::string numbered_text(int lines) {
+  std::string out;
+  for (int i = 0; i < lines; ++i)
+    out += "line " + std::to_string(i) + "\n";
+  return out;
+}
+
+/// The user's repository, and the sandbox's side of it after upload and `base`.
+struct uploaded : temp {
+  repo user;
+  transfer::packed packed;
+  std::string work = *this / "work";
+  json base;
+
+  explicit uploaded(const std::function<void(const repo&)>& fill) {
+    fill(user);
+    auto done = transfer::pack_worktree(user.path, *this / "a.tar.zst");
+    REQUIRE(done.ok());
+    packed = std::move(*done);
+    auto a = test::guest({"unpack", "--archive", *this / "a.tar.zst", "--dest", work});
+    REQUIRE(a.exit_code == 0);
+    CHECK(a.j["manifest_sha256"] == packed.manifest.sha256());
+    CHECK(a.j["files"] == packed.manifest.files.size());
+    CHECK(a.j["size_bytes"] == packed.manifest.total_bytes);
+    base = make_base();
+  }
+  json make_base() {
+    std::vector<std::string> arguments{"base", "--repo", work};
+    if (packed.clean)
+      arguments.insert(arguments.end(),
+                       {"--head", packed.head, "--head-pack", packed.head_pack_path});
+    auto a = test::guest(arguments);
+    INFO(a.text);
+    REQUIRE(a.exit_code == 0);
+    return a.j;
+  }
+  std::string pane(const std::string& name) {
+    auto dest = *this / name;
+    auto a = test::guest(
+        {"worktree", "--repo", work, "--name", name, "--dest", dest, "--base", base["commit"]});
+    INFO(a.text);
+    REQUIRE(a.exit_code == 0);
+    CHECK(a.j["branch"] == "skep/" + name);
+    CHECK(a.j["commit"] == base["commit"]);
+    return dest;
+  }
+  transfer::diff_summary diff(const std::string& name) {
+    auto a = test::guest({"diff", "--tree", *this / name, "--base", base["commit"], "--name", name,
+                          "--out", *this / "out"});
+    INFO(a.text);
+    REQUIRE(a.exit_code == 0);
+    auto s = transfer::parse_diff_summary(a.text);
+    REQUIRE(s.ok());
+    return *s;
+  }
+  std::string patch(const std::string& name) const { return *this / ("out/" + name + ".patch"); }
+  /// Applies the patch to a copy of what was uploaded and compares with the pane's tree.
+  void check_patch(const std::string& name) {
+    auto copy = *this / ("copy-" + name);
+    transfer::unpack_limits limits;
+    limits.outward_links = true;
+    REQUIRE(transfer::unpack_archive(*this / "a.tar.zst", copy, limits).ok());
+    git(copy, {"init", "-q"});
+    git(copy, {"apply", "--check", patch(name)});
+    git(copy, {"apply", patch(name)});
+    std::filesystem::remove_all(copy + "/.git");
+    std::filesystem::remove_all(*this / name + "/.git");
+    auto got = transfer::manifest_of(copy), want = transfer::manifest_of(*this / name);
+    REQUIRE((got.ok() && want.ok()));
+    CHECK(got->sha256() == want->sha256());
+  }
+};
+
+} // namespace
+
+TEST_CASE("verify is exact") {
+  temp t;
+  put(t / "d/a", "text");
+  put(t / "d/b/c", "more");
+  auto digest = transfer::manifest_of(t / "d")->sha256();
+  auto verify = [&] {
+    return test::guest({"verify", "--dest", t / "d", "--manifest-sha256", digest});
+  };
+  CHECK(verify().exit_code == 0);
+  CHECK(verify().j["verified"] == true);
+  put(t / "d/a", "texT");
+  CHECK(verify().exit_code == 1);
+  CHECK(verify().j["error"] == "verification");
+  put(t / "d/a", "text");
+  put(t / "d/extra", "");
+  CHECK(verify().exit_code == 1);
+  std::filesystem::remove(t / "d/extra");
+  std::filesystem::remove(t / "d/b/c");
+  CHECK(verify().exit_code == 1);
+}
+
+TEST_CASE("HEAD itself is the base of a clean work tree") {
+  uploaded u{[](const repo& r) {
+    r.put("old", "x");
+    r.commit("the first");
+    r.put("a", "one\n");
+    r.put("run", "#!/bin/sh\n", 0755);
+    r.put(".gitignore", "*.o\n");
+    r.put("d/x.o", "tracked though ignored");
+    git(r.path, {"add", "-f", "d/x.o"});
+    r.commit("the second");
+  }};
+  CHECK(u.packed.clean);
+  CHECK(u.base["is_head"] == true);
+  CHECK(u.base["commit"] == u.packed.head);
+  CHECK(git(u.work, {"status", "--porcelain", "--ignored"}).empty());
+  CHECK(git(u.work, {"log", "--format=%s"}) == "the second");
+  CHECK(u.make_base() == u.base); // again: the same
+}
+
+TEST_CASE("the base is a commit of exactly what was uploaded when the work tree was not clean") {
+  uploaded u{[](const repo& r) {
+    r.put(".gitignore", "*.log\n/sub/\n");
+    r.put(".gitattributes", "* text=auto eol=crlf\n*.bin filter=none-such\n");
+    r.put("tracked.log", "ignored but tracked");
+    r.put("sub/also", "the same");
+    git(r.path, {"add", "-f", "."});
+    r.commit();
+    r.put("crlf", "a\r\nb\r\n");
+    r.put("lf", "a\nb\n");
+    r.put("x.bin", std::string("\0\r\n\xFF", 4));
+    r.put("weird \"n\"\nname\xFF", "x", 0755);
+    std::filesystem::create_symlink("/etc/hostname", r / "absolute");
+  }};
+  CHECK(u.base["is_head"] == false);
+  CHECK(git(u.work, {"status", "--porcelain", "--ignored"}).empty());
+  CHECK(git(u.work, {"log", "--format=%an <%ae>"}) == "skep <skep@localhost>");
+  CHECK(transfer::manifest_of(u.work)->sha256() == u.packed.manifest.sha256());
+  // What git hands out again is the same to the byte.
+  auto p0 = u.pane("p0");
+  std::filesystem::remove(p0 + "/.git");
+  CHECK(transfer::manifest_of(p0)->sha256() == u.packed.manifest.sha256());
+  CHECK(u.make_base() == u.base);
+}
+
+TEST_CASE("a base of HEAD falls back when the files are not its tree") {
+  repo r;
+  temp t;
+  r.put("a", "x");
+  r.commit();
+  auto packed = transfer::pack_worktree(r.path, t / "a");
+  REQUIRE(packed.ok());
+  REQUIRE(packed->clean);
+  put(t / "work/a", "other");
+  auto a = test::guest({"base", "--repo", t / "work", "--head", packed->head, "--head-pack",
+                        packed->head_pack_path});
+  REQUIRE(a.exit_code == 0);
+  CHECK(a.j["is_head"] == false);
+  CHECK(git(t / "work", {"rev-list", "--count", "HEAD"}) == "1");
+  CHECK(git(t / "work", {"status", "--porcelain"}).empty());
+  CHECK(test::guest({"base", "--repo", t / "work", "--head", "--upload-pack=x"}).exit_code == 2);
+}
+
+TEST_CASE("each pane has a work tree and a branch, made once, with the given identity") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "x");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/a", "changed");
+  CHECK(u.pane("p0") == p0);
+  CHECK(get(p0 + "/a") == "changed");
+  auto a = test::guest({"worktree", "--repo", u.work, "--name", "p1", "--dest", u / "p1", "--base",
+                        u.base["commit"]},
+                       "", {"SKEP_GIT_NAME=Bo", "SKEP_GIT_EMAIL=bo@example.org"});
+  CHECK(a.exit_code == 0);
+  CHECK(get(u / "p1/a") == "x");
+  CHECK(git(u / "p1", {"config", "user.email"}) == "bo@example.org");
+  for (const char* bad : {"a/b", "..", "base", "a b", ""})
+    CHECK(test::guest({"worktree", "--repo", u.work, "--name", bad, "--dest", u / "bad", "--base",
+                       u.base["commit"]})
+              .exit_code
+          != 0);
+  CHECK_FALSE(exists(u / "bad"));
+}
+
+TEST_CASE("changes of all kinds come back, uncommitted ones too") {
+  uploaded u{[](const repo& r) {
+    r.put(".gitignore", "*.o\nbuild/\n");
+    for (const char* n : {"mod", "del", "mode", "a b\"c\n\xC3\xA4\xFF", "-dash", "same"})
+      r.put(n, std::string{n} + "\n");
+    r.put("long name", numbered_text(60));
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/mod", "changed\n");
+  put(p0 + "/mode", "mode\n", 0755);
+  put(p0 + "/a b\"c\n\xC3\xA4\xFF", "odd\n");
+  put(p0 + "/-dash", "-\n");
+  put(p0 + "/new/deep/file", std::string("\0\1\2", 3));
+  put(p0 + "/x.o", "ignored");
+  put(p0 + "/build/out", "ignored");
+  std::filesystem::remove(p0 + "/del");
+  std::filesystem::rename(p0 + "/long name", p0 + "/renamed\tname");
+  std::filesystem::create_symlink("mod", p0 + "/link");
+  auto s = u.diff("p0");
+  CHECK(s.commits == 1);
+  CHECK_FALSE(s.squashed);
+  CHECK(s.modified == std::vector<std::string>{"-dash", "a b\"c\n\xC3\xA4\xFF", "mod", "mode"});
+  CHECK(s.added == std::vector<std::string>{"link", "new/deep/file"});
+  CHECK(s.deleted == std::vector<std::string>{"del"});
+  CHECK(s.renamed
+        == std::vector<std::pair<std::string, std::string>>{{"long name", "renamed\tname"}});
+  CHECK(git(p0, {"log", "-1", "--format=%s|%an"}) == "Uncommitted changes of p0|skep agent");
+  CHECK(git(p0, {"status", "--porcelain"}).empty());
+  auto again = u.diff("p0");
+  CHECK(again.patch_sha256 == s.patch_sha256);
+  CHECK(again.commits == 1);
+  auto got = transfer::collect_pane(u.patch("p0"), u / "out/p0.tar", u / "host", "p0", s);
+  INFO((got ? "" : render(got.err())));
+  REQUIRE(got.ok());
+  CHECK(get(u / "host/p0/files/new/deep/file") == std::string("\0\1\2", 3));
+  std::filesystem::remove(p0 + "/x.o");
+  std::filesystem::remove_all(p0 + "/build");
+  u.check_patch("p0");
+}
+
+TEST_CASE("several commits come back as a series with authors and messages") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "one\n");
+    r.put("c", numbered_text(9));
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/a", "two\n");
+  git(p0, {"commit", "-qam", "Second line"});
+  git(p0, {"mv", "c", "d"});
+  git(p0, {"commit", "-qm", "Rename"});
+  put(p0 + "/d", numbered_text(10));
+  put(p0 + "/a", "three\n");
+  git(p0, {"commit", "-qam", "Third line"});
+  auto s = u.diff("p0");
+  CHECK(s.commits == 3);
+  CHECK_FALSE(s.squashed);
+  auto text = get(u.patch("p0"));
+  for (const char* part : {"From: Ada <ada@example.org>", "Subject: [PATCH] Second line",
+                           "Subject: [PATCH] Third line"})
+    CHECK(text.find(part) != text.npos);
+  u.check_patch("p0");
+}
+
+TEST_CASE("commits that git apply cannot follow one by one give one exact diff") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "one\n");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/a", "two\n");
+  git(p0, {"commit", "-qam", "Second line"});
+  git(p0, {"mv", "a", "b"});
+  git(p0, {"commit", "-qm", "Rename what was changed"});
+  auto s = u.diff("p0");
+  CHECK(s.commits == 2);
+  CHECK(s.squashed);
+  u.check_patch("p0");
+}
+
+TEST_CASE("merges, rewritten history and hostile settings give one exact diff") {
+  uploaded u{[](const repo& r) {
+    r.put("a", numbered_text(20));
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  git(p0, {"checkout", "-q", "-b", "side"});
+  put(p0 + "/side", "s\n");
+  git(p0, {"add", "."});
+  git(p0, {"commit", "-qm", "side"});
+  git(p0, {"checkout", "-q", "skep/p0"});
+  put(p0 + "/main", "m\n");
+  git(p0, {"add", "."});
+  git(p0, {"commit", "-qm", "main"});
+  git(p0, {"merge", "-q", "--no-ff", "-m", "merge", "side"});
+  auto s = u.diff("p0");
+  CHECK(s.squashed);
+  CHECK(s.commits == 3);
+  u.check_patch("p0");
+
+  auto p1 = u.pane("p1");
+  git(p1, {"checkout", "-q", "--orphan", "fresh"});
+  put(p1 + "/a", "all new\n");
+  git(p1, {"add", "."});
+  git(p1, {"commit", "-qm", "no parent"});
+  for (auto [key, value] : {std::pair{"diff.noprefix", "true"},
+                            {"diff.external", "false"},
+                            {"core.hooksPath", "/none"},
+                            {"commit.gpgSign", "true"},
+                            {"format.attach", "x"},
+                            {"color.ui", "always"},
+                            {"core.fsmonitor", "false-program"}})
+    git(p1, {"config", key, value});
+  put(p1 + "/left", "over\n");
+  put(git(p1, {"rev-parse", "--git-dir"}) + "/index.lock", "stale");
+  s = u.diff("p1");
+  CHECK(s.squashed);
+  CHECK(s.modified == std::vector<std::string>{"a"});
+  CHECK(s.added == std::vector<std::string>{"left"});
+  u.check_patch("p1");
+}
+
+TEST_CASE("a commit message that looks like a patch changes nothing") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "one\n");
+    r.put("b", "b\n");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/a", "two\n");
+  git(p0, {"commit", "-qam",
+           "Innocent\n\ndiff --git a/b b/b\n--- a/b\n+++ b/b\n@@ -1 +1 @@\n-b\n+evil\n"});
+  auto s = u.diff("p0");
+  CHECK(s.squashed);
+  CHECK(transfer::paths_of_patch(u.patch("p0")).value() == std::vector<std::string>{"a"});
+  u.check_patch("p0");
+}
+
+TEST_CASE("no change gives an empty patch") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "one\n");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  auto s = u.diff("p0");
+  CHECK(s.commits == 0);
+  CHECK(s.empty());
+  CHECK(s.patch_bytes == 0);
+  CHECK(get(u.patch("p0")).empty());
+  auto got = transfer::collect_pane(u.patch("p0"), u / "out/p0.tar", u / "host", "p0", s);
+  REQUIRE(got.ok());
+  CHECK(got->files.files.empty());
+  // Made and undone.
+  put(p0 + "/a", "two\n");
+  git(p0, {"commit", "-qam", "there"});
+  put(p0 + "/a", "one\n");
+  git(p0, {"commit", "-qam", "and back"});
+  s = u.diff("p0");
+  CHECK(s.commits == 0);
+  CHECK(s.patch_bytes == 0);
+}
+
+TEST_CASE("a repository made inside the tree is named, not half brought back") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "one\n");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  git(p0, {"init", "-q", "inner"});
+  put(p0 + "/inner/f", "x");
+  git(p0 + "/inner", {"add", "."});
+  git(p0 + "/inner", {"commit", "-qm", "inside"});
+  put(p0 + "/a", "two\n");
+  auto s = u.diff("p0");
+  CHECK(s.nested == std::vector<std::string>{"inner"});
+  CHECK(s.modified == std::vector<std::string>{"a"});
+  CHECK(s.added.empty());
+}

@@ -1,0 +1,184 @@
+#include "transfer/results.hpp"
+#include "tests/transfer/repo.hpp"
+#include "transfer/archive_writer.hpp"
+#include "transfer/sha256.hpp"
+
+using namespace skep;
+using namespace skep::test;
+using namespace skep::transfer;
+
+namespace {
+
+/// A patch of HEAD against its parent.
+std::string patch_of(const repo& r) {
+  return git(r.path, {"diff", "--binary", "--full-index", "-M", "HEAD~1", "HEAD"}) + "\n";
+}
+
+struct pane : temp {
+  diff_summary claim;
+  /// The files of `summary` as a tar, beside the patch.
+  pane(const repo& r, const std::string& patch, diff_summary summary) : claim(std::move(summary)) {
+    put(*this / "p.patch", patch);
+    auto writer = archive_writer::create(*this / "p.tar");
+    auto names = claim.modified;
+    names.insert(names.end(), claim.added.begin(), claim.added.end());
+    for (const auto& [from, to] : claim.renamed)
+      names.push_back(to);
+    unique_fd root{::open(r.path.c_str(), O_PATH)};
+    std::string buffer(4096, '\0');
+    for (const auto& n : names) {
+      auto opened = open_entry(root.get(), n);
+      REQUIRE(opened.ok());
+      REQUIRE(append_file(*writer, *opened, buffer).ok());
+    }
+    auto done = writer->finish();
+    REQUIRE(done.ok());
+    claim.patch_bytes = patch.size();
+    claim.patch_sha256 = sha256_of(patch);
+    claim.tar_bytes = done->bytes;
+    claim.tar_sha256 = done->sha256;
+  }
+};
+
+repo& changed_repo(repo& r) {
+  std::string long_text;
+  for (int i = 0; i < 50; ++i)
+    long_text += "line " + std::to_string(i) + "\n";
+  r.put("m", "one\n");
+  r.put("d", "two\n");
+  r.put("old name", long_text);
+  r.commit();
+  r.put("m", "ONE\n");
+  std::filesystem::remove(r / "d");
+  std::filesystem::rename(r / "old name", r / "new\nname");
+  r.put("a/b", std::string("bin\0ary", 7));
+  r.commit();
+  return r;
+}
+
+const diff_summary good_claim{.modified = {"m"},
+                              .added = {"a/b"},
+                              .deleted = {"d"},
+                              .renamed = {{"old name", "new\nname"}},
+                              .patch_sha256 = {},
+                              .tar_sha256 = {},
+                              .head = {},
+                              .nested = {}};
+
+} // namespace
+
+TEST_CASE("a pane's results are unpacked when patch, files and claim agree") {
+  repo r;
+  temp out;
+  changed_repo(r);
+  pane p{r, patch_of(r), good_claim};
+  auto got = collect_pane(p / "p.patch", p / "p.tar", out.path, "p0", p.claim);
+  REQUIRE(got.ok());
+  CHECK(got->touched == std::vector<std::string>{"a/b", "d", "m", "new\nname", "old name"});
+  CHECK(get(out / "p0.patch") == get(p / "p.patch"));
+  CHECK(get(out / "p0/files/m") == "ONE\n");
+  CHECK(get(out / "p0/files/a/b") == std::string("bin\0ary", 7));
+  CHECK(collect_pane(p / "p.patch", p / "p.tar", out.path, "p0", p.claim).err().code
+        == errc::exists);
+  CHECK(collect_pane(p / "p.patch", p / "p.tar", out.path, "../x", p.claim).err().code
+        == errc::bad_argument);
+}
+
+TEST_CASE("claims that differ from what arrived are found") {
+  repo r;
+  temp out;
+  changed_repo(r);
+  auto code = [&](auto change) {
+    pane p{r, patch_of(r), good_claim};
+    change(p);
+    auto got = collect_pane(p / "p.patch", p / "p.tar", out.path, "p" + random_token(8), p.claim);
+    return got ? errc::none : got.err().code;
+  };
+  CHECK(code([](pane&) {}) == errc::none);
+  CHECK(code([](pane& p) { p.claim.patch_bytes++; }) == errc::checksum);
+  CHECK(code([](pane& p) { p.claim.tar_sha256[0] ^= 1; }) == errc::checksum);
+  CHECK(code([](pane& p) { p.claim.deleted.push_back("README"); }) == errc::verification);
+  CHECK(code([](pane& p) { p.claim.modified.clear(); }) == errc::verification);
+}
+
+TEST_CASE("a patch that leaves the tree or is none is refused") {
+  temp t;
+  put(t / "p", "diff --git a/../../x b/../../x\nnew file mode 100644\n--- /dev/null\n"
+               "+++ b/../../x\n@@ -0,0 +1 @@\n+evil\n");
+  CHECK(paths_of_patch(t / "p").err().code == errc::unsafe_archive);
+  put(t / "p", "diff --git a/.git/config b/.git/config\n--- a/.git/config\n+++ b/.git/config\n"
+               "@@ -1 +1 @@\n-a\n+b\n");
+  CHECK_FALSE(paths_of_patch(t / "p").ok());
+  put(t / "p", "hello\n");
+  CHECK(paths_of_patch(t / "p").err().code == errc::protocol);
+  put(t / "p", "");
+  CHECK(paths_of_patch(t / "p")->empty());
+  CHECK(paths_of_patch(t / "missing").err().code == errc::file_not_found);
+}
+
+TEST_CASE("the swarm's patch holds the panes that overlap with no other") {
+  repo r;
+  temp t;
+  for (const char* n : {"a", "b", "c", "d"})
+    r.put(n, std::string{n} + "\n");
+  auto base = r.commit();
+  auto make = [&](const std::string& name, auto change) {
+    git(r.path, {"checkout", "-q", "-f", base});
+    change();
+    git(r.path, {"add", "-A"});
+    put(t / name, git(r.path, {"diff", "--cached", "--binary", "-M", base}) + "\n");
+    git(r.path, {"reset", "-q", "--hard", base});
+    return pane_patch{name, t / name};
+  };
+  std::vector<pane_patch> all{make("p0", [&] { r.put("a", "A\n"); }),
+                              make("p1", [&] { r.put("b", "B\n"); }),
+                              make("p2", [&] { std::filesystem::rename(r / "b", r / "bb"); }),
+                              make("p3", [&] { r.put("new/x", "x\n"); }),
+                              {"p4", t / "p4"},
+                              {"p5", t / "p5"}};
+  put(t / "p6", "");
+  all.push_back({"p6", t / "p6"});
+  // One changes the file c, another believes that c is a directory.
+  put(t / "p4", "diff --git a/c/x b/c/x\nnew file mode 100644\n--- /dev/null\n+++ b/c/x\n"
+                "@@ -0,0 +1 @@\n+x\n");
+  put(t / "p5", "diff --git a/c b/c\n--- a/c\n+++ b/c\n@@ -1 +1 @@\n-c\n+C\n");
+  auto merged = merge_swarm_patch(all, t / "swarm.patch");
+  REQUIRE(merged.ok());
+  CHECK(merged->included == std::vector<std::string>{"p0", "p3"});
+  REQUIRE(merged->conflicts.size() == 4);
+  CHECK(merged->conflicts.at("p1") == std::vector<std::string>{"b"});
+  CHECK(merged->conflicts.at("p2") == std::vector<std::string>{"b"});
+  CHECK(merged->conflicts.at("p4") == std::vector<std::string>{"c/x"});
+  CHECK(merged->conflicts.at("p5") == std::vector<std::string>{"c"});
+  git(r.path, {"apply", "--check", t / "swarm.patch"});
+  git(r.path, {"apply", t / "swarm.patch"});
+  CHECK(get(r / "a") == "A\n");
+  CHECK(get(r / "new/x") == "x\n");
+}
+
+TEST_CASE("a summary survives its JSON form, whatever bytes the names hold") {
+  diff_summary x = good_claim;
+  x.commits = 3;
+  x.added.push_back("\xFF\xFE");
+  x.patch_sha256 = x.tar_sha256 = std::string(64, 'a');
+  x.head = std::string(40, 'b');
+  x.nested = {"n"};
+  auto back = parse_diff_summary(to_line(to_json(x)));
+  REQUIRE(back.ok());
+  CHECK(back->commits == 3);
+  CHECK(back->added == x.added);
+  CHECK(back->renamed == x.renamed);
+  CHECK(back->nested == x.nested);
+  for (const char* bad : {"", "[]", "{}", "{\"modified\":3}", "{\"renamed\":[[\"a\"]]}"})
+    CHECK(parse_diff_summary(bad).err().code == errc::protocol);
+  CHECK(parse_diff_summary("{\"error\":\"io\",\"message\":\"x\"}").err().code
+        == errc::remote_command_failed);
+}
+
+TEST_CASE("well-formed UTF-8 is told from other bytes") {
+  for (const char* good : {"", "a", "\xC3\xA4", "\xE2\x82\xAC", "\xF0\x9F\x90\x9D"})
+    CHECK(is_utf8(good));
+  for (const char* bad : {"\xC3", "\x80", "\xC0\xAF", "\xED\xA0\x80", "\xF5\x80\x80\x80",
+                          "\xE2\x82", "\xF0\x9F\x90", "a\xFF"})
+    CHECK_FALSE(is_utf8(bad));
+}

@@ -1,0 +1,125 @@
+#include "transfer/worktree.hpp"
+#include "tests/transfer/repo.hpp"
+#include "transfer/exclude.hpp"
+
+#include <algorithm>
+
+using namespace skep;
+using namespace skep::test;
+using transfer::excluded_reason;
+using transfer::inspect_repo;
+using transfer::list_worktree;
+
+TEST_CASE("git's own ignore semantics decide what is transferred") {
+  repo r;
+  r.put(".gitignore", "*.log\n!keep.log\n/build\nout/\n");
+  r.put("a.log", "ignored");
+  r.put("keep.log", "negated");
+  r.put("build/x.c", "anchored");
+  r.put("src/build/x.c", "not at the top");
+  r.put("src/out/y", "a directory at any depth");
+  r.put("src/.gitignore", "local\n");
+  r.put("src/local", "nested ignore file");
+  r.put("tracked.log", "ignored but tracked");
+  git(r.path, {"add", "-f", "tracked.log"});
+  r.commit();
+  r.put("untracked", "new");
+  std::filesystem::remove(r / "keep.log");
+  auto list = list_worktree(r.path);
+  REQUIRE(list.ok());
+  CHECK(*list
+        == std::vector<std::string>{".gitignore", "src/.gitignore", "src/build/x.c", "tracked.log",
+                                    "untracked"});
+}
+
+TEST_CASE("names with spaces, quotes, newlines and other bytes are listed as they are") {
+  repo r;
+  std::vector<std::string> names{"-dash", "a b",          "line\nbreak", "quote\"'",
+                                 "tab\t", "\xC3\xA4.txt", "\xFF\xFE"};
+  for (const auto& n : names)
+    r.put(n, "x");
+  r.commit();
+  auto list = list_worktree(r.path);
+  REQUIRE(list.ok());
+  CHECK(*list == names);
+}
+
+TEST_CASE("what is always excluded stays out, even when tracked or negated") {
+  repo r;
+  r.put(".gitignore", "!.env\n");
+  for (const char* n :
+       {".env", ".env.staging", "sub/.npmrc", ".ssh/config", "deep/.docker/config.json", "x.jks",
+        "id_rsa.bak", "skep-out/sw_1/p0.patch", ".git-credentials", "key.pem"})
+    r.put(n, "secret");
+  r.put("environment", "fine");
+  r.commit();
+  std::vector<transfer::skipped_path> skipped;
+  auto list = list_worktree(r.path, &skipped);
+  REQUIRE(list.ok());
+  CHECK(*list == std::vector<std::string>{".gitignore", "environment"});
+  CHECK(skipped.size() == 10);
+}
+
+TEST_CASE("the reason names the pattern") {
+  CHECK(excluded_reason("a/.env.local") == ".env.*");
+  CHECK(excluded_reason("home/.kube/config") == ".kube/config");
+  CHECK(excluded_reason(".ssh/known_hosts") == ".ssh/**");
+  CHECK(excluded_reason("docs/kube/config") == "");
+  CHECK(excluded_reason("src/main.c") == "");
+}
+
+TEST_CASE("submodules, nested repositories and pipes are left out with a reason") {
+  repo inner, r;
+  inner.put("f", "x");
+  inner.commit();
+  r.put("a", "x");
+  git(r.path, {"-c", "protocol.file.allow=always", "submodule", "add", "-q", inner.path, "sub"});
+  r.commit();
+  run({"git", "clone", "-q", inner.path, r / "nested"});
+  REQUIRE(::mkfifo((r / "pipe").c_str(), 0600) == 0);
+  std::vector<transfer::skipped_path> skipped;
+  auto list = list_worktree(r.path, &skipped);
+  REQUIRE(list.ok());
+  CHECK(*list == std::vector<std::string>{".gitmodules", "a"});
+  CHECK(skipped.size() >= 2);
+}
+
+TEST_CASE("a tracked directory that became a symlink is not read through") {
+  repo r;
+  temp outside;
+  put(outside / "a", "private");
+  r.put("d/a", "x");
+  r.commit();
+  transfer::remove_tree(r / "d");
+  std::filesystem::create_symlink(outside.path, r / "d");
+  auto list = list_worktree(r.path);
+  REQUIRE(list.ok());
+  CHECK(*list == std::vector<std::string>{"d"});
+}
+
+TEST_CASE("what is wrong with a repository is said before anything is made") {
+  temp t;
+  CHECK(inspect_repo(t.path).err().code == errc::not_a_repository);
+  CHECK(inspect_repo(t / "missing").err().code == errc::not_a_repository);
+  repo unborn;
+  unborn.put("a", "x");
+  CHECK(inspect_repo(unborn.path).err().code == errc::no_commit);
+  repo empty;
+  empty.commit();
+  CHECK(inspect_repo(empty.path).err().code == errc::empty_repository);
+  temp bare;
+  git(bare.path, {"init", "-q", "--bare"});
+  CHECK(inspect_repo(bare.path).err().code == errc::not_a_repository);
+}
+
+TEST_CASE("a repository is inspected from any directory inside") {
+  repo r;
+  r.put("d/a", "x");
+  auto head = r.commit();
+  auto facts = inspect_repo(r / "d");
+  REQUIRE(facts.ok());
+  CHECK(std::filesystem::equivalent(facts->root, r.path));
+  CHECK(facts->head == head);
+  CHECK(facts->branch == "main");
+  CHECK(facts->files == 1);
+}
