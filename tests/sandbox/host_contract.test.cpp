@@ -1,5 +1,5 @@
-// The real client against the real skep-host: the same calls as in client.test.cpp, but the answers
-// come from holders, bubblewrap and skep-envd.
+// The real client against the real skep-host: the same calls as in client_*.test.cpp, but the
+// answers come from holders, bubblewrap and skep-envd.
 #include "messages/json.hpp"
 #include "sandbox/client.hpp"
 #include "tests/sandbox/await.hpp"
