@@ -6,6 +6,7 @@
 #include "actors/directory.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/policy.hpp"
+#include "actors/supervisor.hpp"
 #include "actors/work_pool.hpp"
 #include "sandbox/api.hpp"
 
@@ -54,6 +55,21 @@ struct services {
   policies limits;
 };
 using services_ptr = std::shared_ptr<const services>;
+
+/// Options of a supervisor whose restarts and give-ups are journaled above swarms.
+inline supervisor_options reported(const services_ptr& svc, std::string path) {
+  supervisor_options out;
+  out.path = std::move(path);
+  out.on_restarted = [svc](const child_restarted& e) {
+    if (auto r = svc->handles->recorder())
+      caf::anon_send(r, note_a::value, pack_now(svc->wall_now(), e));
+  };
+  out.on_gave_up = [svc](const supervisor_gave_up& e) {
+    if (auto r = svc->handles->recorder())
+      caf::anon_send(r, note_a::value, pack_now(svc->wall_now(), e));
+  };
+  return out;
+}
 
 /// Where things lie inside every sandbox.
 namespace inside {

@@ -99,17 +99,22 @@ private:
         [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
   }
 
-  // Starting an agent costs about a second of CPU: the LIMITER spreads starts over time.
+  // Starting an agent costs about a second of CPU: the LIMITER spreads starts over time. It keeps
+  // our turn when we ask again, so the wait is made of short requests.
   void admit() {
     auto limiter = ctx_->svc->handles->limiter();
     if (!limiter) return prepare();
-    request(limiter, std::chrono::minutes{24 * 60}, admit_a::value, rec_.pane)
+    request(limiter, std::chrono::seconds{60}, admit_a::value, rec_.pane)
         .then(
             [this] {
               holds_place_ = true;
               prepare();
             },
-            [this](caf::error& e) { close(outcome::failed, with_step(from_caf(e), "admission")); });
+            [this](caf::error& e) {
+              if (e == caf::sec::request_timeout && !stopping_) return admit();
+              close(stopping_ ? stop_outcome_ : outcome::failed,
+                    stopping_ ? error{} : with_step(from_caf(e), "admission"));
+            });
   }
 
   void release_place() {
@@ -215,6 +220,7 @@ private:
     rec_.signal = x.signal;
     rec_.final_offset = x.final_offset;
     release_place();
+    on_output(rec_.attempt, "\n"); // a last line without its end counts, too
     // The adapter's totals and the exit travel in this order, so that a crash cannot part them.
     if (usage_.turns > 0 || usage_.cost_usd > 0 || !usage_.summary.empty()) {
       usage_.pane = rec_.pane;

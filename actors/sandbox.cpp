@@ -417,6 +417,9 @@ private:
   // ---- the end ----
   void destroy() {
     if (std::exchange(destroying_, true)) return;
+    // Its stream would only break when the sandbox goes.
+    request(supervisor_, std::chrono::seconds{30}, del_child_a::value, std::string{"poller"})
+        .then([] {}, [](caf::error&) {});
     for (const auto& p : panes_.all()) {
       if (p.state == pane_phase::closed) continue;
       if (auto h = ctx_->pane(p.pane))
@@ -559,8 +562,7 @@ child_spec sandbox_child(context_ptr context, sandbox_start start,
       restart_kind::permanent};
   return {context->sandbox.value,
           [context, path, recorder, keeper](caf::scheduled_actor* parent) {
-            supervisor_options options;
-            options.path = path;
+            auto options = reported(context->svc, path);
             options.plan = strategy::rest_for_one;
             options.stop_together = false;
             auto h = spawn_supervisor(parent, options, {recorder, keeper});

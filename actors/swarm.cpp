@@ -407,8 +407,7 @@ child_spec swarm_child(swarm_context_ptr context, swarm_start start,
   child_spec sandboxes{
       "sandboxes",
       [context, path](caf::scheduled_actor* parent) {
-        supervisor_options options;
-        options.path = path + "/sandboxes";
+        auto options = reported(context->svc, path + "/sandboxes");
         options.stop_together = true;
         options.on_ended = [context](const std::string& id, const caf::error& why) {
           if (auto swarm = context->keeper(); swarm && gave_up(why))
@@ -421,9 +420,8 @@ child_spec swarm_child(swarm_context_ptr context, swarm_start start,
       },
       restart_kind::permanent, std::chrono::seconds{20}};
   return {context->swarm.value,
-          [path, recorder, keeper, sandboxes](caf::scheduled_actor* parent) {
-            supervisor_options options;
-            options.path = path;
+          [context, path, recorder, keeper, sandboxes](caf::scheduled_actor* parent) {
+            auto options = reported(context->svc, path);
             options.plan = strategy::rest_for_one;
             auto h = spawn_supervisor(parent, options, {recorder, keeper, sandboxes});
             return caf::actor_cast<caf::strong_actor_ptr>(h);

@@ -151,12 +151,10 @@ void look_at_agents(examination& out, const storage::state_paths& paths, bool cl
             claude_asked);
   swarm_spec spec;
   spec.agent = agent_kind::claude;
-  auto problem = check_agent(spec, paths);
-  if (problem.code == errc::secret_missing) problem = {}; // said above
-  if (problem)
+  if (auto problem = check_program(spec, paths))
     out.add("claude", {}, problem, claude_asked);
   else
-    out.add("claude", in_path("claude").empty() ? "not looked for" : in_path("claude"));
+    out.add("claude", in_path("claude"));
 }
 
 int doctor(const app& a, const std::string& agent) {

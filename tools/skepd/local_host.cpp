@@ -93,6 +93,7 @@ error host_error(const std::string& log) {
   if (at != std::string::npos) {
     auto text = log.substr(at + 11);
     text = text.substr(0, text.find('\n'));
+    text = text.substr(0, text.find(" | Hint: "));
     for (const auto& e : all_errors())
       if (text.starts_with(std::string{e.name} + ":")) return make_error(e.code, {}, text);
   }
@@ -171,6 +172,9 @@ result<void> local_host::start() {
   if (::access(program.c_str(), X_OK) != 0)
     return make_error(errc::program_missing, program.string());
   std::error_code ec;
+  // A service user must be able to pass through the parent, whatever our umask is.
+  if (fs::create_directories(host_dir_.parent_path(), ec) && ::geteuid() == 0)
+    fs::permissions(host_dir_.parent_path(), static_cast<fs::perms>(0711), ec);
   fs::remove(host_dir_ / "ready.json", ec);
   std::vector<std::string> argv = {program.string(),
                                    "--listen",
