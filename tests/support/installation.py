@@ -85,10 +85,10 @@ class Installation:
             process.wait()
         try:
             self.skep("daemon", "stop", "--force", good=False)
+        finally:
             daemon = self.daemon_pid()
             if daemon:
                 end_process(daemon)
-        finally:
             self.end_host()
 
     # -- programs
