@@ -1,247 +1,241 @@
-"""One Skep of a scenario: a state directory of its own, its daemon, its sandbox host, and how all of it ends.
+"""One private installation of Skep for a scenario: its own state directory, daemon and local host.
 
     with Installation(work) as skep:
-        swarm = skep.start(repo, "--sandboxes", "2", "--", "./agent")
-        skep.closed(swarm)
+        done = skep.run("run", "--repo", repo, "--", "./script")
+        rows = skep.json("ps", "--all")
 
-Whatever a scenario did, leaving the block ends skepd, skep-host, its holders (and so their sandboxes) and removes
-their files. What a scenario knows of the host it learns as anybody could: from ready.json, the key file and E2B's API.
+Leaving the block ends what runs and removes what lies outside `work`, whatever happened inside.
 """
-import base64
-import hashlib
 import json
 import os
 import select
 import shutil
 import signal
 import subprocess
-import urllib.error
-import urllib.parse
-import urllib.request
+import sys
 from pathlib import Path
 
-from scenario import BIN, run, wait_until
+import scenario
 
 
-def end_process(pid, number=signal.SIGKILL, limit_s=10):
-    """Signals a process and waits until it is gone; one that is gone already is fine."""
-    try:
-        watch = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        signal.pidfd_send_signal(watch, number)
-        poller = select.poll()
-        poller.register(watch, select.POLLIN)
-        assert poller.poll(limit_s * 1000), f"process {pid} did not end within {limit_s} s of signal {number}"
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(watch)
+def git(repo, *arguments, check=True, **options):
+    """git with an identity of its own and no configuration of the machine."""
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    done = subprocess.run(["git", "-c", "user.name=Tester", "-c", "user.email=tester@example.invalid",
+                           "-c", "init.defaultBranch=main", *map(str, arguments)],
+                          cwd=repo, env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, **options)
+    assert not check or done.returncode == 0, f"git {arguments[0]}: {done.stderr.decode()}"
+    return done
 
 
-def processes():
-    """(pid, cmdline as bytes) of every process that can be looked at."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            yield int(name), Path("/proc", name, "cmdline").read_bytes()
-        except OSError:
-            continue
-
-
-def make_repo(path, files):
-    """A git repository with one commit of {name: content}; programs begin with #!."""
+def repository(path, files=None):
+    """A new repository with one commit of `files` (name: text)."""
     path.mkdir(parents=True)
-    for name, content in files.items():
-        (path / name).write_text(content)
-        if content.startswith("#!"):
+    git(path, "init", "-q")
+    for name, text in (files or {"README": "a test\n"}).items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text)
+        if text.startswith("#!"):
             (path / name).chmod(0o755)
-    config = ["-c", "user.name=Scenario", "-c", "user.email=scenario@example.org", "-c", "commit.gpgsign=false"]
-    for words in (["init", "-q"], ["add", "-A"], [*config, "commit", "-q", "-m", "The tree the agents work on"]):
-        subprocess.run(["git", *words], cwd=path, check=True, stdin=subprocess.DEVNULL)
+    git(path, "add", "-A")
+    git(path, "commit", "-q", "-m", "first")
     return path
 
 
-class Installation:
-    """A state directory and everything that runs for it."""
+def alive(pid):
+    """False also for a process that ended and was not yet reaped by its parent."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
-    def __init__(self, work, config=""):
-        self.state = work / "state"
-        self.state.mkdir(mode=0o700)
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("SKEP_STATE", "SKEP_CONFIG"))}
-        self.env["SKEP_STATE"] = str(self.state)
-        self.said = []  # everything the programs printed
-        self.started = []
+
+def wait_for_end(pid, limit_s):
+    """True when the process ended in time."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], limit_s)[0])
+    finally:
+        os.close(descriptor)
+
+
+class Installation:
+    """Commands run with the state directory of this installation and a plain environment."""
+
+    def __init__(self, work, name="state", config=""):
+        self.state = Path(work) / name
+        self.environment = {k: v for k, v in os.environ.items()
+                            if not k.startswith("SKEP_") or k in ("SKEP_BIN", "SKEP_SOURCE")}
+        self.environment["SKEP_STATE"] = str(self.state)
         if config:
+            self.state.mkdir(mode=0o700)
             (self.state / "skep.toml").write_text(config)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        for process in self.started:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        try:
-            self.skep("daemon", "stop", "--force", good=False)
-        finally:
-            daemon = self.daemon_pid()
-            if daemon:
-                end_process(daemon)
-            self.end_host()
+    def __exit__(self, *failure):
+        problems = self.close()
+        if problems and failure[0] is None:
+            raise AssertionError("; ".join(problems))
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if failure[0] is not None:
+            self.show_logs()
 
-    # -- programs
+    # -- commands
 
-    def skep(self, *words, good=True, limit_s=60, **options):
-        """Runs skep; its output is kept. `good`: it must succeed."""
-        done = run(["skep", *words], limit_s=limit_s, env=self.env, **options)
-        self.said.append(done.stdout + done.stderr)
-        assert not good or done.returncode == 0, \
-            f"skep {' '.join(map(str, words))} ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
-        return done
+    def run(self, *arguments, limit_s=60, **options):
+        """`skep ARGUMENTS`, to its end."""
+        options.setdefault("env", self.environment)
+        return scenario.run(["skep", *arguments], limit_s=limit_s, **options)
 
-    def json(self, *words, **options):
-        """The one document that `skep --json ...` prints."""
-        return json.loads(self.skep("--json", *words, **options).stdout)
-
-    def popen(self, *words, **options):
-        """Starts skep (or another program, given by its path) beside the scenario."""
-        argv = [str(w) for w in words]
-        if "/" not in argv[0]:
-            argv.insert(0, str(BIN / "skep"))
-        options.setdefault("stdout", subprocess.PIPE)
+    def start(self, *arguments, **options):
+        """`skep ARGUMENTS` as a running process with pipes of text, in a session of its own."""
+        options.setdefault("env", self.environment)
         options.setdefault("stdin", subprocess.DEVNULL)
-        process = subprocess.Popen(argv, env=self.env, text=True, **options)
-        self.started.append(process)
-        return process
+        return subprocess.Popen([str(scenario.program("skep")), *map(str, arguments)], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
 
-    def start(self, repo, *options):
-        """Starts a swarm and leaves it to the daemon: its id."""
-        done = self.skep("--json", "run", "--detach", "--repo", repo, *options)
-        return json.loads(done.stdout.splitlines()[0])["run"]["swarm"]
+    def json(self, *arguments, code=0, **options):
+        """The one JSON document of `skep ARGUMENTS --json`, which must end with `code`."""
+        lines = self.json_lines(*arguments, code=code, **options)
+        assert len(lines) == 1, f"skep {arguments[0]} --json printed {len(lines)} documents"
+        return lines[0]
 
-    def status(self, swarm):
-        return self.json("status", swarm)
+    def json_lines(self, *arguments, code=0, **options):
+        """Every document that `skep ARGUMENTS --json` printed; standard output holds nothing else."""
+        words = [*arguments]
+        at = words.index("--") if "--" in words else len(words)
+        words.insert(at, "--json")
+        done = self.run(*words, **options)
+        assert done.returncode == code, f"skep {' '.join(map(str, words))} ended with {done.returncode}, not " \
+            f"{code}: {done.stdout[-1500:]} {done.stderr[-1500:]}"
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def closed(self, swarm, limit_s=60):
-        """The status of a swarm once it is closed."""
-        def look():
-            found = self.status(swarm)
-            return found if found["swarm"]["state"] == "closed" else None
-        return wait_until(f"{swarm} closes", look, limit_s)
+    def events(self, swarm=None):
+        """Every event of the journal (of one swarm), oldest first."""
+        return self.json_lines("events", "--from", "1", *(("--swarm", swarm) if swarm else ()))
 
-    def running(self, swarm, limit_s=60):
-        """The status of a swarm once every pane runs."""
-        def look():
-            found = self.status(swarm)
-            assert found["swarm"]["state"] != "closed", f"closed early: {found['swarm']}"
-            return found if found["panes"] and all(p["state"] == "running" for p in found["panes"]) else None
-        return wait_until(f"every pane of {swarm} runs", look, limit_s)
+    def config(self, text):
+        """Writes skep.toml; a running daemon does not see it."""
+        self.state.mkdir(mode=0o700, exist_ok=True)
+        (self.state / "skep.toml").write_text(text)
 
-    def events(self, *options):
-        """Every journaled event, as `skep events --from 1 --json` prints them."""
-        text = self.skep("events", "--from", "1", "--json", *options).stdout
-        return [json.loads(line) for line in text.splitlines()]
+    # -- what is there
 
-    # -- the daemon
-
-    def daemon_pid(self):
-        """The process that holds this state directory, or None."""
-        for pid, cmdline in processes():
-            words = cmdline.split(b"\0")
-            if words[0].endswith(b"/skepd") and str(self.state).encode() in words:
-                return pid
-        return None
-
-    def kill_daemon(self):
-        """kill -9, and its end."""
-        pid = self.daemon_pid()
-        assert pid, "no skepd runs"
-        end_process(pid)
-        return pid
-
-    def log_of(self, pane):
-        """The daemon's log of the first attempt of a pane (a row of status)."""
-        return self.state / "logs" / pane["swarm"] / f"{pane['pane']}.1.log"
-
-    # -- the host
-
-    def host_dir(self):
-        if os.geteuid() != 0:
-            return self.state / "host" / "state"
-        found = self.state / "install"
-        return Path("/var/lib/skep-host", found.read_text().split()[0]) if found.exists() else None
-
-    def host_file(self):
-        path = self.host_dir()
+    def install_id(self):
+        """The id of this installation, or None before its first daemon."""
         try:
-            return json.loads((path / "ready.json").read_text()) if path else None
-        except (OSError, ValueError):
+            return (self.state / "install").read_text().split()[0]
+        except (FileNotFoundError, IndexError):
             return None
 
-    def ask_host(self, path, headers=None, data=None):
-        """One request to skep-host with the account's key: the body of its answer."""
-        headers = {"X-API-KEY": (self.state / "host" / "key").read_text().strip(), **(headers or {})}
-        request = urllib.request.Request(self.host_file()["url"] + path, headers=headers, data=data)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as answer:
-            return answer.read()
+    def host_dir(self):
+        """State of the local host, or None before the first daemon."""
+        if os.geteuid() != 0:
+            return self.state / "host" / "state"
+        name = self.install_id()
+        return Path("/var/lib/skep-host") / name if name else None
 
-    def host_sandboxes(self):
-        """What the host lists: sandboxes that live."""
-        if self.host_file() is None:
-            return []
-        return json.loads(self.ask_host("/v2/sandboxes"))
+    def host_pid(self):
+        """The local host's process, or None."""
+        try:
+            pid = json.loads((self.host_dir() / "ready.json").read_text())["pid"]
+            name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        except (TypeError, FileNotFoundError, ProcessLookupError, ValueError):
+            return None
+        return pid if name.endswith(b"skep-host") else None
 
-    def envd(self, remote_id, path, data=None, content_type=None):
-        """One request to the envd of a sandbox."""
-        token = json.loads(self.ask_host(f"/sandboxes/{remote_id}"))["envdAccessToken"]
-        headers = {"E2b-Sandbox-Id": remote_id, "E2b-Sandbox-Port": "49983", "X-Access-Token": token}
-        if content_type:
-            headers["Content-Type"] = content_type
-        return self.ask_host(path, headers, data)
+    def daemon_pid(self):
+        """The process that the lock file names, when it lives."""
+        try:
+            pid = int((self.state / "lock").read_text().split()[0])
+            name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
+            return None
+        return pid if name.endswith(b"skepd") else None
 
-    def read_inside(self, remote_id, path):
-        """A file of a sandbox, by the road every client has."""
-        return self.envd(remote_id, "/files?" + urllib.parse.urlencode({"path": path, "username": "user"}))
+    def sandboxes_at_host(self):
+        """Ids of the sandboxes that the host has: a folder of a holder each."""
+        folder = self.host_dir()
+        return sorted(os.listdir(folder / "holders")) if folder and (folder / "holders").exists() else []
 
-    def write_inside(self, remote_id, path, data):
-        self.envd(remote_id, "/files?" + urllib.parse.urlencode({"path": path, "username": "user"}), data,
-                  "application/octet-stream")
+    def holders(self):
+        """Processes that hold sandboxes of this installation: id -> pid."""
+        ours, found = set(self.sandboxes_at_host()), {}
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[:2] == [b"skep-host", b"hold"] and words[2].decode() in ours:
+                found[words[2].decode()] = int(entry)
+        return found
 
-    def end_host(self):
-        """The host, its holders and, where it was made outside the state directory, its files."""
-        place = self.host_dir()
-        if place is None or not place.exists():
+    def show_logs(self):
+        """The ends of the logs, for whoever looks at a failed scenario."""
+        for log in (self.state / "skepd.log", self.state / "host" / "host.log"):
+            if log.exists():
+                print(f"-- {log.name}: {log.read_text(errors='replace')[-2000:]}", file=sys.stderr)
+
+    # -- the end
+
+    def close(self):
+        """Ends daemon, host and sandboxes and removes the host's folder. What would not end by itself."""
+        problems = []
+        if self.daemon_pid():
+            try:
+                self.run("kill", "--all", "--wait", limit_s=30)
+                self.run("daemon", "stop", "--force", limit_s=70)
+            except subprocess.TimeoutExpired as late:
+                problems.append(f"no end of {' '.join(map(str, late.cmd[1:]))}")
+        for what, pid in (("skepd", self.daemon_pid()), ("skep-host", self.host_pid())):
+            if pid is None:
+                continue
+            if what == "skepd":
+                problems.append("skepd was still there after `skep daemon stop`")
+            os.kill(pid, signal.SIGTERM)
+            if not wait_for_end(pid, 15):
+                problems.append(f"{what} does not end by SIGTERM")
+                os.kill(pid, signal.SIGKILL)
+        for pid in self.holders().values():
+            os.kill(pid, signal.SIGTERM)
+            if not wait_for_end(pid, 15):
+                os.kill(pid, signal.SIGKILL)
+        folder = self.host_dir()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        return problems
+
+
+def documents_of(stream, limit_s=60):
+    """JSON lines of a running process as they come; AssertionError when the next is later than the limit."""
+    buffered, descriptor = b"", stream.fileno()
+    while True:
+        assert select.select([descriptor], [], [], limit_s)[0], f"no line within {limit_s} s"
+        block = os.read(descriptor, 65536)
+        if not block:
             return
-        ids = {name.name.encode() for name in (place / "holders").iterdir()} if (place / "holders").exists() else set()
-        hosts, holders = [], []
-        for pid, cmdline in processes():
-            words = cmdline.split(b"\0")
-            if words[0].endswith(b"skep-host") and str(place).encode() in words:
-                hosts.append(pid)
-            elif words[0].endswith(b"skep-host") and words[1:2] == [b"hold"] and words[2] in ids:
-                holders.append(pid)
-        for pid in hosts + holders:
-            end_process(pid)
-        shutil.rmtree(place, ignore_errors=True)
+        buffered += block
+        *lines, buffered = buffered.split(b"\n")
+        for line in lines:
+            yield json.loads(line)
 
 
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
+def finish(process, limit_s=60):
+    """Exit code and what was left on both pipes."""
+    try:
+        out, err = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise AssertionError(f"no end within {limit_s} s: {' '.join(process.args[1:])}") from None
+    return process.returncode, out, err
 
-
-def forms(secret):
-    """Every form in which a secret must not be found: {name: bytes}."""
-    raw = secret.encode()
-    found = {"plain": raw, "hex": raw.hex().encode(), "HEX": raw.hex().upper().encode(),
-             "url": urllib.parse.quote(secret, safe="").encode()}
-    for shift in range(3):
-        # Only the characters that depend on the secret alone, whatever stands before and after it.
-        coded = base64.b64encode(b"\0" * shift + raw)
-        begin = (shift * 8 + 5) // 6
-        end = (shift + len(raw)) * 8 // 6
-        found[f"base64 at {shift}"] = coded[begin:end]
-        found[f"base64url at {shift}"] = coded[begin:end].replace(b"+", b"-").replace(b"/", b"_")
-    return found
