@@ -11,7 +11,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from installation import Installation, forms, make_repo, processes
+from world import Installation, forms, make_repo, processes
 from scenario import main, scenario, wait_until
 
 # Stands in for the CLI of the model's maker: asks the model once through the gateway, prints what that CLI prints.
@@ -221,7 +221,7 @@ def _(work):
     key = new_key()
     shown = {name: form.decode() for name, form in forms(key).items() if name in ("plain", "url", "base64 at 0")}
     lines = [f"the {name} form is >{form}< and goes on\n" for name, form in shown.items()]
-    repo = make_repo(work / "repo", {"leak": "".join(lines), "agent": "#!/bin/sh\ncat leak\necho split-next\nexec cat leak >&2\n"})
+    repo = make_repo(work / "repo", {"leak": "".join(lines), "agent": "#!/bin/sh\ncat leak\nexec cat leak >&2\n"})
     with Installation(work) as skep:
         skep.skep("secret", "set", "SOME_KEY", input=key)
         swarm = skep.start(repo, "--keep", "--", "./agent")

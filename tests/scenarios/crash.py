@@ -2,8 +2,9 @@
 """kill -9 of skepd at any time: the next one has the same swarm, starts no agent twice and loses no byte of output."""
 # timeout: 400
 import json
+from pathlib import Path
 
-from installation import Installation, make_repo, sha256
+from world import Installation, make_repo, processes, sha256
 from scenario import main, scenario, wait_until
 
 LEAST = 2 * 1024 * 1024
@@ -62,7 +63,7 @@ def _(work):
         for p in panes:
             skep.write_inside(remote[p["sandbox"]], f"/home/user/end-{p['index']}", b"")
         done = skep.closed(swarm)
-        assert done["swarm"]["result"] == "completed", done["swarm"]
+        assert done["swarm"]["result"] == "completed", done["swarm"]["error_text"]
         assert ids_of(done | {"swarms": [done["swarm"]]}) == before
 
         events = skep.events("--swarm", swarm)
@@ -85,10 +86,27 @@ def _(work):
         assert {s["sandboxID"] for s in skep.host_sandboxes()} == set(remote.values()), "--keep kept other sandboxes"
 
 
-def killed_at(work, event_type):
-    """Kills skepd as soon as the journal shows the event; the swarm must end well and leave nothing."""
+def inside(skep, word):
+    """True when skep-guest runs the program `word` in a sandbox of this installation."""
+    boxes = [name.name.encode() for name in (skep.host_dir() / "holders").iterdir()]
+    for pid, cmdline in processes():
+        words = cmdline.split(b"\0")
+        if not words[0].endswith(b"/skep-guest") or word.encode() not in words:
+            continue
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if any(b"E2B_SANDBOX_ID=" + box in environment for box in boxes):
+            return True
+    return False
+
+
+def killed_at(work, event_type, guest_runs="", files=40):
+    """Kills skepd as soon as the journal shows the event (and skep-guest runs this program); the swarm must end well
+    and leave nothing."""
     agent = "#!/bin/sh\necho started >> ~/starts-$SKEP_PANE_INDEX\ncat ~/starts-$SKEP_PANE_INDEX > starts-$SKEP_PANE_INDEX\n"
-    repo = make_repo(work / "repo", {"agent": agent, **{f"file-{i}": "x" * 5000 for i in range(40)}})
+    repo = make_repo(work / "repo", {"agent": agent, **{f"file-{i}": f"{i} " * 2000 for i in range(files)}})
     with Installation(work) as skep:
         skep.skep("daemon", "start")
         watch = skep.popen("events", "-f", "--from", "1", "--json")
@@ -96,11 +114,13 @@ def killed_at(work, event_type):
         for line in watch.stdout:
             if json.loads(line)["type"] == event_type:
                 break
+        if guest_runs:
+            wait_until(f"skep-guest runs {guest_runs}", lambda: inside(skep, guest_runs))
         skep.kill_daemon()
         watch.kill()
         assert [s["swarm"] for s in skep.json("ps", "--all")["swarms"]] == [swarm]
         done = skep.closed(swarm, 120)
-        assert done["swarm"]["result"] == "completed", done["swarm"]
+        assert done["swarm"]["result"] == "completed", done["swarm"]["error_text"]
         assert len(done["panes"]) == 4 and all(p["result"] == "completed" for p in done["panes"]), done["panes"]
         for p in done["panes"]:
             patch = repo / "skep-out" / swarm / f"{p['name']}.patch"
@@ -126,6 +146,11 @@ def _(work):
 @scenario("kill -9 of skepd while it uploads leaves no sandbox behind and the swarm completes")
 def _(work):
     killed_at(work, "transfer.intended")
+
+
+@scenario("kill -9 of skepd while the tree is unpacked inside leaves no sandbox behind and the swarm completes")
+def _(work):
+    killed_at(work, "transfer.intended", guest_runs="unpack", files=1500)
 
 
 @scenario("kill -9 of skepd while agents start starts none of them twice")

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from installation import Installation, make_repo
+from world import Installation, make_repo
 from scenario import SOURCE, main, scenario, wait_until
 
 PHASES = ["queued", "creating", "verifying", "provisioning", "uploading", "starting", "running", "draining",

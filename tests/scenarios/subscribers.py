@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from installation import Installation, make_repo
+from world import Installation, make_repo
 from scenario import SOURCE, Skip, main, scenario
 
 MISSES = 100

@@ -1,4 +1,4 @@
-"""One Skep of a scenario: a state directory of its own, its daemon, its sandbox host, and how all of it ends.
+"""A Skep as seen from outside, for scenarios about crashes, streams and secrets: its daemon, its host, its sandboxes.
 
     with Installation(work) as skep:
         swarm = skep.start(repo, "--sandboxes", "2", "--", "./agent")
