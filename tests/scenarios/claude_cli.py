@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The real Claude Code CLI in sandboxes without a network, driven by a scripted model server through the gateway."""
 # timeout: 180
+import base64
 import json
 import os
 import re
@@ -66,7 +67,6 @@ def prepare(work, model, key):
 
 def forms(key):
     """A pattern that finds the key as it is, in hex and URL form; base64 by its unaligned cores."""
-    import base64
     cores = {base64.b64encode(b"x" * i + key.encode()).decode()[4 if i else 0:-4].strip("=") for i in range(3)}
     return re.compile("|".join([re.escape(key), key.encode().hex(), *map(re.escape, sorted(cores))]).encode())
 
