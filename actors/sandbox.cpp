@@ -417,6 +417,9 @@ private:
   // ---- the end ----
   void destroy() {
     if (std::exchange(destroying_, true)) return;
+    // Its stream would only break when the sandbox goes.
+    request(supervisor_, std::chrono::seconds{30}, del_child_a::value, std::string{"poller"})
+        .then([] {}, [](caf::error&) {});
     for (const auto& p : panes_.all()) {
       if (p.state == pane_phase::closed) continue;
       if (auto h = ctx_->pane(p.pane))

@@ -82,7 +82,7 @@ exchange::~exchange() = default;
 task<bool> exchange::next() {
   auto& s = *s_;
   keep_alive_ = true;
-  answered_ = chunked_ = false;
+  answered_ = chunked_ = head_ = false;
   s.parser.emplace();
   s.parser->header_limit(header_limit_bytes);
   s.parser->body_limit(std::numeric_limits<std::uint64_t>::max()); // in 1.74 `none` refuses all

@@ -102,6 +102,9 @@ task<void> connect_port(services& s, exchange& x) {
         ec == std::errc{} && end == target.data() + target.size() && number > 0 && number < 65536;
   }
   if (!good) fail(400, "CONNECT reaches 127.0.0.1:PORT only");
+  // The gateway puts real keys on requests: it is for programs inside, not for who can reach a
+  // port.
+  if (number == s.settings.gateway_port) fail(403, "this port is not reachable from outside");
   tcp::socket port(s.io);
   tcp::endpoint where(asio::ip::address_v4::loopback(), static_cast<std::uint16_t>(number));
   error_code ec;

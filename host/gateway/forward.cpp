@@ -322,6 +322,9 @@ bool is_sound(const http::request_parser<http::buffer_body>& request) {
   if (codings == 1
       && (head.version() < 11 || lower(view(head[http::field::transfer_encoding])) != "chunked"))
     return false;
+  auto length =
+      view(head[http::field::content_length]); // "4, 4" is a list; no good client sends one
+  if (length.find_first_not_of("0123456789") != std::string_view::npos) return false;
   return head.version() == 11 || head.version() == 10;
 }
 

@@ -216,7 +216,8 @@ TEST_CASE("a daemon that dies while it is followed is told") {
   auto swarm = start(w, "runs");
   background follow{w.argv({"logs", "-f", swarm}), w.home};
   REQUIRE(follow.shows("hello from p0"));
-  background events{w.argv({"events", "-f"}), w.home};
+  background events{w.argv({"events", "-f", "--from", "1"}), w.home};
+  REQUIRE(events.shows("pane.started"));
   daemon->kill();
   CHECK(events.shows("skepd is away"));
   events.signal(SIGINT);

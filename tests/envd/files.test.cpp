@@ -390,6 +390,9 @@ TEST_CASE("CONNECT reaches a port of the sandbox and nothing else") {
   CHECK(c.read_header().status == 200);
   there.send("back");
   CHECK(c.take(4) == "back");
+  auto gateway = e.connect();
+  gateway.send("CONNECT 127.0.0.1:49984 HTTP/1.1\r\n\r\n");
+  CHECK(gateway.read_answer().status == 403);
   for (const char* target : {"192.0.2.1:80", "127.0.0.1:0", "127.0.0.1:x", "127.0.0.1"}) {
     auto refused = e.connect();
     refused.send(std::string{"CONNECT "} + target + " HTTP/1.1\r\n\r\n");

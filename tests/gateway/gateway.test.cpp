@@ -224,7 +224,6 @@ TEST_CASE("requests whose end is in doubt are refused and the connection is clos
       "GET /api.test/v1/x y HTTP/1.1\r\n\r\n",
       "GET /api.test/v1/x HTTP/1.1\r\nBad Header: 1\r\n\r\n",
       "GET /api.test/v1/x HTTP/1.1\r\nA: " + std::string(70'000, 'a') + "\r\n\r\n",
-      "\x16\x03\x01\x02",
   };
   for (const auto& text : rows) {
     CAPTURE(text.substr(0, 120));

@@ -47,7 +47,7 @@ int events(const app& a, const events_options& o) {
   signal_watch signals;
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   broker::selector what;
   if (!o.swarm.empty()) {

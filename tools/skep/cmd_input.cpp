@@ -51,7 +51,7 @@ result<std::string> read_stdin() {
 int send(const app& a, const send_options& o) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto pane = find_pane(*daemon, o.pane);
   if (!pane) return fail(a, pane.err());
@@ -114,7 +114,7 @@ int attach(const app& a, const std::string& name) {
   signal_watch signals;
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto pane = find_pane(*daemon, name);
   if (!pane) return fail(a, pane.err());

@@ -14,7 +14,7 @@ namespace {
 int ps(const app& a, bool all) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto list = daemon->call(list_request{all}, call_deadline);
   if (!list) return fail(a, list.err());
@@ -53,7 +53,7 @@ int ps(const app& a, bool all) {
 int status(const app& a, const std::string& name) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto swarm = find_swarm(*daemon, name);
   if (!swarm) return fail(a, swarm.err());

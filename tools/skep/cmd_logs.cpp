@@ -71,7 +71,7 @@ int logs(const app& a, const logs_options& o) {
   signal_watch signals;
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto panes = panes_of(*daemon, o.target);
   if (!panes) return fail(a, panes.err());

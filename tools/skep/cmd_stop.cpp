@@ -48,7 +48,7 @@ int stop(const app& a, const stop_options& o, bool kill) {
     return fail(a, make_error(errc::bad_argument, "give a swarm, or --all"));
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto daemon = reach_daemon(*paths);
+  auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   stop_request ask{{}, kill};
   if (!o.all) {

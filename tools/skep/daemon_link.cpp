@@ -219,13 +219,19 @@ result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool fo
   if (holder && holder->has_value())
     process =
         unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(**holder), 0))};
+  auto status = client->call(daemon_status_request{}, call_deadline);
+  if (!status) return status.err();
+  daemon_stop_reply out{status->open_swarms};
+  if (out.open_swarms > 0 && !force) return out; // the caller says so
   auto reply = client->call(daemon_stop_request{force}, call_deadline);
-  if (!reply) return reply.err();
-  if (reply->open_swarms > 0 && !force) return *reply; // it refused: the caller says so
+  // It may end before its answer is on the way: that is an answer, too.
+  if (!reply && reply.err().code != errc::no_daemon) return reply.err();
+  if (reply) out = *reply;
+  if (out.open_swarms > 0 && !force) return out;
   start_watch watch{paths.run, process.get()};
   for (;;) {
     auto gone = storage::lock_holder(paths);
-    if (gone && !gone->has_value() && !broker::somebody_listens(where.control)) return *reply;
+    if (gone && !gone->has_value() && !broker::somebody_listens(where.control)) return out;
     auto left = std::chrono::ceil<milliseconds>(end - steady::now());
     if (left.count() <= 0)
       return make_error(errc::timed_out, "skepd was asked to end and has not yet");
@@ -285,6 +291,17 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
            + (keepers.size() == 1 ? *keepers.begin() : "SWARM (see skep ps --all)"));
   if (open == 0 && kept == 0)
     remark("skepd stays for 15 idle minutes. End it now: skep daemon stop");
+}
+
+result<broker::control_client> serve_daemon(const storage::state_paths& paths) {
+  auto running = reach_daemon(paths);
+  std::error_code ec;
+  if (running.ok() || running.err().code != errc::no_daemon
+      || !std::filesystem::exists(paths.database(), ec))
+    return running;
+  auto started = ensure_daemon(paths);
+  if (!started) return started.err();
+  return std::move(started->client);
 }
 
 } // namespace skep::cli

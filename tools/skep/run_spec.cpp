@@ -98,12 +98,16 @@ result<tools::config> settings_of(const storage::state_paths& paths) {
 }
 } // namespace
 
-error check_agent(const swarm_spec& spec, const storage::state_paths& paths) {
+error check_keys(const swarm_spec& spec, const storage::state_paths& paths) {
   storage::secret_store secrets{paths};
   for (const auto& name : actors::make_adapter(spec.agent)->plan(spec, {}).needs_secrets)
     if (!secrets.has(name))
       return make_error(errc::secret_missing, std::string{to_string(spec.agent)} + " needs " + name
                                                   + ": skep secret set " + name);
+  return {};
+}
+
+error check_program(const swarm_spec& spec, const storage::state_paths& paths) {
   if (spec.provider != "local") return {}; // what a remote template holds is not known here
   auto program = program_of(spec);
   // A path is relative to the repository, or the template's business.
@@ -167,7 +171,8 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   if (!settings) return settings.err();
   if (spec.provider != "local" && settings->providers.count(spec.provider) == 0)
     return make_error(errc::unknown_provider, spec.provider);
-  if (auto e = check_agent(spec, paths)) return e;
+  if (auto e = check_keys(spec, paths)) return e;
+  if (auto e = check_program(spec, paths)) return e;
   return spec;
 }
 

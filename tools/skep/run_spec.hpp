@@ -34,9 +34,11 @@ struct run_options {
 result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string>& argv,
                              const storage::state_paths& paths);
 
-/// Why `agent` cannot run in local sandboxes of this state: its key is missing, its program is not
-/// visible inside. None when it can, or when that cannot be known here.
-error check_agent(const swarm_spec& spec, const storage::state_paths& paths);
+/// secret_missing with the name of the first key that the spec's agent needs and that is not set.
+error check_keys(const swarm_spec& spec, const storage::state_paths& paths);
+/// agent_not_visible with the path on this machine when local sandboxes do not see the agent's
+/// program. None where that cannot be known here: other providers, programs named by a path.
+error check_program(const swarm_spec& spec, const storage::state_paths& paths);
 
 /// First program of this name in PATH; empty when there is none.
 std::string in_path(const std::string& program);

@@ -45,7 +45,7 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
   } else if constexpr (std::is_same_v<E, create_failed>) {
     return box_name(e.sandbox) + " was not created: " + render(x.why);
   } else if constexpr (std::is_same_v<E, pane_created>) {
-    panes[x.pane] = {e.sandbox, x.name};
+    panes[x.pane] = {e.sandbox, x.index, x.name};
     return {};
   } else if constexpr (std::is_same_v<E, pane_started>) {
     auto& p = panes[x.pane];
@@ -130,15 +130,15 @@ std::vector<std::string> rows_of(const run_progress& p) {
                                                     : to_string(b->second.state);
       std::string row = "  " + std::to_string(b->second.index) + "  " + std::string{state};
       row.append(row.size() < 20 ? 20 - row.size() : 1, ' ');
-      std::size_t shown = 0;
-      for (const auto& [id, pane] : p.panes) {
-        if (pane.sandbox != b->first) continue;
-        if (++shown > 4) {
-          row += "...";
-          break;
-        }
-        row += pane_mark(pane) + "   ";
-      }
+      std::vector<const run_progress::pane*> own;
+      for (const auto& [id, pane] : p.panes)
+        if (pane.sandbox == b->first) own.push_back(&pane);
+      std::sort(own.begin(), own.end(), [](auto* x, auto* y) { return x->index < y->index; });
+      constexpr std::size_t most_panes = 4;
+      for (std::size_t i = 0; i < std::min(own.size(), most_panes); ++i)
+        row += pane_mark(*own[i]) + "   ";
+      if (own.size() > most_panes)
+        row += "and " + std::to_string(own.size() - most_panes) + " more";
       out.push_back(std::move(row));
     }
     return out;

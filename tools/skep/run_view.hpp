@@ -19,6 +19,7 @@ struct run_progress {
   };
   struct pane {
     sandbox_id sandbox;
+    std::uint32_t index = 0;
     std::string name;
     pane_phase state = pane_phase::queued;
     outcome result = outcome::none;

@@ -3,7 +3,8 @@
 #include "tools/skep/app.hpp"
 #include "tools/skep/term.hpp"
 
-#include <map>
+#include <algorithm>
+#include <vector>
 
 namespace skep::cli {
 
@@ -65,6 +66,15 @@ std::vector<std::string> pane_head() {
   return {"PANE", "ID", "STATE", "ATTEMPT", "EXIT", "TIME", "LOG", "COST", "TOKENS"};
 }
 
+std::vector<std::vector<std::string>> pane_rows(const status_reply& s) {
+  auto panes = s.panes;
+  std::sort(panes.begin(), panes.end(), [](auto& a, auto& b) { return a.index < b.index; });
+  std::vector<std::vector<std::string>> rows{pane_head()};
+  for (const auto& p : panes)
+    rows.push_back(pane_row(p));
+  return rows;
+}
+
 /// "  p0: not_found: ..." for everything that has an error.
 std::string errors_text(const status_reply& s) {
   std::string out;
@@ -98,10 +108,7 @@ std::string status_text(const status_reply& s) {
                      b.remote_id.empty() ? "-" : safe_line(b.remote_id, 40),
                      b.base_commit.empty() ? "-" : safe_line(b.base_commit, 12)});
   out += table(boxes) + "\n";
-  std::vector<std::vector<std::string>> panes{pane_head()};
-  for (const auto& p : s.panes)
-    panes.push_back(pane_row(p));
-  out += table(panes);
+  out += table(pane_rows(s));
   if (!s.transfers.empty()) {
     std::vector<std::vector<std::string>> moves{
         {"TRANSFER", "DIRECTION", "STATE", "FILES", "SIZE"}};
@@ -116,10 +123,7 @@ std::string status_text(const status_reply& s) {
 }
 
 std::string summary_text(const status_reply& s) {
-  std::vector<std::vector<std::string>> rows{pane_head()};
-  for (const auto& p : s.panes)
-    rows.push_back(pane_row(p));
-  std::string out = table(rows);
+  std::string out = s.panes.empty() ? std::string{"No agent was started.\n"} : table(pane_rows(s));
   if (auto errors = errors_text(s); !errors.empty()) out += "\nErrors:\n" + errors;
   out += "\n" + s.swarm.swarm.value + ": " + outcome_text(s.swarm.result) + " in "
          + span_text(s.swarm.created_at, s.swarm.closed_at) + ", cost "
