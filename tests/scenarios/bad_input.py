@@ -4,16 +4,16 @@
 import http.server
 import json
 import os
-import socket
-import subprocess
+import re
+import sqlite3
 import sys
 import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-import schemas  # noqa: E402
-from installation import Installation, git, repository  # noqa: E402
-from scenario import SOURCE, Skip, main, program, run, scenario  # noqa: E402
+import schemas  # noqa: E402 behind the path they need
+from installation import Installation, git, repository  # noqa: E402 behind the path they need
+from scenario import SOURCE, Skip, main, program, run, scenario  # noqa: E402 behind the path they need
 
 KEY = "sk-ant-api03-not-a-real-key"
 

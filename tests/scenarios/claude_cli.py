@@ -12,9 +12,9 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-import schemas  # noqa: E402
-from installation import Installation, git, repository  # noqa: E402
-from scenario import SOURCE, Skip, main, scenario  # noqa: E402
+import schemas  # noqa: E402 behind the path they need
+from installation import Installation, git, repository  # noqa: E402 behind the path they need
+from scenario import SOURCE, Skip, main, scenario  # noqa: E402 behind the path they need
 
 PINNED = "2.1.197"
 FAKE = SOURCE / "tests" / "fake-anthropic"
