@@ -179,12 +179,12 @@ int main(int argc, char** argv) {
   if (::mkdtemp(dir) == nullptr) return 74;
   auto path = std::string{dir} + "/run/events.sock";
   std::filesystem::create_directories(std::filesystem::path{path}.parent_path());
-  int repetitions = tiny ? 1 : 7;
+  int repetitions = tiny ? 1 : 5;
   std::printf("%6s  %22s  %22s  %6s  %s\n", "events", "libzmq ev/s (spread)", "skep ev/s (spread)",
               "ratio", "cpu us/event libzmq, skep");
   bool met = true;
   for (std::uint32_t events : {1u, 8u, 32u}) {
-    std::uint64_t frames = tiny ? 500 : events == 1 ? 200'000 : events == 8 ? 100'000 : 40'000;
+    std::uint64_t frames = tiny ? 500 : events == 1 ? 50'000 : events == 8 ? 40'000 : 20'000;
     series raw, mine;
     for (int i = 0; i < repetitions; ++i) {
       raw.all.push_back(bare(path, frames, events));
