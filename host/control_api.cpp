@@ -205,6 +205,8 @@ task<api_reply> control_api::set_timeout(std::string id, std::string body) {
     co_return api_error(400, "timeout must be an integer");
   auto seconds =
       std::clamp<std::int64_t>((*j)["timeout"].get<std::int64_t>(), 0, max_lifetime_ms / 1000);
+  // At once: the answer is that it is over, not that it will be.
+  if (seconds == 0) co_return co_await remove(std::move(id));
   auto r = co_await sandboxes_.set_timeout(id, seconds * 1000, false);
   if (!r && r.err().code == errc::refused) co_return api_error(400, r.err().message);
   co_return r ? no_content() : failed(r.err(), id);

@@ -142,9 +142,9 @@ task<void> registry::give_up(std::string id) {
 
 task<result<sandbox_info>> registry::create(sandbox_order order) {
   struct count {
-    std::size_t& n;
-    explicit count(std::size_t& x) : n(x) { ++n; }
-    ~count() { --n; }
+    explicit count(std::shared_ptr<std::size_t> x) : n(std::move(x)) { ++*n; }
+    ~count() { --*n; }
+    std::shared_ptr<std::size_t> n;
   } starting{starting_};
   auto id = order.sandbox_id;
   auto child = spawn_holder(program_, id);

@@ -53,7 +53,7 @@ public:
   std::vector<sandbox_info> list() const;
   /// Sandboxes that live, are being started or could not be asked yet: what counts against the
   /// limit.
-  std::size_t occupied() const { return entries_.size() + starting_ + unknown_.size(); }
+  std::size_t occupied() const { return entries_.size() + *starting_ + unknown_.size(); }
   /// True for a holder that lives but has not answered since the host started.
   bool unknown(const std::string& id) const { return unknown_.contains(id); }
 
@@ -79,7 +79,8 @@ private:
   holder_policy policy_;
   std::map<std::string, entry_ptr> entries_;
   std::map<std::string, bool> unknown_;
-  std::size_t starting_ = 0;
+  /// Shared with creates in progress, which may outlive us by a moment when the host ends.
+  std::shared_ptr<std::size_t> starting_ = std::make_shared<std::size_t>(0);
   std::unique_ptr<workers> workers_; // removes files, which may take long
 };
 

@@ -33,7 +33,9 @@ std::string host_without_port(std::string_view host) {
 }
 
 bool is_loopback_name(std::string_view host) {
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  return host == "localhost" || host == "[::1]"
+         || (host.starts_with("127.")
+             && host.find_first_not_of("0123456789.") == std::string_view::npos);
 }
 
 bool is_address_like(std::string_view host) {
@@ -134,6 +136,11 @@ task<void> server::serve(tcp::socket socket) {
       auto answer = api_error(431, "the request's header is too large");
       co_await reply(client, reader, std::move(answer));
       break;
+    }
+    if (ec && ec != http::error::end_of_stream && ec != http::error::partial_message
+        && ec.category() == http::make_error_code(http::error::bad_method).category()) {
+      auto answer = api_error(400, "malformed request: " + ec.message());
+      co_await reply(client, reader, std::move(answer));
     }
     if (ec) break;
     ++active_;

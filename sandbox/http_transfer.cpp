@@ -95,7 +95,8 @@ result<void> transfer::prepare(CURL* easy, CURLSH* share, const engine_options& 
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_QUICK_EXIT, 1L); // do not wait for a resolver thread when a request is given up
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect.count()));
-  // Rather share a connection being made than make one; cleartext is HTTP/1.1 and has none to share.
+  // Rather share a connection being made than make one; cleartext is HTTP/1.1 and has none to
+  // share.
   if (request_.url.starts_with("https:")) set(CURLOPT_PIPEWAIT, 1L);
   set(CURLOPT_TCP_KEEPALIVE, 1L);
   if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());

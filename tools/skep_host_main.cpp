@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> upstreams;
   unsigned idle_seconds = 0;
   CLI::App app{"Local sandbox host that speaks E2B's protocol"};
-  app.add_option("--listen", options.listen, "ADDRESS:PORT; port 0 takes a free one");
+  app.add_option("--listen", options.listen, "ADDRESS:PORT; port 0 takes a free one")->take_last();
   app.add_option("--state", options.state_path, "State directory")->required();
   app.add_option("--key-file", options.key_file, "Accepted API keys, one a line");
   app.add_flag("--insecure-loopback", options.insecure_loopback,

@@ -207,10 +207,33 @@ TEST_CASE("doctor names everything it looked at and its exit code tells the resu
   std::vector<std::string> names;
   for (const auto& c : doc["checks"])
     names.push_back(c["name"]);
-  for (const auto* n : {"skep", "git", "bwrap", "tmux", "skepd", "skep-host", "skep-guest",
-                        "isolation", "state", "daemon", "ANTHROPIC_API_KEY", "claude"})
+  for (const auto* n :
+       {"skep", "git", "bwrap", "tmux", "skepd", "skep-host", "skep-guest", "isolation",
+        "configuration", "state", "daemon", "ANTHROPIC_API_KEY", "claude"})
     CHECK(std::find(names.begin(), names.end(), n) != names.end());
   CHECK_FALSE(std::filesystem::exists(w.state));
+
+  // A provider that does not answer is named; it is not needed for local runs.
+  std::filesystem::create_directories(w.state);
+  std::filesystem::permissions(w.state, std::filesystem::perms::owner_all);
+  write_text(w.state + "/skep.toml",
+             "[providers.far]\napi_url = \"http://127.0.0.1:1\"\nkey = \"FAR_KEY\"\n");
+  REQUIRE(w.skep({"secret", "set", "FAR_KEY"}, "k").code == 0);
+  auto far = w.skep({"doctor", "--json"}).document();
+  bool seen = false;
+  for (const auto& c : far["checks"])
+    if (c["name"] == "provider far") {
+      seen = true;
+      CHECK(c["verdict"] == "optional");
+      CHECK(c["problem"]["code"] == "network");
+    }
+  CHECK(seen);
+  write_text(w.state + "/skep.toml", "[local\n");
+  auto broken = w.skep({"doctor", "--json"});
+  CHECK(broken.code != 0);
+  CHECK(broken.out.find("\"bad_config\"") != std::string::npos);
+  CHECK(w.run({"--", "true"}).code == info(errc::bad_config).exit_code);
+  std::filesystem::remove_all(w.state);
   auto asked = w.skep({"doctor", "--agent", "claude", "--json"});
   CHECK(asked.code != 0); // the key is absent
 }

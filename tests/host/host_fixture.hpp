@@ -1,6 +1,7 @@
 // A running skep-host with real sandboxes, and a client that speaks to it byte by byte.
 #pragma once
 
+#include "host/posix.hpp"
 #include "host/spec.hpp"
 #include "messages/json.hpp"
 #include "tests/envd/envd_fixture.hpp"

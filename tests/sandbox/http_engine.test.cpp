@@ -287,7 +287,7 @@ TEST_CASE("a paused answer stops reading from the network until it is resumed") 
   auto in = GENERATE(lane::request, lane::stream);
   http_engine engine;
   std::size_t received = 0;
-  int calls = 0;
+  std::atomic<int> calls{0};
   std::promise<http_answer> promise;
   http_handlers h;
   h.on_data = [&](std::string_view bytes) {

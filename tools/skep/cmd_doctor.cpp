@@ -5,6 +5,7 @@
 #include "tools/skep/agent_trial.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
+#include "tools/skep/provider_check.hpp"
 #include "tools/skep/run_spec.hpp"
 #include "tools/skep/term.hpp"
 
@@ -141,6 +142,19 @@ void look_at_daemon(examination& out, const storage::state_paths& paths) {
     out.add("daemon", "skepd " + status->version + " runs, process " + std::to_string(status->pid));
 }
 
+void look_at_providers(examination& out, const storage::state_paths& paths) {
+  auto file = tools::default_config_file(paths.root);
+  auto settings = tools::load_config(file, false);
+  if (!settings) return out.add("configuration", {}, settings.err());
+  std::error_code ignored;
+  out.add("configuration", fs::exists(file, ignored) ? file.string() : "none: defaults are used");
+  constexpr std::chrono::seconds limit{10};
+  for (const auto& [name, entry] : settings->providers) {
+    auto problem = check_provider(name, entry, storage::secret_store{paths}, limit);
+    out.add("provider " + name, "answers", problem, false);
+  }
+}
+
 void look_at_agents(examination& out, const storage::state_paths& paths, bool claude_asked) {
   storage::secret_store secrets{paths};
   constexpr auto key = "ANTHROPIC_API_KEY";
@@ -169,6 +183,7 @@ int doctor(const app& a, const std::string& agent) {
   look_at_isolation(out);
   look_at_state(out, *paths);
   look_at_daemon(out, *paths);
+  look_at_providers(out, *paths);
   look_at_agents(out, *paths, kind == agent_kind::claude);
   // Only where the rest is sound: a trial makes a sandbox.
   if (kind != agent_kind::command && out.good()) {

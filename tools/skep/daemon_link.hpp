@@ -29,8 +29,9 @@ struct running_daemon {
 /// errc::no_daemon holds the end of its log when it did not come up.
 result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_policy = {});
 
-/// For commands about runs: the running daemon, or a new one when this state directory has a history (a
-/// daemon that was killed left runs to take up). errc::no_daemon when there is none of either.
+/// For commands about runs: the running daemon, or a new one when this state directory has a
+/// history (a daemon that was killed left runs to take up). errc::no_daemon when there is none of
+/// either.
 result<broker::control_client> serve_daemon(const storage::state_paths& paths);
 
 /// Asks a daemon to end and waits until its sockets are closed.
