@@ -1,4 +1,4 @@
-// Deadlines, limits and intervals of the domain actors, in one place. skep.toml overrides them.
+// Deadlines, limits and intervals of the domain actors, in one place (docs/configuration.md).
 #pragma once
 
 #include "messages/error.hpp"
