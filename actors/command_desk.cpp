@@ -159,8 +159,16 @@ private:
         .then(
             [this, context, then, failed](const caf::strong_actor_ptr& h) {
               watch(h, context->swarm);
-              request(context->keeper(), std::chrono::seconds{30}, begin_a::value)
-                  .then([then](std::uint64_t seq) { then(seq); }, failed);
+              // The supervisor answers once its first children are up.
+              request(caf::actor_cast<supervisor_actor>(h), std::chrono::seconds{30},
+                      get_child_a::value, std::string{"swarm"})
+                  .then(
+                      [this, then, failed](const caf::strong_actor_ptr& keeper) {
+                        request(caf::actor_cast<swarm_actor>(keeper), std::chrono::seconds{30},
+                                begin_a::value)
+                            .then([then](std::uint64_t seq) { then(seq); }, failed);
+                      },
+                      failed);
             },
             failed);
   }
@@ -200,22 +208,63 @@ private:
               [this, f, promise](caf::error& e) mutable { refuse(f, promise, from_caf(e)); });
   }
 
+  // Answers when every wish is on disk.
   void stop(const request_frame& f, stop_request r, answer promise) {
-    stop_reply reply;
-    for (auto& [id, context] : swarms_)
-      if (r.swarm.empty() || r.swarm == id) {
-        caf::anon_send(context->keeper(), stop_a::value,
-                       r.kill ? stop_mode::kill : stop_mode::graceful);
-        reply.swarms.push_back(id);
-      }
-    if (reply.swarms.empty() && !r.swarm.empty()) {
-      auto known = svc_->load_swarm(r.swarm);
-      return refuse(f, promise,
-                    known.ok() ? make_error(errc::wrong_phase, r.swarm.value + " is closed")
-                               : known.err());
+    struct gathering {
+      stop_reply reply;
+      std::size_t open = 1;
+    };
+    auto all = std::make_shared<gathering>();
+    all->reply.seq = svc_->handles->head_seq();
+    auto one_less = [this, f, promise, all](std::uint64_t seq) mutable {
+      all->reply.seq = std::max(all->reply.seq, seq);
+      if (--all->open == 0) give(f, promise, all->reply);
+    };
+    for (auto& [id, context] : swarms_) {
+      if (!r.swarm.empty() && r.swarm != id) continue;
+      all->reply.swarms.push_back(id);
+      ++all->open;
+      request(context->keeper(), std::chrono::seconds{30}, stop_a::value,
+              r.kill ? stop_mode::kill : stop_mode::graceful)
+          .then(one_less, [one_less](caf::error&) mutable { one_less(0); });
     }
-    reply.seq = svc_->handles->head_seq();
-    give(f, promise, reply);
+    if (!r.swarm.empty() && swarms_.count(r.swarm) == 0) {
+      auto known = svc_->load_swarm(r.swarm);
+      if (!known) return refuse(f, promise, known.err());
+      auto kept = r.kill ? kept_sandboxes(r.swarm) : std::vector<sandbox_record>{};
+      if (kept.empty())
+        return refuse(f, promise, make_error(errc::wrong_phase, r.swarm.value + " is closed"));
+      all->reply.swarms.push_back(r.swarm);
+      for (const auto& x : kept) {
+        ++all->open;
+        end_kept(x, one_less);
+      }
+    }
+    one_less(0);
+  }
+
+  std::vector<sandbox_record> kept_sandboxes(const swarm_id& swarm) {
+    auto rows = svc_->load_sandboxes(swarm);
+    if (!rows) return {};
+    std::erase_if(*rows, [](const auto& x) { return !x.kept || x.kill_intended; });
+    return std::move(*rows);
+  }
+
+  // Its swarm is closed: the intent is journaled here, the REAPER carries it out.
+  void end_kept(const sandbox_record& x, std::function<void(std::uint64_t)> then) {
+    auto c = std::make_shared<chunk>();
+    c->swarm = x.swarm;
+    c->sandbox = x.sandbox;
+    c->count = 1;
+    pack_event(c->body.data, svc_->wall_now(), kill_intended{"asked for"});
+    request(svc_->handles->journal(), std::chrono::seconds{30}, append_a::value, c)
+        .then(
+            [this, then](std::uint64_t seq) {
+              if (auto reaper = svc_->handles->find("reaper"))
+                caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
+              then(seq);
+            },
+            [then](caf::error&) { then(0); });
   }
 
   void end_daemon(const request_frame& f, daemon_stop_request r, answer promise) {

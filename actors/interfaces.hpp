@@ -137,8 +137,9 @@ using swarm_actor = caf::typed_actor<
     // Starts the run (or goes on after a restart). Answers the sequence of swarm.created once on
     // disk.
     caf::replies_to<begin_a>::with<std::uint64_t>,
-    // Asks for the end; the outcome is swarm.closed.
-    caf::reacts_to<stop_a, stop_mode>,
+    // Asks for the end; answers the sequence of that wish once on disk. The outcome is
+    // swarm.closed.
+    caf::replies_to<stop_a, stop_mode>::with<std::uint64_t>,
     // Input for a pane of this swarm; answers the sequence of its receipt. Errors: cannot_send,
     // wrong_phase.
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
@@ -187,6 +188,8 @@ using poller_actor = caf::typed_actor<caf::reacts_to<begin_a>,
 
 /// The REAPER: repeats kills until they are confirmed, ends sandboxes of ours that nobody knows.
 using reaper_actor = caf::typed_actor<
+    // Look now: a kill intent was just journaled.
+    caf::reacts_to<kill_a>,
     // INTERNAL: once in 15 s.
     caf::reacts_to<tick_a>,
     // INTERNAL

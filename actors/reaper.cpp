@@ -17,7 +17,8 @@ public:
 
   behavior_type make_behavior() override {
     arm();
-    return {[this](tick_a) {
+    return {[this](kill_a) { sweep(); },
+            [this](tick_a) {
               sweep();
               arm();
             },

@@ -281,10 +281,13 @@ private:
     });
   }
 
+  // When this actor was restarted its supervisor has already restarted what stood behind it.
   void add_child(child_spec child) {
     request(supervisor_, std::chrono::seconds{30}, add_child_a::value, std::move(child))
         .then([](const caf::strong_actor_ptr&) {},
-              [this](caf::error& e) { fail(at_step(from_caf(e), "start")); });
+              [this](caf::error& e) {
+                if (auto why = from_caf(e); why.code != errc::exists) fail(at_step(std::move(why), "start"));
+              });
   }
 
   child_spec pane_child(const pane_record& p) {

@@ -21,7 +21,7 @@ public:
   behavior_type make_behavior() override {
     return {
         [this](begin_a) { return begin(); },
-        [this](stop_a, stop_mode how) { on_stop(how); },
+        [this](stop_a, stop_mode how) { return on_stop(how); },
         [this](input_a, const pane_id& pane, const std::string& key, const std::string& bytes) {
           return on_input(pane, key, bytes);
         },
@@ -215,22 +215,36 @@ private:
     if (closing_) return;
     if (now() - started_at_ >= std::chrono::milliseconds{spec().limit_ms} && !limit_hit_) {
       limit_hit_ = true;
-      on_stop(stop_mode::timed_out);
+      stop(stop_mode::timed_out, [](std::uint64_t) {});
     }
     tick_later();
   }
 
-  void on_stop(stop_mode how) {
-    if (closing_) return;
-    auto first = !stop_;
-    if (first || how == stop_mode::kill) stop_ = how;
-    if (first)
-      fact(swarm_phase_changed{swarm_phase::stopping,
-                               std::string{how == stop_mode::timed_out ? "time limit"
-                                           : how == stop_mode::kill    ? "kill"
-                                                                       : "stop"}},
-           [] {});
-    forward_stop();
+  caf::result<std::uint64_t> on_stop(stop_mode how) {
+    auto promise = make_response_promise<std::uint64_t>();
+    stop(how, [promise](std::uint64_t seq) mutable { promise.deliver(seq); });
+    return promise;
+  }
+
+  // The wish is on disk before anything is done about it: a daemon that dies now goes on stopping.
+  void stop(stop_mode how, std::function<void(std::uint64_t)> then) {
+    auto again = stop_.has_value();
+    if (closing_ || (again && how != stop_mode::kill)) return then(ctx_->svc->handles->head_seq());
+    stop_ = how;
+    if (again) {
+      forward_stop();
+      return then(ctx_->svc->handles->head_seq());
+    }
+    const char* why = how == stop_mode::timed_out ? "time limit"
+                      : how == stop_mode::kill    ? "kill"
+                                                  : "stop";
+    record(
+        ctx_->recorder(), now(), swarm_phase_changed{swarm_phase::stopping, why},
+        [this, then](std::uint64_t seq) {
+          then(seq);
+          forward_stop();
+        },
+        [this](const error& e) { this->quit(to_caf(e)); });
   }
 
   void forward_stop() {

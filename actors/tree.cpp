@@ -61,7 +61,9 @@ child_spec work(const parts_ptr& p) {
                 },
                 [p](const desk_actor& h) { p->svc->handles->put_commands(h); });
             child_spec reaper{"reaper", [p](caf::scheduled_actor* up) {
-                                return spawn_reaper(up, p->svc, p->tables);
+                                auto h = spawn_reaper(up, p->svc, p->tables);
+                                p->svc->handles->put("reaper", h);
+                                return h;
                               }};
             // The desk's knowledge of live swarms is their supervisor's: they restart together.
             return strong(spawn_supervisor(

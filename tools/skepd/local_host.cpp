@@ -63,6 +63,14 @@ result<void> start_detached(const std::vector<std::string>& argv,
   return {};
 }
 
+// Where the former host listened: the next one takes the same port, so that clients find it again.
+std::string former_address(const fs::path& ready_file) {
+  std::ifstream in{ready_file};
+  auto ready = json::parse(in, nullptr, false);
+  auto url = ready.is_object() ? ready.value("url", std::string{}) : std::string{};
+  return url.starts_with("http://127.0.0.1:") ? url.substr(7) : std::string{"127.0.0.1:0"};
+}
+
 // One line from `fd`, or what there was before its end or the deadline.
 std::string read_line(int fd, std::chrono::steady_clock::time_point deadline) {
   std::string text;
@@ -167,6 +175,14 @@ result<std::shared_ptr<sandbox::api>> local_host::try_running() {
 }
 
 result<void> local_host::start() {
+  auto address = former_address(host_dir_ / "ready.json");
+  auto started = start_at(address);
+  if (!started && address != "127.0.0.1:0" && started.err().code != errc::no_isolation)
+    return start_at("127.0.0.1:0"); // somebody else may have taken the port
+  return started;
+}
+
+result<void> local_host::start_at(const std::string& address) {
   api_.reset();
   auto program = programs_ / "skep-host";
   if (::access(program.c_str(), X_OK) != 0)
@@ -178,7 +194,7 @@ result<void> local_host::start() {
   fs::remove(host_dir_ / "ready.json", ec);
   std::vector<std::string> argv = {program.string(),
                                    "--listen",
-                                   "127.0.0.1:0",
+                                   address,
                                    "--state",
                                    host_dir_.string(),
                                    "--key-file",

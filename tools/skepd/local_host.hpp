@@ -27,6 +27,7 @@ public:
 private:
   result<std::shared_ptr<sandbox::api>> try_running();
   result<void> start();
+  result<void> start_at(const std::string& address);
   result<std::string> key();
 
   std::filesystem::path own_dir_;  ///< Key and log: ours.
