@@ -1,4 +1,4 @@
-// Deadlines, limits and intervals of the domain actors, in one place. skep.toml overrides them.
+// Deadlines, limits and intervals of the domain actors, in one place (docs/configuration.md).
 #pragma once
 
 #include "messages/error.hpp"
@@ -16,6 +16,8 @@ struct policies {
   /// Wait between two looks for a create without an answer, and how many there are.
   std::chrono::seconds settle_interval{5};
   std::uint32_t settle_looks = 3;
+  /// Lists that may fail meanwhile (the host re-adopts, the network is away).
+  std::uint32_t settle_failures = 24;
   /// Largest part of a sandbox's life before its agents run: create, provision, upload.
   std::chrono::seconds guest_command{30};
   std::chrono::seconds unpack{300};

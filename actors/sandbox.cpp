@@ -149,16 +149,24 @@ private:
     });
   }
 
-  // The create may have happened: it is found by its label, or declared failed after some looks. A
-  // twin that appears later dies of its short lease, or by the REAPER, which knows our label.
+  // The create may have happened: it is found by its label, or declared failed after some full
+  // lists without it; then a new intent is a new try. A twin that appears later dies of its short
+  // lease, or by the REAPER, which knows our label.
   void look_for_create() {
     find_by_intent(ctx_, rec_.intent, home<sandbox::created>([this](result<sandbox::created> r) {
                      if (r.ok()) return born(std::move(*r));
-                     if (++looks_ < limits().settle_looks)
+                     // A list that failed says nothing; it is asked for again, but not for ever.
+                     ++(r.err().code == errc::not_found ? looks_ : failed_looks_);
+                     if (looks_ < limits().settle_looks && failed_looks_ < limits().settle_failures)
                        return later(limits().settle_interval, [this] { look_for_create(); });
-                     fact(create_failed{rec_.intent, create_error_},
-                          [this] { fail(at_step(create_error_, "create")); });
+                     fact(create_failed{rec_.intent, create_error_}, [this] { create_again(); });
                    }));
+  }
+
+  void create_again() {
+    looks_ = failed_looks_ = 0;
+    if (++creates_ >= limits().step_attempts) return fail(at_step(create_error_, "create"));
+    create();
   }
 
   // ---- re-adoption ----
@@ -192,9 +200,9 @@ private:
       start_panes();
       return on_stop(stop_mode::graceful);
     case phase::collecting:
-      return collect();
+      return stop_leftovers(ctx_, then_or_fail<void>([this] { collect(); }));
     default:
-      return verify();
+      return stop_leftovers(ctx_, then_or_fail<void>([this] { verify(); }));
     }
   }
 
@@ -510,6 +518,8 @@ private:
   error create_error_;
   std::optional<stop_mode> stop_;
   std::uint32_t looks_ = 0;
+  std::uint32_t failed_looks_ = 0;
+  std::uint32_t creates_ = 0;
   std::uint32_t kills_ = 0;
   std::size_t collect_next_ = 0;
   bool moving_ = false;

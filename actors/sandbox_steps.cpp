@@ -2,6 +2,8 @@
 
 #include "actors/guest_call.hpp"
 
+#include <set>
+
 namespace skep::actors {
 namespace {
 
@@ -178,6 +180,34 @@ struct collect_chain : std::enable_shared_from_this<collect_chain> {
   }
 };
 
+void install_guest(const context_ptr& ctx, const done<void>& then) {
+  auto fresh = ctx->guest_path() + "." + random_token(8);
+  auto try_it = [ctx, then] {
+    run_checked(ctx, guest_command(*ctx, {"--version"}, ctx->svc->limits.guest_command),
+                "provision", [then](result<command_result> v) {
+                  if (!v) return then(v.err());
+                  if (!v->stdout_data.starts_with("skep-guest "))
+                    return then(
+                        at_step(make_error(errc::protocol, "skep-guest does not know itself",
+                                           v->stdout_data.substr(0, 200)),
+                                "provision"));
+                  then({});
+                });
+  };
+  auto name_it = [ctx, then, fresh, try_it](result<command_result> r) {
+    if (!r) return then(r.err());
+    ctx->api->move(ctx->address(), fresh, ctx->guest_path(), {},
+                   and_then<void>("provision", then, try_it));
+  };
+  ctx->api->upload_file(ctx->address(), ctx->svc->guest_binary, fresh, {},
+                        and_then<void>("provision", then, [ctx, fresh, name_it] {
+                          sandbox::command chmod;
+                          chmod.argv = {"/bin/chmod", "0755", fresh};
+                          chmod.limit = ctx->svc->limits.guest_command;
+                          run_checked(ctx, std::move(chmod), "provision", name_it);
+                        }));
+}
+
 } // namespace
 
 void verify_inside(context_ptr ctx, done<inside_facts> then) {
@@ -198,27 +228,38 @@ void verify_inside(context_ptr ctx, done<inside_facts> then) {
       }));
 }
 
+void stop_leftovers(context_ptr ctx, done<void> then) {
+  using sandbox::process_info;
+  ctx->api->list_processes(
+      ctx->address(),
+      and_then<std::vector<process_info>>(
+          "adopt", then, [ctx, then](const std::vector<process_info>& all) {
+            static const std::set<std::string> short_ones = {"unpack", "base", "worktree", "verify",
+                                                             "diff"};
+            auto left = std::make_shared<std::size_t>(1);
+            auto one_less = [left, then] {
+              if (--*left == 0) then({});
+            };
+            for (const auto& p : all) {
+              if (p.argv.size() < 2 || p.argv[0] != ctx->guest_path()
+                  || !short_ones.count(p.argv[1]))
+                continue;
+              ++*left;
+              ctx->api->send_signal(ctx->address(), p.pid, sandbox::signal::kill,
+                                    [one_less](const result<void>&) { one_less(); });
+            }
+            one_less();
+          }));
+}
+
+// Under a name of its own first: the program may be running already, and then cannot be
+// overwritten.
 void provision_guest(context_ptr ctx, done<void> then) {
-  ctx->api->upload_file(
-      ctx->address(), ctx->svc->guest_binary, ctx->guest_path(), {},
-      and_then<void>("provision", then, [ctx, then] {
-        sandbox::command chmod;
-        chmod.argv = {"/bin/chmod", "0755", ctx->guest_path()};
-        chmod.limit = ctx->svc->limits.guest_command;
-        run_checked(ctx, std::move(chmod), "provision", [ctx, then](result<command_result> r) {
-          if (!r) return then(r.err());
-          run_checked(ctx, guest_command(*ctx, {"--version"}, ctx->svc->limits.guest_command),
-                      "provision", [then](result<command_result> v) {
-                        if (!v) return then(v.err());
-                        if (!v->stdout_data.starts_with("skep-guest "))
-                          return then(
-                              at_step(make_error(errc::protocol, "skep-guest does not know itself",
-                                                 v->stdout_data.substr(0, 200)),
-                                      "provision"));
-                        then({});
-                      });
-        });
-      }));
+  run_checked(ctx, guest_command(*ctx, {"--version"}, ctx->svc->limits.guest_command), "provision",
+              [ctx, then](const result<command_result>& there) {
+                if (there.ok() && there->stdout_data.starts_with("skep-guest ")) return then({});
+                install_guest(ctx, then);
+              });
 }
 
 void upload_tree(context_ptr ctx, std::shared_ptr<const upload_bundle> bundle,

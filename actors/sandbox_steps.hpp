@@ -14,6 +14,10 @@ struct inside_facts {
 /// Asks envd's health and who we are inside; refused when it is root (row S2-06).
 void verify_inside(context_ptr ctx, sandbox::done<inside_facts> then);
 
+/// Ends short commands of skep-guest that a former daemon started and that still run (an unpack, a
+/// diff): their steps are about to be repeated. Panes and their holders are not touched.
+void stop_leftovers(context_ptr ctx, sandbox::done<void> then);
+
 /// Uploads skep-guest under its hash, makes it executable, checks that it runs.
 void provision_guest(context_ptr ctx, sandbox::done<void> then);
 

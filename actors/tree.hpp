@@ -5,7 +5,7 @@
 //   |- recorder          events above swarms
 //   |- limiter
 //   |- queries           detached; the read side
-//   |- work              one_for_one
+//   |- work              one_for_all
 //   |  |- swarms         dynamic: one supervisor a run
 //   |  |- commands       the desk that starts and stops them
 //   |  `- reaper

@@ -2,6 +2,7 @@
 
 #include "host/async.hpp"
 #include "host/bwrap.hpp"
+#include "host/envd_probe.hpp"
 #include "host/holder_gateway.hpp"
 #include "host/holder_link.hpp"
 #include "host/lease.hpp"
@@ -66,7 +67,6 @@ private:
   task<void> await_signals();
   task<void> keep_errors();
   task<void> await_envd();
-  task<result<void>> probe_envd();
   void reap();
   void end();
   void finish();
@@ -268,29 +268,8 @@ task<void> holder::keep_errors() {
   }
 }
 
-task<result<void>> holder::probe_envd() {
-  auto connected =
-      co_await connect_holder(io_, state_, order_.sandbox_id, "envd.sock", ready_limit);
-  if (!connected) co_return connected.err();
-  auto& socket = *connected;
-  // The socket listens from the start: the answer comes when envd takes the connection, the end of
-  // the connection when it never will.
-  deadline watch{socket, ready_limit};
-  std::string text = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-  error_code ec;
-  co_await asio::async_write(socket, asio::buffer(text), into(ec));
-  std::string answer;
-  if (!ec)
-    co_await asio::async_read_until(socket, asio::dynamic_buffer(answer, 65536), "\r\n", into(ec));
-  if (watch.expired()) co_return make_error(errc::timed_out, "skep-envd did not answer in time");
-  if (ec) co_return make_error(errc::host_failed, "the sandbox ended at its start");
-  if (!answer.starts_with("HTTP/1.1 204"))
-    co_return make_error(errc::protocol, "skep-envd: " + answer.substr(0, answer.find('\r')));
-  co_return result<void>{};
-}
-
 task<void> holder::await_envd() {
-  auto r = co_await probe_envd();
+  auto r = co_await probe_envd(io_, state_, order_.sandbox_id, ready_limit);
   if (ending_) co_return;
   if (!r) {
     failure_ = r.err();

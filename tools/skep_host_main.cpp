@@ -2,6 +2,7 @@
 // started by the host alone.
 #include "host/holder.hpp"
 #include "host/host.hpp"
+#include "host/spec.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -18,7 +19,8 @@ extern "C" const char* __asan_default_options() {
 
 int main(int argc, char** argv) {
   // Before anything else: the holder is single-threaded and starts clean.
-  if (argc == 3 && std::strcmp(argv[1], "hold") == 0) return skep::host::hold(argv[2]);
+  if (argc == 3 && std::strcmp(argv[1], "hold") == 0 && skep::host::valid_sandbox_id(argv[2]))
+    return skep::host::hold(argv[2]);
 
   skep::host::host_options options;
   std::vector<std::string> upstreams;
@@ -41,6 +43,7 @@ int main(int argc, char** argv) {
                  "Limit (default: from the open-file limit)");
   app.add_option("--idle-exit", idle_seconds,
                  "End after SECONDS without a sandbox and without a request (default: never)");
+  app.add_subcommand("hold", "ID: the holder of one sandbox (internal: started by the host)");
   CLI11_PARSE(app, argc, argv);
   options.idle_exit = std::chrono::seconds{idle_seconds};
   for (const auto& text : upstreams) {

@@ -19,7 +19,7 @@ std::int64_t unix_ms(std::string_view text) {
 }
 
 template <class T>
-T event(std::string_view payload) {
+T event_of(std::string_view payload) {
   auto e = wire::read_process_event(payload);
   REQUIRE(e);
   REQUIRE(std::holds_alternative<T>(*e));
@@ -127,22 +127,22 @@ TEST_CASE("absent fields take their defaults, wrong types do not pass") {
 }
 
 TEST_CASE("process events: defaults, base64 of any bytes, unknown ones ignored") {
-  CHECK(event<wire::started>(R"({"event":{"start":{"pid":19692}}})").pid == 19692);
-  CHECK(event<wire::output>(R"({ "event": { "data": { "stdout": "aGkK" } } })").data == "hi\n");
-  auto err = event<wire::output>(R"({"event":{"data":{"stderr":"/wA="}}})");
+  CHECK(event_of<wire::started>(R"({"event":{"start":{"pid":19692}}})").pid == 19692);
+  CHECK(event_of<wire::output>(R"({ "event": { "data": { "stdout": "aGkK" } } })").data == "hi\n");
+  auto err = event_of<wire::output>(R"({"event":{"data":{"stderr":"/wA="}}})");
   CHECK(err.is_stderr);
   CHECK(err.data == std::string("\xff\0", 2));
-  CHECK(event<wire::output>(R"({"event":{"data":{"pty":"_w"}}})").data == "\xff");
+  CHECK(event_of<wire::output>(R"({"event":{"data":{"pty":"_w"}}})").data == "\xff");
   auto end =
-      event<wire::ended>(R"({"event":{"end":{"exited":true,"status":"exit status 0"}}})").how;
+      event_of<wire::ended>(R"({"event":{"end":{"exited":true,"status":"exit status 0"}}})").how;
   CHECK(end.exit_code == 0);
   CHECK(end.exited);
-  end = event<wire::ended>(R"({"event":{"end":{"exitCode":-1,"status":"signal: killed"}}})").how;
+  end = event_of<wire::ended>(R"({"event":{"end":{"exitCode":-1,"status":"signal: killed"}}})").how;
   CHECK(end.exit_code == -1);
   CHECK_FALSE(end.exited);
-  event<wire::keepalive>(R"({"event":{"keepalive":{}}})");
-  event<wire::keepalive>(R"({"event":{"tomorrow":{}}})");
-  event<wire::keepalive>("{}");
+  event_of<wire::keepalive>(R"({"event":{"keepalive":{}}})");
+  event_of<wire::keepalive>(R"({"event":{"tomorrow":{}}})");
+  event_of<wire::keepalive>("{}");
   for (auto bad : {"", "x", "[]", R"({"event":7})", R"({"event":{"data":{"stdout":"*"}}})",
                    R"({"event":{"data":{"stdout":7}}})", R"({"event":{"start":{"pid":-1}}})",
                    R"({"event":{"end":{"exitCode":99999999999}}})"})

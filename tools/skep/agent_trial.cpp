@@ -2,6 +2,7 @@
 
 #include "broker/events_client.hpp"
 #include "tools/skep/daemon_link.hpp"
+#include "tools/skep/run_spec.hpp"
 #include "tools/skep/term.hpp"
 #include "transfer/process.hpp"
 
@@ -84,6 +85,7 @@ result<std::string> try_agent(const storage::state_paths& paths, agent_kind kind
   spec.out_dir = *root + "/out";
   spec.argv = {std::string{to_string(kind)}, "--version"};
   spec.limit_ms = limit.count();
+  lead_to_program(spec);
   auto run = daemon->client.call(run_request{spec}, command_deadline, random_token(20));
   if (!run) return run.err();
   auto closed = wait_closed(paths, *run, limit);

@@ -1,5 +1,6 @@
 // skep run: start a swarm and follow it to its end.
 #include "broker/events_client.hpp"
+#include "host/isolation.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/run_spec.hpp"
@@ -136,6 +137,9 @@ int run(const app& a, const run_options& o) {
   if (!planned) return fail(a, planned.err());
   auto spec = make_spec(o, a.trailing, *planned);
   if (!spec) return fail(a, spec.err());
+  // Asked here as well, so that nothing is made where no sandbox could be.
+  if (spec->provider == "local")
+    if (auto possible = host::check_isolation(); !possible) return fail(a, possible.err());
   auto paths = made_state(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = ensure_daemon(*paths);

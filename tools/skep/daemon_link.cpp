@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <poll.h>
+#include <set>
 #include <spawn.h>
 #include <sys/inotify.h>
 #include <sys/syscall.h>
@@ -71,6 +72,27 @@ std::string log_tail(const fs::path& log, std::uintmax_t from) {
   auto n = ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(begin));
   out.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
   return safe_line(out);
+}
+
+/// Why skepd ended at its start. It renders its last error as "skepd: CODE: TEXT: MESSAGE | ...":
+/// the code is kept.
+error start_error(const std::string& how, const std::string& log) {
+  constexpr std::string_view mark = "skepd: ";
+  if (auto at = log.rfind(mark); at != std::string::npos) {
+    auto text = log.substr(at + mark.size());
+    text = text.substr(0, text.find(" | Hint: "));
+    for (const auto& e : all_errors()) {
+      auto known = std::string{e.name} + ": " + std::string{e.text};
+      if (!text.starts_with(known)) continue;
+      text = text.substr(known.size());
+      if (text.starts_with(": ")) text = text.substr(2);
+      constexpr std::string_view cause = " | Cause: ";
+      auto split = text.find(cause);
+      return make_error(e.code, text.substr(0, split),
+                        split == std::string::npos ? how : text.substr(split + cause.size()));
+    }
+  }
+  return make_error(errc::no_daemon, "skepd ended at its start with " + how, log);
 }
 
 struct spawned {
@@ -167,8 +189,7 @@ result<running_daemon> start_daemon(const storage::state_paths& paths, start_pol
       if (!holder || !holder->has_value()) {
         auto how = WIFEXITED(status) ? "exit code " + std::to_string(WEXITSTATUS(status))
                                      : "signal " + std::to_string(WTERMSIG(status));
-        return make_error(errc::no_daemon, "skepd ended at its start with " + how,
-                          log_tail(log, log_size));
+        return start_error(how, log_tail(log, log_size));
       }
       watch = start_watch{paths.run, -1};
     }
@@ -248,12 +269,16 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
   if (a.json_mode) return;
   auto client = reach_daemon(paths);
   if (!client) return;
-  auto list = client->call(list_request{false}, call_deadline);
+  // All of them: kept sandboxes belong to swarms that are closed.
+  auto list = client->call(list_request{true}, call_deadline);
   if (!list) return;
   std::size_t sandboxes = 0, kept = 0;
+  std::set<std::string> keepers;
   for (const auto& s : list->sandboxes) {
     sandboxes += s.state != phase::closed;
-    kept += s.state == phase::closed && s.kept;
+    if (s.state != phase::closed || !s.kept) continue;
+    ++kept;
+    keepers.insert(s.swarm.value);
   }
   std::size_t open = 0;
   for (const auto& s : list->swarms)
@@ -261,7 +286,9 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
   if (open > 0)
     remark("Still running: " + std::to_string(open) + (open == 1 ? " swarm, " : " swarms, ")
            + std::to_string(sandboxes) + " sandboxes. End them: skep stop --all");
-  if (kept > 0) remark("Kept sandboxes: " + std::to_string(kept) + ". End them: skep kill SWARM");
+  if (kept > 0)
+    remark("Kept sandboxes: " + std::to_string(kept) + ". End them: skep kill "
+           + (keepers.size() == 1 ? *keepers.begin() : "SWARM (see skep ps --all)"));
   if (open == 0 && kept == 0)
     remark("skepd stays for 15 idle minutes. End it now: skep daemon stop");
 }

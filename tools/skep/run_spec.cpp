@@ -131,6 +131,17 @@ error check_program(const swarm_spec& spec, const storage::state_paths& paths) {
                                                  + ", which local sandboxes do not see");
 }
 
+void lead_to_program(swarm_spec& spec) {
+  constexpr std::string_view usual = "/usr/local/bin:/usr/bin:/bin"; // what a sandbox has by itself
+  if (spec.provider != "local" || spec.env.count("PATH") != 0) return;
+  auto program = program_of(spec);
+  if (program.empty() || program.find('/') != std::string::npos) return;
+  auto folder = fs::path{in_path(program)}.parent_path().string();
+  if (folder.empty() || folder == "/usr/local/bin" || folder == "/usr/bin" || folder == "/bin")
+    return;
+  spec.env["PATH"] = folder + ":" + std::string{usual};
+}
+
 result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string>& argv,
                              const storage::state_paths& paths) {
   swarm_spec spec;
@@ -173,6 +184,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
     return make_error(errc::unknown_provider, spec.provider);
   if (auto e = check_keys(spec, paths)) return e;
   if (auto e = check_program(spec, paths)) return e;
+  lead_to_program(spec);
   return spec;
 }
 

@@ -39,6 +39,10 @@ error check_keys(const swarm_spec& spec, const storage::state_paths& paths);
 /// agent_not_visible with the path on this machine when local sandboxes do not see the agent's
 /// program. None where that cannot be known here: other providers, programs named by a path.
 error check_program(const swarm_spec& spec, const storage::state_paths& paths);
+/// Puts the folder of the agent's program first in the PATH of a local sandbox when it is none of
+/// the usual ones ([local] bind shows a folder inside, it does not put it there). A PATH given by
+/// the user stays.
+void lead_to_program(swarm_spec& spec);
 
 /// First program of this name in PATH; empty when there is none.
 std::string in_path(const std::string& program);

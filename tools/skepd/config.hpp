@@ -3,7 +3,6 @@
 //   [local]
 //   bind = ["/opt/tools"]                       # read-only inside, same path
 //   upstream = { "api.anthropic.com" = "http://127.0.0.1:9000" }   # another target for a model
-//   domain
 //
 //   [providers.cloud]
 //   api_url = "https://api.e2b.app"             # or domain = "e2b.app"

@@ -11,7 +11,8 @@ STATES = ("done", "partly", "not yet")
 EXPECTED_IDS = ([f"S1-{n:02}" for n in range(1, 82)] + [f"S2-{n:02}" for n in range(1, 51)]
                 + [f"S3-{n:02}" for n in range(1, 43)] + [f"X-{n:02}" for n in range(1, 14)])
 ROW = re.compile(r"^\| ((?:S[123]|X)-\d+) \| (.+?) \| ([^|]*?) \| (.*) \|$")
-TEST_CASE = re.compile(r'\b(?:TEST_CASE|SCENARIO|TEMPLATE_TEST_CASE|TEMPLATE_LIST_TEST_CASE)\s*\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
+TEST_CASE = re.compile(r'\b(?:TEST_CASE|TEST_CASE_METHOD|SCENARIO|TEMPLATE_TEST_CASE|TEMPLATE_LIST_TEST_CASE)\s*\(\s*(?:\w+\s*,\s*)?'
+                       r'((?:"(?:[^"\\]|\\.)*"\s*)+)')
 RESULT_NAME = re.compile(r"""\b(?:scenario|test|result|ok|case|check|expect)\(\s*f?(["'])(.+?)\1""")
 
 

@@ -11,6 +11,8 @@ NAME = "documented commands, flags and files exist"
 PROGRAMS = ("skep", "skepd", "skep-host", "skep-envd", "skep-guest")
 TOOL = re.compile(r"^(?:\./)?tools/(\w+)$")
 FLAG = re.compile(r"^--?[A-Za-z][\w-]*")
+# Commands that our own programs give each other; no help lists them.
+INTERNAL = {("skep-host", "hold")}
 PRESETS = ("release", "dev", "asan")
 HELP_LIMIT_S = 5
 
@@ -24,7 +26,8 @@ def shown_commands(tree, path):
             continue
         candidates = [re.sub(r"^\s*(?:\$|#)\s+", "", line).strip()] if fenced else re.findall(r"`([^`]+)`", line)
         for text in candidates:
-            text = re.sub(r"\s#.*$", "", text)
+            # A comment, a drawing or a second column ends the command.
+            text = re.split(r"\s#|\s{3,}|[^\x00-\x7f]", text, maxsplit=1)[0]
             for part in re.split(r"\s*(?:\||&&|;|<|>)\s*", text):
                 words = part.split()
                 while words and re.match(r"^[A-Z_]+=", words[0]):
@@ -89,7 +92,7 @@ def check_command(helps, words):
     # Subcommands are words of the help's own list; the first other word ends the descent.
     while rest and re.match(r"^[a-z][a-z-]*$", rest[0]):
         if not re.search(rf"^\s+{re.escape(rest[0])}\b", text, re.MULTILINE):
-            if len(argv) == 1:
+            if len(argv) == 1 and (words[0], rest[0]) not in INTERNAL:
                 return [f"{words[0]} has no command '{rest[0]}'"]
             break
         deeper = helps.text([*argv, rest[0]])

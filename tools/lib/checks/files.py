@@ -11,7 +11,7 @@ MAX_LINES = 600
 SOURCES = (".cpp", ".hpp", ".h", ".py", ".sh", ".sql", ".mjs")
 # The second part of each pattern is bracketed so that it does not find itself.
 HOSTS = re.compile(r"registry\.npm[j]s|pypi\.or[g]|files\.pythonhoste[d]|deb\.debia[n]\.org|static\.crate[s]\.io|proxy\.golan[g]", re.IGNORECASE)
-HOME = re.compile(r"(?<![\w.])/(?:home|Users)/(?!agent\b|user\b|sandbox\w*\b|skep\b|you\b|me\b|alice\b|bob\b)[a-z][\w-]*/")
+HOME = re.compile(r"(?<![\w.])/(?:home|Users)/(?!u\b|agent\b|user\b|sandbox\w*\b|skep\b|you\b|me\b|alice\b|bob\b)[a-z][\w-]*/")
 CONFLICT = re.compile(r"^(?:<{7} |>{7} |={7}$)")
 
 

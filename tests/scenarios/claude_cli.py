@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""The real Claude Code CLI in sandboxes without a network, driven by a scripted model server through the gateway."""
+# timeout: 180
+import base64
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import schemas  # noqa: E402 behind the path they need
+from installation import Installation, git, repository  # noqa: E402 behind the path they need
+from scenario import SOURCE, Skip, main, scenario  # noqa: E402 behind the path they need
+
+PINNED = "2.1.197"
+FAKE = SOURCE / "tests" / "fake-anthropic"
+KEY = "sk-ant-api03-canary-5f1d0c77e2f94b6a-REAL"
+PLACEHOLDER = "skep-placeholder-key"
+
+
+def claude():
+    """The real path of the pinned CLI: $SKEP_CLAUDE, or what `tools/setup --for test` installed."""
+    path = Path(os.environ.get("SKEP_CLAUDE") or SOURCE / "build/npm/node_modules/.bin/claude")
+    if not path.exists():
+        raise Skip(f"the Claude Code CLI {PINNED} is not installed (tools/setup --for test)")
+    return path
+
+
+class Model:
+    """The scripted server on a free port of the loopback interface, for the time of a block."""
+
+    def __init__(self, work, script, *options):
+        self.log = work / "server.log"
+        self.argv = ["node", str(FAKE / "server.mjs"), "--scenario", str(script), "--log", str(self.log), *options]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        assert select.select([self.process.stdout], [], [], 20)[0], "the model server does not start"
+        self.url = json.loads(self.process.stdout.readline())["url"]
+        return self
+
+    def __exit__(self, *failure):
+        self.process.terminate()
+        self.process.wait(20)
+        self.process.stdout.close()
+
+    def state(self):
+        with urllib.request.urlopen(self.url + "/__fake/state", timeout=10) as answer:
+            return json.load(answer)
+
+
+def prepare(work, model, key):
+    """Configuration, key and PATH so that `--agent claude` is the pinned CLI and talks to the scripted server."""
+    program = claude()
+    # The file itself lies where npm put it; inside, its folder is shown at the same place.
+    folders = sorted({str(program.parent), str(program.resolve().parent)})
+    skep = Installation(work, config="[local]\nbind = " + json.dumps(folders)
+                        + f'\nupstream = {{"api.anthropic.com" = "{model.url}"}}\n')
+    skep.environment["PATH"] = f"{program.parent}:{skep.environment['PATH']}"
+    schemas.check(skep.json("secret", "set", "ANTHROPIC_API_KEY", input=key), "secret")
+    return skep, f"PATH={program.parent}:/usr/local/bin:/usr/bin:/bin"
+
+
+def forms(key):
+    """A pattern that finds the key as it is, in hex and URL form; base64 by its unaligned cores."""
+    cores = {base64.b64encode(b"x" * i + key.encode()).decode()[4 if i else 0:-4].strip("=") for i in range(3)}
+    return re.compile("|".join([re.escape(key), key.encode().hex(), *map(re.escape, sorted(cores))]).encode())
+
+
+def files_with(pattern, folder):
+    found = []
+    for path in Path(folder).rglob("*"):
+        if path.is_file() and not path.is_symlink() and pattern.search(path.read_bytes()):
+            found.append(str(path))
+    return found
+
+
+@scenario("the real Claude CLI makes the commit of its scenario behind the gateway and it comes back as a patch")
+def _(work):
+    repo = repository(work / "repo", {"README": "a repository\n"})
+    prompt = work / "task.md"
+    prompt.write_text("Write hello.txt and commit it.\n")
+    with Model(work, FAKE / "scenarios/write-and-run.json", "--key", KEY) as model:
+        skep, path = prepare(work, model, KEY)
+        with skep:
+            lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt-file", prompt,
+                                    "--sandboxes", "2", "--keep", "--env", path, limit_s=120)
+            for line in lines:
+                schemas.check(line, "run")
+            swarm, summary = lines[0]["run"]["swarm"], lines[-1]["summary"]
+            assert summary["exit_code"] == 0, (summary["swarm"], summary["panes"])
+            assert [p["result"] for p in summary["panes"]] == ["completed"] * 2, summary["panes"]
+            for pane in summary["panes"]:
+                assert pane["turns"] >= 3 and pane["input_tokens"] > 0 and pane["output_tokens"] > 0, pane
+
+            # The server answers 401 to any other key: it saw the real one, and all it expected.
+            seen = model.state()
+            assert seen["failures"] == [], seen["failures"]
+            assert seen["requests"] >= 6 and '"answer":401' not in model.log.read_text(), seen
+
+            out = repo / "skep-out" / swarm
+            for name in ("p0", "p1"):
+                text = (out / f"{name}.patch").read_text()
+                assert len(re.findall(r"^From [0-9a-f]{40} ", text, re.M)) == 1, text
+                assert re.search(r"^Subject: \[PATCH\] Add hello\.txt$", text, re.M), text
+                assert re.search(r"^From: skep agent <agent@skep\.invalid>$", text, re.M), text
+                changed = re.findall(r"^[-+](?![-+]).*$", text.split("\ndiff --git ")[1], re.M)
+                assert [c for c in changed if c != "-- "] == ["+hello from the fake model"], changed
+                tree = work / f"tree-{name}"
+                git(work, "clone", "-q", repo, tree)
+                git(tree, "am", "-q", out / f"{name}.patch")
+                shown = git(tree, "log", "-1", "--format=%an|%ae|%B", "--name-status").stdout.decode()
+                assert shown.split() == "skep agent|agent@skep.invalid|Add hello.txt A hello.txt".split(), shown
+                assert (tree / "hello.txt").read_text() == "hello from the fake model\n"
+            # Both write the same file with the same words: one goes in, or both are named.
+            written = json.loads((out / "summary.json").read_text())
+            assert set(written["merged"]) | set(written["conflicts"]) == {"p0", "p1"}, written
+
+            kinds = [e["body"]["kind"] for e in skep.events(swarm) if e["type"] == "pane.block"]
+            assert {"text", "tool_use", "tool_result"} <= set(kinds), kinds
+
+            # Inside: only lo, only the placeholder. The kept sandboxes are looked at from outside.
+            key = forms(KEY)
+            for remote in skep.sandboxes_at_host():
+                home = skep.host_dir() / "sandboxes" / remote / "home"
+                assert not files_with(key, home), files_with(key, home)
+            for place in (skep.state / "logs", out):
+                assert not files_with(key, place), files_with(key, place)
+            database = sorted(skep.state.glob("skep.db*")) + [skep.state / "skepd.log"]
+            assert not [p for p in database if key.search(p.read_bytes())]
+
+
+@scenario("inside the sandbox there is only lo and the agent's environment holds only the placeholder")
+def _(work):
+    """A stand-in named `claude` shows what the real one is given."""
+    folder = work / "tools"
+    folder.mkdir()
+    work.chmod(0o755)
+    agent = folder / "claude"
+    agent.write_text("#!/bin/bash\nenv >env.txt\nls /sys/class/net >net.txt 2>/dev/null\ncut -d: -f1 /proc/net/dev >dev.txt\n"
+                     "cat >prompt.txt\nprintf '%s\\n' \"$@\" >argv.txt\ncat /proc/*/environ 2>/dev/null | tr '\\0' '\\n' >all-env.txt\n"
+                     "cat /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n' >all-cmd.txt\n"
+                     "echo '{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"result\":\"ok\",\"num_turns\":1,"
+                     "\"total_cost_usd\":0.5,\"usage\":{\"input_tokens\":7,\"output_tokens\":3}}'\n")
+    agent.chmod(0o755)
+    repo = repository(work / "repo")
+    with Installation(work, config=f'[local]\nbind = ["{folder}"]\n') as skep:
+        skep.environment["PATH"] = f"{folder}:{skep.environment['PATH']}"
+        skep.json("secret", "set", "ANTHROPIC_API_KEY", input=KEY)
+        lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt", "pane {index} of {count}",
+                                "--panes", "2", "--env", f"PATH={folder}:/usr/bin:/bin")
+        out = repo / "skep-out" / lines[0]["run"]["swarm"]
+        for i in range(2):
+            files = out / f"p{i}/files"
+            environment = dict(line.split("=", 1) for line in (files / "env.txt").read_text().splitlines() if "=" in line)
+            assert environment["ANTHROPIC_API_KEY"] == PLACEHOLDER, environment
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api\.anthropic\.com", environment["ANTHROPIC_BASE_URL"])
+            assert [x.strip() for x in (files / "dev.txt").read_text().splitlines()[2:]] == ["lo"]
+            assert (files / "prompt.txt").read_text() == f"pane {i} of 2"
+            argv = (files / "argv.txt").read_text()
+            assert "-p" in argv.split() and "pane" not in argv.split(), argv
+        assert not files_with(forms(KEY), out), files_with(forms(KEY), out)
+
+
+@scenario("a key that the model server refuses ends the run failed with the exit code of the auth family")
+def _(work):
+    repo = repository(work / "repo", {"README": "a repository\n"})
+    prompt = work / "task.md"
+    prompt.write_text("case 401\n")
+    with Model(work, FAKE / "scenarios/errors.json") as model:
+        skep, path = prepare(work, model, KEY)
+        with skep:
+            lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt-file", prompt, "--env", path,
+                                    code=77, limit_s=60)
+            summary = lines[-1]["summary"]
+            assert summary["swarm"]["result"] == "failed" and summary["exit_code"] == 77, summary["swarm"]
+            pane = summary["panes"][0]
+            assert pane["result"] == "failed" and pane["error_code"] == "agent_auth", pane
+            # Another attempt would meet the same end: there is none.
+            assert pane["attempt"] == 1, pane
+            assert model.state()["requests"] >= 1
+            assert not skep.sandboxes_at_host()
+
+
+main()
