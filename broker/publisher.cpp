@@ -75,8 +75,14 @@ private:
     head_ = std::max(head_, c.last_seq());
     put_event_prefix(prefix_, config_.stream_id, c);
     send_frame(c.body.data);
-    // Under load the mailbox is never empty: the beacon must not wait for a quiet moment.
-    if (++since_pump_ % 64 == 0) beacon_when_due();
+    // Under load the mailbox is never empty, and neither beacons nor joining subscribers can wait
+    // for a quiet moment. Reading also lets ZeroMQ see what subscribers have taken: while we only
+    // send, it looks once a millisecond, and a burst would meet the high-water mark of readers that
+    // keep up.
+    constexpr std::uint64_t now_and_then = 64;
+    if (++sent_ % now_and_then != 0) return;
+    read_subscriptions();
+    beacon_when_due();
   }
 
   void publish_output(const actors::output_piece& p) {
@@ -129,7 +135,7 @@ private:
   publisher_config config_;
   std::uint64_t head_;
   std::uint64_t announced_ = 0; ///< Head of the last beacon.
-  std::uint64_t since_pump_ = 0;
+  std::uint64_t sent_ = 0;      ///< Chunks.
   steady::time_point last_beacon_{};
   std::string prefix_; ///< Reused buffer.
   zmq_context context_;

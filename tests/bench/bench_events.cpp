@@ -24,7 +24,7 @@ namespace {
 using namespace skep;
 using steady = std::chrono::steady_clock;
 
-constexpr std::uint64_t window_frames = 256; ///< Under way at a time; below the high-water mark.
+constexpr std::uint64_t window_frames = 256; ///< Under way at a time; nothing else bounds either.
 constexpr double goal = 0.75;
 
 struct figures {
@@ -100,6 +100,7 @@ figures bare(const std::string& path, std::uint64_t frames, std::uint32_t events
   zmq::context_t context{1};
   zmq::socket_t socket{context, zmq::socket_type::xpub};
   socket.set(zmq::sockopt::linger, 0);
+  socket.set(zmq::sockopt::sndhwm, 0);
   socket.bind("ipc://" + path);
   subscriber s{path, frames};
   zmq::message_t subscription;
@@ -122,6 +123,7 @@ figures ours(const std::string& path, std::uint64_t frames, std::uint32_t events
   broker::publisher_config p;
   p.path = path;
   p.stream_id = "st_bench";
+  p.send_high_water = 0;
   auto publisher = broker::start_publisher(system, p);
   while (!broker::somebody_listens(path))
     std::this_thread::yield();
