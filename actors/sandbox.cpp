@@ -286,7 +286,8 @@ private:
     request(supervisor_, std::chrono::seconds{30}, add_child_a::value, std::move(child))
         .then([](const caf::strong_actor_ptr&) {},
               [this](caf::error& e) {
-                if (auto why = from_caf(e); why.code != errc::exists) fail(at_step(std::move(why), "start"));
+                if (auto why = from_caf(e); why.code != errc::exists)
+                  fail(at_step(std::move(why), "start"));
               });
   }
 

@@ -49,7 +49,7 @@ std::vector<std::string> daemon_environment() {
   for (char** e = environ; *e != nullptr; ++e) {
     std::string_view entry{*e};
     auto name = entry.substr(0, entry.find('='));
-    for (std::string_view kept : {"PATH", "HOME", "LANG", "TZ", "USER"})
+    for (std::string_view kept : {"PATH", "HOME", "LANG", "TZ", "USER", "SKEP_CONFIG"})
       if (name == kept) out.emplace_back(entry);
     if (name.starts_with("XDG_")) out.emplace_back(entry);
   }
