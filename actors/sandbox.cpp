@@ -155,6 +155,9 @@ private:
   void look_for_create() {
     find_by_intent(ctx_, rec_.intent, home<sandbox::created>([this](result<sandbox::created> r) {
                      if (r.ok()) return born(std::move(*r));
+                     if (r.err().code == errc::protocol) // whoever answers there is no provider
+                       return fact(create_failed{rec_.intent, create_error_},
+                                   [this] { fail(at_step(create_error_, "create")); });
                      // A list that failed says nothing; it is asked for again, but not for ever.
                      ++(r.err().code == errc::not_found ? looks_ : failed_looks_);
                      if (looks_ < limits().settle_looks && failed_looks_ < limits().settle_failures)

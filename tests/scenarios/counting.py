@@ -47,7 +47,7 @@ def run_stand_in(work, play):
     program.write_text(STAND_IN)
     program.chmod(0o755)
     (build / "CTestTestfile.cmake").write_text(
-        f'add_test(play "{program}")\nset_tests_properties(play PROPERTIES TIMEOUT 2 ENVIRONMENT PLAY={play})\n')
+        f'add_test(play "{program}")\nset_tests_properties(play PROPERTIES TIMEOUT 2 LABELS unit ENVIRONMENT PLAY={play})\n')
     done = run(["/usr/bin/python3", tools / "run_tests.py", "dev", "--unit"], env={**os.environ})
     results = json.loads((work / "tree" / "build" / "test-results" / "dev.json").read_text())["results"]
     return done, {r["name"]: (r["status"], r["reason"]) for r in results}

@@ -251,6 +251,12 @@ int run(const options& opt) {
     svc->handles->clear();
     svc->pool->stop();
   }
+  // The last connection to close writes the whole journal into the database file.
+  tables->close();
+  storage::journal_options no_check;
+  no_check.check = false;
+  if (auto last = storage::journal::open(paths->database(), no_check); !last)
+    spdlog::error("the database could not be closed: {}", render(last.err()));
   spdlog::info("stopped");
   return status;
 }

@@ -24,6 +24,11 @@ public:
     }
     return work(*reader_);
   }
+  /// Closes the reader; the next use opens it again.
+  void close() {
+    std::lock_guard guard{mutex_};
+    reader_.reset();
+  }
   /// What a former daemon left open; unreadable specs are left out.
   std::vector<actors::open_run> open_runs();
 
