@@ -128,18 +128,8 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   } else {
     keep(merged.err());
   }
-  json summary = json::object();
-  summary["swarm"] = swarm.value;
-  summary["repo"] = spec.repo;
-  summary["agent"] = std::string{to_string(spec.agent)};
-  summary["sandboxes"] = json::array();
-  for (const auto& s : sandboxes)
-    summary["sandboxes"].push_back(to_json(s));
-  summary["panes"] = json::array();
-  for (const auto& p : panes)
-    summary["panes"].push_back(to_json(p));
-  summary["merged"] = out.merged;
-  summary["conflicts"] = out.conflicts;
+  auto summary = to_json(
+      swarm_summary{swarm, spec.repo, spec.agent, sandboxes, panes, out.merged, out.conflicts});
   if (auto r = write_file(dir / "summary.json",
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
       !r)

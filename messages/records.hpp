@@ -130,4 +130,19 @@ struct transfer_record {
               field(13, "ended_at_ms", x.ended_at))
 };
 
+/// What summary.json in a swarm's output folder holds.
+struct swarm_summary {
+  swarm_id swarm;
+  std::string repo;
+  agent_kind agent = agent_kind::command;
+  std::vector<sandbox_record> sandboxes;
+  std::vector<pane_record> panes;
+  std::vector<std::string> merged; ///< Panes whose patch is in swarm.patch.
+  std::vector<std::string>
+      conflicts; ///< Panes left out of it: they touch what another one touches.
+  SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "repo", x.repo), field(3, "agent", x.agent),
+              field(4, "sandboxes", x.sandboxes), field(5, "panes", x.panes),
+              field(6, "merged", x.merged), field(7, "conflicts", x.conflicts))
+};
+
 } // namespace skep

@@ -70,6 +70,7 @@ std::map<std::string, json> all_schemas() {
          object_of({{"detached", object_of({{"swarm", typed("string")}})}})}}});
   add("ps", "skep ps --json.", schema_of<list_reply>());
   add("status", "skep status --json.", schema_of<status_reply>());
+  add("summary", "summary.json in the output folder of a swarm.", schema_of<swarm_summary>());
   add("event", "skep events --json: one line each.", event_schema());
   add("log", "skep logs --json: one line for each piece. data is base64, text is for reading.",
       object_of({{"pane", typed("string")},

@@ -130,7 +130,7 @@ def _(work):
         tree = fresh_tree(work, repo, "tree-all")
         applies(tree, out / "swarm.patch")
         assert changes(tree) == every, changes(tree) ^ every
-        written = json.loads((out / "summary.json").read_text())
+        written = schemas.check(json.loads((out / "summary.json").read_text()), "summary")
         assert written["swarm"] == swarm and written["merged"] == ["p0", "p1", "p2", "p3"], written["merged"]
         assert written["conflicts"] == [] and len(written["panes"]) == 4 and len(written["sandboxes"]) == 2
 
