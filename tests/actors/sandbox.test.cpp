@@ -295,7 +295,7 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox that vanishes is lost once its output
   begin();
   api->lose("i100000");
   advance(30s);
-  CHECK(ending() == "lost gone@output");
+  CHECK(ending() == "lost not_found@adopt");
   CHECK(count("sandbox.poll_failed") == svc->limits.poll_failures);
   CHECK(count("sandbox.kill_intended") == 0);
 }
@@ -321,6 +321,7 @@ TEST_CASE_METHOD(sandbox_world, "a failed pane degrades the sandbox and decides 
   panes(2);
   begin();
   exit("pn_0", 1);
+  advance(1s); // nobody waits for this one
   CHECK(all<sandbox_degraded>().at(0).panes == std::vector<pane_id>{{"pn_0"}});
   exit("pn_1");
   CHECK(ending() == "failed agent_failed@agent");
@@ -343,7 +344,7 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox that is gone when the daemon comes ba
   recorded(phase::running);
   api->boxes.clear();
   begin();
-  CHECK(ending() == "lost not_found@get");
+  CHECK(ending() == "lost not_found@adopt");
   CHECK(api->count(operation::kill) == 0);
 }
 
