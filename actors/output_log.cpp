@@ -58,35 +58,51 @@ std::vector<std::string> masked_forms(const std::vector<std::string>& secrets) {
 
 masker::masker(const std::vector<std::string>& secrets) {
   for (const auto& s : secrets)
-    if (s.size() >= shortest_masked) values_.push_back(s);
+    if (s.size() >= shortest_masked) {
+      values_.push_back(s);
+      first_bytes_.set(static_cast<unsigned char>(s[0]));
+    }
   std::sort(values_.begin(), values_.end(), [](auto& a, auto& b) { return a.size() > b.size(); });
 }
 
-std::size_t masker::undecided_tail(std::string_view text) const {
-  std::size_t longest = 0;
-  for (const auto& v : values_)
-    for (auto n = std::min(v.size() - 1, text.size()); n > longest; --n)
-      if (text.substr(text.size() - n) == std::string_view{v}.substr(0, n)) {
-        longest = n;
-        break;
+// Longest value first, so of two secrets with one beginning the longer is masked whole, as soon as
+// it is known that it does not come.
+std::string masker::decide(bool over) {
+  std::string_view text{held_};
+  std::string out;
+  std::size_t i = 0;
+  while (i < text.size()) {
+    auto rest = text.substr(i);
+    std::size_t masked = 0;
+    if (first_bytes_[static_cast<unsigned char>(rest[0])])
+      for (const auto& v : values_) {
+        if (!over && rest.size() < v.size() && v.starts_with(rest)) {
+          held_.erase(0, i);
+          return out;
+        }
+        if (rest.starts_with(v)) {
+          masked = v.size();
+          break;
+        }
       }
-  return longest;
+    if (masked > 0)
+      out.append(masked, '*');
+    else
+      out.push_back(rest[0]);
+    i += std::max<std::size_t>(masked, 1);
+  }
+  held_.clear();
+  return out;
 }
 
 std::string masker::feed(std::string_view data) {
   if (values_.empty()) return std::string{data};
   held_ += data;
-  for (const auto& v : values_)
-    for (auto i = held_.find(v); i != std::string::npos; i = held_.find(v, i + v.size()))
-      held_.replace(i, v.size(), v.size(), '*');
-  auto tail = undecided_tail(held_);
-  auto out = held_.substr(0, held_.size() - tail);
-  held_.erase(0, out.size());
-  return out;
+  return decide(false);
 }
 
 std::string masker::flush() {
-  return std::exchange(held_, {});
+  return decide(true);
 }
 
 output_log::output_log(int fd, std::uint64_t position, masker mask)

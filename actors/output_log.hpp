@@ -9,6 +9,7 @@
 
 #include "messages/error.hpp"
 
+#include <bitset>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -24,13 +25,14 @@ public:
   /// Masks all whole values in held-back bytes + `data`, returns what is decided, holds the rest
   /// back.
   std::string feed(std::string_view data);
-  /// Everything still held back.
+  /// Everything still held back: nothing more comes, what is whole in it is masked.
   std::string flush();
   std::size_t held() const { return held_.size(); }
 
 private:
-  std::size_t undecided_tail(std::string_view text) const;
-  std::vector<std::string> values_;
+  std::string decide(bool over);
+  std::vector<std::string> values_; ///< Longest first.
+  std::bitset<256> first_bytes_;    ///< With which a value begins.
   std::string held_;
 };
 

@@ -152,7 +152,7 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
   auto offset =
       want.offset >= 0
           ? static_cast<std::uint64_t>(want.offset)
-          : out.end_offset - std::min(out.end_offset, static_cast<std::uint64_t>(-want.offset));
+          : out.end_offset - std::min(out.end_offset, 0 - static_cast<std::uint64_t>(want.offset));
   out.offset = std::min(offset, out.end_offset);
   out.data.data.resize(
       std::min<std::uint64_t>({out.end_offset - out.offset, want.max_bytes, most_log_bytes}));

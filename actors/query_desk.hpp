@@ -21,7 +21,8 @@ struct daemon_facts {
 desk_actor spawn_query_desk(caf::scheduled_actor* parent, directory_ptr handles, daemon_facts facts,
                             std::function<result<storage::reader>()> open);
 
-/// A part of a pane's log file. Blocking. file_not_found when this generation has no log yet.
+/// A part of a pane's log file. Blocking. Empty when this generation has no log yet; an offset
+/// outside of the log is moved to its nearer end.
 result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_record& pane,
                                 const log_read_request& want);
 

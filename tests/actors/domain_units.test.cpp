@@ -1,0 +1,249 @@
+// The parts of the domain actors that are plain functions and data.
+#include "actors/guest_call.hpp"
+#include "actors/output_log.hpp"
+#include "actors/pane_set.hpp"
+#include "actors/query_desk.hpp"
+#include "actors/reaper.hpp"
+#include "actors/sandbox_birth.hpp"
+#include "messages/json.hpp"
+#include "tests/actors/domain_fixture.hpp"
+
+#include <limits>
+#include <numeric>
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+const std::string secret = "hunter2/secret";
+
+std::string content(const std::filesystem::path& p) {
+  std::ifstream in{p, std::ios::binary};
+  return std::string{std::istreambuf_iterator<char>{in}, {}};
+}
+
+std::string masked_in_pieces(const std::vector<std::string>& forms, const std::string& text,
+                             std::size_t piece) {
+  masker m{forms};
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); i += piece)
+    out += m.feed(text.substr(i, piece));
+  return out + m.flush();
+}
+
+} // namespace
+
+TEST_CASE("a secret is masked whole wherever the pieces are cut, and lengths stay") {
+  auto text = "before " + secret + " between " + secret + secret + " after hunter2/secre";
+  auto stars = std::string(secret.size(), '*');
+  auto want = "before " + stars + " between " + stars + stars + " after hunter2/secre";
+  for (std::size_t piece = 1; piece <= text.size(); ++piece)
+    REQUIRE(masked_in_pieces(masked_forms({secret}), text, piece) == want);
+}
+
+TEST_CASE("a secret is masked URL-encoded and in base64 at every alignment") {
+  auto forms = masked_forms({secret});
+  CHECK(masked_in_pieces(forms, "k=hunter2%2Fsecret&x", 3) == "k=****************&x");
+  for (std::size_t before = 0; before < 6; ++before) {
+    auto text = base64_encode(std::string(before, 'x') + secret + "tail");
+    auto out = masked_in_pieces(forms, text, 5);
+    INFO(text << " -> " << out);
+    CHECK(out.size() == text.size());
+    // All whole characters of the secret's 14 bytes are gone: at most one is left on each side.
+    CHECK(std::count(out.begin(), out.end(), '*') >= 17);
+  }
+}
+
+TEST_CASE("values too short to be told from ordinary text are not masked") {
+  CHECK(masked_forms({"abcd", ""}).empty());
+  CHECK(masked_in_pieces({"abcd"}, "xabcdx", 2) == "xabcdx");
+}
+
+TEST_CASE("of two secrets with one beginning the longer one is masked whole") {
+  auto forms = strings{"abcde", "abcdefgh"};
+  for (std::size_t piece = 1; piece <= 12; ++piece) {
+    CHECK(masked_in_pieces(forms, "-abcdefgh-", piece) == "-********-");
+    CHECK(masked_in_pieces(forms, "-abcdefg-", piece) == "-*****fg-");
+    CHECK(masked_in_pieces(forms, "-abcdefg", piece) == "-*****fg");
+  }
+}
+
+TEST_CASE("a log drops repeated bytes, refuses a jump, and goes on at its length") {
+  scratch tmp;
+  auto file = tmp.path / "logs" / "pn_a.1.log";
+  auto forms = masked_forms({"hunter2"});
+  {
+    auto log = output_log::open(file, forms);
+    REQUIRE(log.ok());
+    CHECK(*log->append(0, "hello ") == "hello ");
+    CHECK(*log->append(0, "hello ") == ""); // the same bytes again
+    CHECK(*log->append(3, "lo world") == "world");
+    auto jump = log->append(100, "x");
+    REQUIRE_FALSE(jump.ok());
+    CHECK(jump.err().code == errc::bad_frame);
+    CHECK(log->position() == 11);
+    // What may be the beginning of a secret waits, and counts for the next offset.
+    CHECK(*log->append(11, " hunt") == " ");
+    CHECK(log->position() == 12);
+    CHECK(log->expected() == 16);
+  }
+  CHECK(content(file) == "hello world ");
+  // After a restart the held-back bytes are asked for again.
+  auto log = output_log::open(file, forms);
+  REQUIRE(log.ok());
+  CHECK(log->expected() == 12);
+  CHECK(*log->append(12, "hunter2 hun") == "******* ");
+  CHECK(*log->finish() == "hun");
+  CHECK(content(file) == "hello world ******* hun");
+  CHECK((std::filesystem::status(file).permissions() & std::filesystem::perms::mask)
+        == (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+}
+
+TEST_CASE("a log that cannot be opened says which") {
+  scratch tmp;
+  std::filesystem::create_symlink("/dev/null", tmp.path / "link.log");
+  auto log = output_log::open(tmp.path / "link.log", {});
+  REQUIRE_FALSE(log.ok());
+  CHECK(log.err().code == errc::io);
+  CHECK(log.err().message.find("link.log") != std::string::npos);
+}
+
+TEST_CASE("a set of panes knows when all run, all are over, and how it went") {
+  std::vector<pane_record> rows(3);
+  for (std::size_t i = 0; i < 3; ++i)
+    rows[i].pane = {"pn_" + std::to_string(i)};
+  pane_set set{rows};
+  CHECK_FALSE(set.all_settled());
+  set.ready({"pn_0"});
+  set.ready({"pn_1"});
+  set.ready({"pn_x"}); // not ours
+  CHECK_FALSE(set.contains({"pn_x"}));
+  CHECK_FALSE(set.closed({"pn_x"}, outcome::failed, {}));
+  CHECK_FALSE(set.all_settled());
+  CHECK(set.closed({"pn_2"}, outcome::suspect, make_error(errc::suspect_result)));
+  CHECK(set.all_settled());
+  CHECK_FALSE(set.closed({"pn_2"}, outcome::completed, {})); // only once
+  CHECK(set.out() == std::vector<pane_id>{{"pn_2"}});
+  CHECK(set.closed({"pn_0"}, outcome::completed, {}));
+  CHECK_FALSE(set.all_closed());
+  CHECK(set.closed({"pn_1"}, outcome::failed, make_error(errc::agent_failed)));
+  CHECK(set.all_closed());
+  error why;
+  CHECK(set.verdict(why) == outcome::failed); // the worst one
+  CHECK(why.code == errc::suspect_result);    // the first one
+}
+
+TEST_CASE("an orphan is ours and wanted by nobody") {
+  sandbox::listed x;
+  x.remote_id = "i1";
+  x.metadata = {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}};
+  sandbox_record open;
+  open.sandbox = {"sb_a"};
+  open.remote_id = "i1";
+  open.state = phase::running;
+  result<sandbox_record> unknown = make_error(errc::not_found);
+  result<sandbox_record> unreadable = make_error(errc::sql);
+  CHECK(is_orphan(x, "in_1", unknown));
+  CHECK_FALSE(is_orphan(x, "in_2", unknown)); // another installation's
+  CHECK_FALSE(is_orphan(x, "in_1", unreadable));
+  CHECK_FALSE(is_orphan(x, "in_1", open));
+  auto creating = open;
+  creating.remote_id.clear(); // its create has no answer yet
+  CHECK_FALSE(is_orphan(x, "in_1", creating));
+  auto twin = open;
+  twin.remote_id = "i2";
+  CHECK(is_orphan(x, "in_1", twin));
+  auto closed = open;
+  closed.state = phase::closed;
+  CHECK(is_orphan(x, "in_1", closed));
+  closed.kill_intended = true; // the unconfirmed kill is repeated elsewhere
+  CHECK_FALSE(is_orphan(x, "in_1", closed));
+  closed.kill_intended = false;
+  closed.kept = true;
+  CHECK_FALSE(is_orphan(x, "in_1", closed));
+  x.metadata.clear();
+  CHECK_FALSE(is_orphan(x, "in_1", unknown)); // a stranger
+}
+
+TEST_CASE("a create is settled unless its answer may have been lost") {
+  for (auto lost :
+       {errc::timed_out, errc::network, errc::protocol, errc::cancelled, errc::shutting_down})
+    CHECK_FALSE(create_is_settled(make_error(lost)));
+  for (auto told : {errc::auth, errc::quota, errc::rate, errc::capacity, errc::refused,
+                    errc::bad_argument, errc::not_found})
+    CHECK(create_is_settled(make_error(told)));
+}
+
+TEST_CASE("a guest's answer is its first line of JSON, or the reason there is none") {
+  auto read = [](command_result r) { return read_guest_answer(r); };
+  CHECK((*read(said("{\"pid\":4}\nnoise")))["pid"] == 4);
+  CHECK(read(said("no json")).err().code == errc::protocol);
+  CHECK(read(said("[1]")).err().code == errc::protocol);
+  CHECK(read(said("")).err().code == errc::protocol);
+  auto failed = read(said("{\"error\":\"x\",\"message\":\"no space\"}", 1)).err();
+  CHECK(failed.code == errc::remote_command_failed);
+  CHECK(failed.cause == "no space");
+  CHECK(read(said("{\"message\":\"newer\"}", 3)).err().code == errc::stale_epoch);
+  CHECK(read(said("{\"message\":5}", 1)).err().cause == "exit status 1");
+  auto silent = said("", 1);
+  silent.stderr_data = std::string(2000, 'e');
+  CHECK(read(silent).err().cause.size() == 500);
+  command_result killed{3, false, "signal: killed", {}, {}, false, false};
+  CHECK(read(killed).err().code == errc::remote_command_failed); // 3 counts as an exit code only
+  result<command_result> none = make_error(errc::network);
+  CHECK(read_guest_answer(none).err().code == errc::network);
+}
+
+TEST_CASE("a part of a log is found from its start, from its end, and by generation") {
+  scratch tmp;
+  std::filesystem::create_directories(tmp.path / "sw_a");
+  tmp.file("sw_a/pn_a.1.log", "old");
+  tmp.file("sw_a/pn_a.2.log", "0123456789");
+  pane_record pane;
+  pane.pane = {"pn_a"};
+  pane.swarm = {"sw_a"};
+  pane.attempt = 2;
+  pane.state = pane_phase::running;
+  auto read = [&](std::int64_t offset, std::uint32_t most = 100, std::uint32_t generation = 0) {
+    auto r = read_log(tmp.path, pane, {pane.pane, generation, offset, most});
+    REQUIRE(r.ok());
+    return *r;
+  };
+  CHECK(read(0).data.data == "0123456789");
+  CHECK(read(0).generation == 2);
+  CHECK_FALSE(read(0).closed);
+  CHECK(read(4, 3).data.data == "456");
+  CHECK(read(4, 3).end_offset == 10);
+  CHECK(read(-3).data.data == "789");
+  CHECK(read(-3).offset == 7);
+  CHECK(read(-100).offset == 0);
+  CHECK(read(std::numeric_limits<std::int64_t>::min()).offset == 0);
+  CHECK(read(std::numeric_limits<std::int64_t>::max()).offset == 10);
+  CHECK(read(10).data.data.empty());
+  CHECK(read(0, 0).data.data.empty());
+  CHECK(read(0, 100, 1).data.data == "old");
+  CHECK(read(0, 100, 1).closed); // a newer attempt runs
+  CHECK(read(0, 100, 3).end_offset == 0);
+  pane.state = pane_phase::closed;
+  CHECK(read(0).closed);
+}
+
+TEST_CASE("policies that make no sense are named") {
+  CHECK_FALSE(validate(policies{}));
+  auto refused = [](auto change) {
+    policies p;
+    change(p);
+    auto e = validate(p);
+    CHECK(e.code == errc::out_of_range);
+    return e.message;
+  };
+  using p = policies;
+  CHECK(refused([](p& x) { x.create_lease = 29s; }).find("create_lease") != std::string::npos);
+  CHECK(refused([](p& x) { x.lease_grace = 0s; }).find("lease_grace") != std::string::npos);
+  CHECK(refused([](p& x) { x.settle_looks = 0; }).find("settle_looks") != std::string::npos);
+  CHECK(refused([](p& x) { x.poll_wait_first = 6s; }).find("poll_wait") != std::string::npos);
+  CHECK(refused([](p& x) { x.pane_wait_first = 61s; }).find("pane_wait") != std::string::npos);
+  CHECK(refused([](p& x) { x.step_attempts = 0; }).find("attempts") != std::string::npos);
+  CHECK(refused([](p& x) { x.poll_buffer_bytes = 1; }).find("poll_buffer") != std::string::npos);
+}

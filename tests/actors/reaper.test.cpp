@@ -1,0 +1,115 @@
+// Scripts of the REAPER against a provider in memory.
+#include "actors/reaper.hpp"
+
+#include "tests/actors/domain_fixture.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+struct reaper_world : world {
+  std::vector<sandbox_record> unconfirmed;
+  std::map<std::string, sandbox_record> rows;
+
+  ~reaper_world() { CHECK(end() == 0); }
+
+  void begin() {
+    reaper_tables tables;
+    tables.unconfirmed_kills = [this]() -> result<std::vector<sandbox_record>> {
+      // As the journal's tables have it: confirmed ones are gone.
+      std::vector<sandbox_record> out;
+      auto confirmed = all<kill_confirmed>();
+      for (const auto& r : unconfirmed)
+        if (std::none_of(confirmed.begin(), confirmed.end(),
+                         [&](auto& c) { return c.remote_id == r.remote_id; }))
+          out.push_back(r);
+      return out;
+    };
+    tables.sandbox = [this](const sandbox_id& id) -> result<sandbox_record> {
+      auto i = rows.find(id.value);
+      if (i == rows.end()) return make_error(errc::not_found);
+      return i->second;
+    };
+    tables.providers = [] { return strings{"local"}; };
+    under_supervisor({"reaper", [this, tables](caf::scheduled_actor* parent) {
+                        return spawn_reaper(parent, svc, tables);
+                      }});
+  }
+  void box(const std::string& id, std::map<std::string, std::string> labels) {
+    api->boxes[id].info.remote_id = id;
+    api->boxes[id].info.metadata = std::move(labels);
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(reaper_world, "kills are repeated until the provider confirms, then no more") {
+  sandbox_record r;
+  r.sandbox = {"sb_a"};
+  r.swarm = {"sw_a"};
+  r.provider = "local";
+  r.remote_id = "i1";
+  r.state = phase::closed;
+  r.kill_intended = true;
+  unconfirmed = {r};
+  rows["sb_a"] = r;
+  box("i1", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}});
+  auto open = r; // a SANDBOX does this one itself
+  open.remote_id = "i2";
+  open.state = phase::running;
+  unconfirmed.push_back(open);
+  api->fail(operation::kill, make_error(errc::network));
+  api->fail(operation::kill, make_error(errc::timed_out));
+  begin();
+  advance(15s);
+  CHECK(api->count(operation::kill) == 1);
+  CHECK(count("sandbox.kill_confirmed") == 0);
+  advance(30s);
+  CHECK(api->count(operation::kill) == 3);
+  REQUIRE(count("sandbox.kill_confirmed") == 1);
+  CHECK(log->committed.back().sandbox == sandbox_id{"sb_a"});
+  advance(2min);
+  CHECK(api->count(operation::kill) == 3);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(reaper_world, "an orphan dies after the grace time; strangers are not touched") {
+  box("ours", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  box("twin", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_live"}});
+  box("live", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_live"}});
+  box("kept", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_kept"}});
+  box("other", {{"skep.install", "in_2"}, {"skep.sandbox", "sb_gone"}});
+  box("stranger", {});
+  rows["sb_live"].remote_id = "live";
+  rows["sb_live"].state = phase::running;
+  rows["sb_kept"].remote_id = "kept";
+  rows["sb_kept"].state = phase::closed;
+  rows["sb_kept"].kept = true;
+  begin();
+  advance(70s); // seen first at 15 s
+  CHECK(api->count(operation::kill) == 0);
+  advance(10s);
+  CHECK(api->count(operation::kill) == 2);
+  strings left;
+  for (const auto& [id, b] : api->boxes)
+    left.push_back(id);
+  CHECK(left == strings{"kept", "live", "other", "stranger"});
+  advance(1s);
+  CHECK(count("orphan_ended") == 2);
+  advance(5min);
+  CHECK(api->count(operation::kill) == 2);
+}
+
+TEST_CASE_METHOD(reaper_world,
+                 "what stops being an orphan in time lives, and a failed list ends nothing") {
+  box("i1", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}});
+  begin();
+  advance(50s);
+  rows["sb_a"].remote_id = "i1";
+  rows["sb_a"].state = phase::verifying;
+  api->fail(operation::list, make_error(errc::network));
+  advance(5min);
+  CHECK(api->count(operation::kill) == 0);
+  CHECK(api->boxes.size() == 1);
+}
