@@ -1,0 +1,216 @@
+// schema.golden, one line each:
+//
+//   MESSAGE.NUMBER NAME TYPE          a field
+//   event NUMBER NAME STRUCT CLASS    an event type
+//   command NUMBER NAME REQUEST REPLY
+//   error NUMBER NAME FAMILY
+//   retired LINE                      a line that stood here once: its number stays taken
+//
+// TYPE: bool, iN, uN, f64, str, bytes, errc, duration, time, map<str,str>, id:SIGIL,
+// enum:NAME|NAME.., list<TYPE>, or the name of a message.
+//
+// SKEP_WRITE_GOLDEN=1 in the environment rewrites the file; lines that are gone become retired.
+#include "tests/messages/all_messages.hpp"
+#include "tests/support/catch.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+using namespace skep;
+using namespace skep::test;
+
+std::string skep::test::source_path(std::string_view below) {
+  const char* root = std::getenv("SKEP_SOURCE");
+  auto base = root ? std::filesystem::path{root}
+                   : std::filesystem::path{__FILE__}.parent_path().parent_path().parent_path();
+  return (base / below).string();
+}
+
+namespace {
+
+using lines = std::vector<std::string>;
+
+template <class T>
+std::string type_name() {
+  if constexpr (message<T>) {
+    std::string out = "?";
+    for_each_message([&]<class M>(std::string_view name) {
+      if constexpr (std::is_same_v<M, T>) out = name;
+    });
+    return out;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return "bool";
+  } else if constexpr (std::is_same_v<T, errc>) {
+    return "errc";
+  } else if constexpr (std::is_enum_v<T>) {
+    std::string out = "enum:";
+    for (std::size_t i = 0; i < enum_size<T>; ++i)
+      out += (i ? "|" : "") + std::string{enum_names<T>::names[i]};
+    return out;
+  } else if constexpr (std::is_integral_v<T>) {
+    return (std::is_signed_v<T> ? "i" : "u") + std::to_string(8 * sizeof(T));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return "f" + std::to_string(8 * sizeof(T));
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return "str";
+  } else if constexpr (std::is_same_v<T, bytes>) {
+    return "bytes";
+  } else if constexpr (is_id<T>) {
+    return "id:" + std::string{T::sigil};
+  } else if constexpr (detail::is_duration<T>) {
+    return "duration";
+  } else if constexpr (std::is_same_v<T, utc_time>) {
+    return "time";
+  } else if constexpr (detail::is_vector<T>) {
+    return "list<" + type_name<typename T::value_type>() + ">";
+  } else {
+    return "map<str,str>";
+  }
+}
+
+lines present_schema() {
+  lines out;
+  for_each_message([&]<class T>(std::string_view name) {
+    T x;
+    for_each_field(x, [&](auto&& f) {
+      using value = std::remove_cvref_t<decltype(f.value)>;
+      out.push_back(std::string{name} + "." + std::to_string(f.number) + " " + std::string{f.name}
+                    + " " + type_name<value>());
+    });
+  });
+#define SKEP_TEST_EVENT(number, Type, text, cls)                                                   \
+  out.push_back("event " #number " " text " " #Type " " #cls);
+  SKEP_EVENTS(SKEP_TEST_EVENT)
+#undef SKEP_TEST_EVENT
+#define SKEP_TEST_COMMAND(number, Request, Reply, text)                                            \
+  out.push_back("command " #number " " text " " #Request " " #Reply);
+  SKEP_COMMANDS(SKEP_TEST_COMMAND)
+#undef SKEP_TEST_COMMAND
+  for (const auto& e : all_errors())
+    out.push_back("error " + std::to_string(static_cast<int>(e.code)) + " " + std::string{e.name}
+                  + " " + std::string{to_string(e.family)});
+  return out;
+}
+
+/// The part of a line that may never be used for anything else: "MESSAGE.NUMBER" or "event NUMBER".
+std::string number_of(const std::string& line) {
+  auto end = line.find(' ');
+  if (line.find('.') > end) end = line.find(' ', end + 1);
+  return line.substr(0, end);
+}
+
+constexpr std::string_view retired = "retired ";
+
+lines read_golden(const std::string& path) {
+  std::ifstream in{path};
+  lines out;
+  for (std::string line; std::getline(in, line);)
+    if (!line.empty()) out.push_back(line);
+  return out;
+}
+
+void write_golden(const std::string& path, const lines& old, lines now) {
+  for (const auto& line : old) {
+    if (line.starts_with(retired))
+      now.push_back(line);
+    else if (std::find(now.begin(), now.end(), line) == now.end())
+      now.push_back(std::string{retired} + line);
+  }
+  std::ofstream out{path};
+  for (const auto& line : now)
+    out << line << '\n';
+}
+
+} // namespace
+
+TEST_CASE("the wire schema is the recorded one; numbers are never reused") {
+  const auto path = source_path("tests/messages/schema.golden");
+  const auto now = present_schema();
+  if (const char* write = std::getenv("SKEP_WRITE_GOLDEN"); write && std::string_view{write} == "1")
+    write_golden(path, read_golden(path), now);
+  const auto golden = read_golden(path);
+  INFO(path);
+  REQUIRE_FALSE(golden.empty());
+
+  lines recorded;
+  std::set<std::string> taken;
+  for (const auto& line : golden)
+    if (line.starts_with(retired))
+      taken.insert(number_of(line.substr(retired.size())));
+    else
+      recorded.push_back(line);
+
+  lines gone, added, reused;
+  for (const auto& line : recorded)
+    if (std::find(now.begin(), now.end(), line) == now.end()) gone.push_back(line);
+  for (const auto& line : now) {
+    if (std::find(recorded.begin(), recorded.end(), line) == recorded.end()) added.push_back(line);
+    if (taken.contains(number_of(line))) reused.push_back(line);
+  }
+  CHECK(gone == lines{});
+  CHECK(added == lines{});
+  CHECK(reused == lines{});
+  CHECK(recorded == now);
+}
+
+TEST_CASE("numbers and names are unique within a message, and numbers start at 1") {
+  for_each_message([]<class T>(std::string_view name) {
+    INFO(name);
+    std::set<std::uint32_t> numbers;
+    std::set<std::string_view> names;
+    T x;
+    for_each_field(x, [&](auto&& f) {
+      CHECK(f.number >= 1);
+      CHECK(numbers.insert(f.number).second);
+      CHECK(names.insert(f.name).second);
+      CHECK_FALSE(f.name.empty());
+    });
+  });
+}
+
+TEST_CASE("events and commands have unique numbers and names") {
+  std::set<std::uint32_t> numbers;
+  std::set<std::string_view> names;
+  for (const auto& e : all_events()) {
+    INFO(e.name);
+    CHECK(numbers.insert(e.type).second);
+    CHECK(names.insert(e.name).second);
+    REQUIRE(find_event(e.type));
+    CHECK(find_event(e.type)->name == e.name);
+  }
+  CHECK(std::is_sorted(all_events().begin(), all_events().end(),
+                       [](const auto& a, const auto& b) { return a.type < b.type; }));
+  CHECK(all_events().size() == std::variant_size_v<any_event>);
+  CHECK_FALSE(find_event(0));
+  CHECK_FALSE(find_event(7));
+  CHECK_FALSE(find_event(0xFFFFFFFF));
+  std::set<std::uint32_t> commands;
+  std::set<std::string_view> command_names;
+#define SKEP_TEST_COMMAND(number, Request, Reply, text)                                            \
+  CHECK(commands.insert(number).second);                                                           \
+  CHECK(command_names.insert(text).second);
+  SKEP_COMMANDS(SKEP_TEST_COMMAND)
+#undef SKEP_TEST_COMMAND
+}
+
+TEST_CASE("no field list of the headers is missing from these tests") {
+  std::size_t visited = 0, declared = 0;
+  std::set<std::string_view> names;
+  for_each_message([&]<class T>(std::string_view name) {
+    ++visited;
+    CHECK(names.insert(name).second);
+  });
+  for (const auto& entry : std::filesystem::directory_iterator{source_path("messages")}) {
+    if (entry.path().extension() != ".hpp" || entry.path().filename() == "fields.hpp") continue;
+    std::ifstream in{entry.path()};
+    for (std::string line; std::getline(in, line);) {
+      auto at = line.find_first_not_of(' ');
+      if (at != std::string::npos && line.compare(at, 12, "SKEP_FIELDS(") == 0) ++declared;
+    }
+  }
+  CHECK(visited == declared);
+}
