@@ -14,7 +14,8 @@ function(skep_precompile carrier)
   endforeach()
 endfunction()
 
-set(skep_common_headers ${CMAKE_SOURCE_DIR}/messages/precompiled.hpp)
+# In angle brackets, so that the generated header holds no path and the compiler cache serves every clone.
+set(skep_common_headers <messages/precompiled.hpp>)
 target_precompile_headers(skep_messages PRIVATE ${skep_common_headers})
 skep_precompile(skep_messages skep_storage skep_sandbox skep_transfer_pack skep_broker_client skep_guest
                 skep_isolation skep_host skep_gateway skep-host skep-guest
