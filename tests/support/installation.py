@@ -85,8 +85,8 @@ class Installation:
         options.setdefault("env", self.environment)
         done = scenario.run(["skep", *words], limit_s=limit_s, **options)
         self.said.append(done.stdout + done.stderr)
-        assert code is None or done.returncode == code, f"skep {' '.join(map(str, words))} ended with {done.returncode}, not " \
-            f"{code}: {done.stdout[-1500:]} {done.stderr[-1500:]}"
+        assert code is None or done.returncode == code, f"skep {' '.join(map(str, words))[:300]} ended with " \
+            f"{done.returncode}, not {code}: {done.stdout[-1500:]} {done.stderr[-1500:]}"
         return done
 
     def popen(self, *words, **options):
