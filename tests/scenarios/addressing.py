@@ -35,6 +35,10 @@ def _(work):
                 sent[pane["pane"]].append(text)
 
         tell(panes, 3)
+        # Words that a parser of options might take for its own.
+        for words in (("''", '"x"', "a=b"), ("{index}", "%s", "\\n", "$HOME", "*", "`id`", "; exit")):
+            skep.run("send", panes[5]["pane"], *words, code=0)
+            sent[panes[5]["pane"]].append(" ".join(words))
         ended = [panes[0], panes[3], panes[4]]
         for pane in ended:
             skep.run("send", pane["pane"], "end", code=0)

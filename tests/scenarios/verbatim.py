@@ -108,13 +108,13 @@ def _(work):
     marker.parent.mkdir()
     work.chmod(0o711)
     marker.parent.chmod(0o777)
-    words = [b"", b" ", b"-", b"--", b"--help", b"-rf", b"@file", bytes(range(1, 128)), b"\xf4\x8f\xbf\xbf", b"\xef\xbf\xbe"]
+    words = [b"", b" ", b"-", b"--", b"--help", b"-rf", b"@file", b"[a,b]", b"[]", bytes(range(1, 128)), b"\xf4\x8f\xbf\xbf", b"\xef\xbf\xbe"]
     words += [word.encode() for word in poison(marker)]
     while len(words) < 10_000:
         words.append(text(chance, "made", chance.randrange(0, 5)).encode()[:60] if len(words) % 2
                      else odd_text(chance, chance.randrange(0, 8)))
     values = {f"ODD_{i}": odd_text(chance, 100) for i in range(20)}
-    values |= {"EMPTY": b"", "EQUALS": b"a=b=c", "LINES": b"one\ntwo\n", "POISON": "".join(poison(marker)).encode(), "with space": b"x",
+    values |= {"EMPTY": b"", "[LIST": b"a,b]", "EQUALS": b"a=b=c", "LINES": b"one\ntwo\n", "POISON": "".join(poison(marker)).encode(), "with space": b"x",
                "dash-ed": b"y", "$(touch made)": b"z", "ünïcode": "wört".encode()}
     options = [part for name, value in values.items() for part in (b"--env", name.encode() + b"=" + value)]
     # A folder whose every part is poison.
