@@ -10,7 +10,7 @@ ECHO = """#!/bin/sh
 echo "ready $SKEP_PANE_INDEX"
 while IFS= read -r line; do
   [ "$line" = end ] && exit 0
-  echo "heard $line"
+  printf 'heard %s\\n' "$line"
 done
 """
 
