@@ -1,4 +1,4 @@
-// E2B's control API over the registry, without HTTP: a request comes as text, an answer leaves as
+// E2B's control API over a driver, without HTTP: a request comes as text, an answer leaves as
 // text.
 //
 //   POST /sandboxes, /v2/sandboxes            GET /sandboxes, /v2/sandboxes
@@ -11,7 +11,7 @@
 #pragma once
 
 #include "host/async.hpp"
-#include "host/registry.hpp"
+#include "host/driver.hpp"
 #include "host/web_text.hpp"
 
 #include <map>
@@ -49,7 +49,7 @@ struct api_settings {
 
 class control_api {
 public:
-  control_api(registry& sandboxes, api_settings settings)
+  control_api(driver& sandboxes, api_settings settings)
       : sandboxes_(sandboxes), settings_(std::move(settings)) {}
 
   /// Answers one request whose key has been checked. Never throws.
@@ -66,7 +66,7 @@ private:
   api_reply detail(const std::string& id) const;
   api_reply info() const;
 
-  registry& sandboxes_;
+  driver& sandboxes_;
   api_settings settings_;
 };
 

@@ -43,7 +43,7 @@ result<std::vector<std::string>> read_keys(const host_options& options) {
   return keys;
 }
 
-task<void> serve(asio::io_context& io, registry& sandboxes, server& web, ready_file& ready,
+task<void> serve(asio::io_context& io, driver& sandboxes, server& web, ready_file& ready,
                  std::chrono::seconds idle_exit, std::string url, result<void>& outcome) {
   co_await sandboxes.adopt();
   web.set_ready();

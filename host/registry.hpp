@@ -4,6 +4,7 @@
 #pragma once
 
 #include "host/async.hpp"
+#include "host/driver.hpp"
 #include "host/spec.hpp"
 #include "host/state.hpp"
 
@@ -26,36 +27,36 @@ struct holder_policy {
   int sweep_attempts = 100;
 };
 
-class registry {
+class registry : public driver {
 public:
   registry(asio::io_context& io, state_dir& state, std::string holder_program,
            holder_policy policy = {});
-  ~registry();
+  ~registry() override;
 
   /// Connects to all holders found and sweeps the dead ones. Answers when every one has answered or
   /// had its time; a holder that is late is still adopted when it comes.
-  task<void> adopt();
+  task<void> adopt() override;
 
   /// Starts a holder and waits until the sandbox inside has answered. Failure leaves nothing
   /// behind.
-  task<result<sandbox_info>> create(sandbox_order order);
+  task<result<sandbox_info>> create(sandbox_order order) override;
   /// Answers when no process and no file of it is left. errc::not_found when there is none.
-  task<result<void>> kill(std::string id);
+  task<result<void>> kill(std::string id) override;
   /// Ends the lease `ms` from now, or (extend) not before that.
-  task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend);
+  task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend) override;
   /// The holder's answer to `usage`.
-  task<result<json>> usage(std::string id);
+  task<result<json>> usage(std::string id) override;
   /// A connection to envd in the sandbox. errc::gone.
-  task<result<local_socket>> connect_envd(std::string id);
+  task<result<local_socket>> connect_envd(std::string id) override;
 
   /// nullptr when there is none or it is being killed. Valid until the next co_await.
-  const sandbox_info* find(const std::string& id) const;
-  std::vector<sandbox_info> list() const;
+  const sandbox_info* find(const std::string& id) const override;
+  std::vector<sandbox_info> list() const override;
   /// Sandboxes that live, are being started or could not be asked yet: what counts against the
   /// limit.
-  std::size_t occupied() const { return entries_.size() + *starting_ + unknown_.size(); }
+  std::size_t occupied() const override { return entries_.size() + *starting_ + unknown_.size(); }
   /// True for a holder that lives but has not answered since the host started.
-  bool unknown(const std::string& id) const { return unknown_.contains(id); }
+  bool unknown(const std::string& id) const override { return unknown_.contains(id); }
 
 private:
   struct entry {

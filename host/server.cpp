@@ -68,7 +68,7 @@ task<void> allow_body(client_connection& client, const request_reader& reader) {
   co_await asio::async_write(client.stream, asio::buffer(text.data(), text.size()), into(ec));
 }
 
-server::server(asio::io_context& io, registry& sandboxes, control_api& api,
+server::server(asio::io_context& io, driver& sandboxes, control_api& api,
                std::vector<std::string> keys, server_policy policy)
     : io_(io), sandboxes_(sandboxes), api_(api), keys_(std::move(keys)), policy_(policy),
       acceptor_(io) {}

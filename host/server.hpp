@@ -7,8 +7,8 @@
 
 #include "host/async.hpp"
 #include "host/control_api.hpp"
+#include "host/driver.hpp"
 #include "host/http.hpp"
-#include "host/registry.hpp"
 
 #include <chrono>
 #include <string>
@@ -28,7 +28,7 @@ class server {
 public:
   /// `keys`: accepted values of X-API-KEY; empty: none is needed (loopback only), and requests of
   /// web pages are refused.
-  server(asio::io_context& io, registry& sandboxes, control_api& api, std::vector<std::string> keys,
+  server(asio::io_context& io, driver& sandboxes, control_api& api, std::vector<std::string> keys,
          server_policy policy = {});
 
   /// Binds; errc::bad_argument when the address cannot be had. Returns the URL with the real port.
@@ -59,7 +59,7 @@ private:
   api_reply check_key(const request_reader& reader) const;
 
   asio::io_context& io_;
-  registry& sandboxes_;
+  driver& sandboxes_;
   control_api& api_;
   std::vector<std::string> keys_;
   server_policy policy_;
