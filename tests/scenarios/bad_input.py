@@ -128,6 +128,8 @@ COMMAND_LINE = [
     ("a command that this machine does not have", good, words("--", "no-such-program"),
      "agent_not_visible", 69, "no-such-program"),
     ("an unknown provider", good, words("--provider", "nowhere", "--", "true"), "unknown_provider", 64, "nowhere"),
+    ("a template that local sandboxes do not have", good, words("--template", "bose", "--", "true"), "bad_argument", 64,
+     "bose"),
     ("claude without a key", good, words(*CLAUDE, "--prompt", "x"), "secret_missing", 77, "ANTHROPIC_API_KEY"),
 ]
 
