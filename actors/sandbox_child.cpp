@@ -53,7 +53,7 @@ void report_transfer(const sandbox_context& context, const std::string& id, cons
   transfer_ending x;
   x.transfer = {id};
   if (!x.transfer.valid()) return;
-  x.why = from_caf(why);
+  x.why = why ? from_caf(why) : make_error(errc::internal);
   if (x.why.code == errc::internal) x.why.message = "the transfer died: " + describe(why);
   if (auto keeper = context.keeper()) caf::anon_send(keeper, exited_a::value, std::move(x));
 }

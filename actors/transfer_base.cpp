@@ -5,7 +5,18 @@ namespace skep::actors {
 transfer_base::transfer_base(caf::actor_config& cfg, context_ptr context, transfer_id id,
                              std::string_view remote_parent)
     : domain_actor(cfg), ctx_(std::move(context)), id_(std::move(id)),
-      remote_dir_(std::string{remote_parent} + "/" + id_.value) {}
+      remote_dir_(std::string{remote_parent} + "/" + id_.value) {
+  // A bug of ours ends this transfer alone, and its error says what it was.
+  set_exception_handler([](std::exception_ptr& x) -> caf::error {
+    try {
+      std::rethrow_exception(x);
+    } catch (const std::exception& e) {
+      return to_caf(make_error(errc::internal, e.what()));
+    } catch (...) {
+      return to_caf(make_error(errc::internal));
+    }
+  });
+}
 
 transfer_base::behavior_type transfer_base::make_behavior() {
   return {
