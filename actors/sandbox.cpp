@@ -118,6 +118,9 @@ child_spec sandbox_impl::pane_child(const pane_record& p) {
 }
 
 void sandbox_impl::on_pane_ready(const pane_id& pane) {
+  // One that was started again has not heard of the end.
+  if (auto h = ctx_->pane(pane); h && (destroying_ || stop_))
+    caf::anon_send(h, stop_a::value, destroying_ ? stop_mode::kill : *stop_);
   panes_.ready(pane);
   check_panes();
 }

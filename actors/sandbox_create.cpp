@@ -57,7 +57,8 @@ void sandbox_impl::born(sandbox::created made) {
   search_.reset();
   rec_.remote_id = made.address.remote_id;
   ctx_->address(made.address);
-  fact(sandbox_created{rec_.intent, rec_.remote_id, made.envd_version}, [this] {
+  fact(sandbox_created{rec_.intent, rec_.remote_id, made.envd_version}, [this, late = destroying_] {
+    if (late) return fact(kill_intended{"its answer came too late"}, [this] { kill(); });
     if (!ending()) verify();
   });
 }

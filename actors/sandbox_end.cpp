@@ -24,9 +24,11 @@ void sandbox_impl::lost(error why, std::string_view step) {
   fail(std::move(why));
 }
 
+// Once the results are being collected, nobody needs output or health any more.
 void sandbox_impl::on_output_lost(const error& why) {
-  if (destroying_) return;
+  if (destroying_ || rec_.state >= phase::collecting) return;
   ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this, why](result<sandbox::detail> r) {
+                   if (destroying_ || rec_.state >= phase::collecting) return;
                    if (!r && r.err().code == errc::not_found) return on_lost(r.err());
                    auto e = why;
                    e.message =
@@ -36,7 +38,8 @@ void sandbox_impl::on_output_lost(const error& why) {
 }
 
 void sandbox_impl::on_lost(const error& why) {
-  if (!destroying_) lost(why, to_string(rec_.state));
+  if (destroying_ || rec_.state >= phase::collecting) return;
+  lost(why, to_string(rec_.state));
 }
 
 void sandbox_impl::on_stop(stop_mode how) {

@@ -189,3 +189,18 @@ TEST_CASE_METHOD(create_world, "after a restart the time counts from the journal
   exit("pn_0");
   CHECK(ending() == "completed");
 }
+
+TEST_CASE_METHOD(create_world, "a sandbox whose answer comes after a kill is killed, too") {
+  api->hold(operation::create);
+  begin();
+  stop(stop_mode::kill);
+  CHECK(api->boxes.size() == 1);
+  api->release(operation::create);
+  advance(1s);
+  CHECK(api->boxes.empty());
+  CHECK(all<sandbox_created>().size() == 1);
+  CHECK(count("sandbox.kill_intended") == 1);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  REQUIRE(all<sandbox_closed>().size() == 1);
+  CHECK(all<sandbox_closed>()[0].result == outcome::killed);
+}
