@@ -34,10 +34,11 @@ bool read_again(const sandbox_context& context, sandbox_start& start) {
 child_spec keeper_child(const context_ptr& context, sandbox_start start,
                         std::function<swarm_actor()> swarm) {
   auto first = std::make_shared<bool>(true);
+  auto given = std::make_shared<const sandbox_start>(std::move(start)); // one for all copies
   return {"sandbox",
-          [context, start = std::move(start), swarm = std::move(swarm),
+          [context, given, swarm = std::move(swarm),
            first](caf::scheduled_actor* parent) -> caf::strong_actor_ptr {
-            auto mine = start;
+            auto mine = *given;
             if (!std::exchange(*first, false) && !read_again(*context, mine)) return nullptr;
             auto h = parent->spawn<sandbox_impl>(context, std::move(mine), swarm,
                                                  caf::actor_cast<supervisor_actor>(parent));
