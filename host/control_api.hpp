@@ -44,6 +44,7 @@ struct api_settings {
   std::vector<std::string> binds;
   std::map<std::string, std::string> upstreams; ///< Domain to URL; see sandbox_order.
   std::size_t max_sandboxes = 100;
+  std::string tag; ///< Shown by /skep/v1/info.
   error isolation; ///< Why no sandbox can be made here, or no error.
 };
 

@@ -24,12 +24,12 @@ TEST_CASE_METHOD(tree_world,
   start();
   CHECK(controls_started == 1);
   CHECK(v.ask<strings>(root, ids_a::value).value() == left_to_right);
-  auto log = std::make_shared<strings>();
+  auto ended_order = std::make_shared<strings>();
   for (const auto& name : left_to_right)
     caf::actor_cast<caf::actor>(at(name))->attach_functor(
-        [log, name](const caf::error&) { log->push_back(name); });
+        [ended_order, name](const caf::error&) { ended_order->push_back(name); });
   finish();
-  CHECK(*log == strings(left_to_right.rbegin(), left_to_right.rend()));
+  CHECK(*ended_order == strings(left_to_right.rbegin(), left_to_right.rend()));
 }
 
 TEST_CASE_METHOD(tree_world, "a dying journal restarts everything below it and stops no pane") {

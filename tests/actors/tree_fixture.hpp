@@ -107,7 +107,8 @@ struct tree_world : world {
     p.tables.providers = [] { return strings{"local"}; };
     p.open_runs = [this] {
       std::vector<open_run> out;
-      for (auto& row : tables->open_swarms().value())
+      auto rows = tables->open_swarms().value();
+      for (auto& row : rows)
         out.push_back({row.record, unpack<swarm_spec>(row.spec.data).value()});
       return out;
     };
@@ -188,7 +189,8 @@ struct tree_world : world {
   }
   /// The agents of a sandbox end.
   void agents_end(const sandbox_record& s, std::int32_t code = 0) {
-    for (const auto& p : tables->panes(s.sandbox).value()) {
+    auto panes = tables->panes(s.sandbox).value();
+    for (const auto& p : panes) {
       std::string frame;
       pack_follow(frame, follow_kind::exit, follow_exit{p.pane, p.attempt, code, 0, 0, {}});
       for (auto i = api->streams.rbegin(); i != api->streams.rend(); ++i)
@@ -218,7 +220,7 @@ struct tree_world : world {
   void crash(const std::string& path) {
     auto h = at(path);
     REQUIRE(h);
-    caf::anon_send_exit(h, caf::make_error(caf::sec::runtime_error, "crash"));
+    caf::anon_send_exit(h, caf::exit_reason::unknown);
     v.run();
   }
   std::string path_of(const swarm_id& id) const { return "work/swarms/" + id.value; }
