@@ -67,9 +67,13 @@ result<void> start_detached(const std::vector<std::string>& argv,
   return {};
 }
 
+// What a host says of itself; null when the file is missing or says something else.
 json read_ready(const fs::path& file) {
   std::ifstream in{file};
-  return json::parse(in, nullptr, false);
+  auto j = json::parse(in, nullptr, false);
+  auto good = j.is_object() && j.contains("url") && j["url"].is_string() && j.contains("pid")
+              && j["pid"].is_number_integer() && (!j.contains("tag") || j["tag"].is_string());
+  return good ? j : json{};
 }
 
 // Where the former host listened: the next one takes the same port, so that clients find it again.
@@ -185,6 +189,7 @@ result<void> local_host::replace_outdated() {
   error failure;
   if (is_host_of(pid, host_dir_)) {
     spdlog::info("replacing skep-host pid={}: its settings or its release are others", pid);
+    successor_of_ = former_address(host_dir_ / "ready.json"); // the file goes with that host
     pollfd ended{process, POLLIN, 0};
     if (::syscall(SYS_pidfd_send_signal, process, SIGTERM, nullptr, 0) != 0 && errno != ESRCH)
       failure = make_error(errc::host_failed, "cannot end process " + std::to_string(pid),
@@ -228,7 +233,8 @@ result<std::shared_ptr<sandbox::api>> local_host::try_running() {
 }
 
 result<void> local_host::start() {
-  auto address = former_address(host_dir_ / "ready.json");
+  auto address = successor_of_.empty() ? former_address(host_dir_ / "ready.json")
+                                       : std::exchange(successor_of_, {});
   auto started = start_at(address);
   if (!started && address != "127.0.0.1:0" && started.err().code != errc::no_isolation)
     return start_at("127.0.0.1:0"); // somebody else may have taken the port

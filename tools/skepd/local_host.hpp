@@ -44,7 +44,8 @@ private:
   std::shared_ptr<sandbox::http_engine> engine_;
   std::mutex mutex_;
   std::shared_ptr<sandbox::api> api_;
-  std::string url_; ///< That api_ talks to.
+  std::string url_;          ///< That api_ talks to.
+  std::string successor_of_; ///< Address of a host that was ended; empty when there was none.
 };
 
 } // namespace skep::tools
