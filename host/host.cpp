@@ -43,7 +43,7 @@ result<std::vector<std::string>> read_keys(const host_options& options) {
   return keys;
 }
 
-task<void> serve(asio::io_context& io, registry& sandboxes, server& web, ready_file& ready,
+task<void> serve(asio::io_context& io, driver& sandboxes, server& web, ready_file& ready,
                  std::chrono::seconds idle_exit, std::string url, std::string tag,
                  result<void>& outcome) {
   co_await sandboxes.adopt();
@@ -93,13 +93,15 @@ result<void> run_host(const host_options& options) {
   if (!isolation) std::fprintf(stderr, "skep-host: %s\n", render(isolation.err()).c_str());
 
   asio::io_context io{1};
-  registry sandboxes{io, *state, place->holder_program};
+  registry sandboxes{io, *state, place->holder_program, place->cgroups};
   api_settings settings;
   settings.version = SKEP_VERSION;
   settings.state_path = place->state_path;
   settings.envd_program = place->envd_program;
   settings.binds = place->binds;
   settings.tag = options.tag;
+  settings.limits = options.limits;
+  settings.cgroups = place->cgroups;
   settings.upstreams = options.gateway_upstreams;
   settings.max_sandboxes =
       options.max_sandboxes > 0
@@ -107,7 +109,10 @@ result<void> run_host(const host_options& options) {
           : std::clamp<std::size_t>(open_file_limit() / descriptors_per_sandbox, 1, most_sandboxes);
   if (!isolation) settings.isolation = isolation.err();
   control_api api{sandboxes, std::move(settings)};
-  server web{io, sandboxes, api, std::move(*keys)};
+  server_policy policy;
+  policy.create_rate = options.create_rate;
+  policy.control_rate = options.control_rate;
+  server web{io, sandboxes, api, std::move(*keys), policy};
   auto url = web.listen(options.listen, options.key_file.empty());
   if (!url) return url.err();
   web.start();

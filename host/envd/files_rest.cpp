@@ -1,4 +1,5 @@
 // GET and POST /files: whole files, streamed from and to disk.
+#include "host/envd/deflate.hpp"
 #include "host/envd/handlers.hpp"
 #include "host/envd/inflate.hpp"
 #include "host/envd/multipart.hpp"
@@ -72,6 +73,12 @@ std::string content_type(std::string_view name, std::string_view first_bytes) {
     if (c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != 0x1b)
       return "application/octet-stream";
   return "text/plain; charset=utf-8";
+}
+
+// What is packed already only costs time.
+bool worth_packing(std::string_view type) {
+  return !type.starts_with("image/") && type != "application/gzip" && type != "application/zip"
+         && type != "application/pdf";
 }
 
 struct byte_range {
@@ -260,8 +267,14 @@ task<void> files_get(services& s, exchange& x) {
   if (kind == range_kind::part)
     extra += "Content-Range: bytes " + std::to_string(range.begin) + '-'
              + std::to_string(range.end - 1) + '/' + total + "\r\n";
-  co_await x.begin_sized(kind == range_kind::part ? 206 : 200, type, range.end - range.begin,
-                         extra);
+  std::optional<gzip_encoder> packed;
+  if (!x.has_header("Range") && worth_packing(type) && accepts_gzip(x.header("Accept-Encoding"))) {
+    packed.emplace();
+    co_await x.begin_stream(200, type, "Content-Encoding: gzip\r\n" + extra);
+  } else {
+    co_await x.begin_sized(kind == range_kind::part ? 206 : 200, type, range.end - range.begin,
+                           extra);
+  }
   if (x.method() == "HEAD") co_return;
   while (range.begin < range.end) {
     auto want = std::min<std::uint64_t>(piece.size(), range.end - range.begin);
@@ -269,7 +282,18 @@ task<void> files_get(services& s, exchange& x) {
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) throw peer_gone{}; // became shorter: only closing tells the client so
     range.begin += static_cast<std::uint64_t>(n);
-    co_await x.write({piece.data(), static_cast<std::size_t>(n)});
+    std::string_view bytes{piece.data(), static_cast<std::size_t>(n)};
+    if (packed) {
+      auto out = packed->feed(bytes, false);
+      co_await x.write(out);
+    } else {
+      co_await x.write(bytes);
+    }
+  }
+  if (packed) {
+    auto out = packed->feed({}, true);
+    co_await x.write(out);
+    co_await x.end_stream();
   }
 }
 
