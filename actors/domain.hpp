@@ -34,6 +34,8 @@ struct services {
   /// All secret values that output must not show.
   std::function<std::vector<std::string>()> known_secrets;
   std::function<utc_time()> wall_now;
+  /// The boot-time clock, which counts while the machine sleeps and which nobody sets; for limits.
+  std::function<std::chrono::milliseconds()> boot_now = boot_clock;
   /// Rows of the state tables, for actors that are restarted. Short reads; any thread.
   std::function<result<swarm_record>(const swarm_id&)> load_swarm;
   std::function<result<std::vector<sandbox_record>>(const swarm_id&)> load_sandboxes;
@@ -46,6 +48,8 @@ struct services {
   /// name.
   std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)>
       find_command;
+  /// Sequence of swarm.created, 0 when that part of the journal is gone.
+  std::function<std::uint64_t(const swarm_id&)> created_seq;
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;

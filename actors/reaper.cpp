@@ -114,7 +114,7 @@ private:
       api->list(filter, home<std::vector<sandbox::listed>>(
                             [this, api](result<std::vector<sandbox::listed>> r) {
                               if (!r) return;
-                              std::map<std::string, utc_time> still;
+                              std::map<std::string, std::chrono::milliseconds> still;
                               for (const auto& x : *r)
                                 consider(api, x, still);
                               orphans_ = std::move(still);
@@ -125,12 +125,12 @@ private:
   // An orphan dies after it was seen as one for the whole grace time: its create may just be on its
   // way.
   void consider(const std::shared_ptr<sandbox::api>& api, const sandbox::listed& x,
-                std::map<std::string, utc_time>& still) {
+                std::map<std::string, std::chrono::milliseconds>& still) {
     sandbox_id id{label(x, "skep.sandbox")};
     auto known =
         id.valid() ? tables_.sandbox(id) : result<sandbox_record>(make_error(errc::not_found));
     if (!is_orphan(x, svc_->install_id, known)) return;
-    auto now = svc_->wall_now();
+    auto now = svc_->boot_now();
     auto i = orphans_.find(x.remote_id);
     auto since = i == orphans_.end() ? now : i->second;
     still[x.remote_id] = since;
@@ -156,7 +156,8 @@ private:
 
   services_ptr svc_;
   reaper_tables tables_;
-  std::map<std::string, utc_time> orphans_;       ///< Remote id -> since when.
+  /// Remote id -> since when, on the boot-time clock.
+  std::map<std::string, std::chrono::milliseconds> orphans_;
   std::map<std::string, create_search> searches_; ///< By intent.
 };
 

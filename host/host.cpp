@@ -44,10 +44,12 @@ result<std::vector<std::string>> read_keys(const host_options& options) {
 }
 
 task<void> serve(asio::io_context& io, driver& sandboxes, server& web, ready_file& ready,
-                 std::chrono::seconds idle_exit, std::string url, result<void>& outcome) {
+                 std::chrono::seconds idle_exit, std::string url, std::string tag,
+                 result<void>& outcome) {
   co_await sandboxes.adopt();
   web.set_ready();
-  auto line = dump({{"url", url}, {"pid", ::getpid()}, {"version", SKEP_VERSION}}) + "\n";
+  auto line =
+      dump({{"url", url}, {"pid", ::getpid()}, {"version", SKEP_VERSION}, {"tag", tag}}) + "\n";
   if (outcome = ready.write(line); !outcome) {
     io.stop();
     co_return;
@@ -97,6 +99,7 @@ result<void> run_host(const host_options& options) {
   settings.state_path = place->state_path;
   settings.envd_program = place->envd_program;
   settings.binds = place->binds;
+  settings.tag = options.tag;
   settings.limits = options.limits;
   settings.cgroups = place->cgroups;
   settings.upstreams = options.gateway_upstreams;
@@ -116,7 +119,7 @@ result<void> run_host(const host_options& options) {
   asio::signal_set stop{io, SIGTERM, SIGINT};
   stop.async_wait([&io](error_code, int) { io.stop(); });
   result<void> outcome;
-  spawn(io, serve(io, sandboxes, web, *ready, options.idle_exit, *url, outcome));
+  spawn(io, serve(io, sandboxes, web, *ready, options.idle_exit, *url, options.tag, outcome));
   io.run();
   ready->remove();
   return outcome;

@@ -155,6 +155,9 @@ struct world {
     };
     svc->handles = std::make_shared<directory>(wall);
     svc->wall_now = wall;
+    svc->boot_now = [this] {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(v.now());
+    };
     svc->provider = [api = api](const std::string&) -> result<std::shared_ptr<sandbox::api>> {
       return std::shared_ptr<sandbox::api>{api};
     };

@@ -14,6 +14,15 @@ errc code_of(int status, std::string_view body,
 
 } // namespace
 
+TEST_CASE("a host that cannot isolate says so with its cause") {
+  auto e = classify(503, {},
+                    R"({"code":503,"error_code":"no_isolation","message":"bubblewrap is missing",)"
+                    R"("cause":"no bwrap"})");
+  CHECK(e.code == errc::no_isolation);
+  CHECK(e.message == "bubblewrap is missing");
+  CHECK(e.cause == "no bwrap");
+}
+
 TEST_CASE("errors are told apart by status, body code and headers") {
   CHECK(code_of(401, R"({"code":401,"message":"Invalid API key"})") == errc::auth);
   CHECK(code_of(403, R"({"code":403,"message":"blocked"})") == errc::auth);

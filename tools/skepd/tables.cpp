@@ -65,6 +65,10 @@ void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
     if (!row || !*row) return {};
     return {(*row)->command, (*row)->fingerprint, (*row)->reply.data};
   };
+  svc.created_seq = [t](const swarm_id& id) {
+    auto seq = t->with([&](storage::reader& r) { return r.created_seq(id); });
+    return seq ? *seq : std::uint64_t{0};
+  };
 }
 
 actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> t,
