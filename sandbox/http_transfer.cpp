@@ -111,7 +111,7 @@ result<void> transfer::prepare(CURL* easy, CURLSH* share, const engine_options& 
     if (handlers_.on_data) set(CURLOPT_BUFFERSIZE, download_buffer_bytes);
   }
 
-  if (request_.method == "POST" || request_.method == "PUT") {
+  if (request_.method == "POST" || request_.method == "PUT" || body_size_ > 0) {
     set(CURLOPT_POST, 1L);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_size_));
     if (body_size_ > 0) {
