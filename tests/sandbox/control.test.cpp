@@ -171,8 +171,9 @@ TEST_CASE("a page of the list carries filters, token and total") {
   q.limit = 0;
   CHECK(await<listed_page>([&](auto then) { f.all.list_page(q, then); }).err().code
         == errc::bad_argument);
-  CHECK(await<std::vector<listed>>([&](auto then) { f.all.list_running({{"k", "v"}}, then); })
-            ->size()
+  CHECK(await<std::vector<listed>>([&](auto then) {
+          f.all.list_running({{"k", "v"}}, then);
+        })->size()
         == 1);
   CHECK(f.server.requests()[1].target == "/sandboxes?metadata=k%3Dv");
 }
@@ -199,8 +200,9 @@ TEST_CASE("metrics of one and of many, and envd's own sample") {
   CHECK(many->at(1).at == at);
   CHECK(many->at(1).cpu_used_percent == 12.5);
   CHECK(many->at(1).disk_total_bytes == 5'000'000'000);
-  auto by_id = await<std::map<std::string, usage_sample>>(
-      [&](auto then) { f.all.metrics_of({"i1", "inone"}, then); });
+  auto by_id = await<std::map<std::string, usage_sample>>([&](auto then) {
+    f.all.metrics_of({"i1", "inone"}, then);
+  });
   REQUIRE(by_id);
   CHECK(by_id->size() == 1);
   CHECK(by_id->at("i1").memory_used_bytes == 10);
@@ -213,9 +215,10 @@ TEST_CASE("metrics of one and of many, and envd's own sample") {
   CHECK(seen[0].target == "/sandboxes/i1/metrics?start=1767323045&end=1767323145");
   CHECK(seen[1].target == "/sandboxes/metrics?sandbox_ids=i1,inone");
   CHECK(seen[2].header("x-access-token") == "tok-1");
-  CHECK(await<std::map<std::string, usage_sample>>([&](auto then) {
-          f.all.metrics_of(std::vector<std::string>(101, "i1"), then);
-        }).err().code
+  CHECK(await<std::map<std::string, usage_sample>>(
+            [&](auto then) { f.all.metrics_of(std::vector<std::string>(101, "i1"), then); })
+            .err()
+            .code
         == errc::bad_argument);
 }
 
@@ -280,8 +283,8 @@ TEST_CASE("snapshots and forks") {
   CHECK(*gone("team/x:default"));
   CHECK_FALSE(*gone("team/y"));
   CHECK(gone("..").err().code == errc::bad_argument);
-  auto forks = await<std::vector<result<created>>>(
-      [&](auto then) { f.all.fork("i1", 3, 60s, then); });
+  auto forks =
+      await<std::vector<result<created>>>([&](auto then) { f.all.fork("i1", 3, 60s, then); });
   REQUIRE(forks);
   REQUIRE(forks->size() == 3);
   CHECK(forks->at(0)->address.remote_id == "i9");
@@ -305,8 +308,7 @@ TEST_CASE("calls that change something are sent once, idempotent ones again, and
     p.answer(204);
   }};
   SECTION("a fork might have happened") {
-    auto r = await<std::vector<result<created>>>(
-        [&](auto then) { f.all.fork("i1", 2, 0s, then); });
+    auto r = await<std::vector<result<created>>>([&](auto then) { f.all.fork("i1", 2, 0s, then); });
     CHECK(r.err().code == errc::network);
     CHECK(n == 1);
   }

@@ -106,8 +106,9 @@ TEST_CASE("input, signals and sizes go to a process by its tag; streamed input i
   CHECK(await<void>([&](auto then) { f.all.close_stdin(box, tagged, then); }));
   CHECK(await<void>([&](auto then) { f.all.send_signal(box, tagged, signal::kill, then); }));
   CHECK(await<void>([&](auto then) { f.all.resize_pty(box, tagged, {90, 30}, then); }));
-  CHECK(await<void>(
-      [&](auto then) { f.all.stream_input(box, {7, {}}, {"one", "two"}, false, then); }));
+  CHECK(await<void>([&](auto then) {
+    f.all.stream_input(box, {7, {}}, {"one", "two"}, false, then);
+  }));
   auto seen = f.server.requests();
   CHECK(seen[0].body == R"({"process":{"tag":"t"},"input":{"pty":"eA=="}})");
   CHECK(seen[1].target == "/process.Process/CloseStdin");
@@ -209,8 +210,7 @@ TEST_CASE("a watcher collects, is asked, and is removed; its events are asked fo
 
 TEST_CASE("files are written as octets, gzip'd, with metadata, or several in one multipart body") {
   more f{[](peer& p, const request&) {
-    p.answer(200,
-             R"([{"path":"/a","name":"a","type":"file","metadata":{"k":"v"}},{"path":"/b"}])",
+    p.answer(200, R"([{"path":"/a","name":"a","type":"file","metadata":{"k":"v"}},{"path":"/b"}])",
              {"Content-Type: text/plain; charset=utf-8"});
   }};
   write_options o;
@@ -218,8 +218,9 @@ TEST_CASE("files are written as octets, gzip'd, with metadata, or several in one
   o.metadata["Kind"] = "v";
   o.gzip = true;
   const std::string big(1'000'000, 'z');
-  auto r = await<std::vector<written_file>>(
-      [&](auto then) { f.all.write_file(box, {"/a b+c", big}, o, then); });
+  auto r = await<std::vector<written_file>>([&](auto then) {
+    f.all.write_file(box, {"/a b+c", big}, o, then);
+  });
   REQUIRE(r);
   CHECK(r->at(0).metadata.at("k") == "v");
   CHECK(await<std::vector<written_file>>([&](auto then) {
@@ -272,12 +273,11 @@ TEST_CASE("compose and the default environment") {
   auto e = await<entry>([&](auto then) { f.all.compose(box, {"/p1", "/p2"}, "/d", "", then); });
   REQUIRE(e);
   CHECK(e->path == "/d");
-  CHECK(f.server.requests()[0].body
-        == R"({"destination":"/d","source_paths":["/p1","/p2"]})");
+  CHECK(f.server.requests()[0].body == R"({"destination":"/d","source_paths":["/p1","/p2"]})");
   CHECK(await<entry>([&](auto then) { f.all.compose(box, {"/none"}, "/d", "", then); }).err().code
         == errc::file_not_found);
-  auto env = await<std::map<std::string, std::string>>(
-      [&](auto then) { f.all.environment(box, then); });
+  auto env =
+      await<std::map<std::string, std::string>>([&](auto then) { f.all.environment(box, then); });
   REQUIRE(env);
   CHECK(env->at("A") == "b");
 }

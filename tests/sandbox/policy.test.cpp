@@ -94,7 +94,7 @@ TEST_CASE("the documented limits of the capability rows hold") {
   CHECK(of(step::log_create) == 5s);
   CHECK(of(step::log_truncate) == 30s);
   CHECK(of(step::stability_check) == 5s);
-  CHECK(of(step::liveness) == 30s); // S1-02
+  CHECK(of(step::liveness) == 30s);  // S1-02
   CHECK(of(step::install) == 10min); // S2-07
   CHECK(of(step::terminal) == 10s);
   CHECK(p.stream_idle > p.keepalive_interval);

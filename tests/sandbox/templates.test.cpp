@@ -78,11 +78,12 @@ TEST_CASE("a build goes the observed way: create, link, upload without a key, st
   CHECK(seen[2].body == "tar");
   CHECK(seen[2].header("content-length") == "3");
   CHECK(seen[2].header("x-api-key").empty()); // another server's address
-  CHECK(json::parse(seen[3].body) == json::parse(R"({"fromImage":"ubuntu:22.04","force":false,
+  CHECK(json::parse(seen[3].body)
+        == json::parse(R"({"fromImage":"ubuntu:22.04","force":false,
     "fromImageRegistry":{"type":"registry","username":"u","password":"p"},
     "steps":[{"type":"USER","args":["root"],"force":false},
              {"type":"COPY","args":["app","/opt/app","",""],"force":false,"filesHash":")"
-                                                 + hash + R"("},
+                       + hash + R"("},
              {"type":"RUN","args":["make"],"force":true}],
     "startCmd":"srv","readyCmd":"sleep 20"})"));
 }
@@ -125,7 +126,8 @@ TEST_CASE("templates are listed by pages, looked at, published and deleted") {
     else if (r.method == "PATCH")
       p.answer(200, R"({"names":["n"]})");
     else if (r.method == "DELETE")
-      p.answer(r.path() == "/templates/t1" ? 204 : 404, r.path() == "/templates/t1" ? "" : R"({"code":404})");
+      p.answer(r.path() == "/templates/t1" ? 204 : 404,
+               r.path() == "/templates/t1" ? "" : R"({"code":404})");
     else
       p.answer(404, R"({"code":404,"message":"free"})");
   }};
@@ -173,7 +175,8 @@ TEST_CASE("tags are assigned, listed and removed, and a DELETE may have a body")
 
 TEST_CASE("build logs are read by cursor") {
   more f{[](peer& p, const request&) {
-    p.answer(200, R"({"logs":[{"timestamp":"2026-01-02T03:04:05Z","level":"error","message":"m"}]})");
+    p.answer(200,
+             R"({"logs":[{"timestamp":"2026-01-02T03:04:05Z","level":"error","message":"m"}]})");
   }};
   build_log_query q;
   q.limit = 9;
