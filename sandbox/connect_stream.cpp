@@ -22,13 +22,23 @@ void connect_stream::open(const remote& where, const char* method, std::string_v
   plan.stream_limits = http_limits::streaming(first, limits.stream_idle, whole);
   plan.on_data = [self = shared_from_this()](std::string_view bytes) { return self->take(bytes); };
   core_.set_stream(id_, shared_from_this());
-  watch(first);
+  core_.engine().after(first, [weak = weak_from_this(), first] {
+    auto self = weak.lock();
+    if (self && self->alive() && !self->started_)
+      self->broken(
+          make_error(errc::timed_out, "no answer within " + std::to_string(first.count()) + " ms"));
+  });
   core_.send(id_, std::move(plan), [self = shared_from_this()](http_answer&, const error& failure) {
     self->exchange_over(failure);
   });
 }
 
-void connect_stream::watch(milliseconds delay) {
+void connect_stream::mark_started() {
+  started_ = true;
+  watch_idle(core_.limits().stream_idle);
+}
+
+void connect_stream::watch_idle(milliseconds delay) {
   core_.engine().after(delay, [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->look();
   });
@@ -36,17 +46,13 @@ void connect_stream::watch(milliseconds delay) {
 
 void connect_stream::look() {
   if (!alive()) return;
-  if (!started_)
-    return broken(make_error(
-        errc::timed_out,
-        "no answer within " + std::to_string(core_.limits().of(op_).deadline.count()) + " ms"));
   const auto idle = core_.limits().stream_idle;
   const auto now = client_core::steady::now();
-  if (paused_) return watch(idle);
+  if (paused_) return watch_idle(idle);
   if (now - last_message_ >= idle)
     return broken(
         make_error(errc::timed_out, "no message within " + std::to_string(idle.count()) + " ms"));
-  watch(std::chrono::ceil<milliseconds>(last_message_ + idle - now));
+  watch_idle(std::chrono::ceil<milliseconds>(last_message_ + idle - now));
 }
 
 flow connect_stream::take(std::string_view bytes) {

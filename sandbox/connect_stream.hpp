@@ -28,7 +28,7 @@ protected:
   void open(const remote& where, const char* method, std::string_view body, const std::string& user,
             std::chrono::milliseconds limit, std::optional<std::chrono::milliseconds> whole);
   /// The stream's first message was there.
-  void mark_started() { started_ = true; }
+  void mark_started();
   bool started() const { return started_; }
   void pause() { paused_ = true; }
   bool alive() const { return core_.alive(id_); }
@@ -49,7 +49,8 @@ private:
   /// Handles whole envelopes until one pauses or the call ends.
   void pump();
   void exchange_over(const error& failure);
-  void watch(std::chrono::milliseconds delay);
+  /// Looks after `delay` whether a whole message came within the idle limit, and so on.
+  void watch_idle(std::chrono::milliseconds delay);
   void look();
 
   const operation op_;

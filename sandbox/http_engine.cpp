@@ -271,7 +271,7 @@ void http_engine::loop::add(std::unique_ptr<transfer> item) {
   x.waiting.push_back(id);
 }
 
-/// The first handle with room, so that streams to one host share its connections.
+/// The first handle with room.
 std::uint32_t http_engine::loop::lane_with_room(group& x) {
   for (auto number : x.lanes)
     if (lanes_[number]->has_room()) return number;

@@ -105,6 +105,9 @@ result<void> transfer::prepare(CURL* easy, CURLSH* share, const engine_options& 
   set(CURLOPT_PRIVATE, static_cast<void*>(this));
   set(CURLOPT_HTTPHEADER, header_list_);
   if (request_.in == lane::stream) {
+    // A connection of its own: over HTTP/2 a paused stream would hold up its neighbours, since
+    // libcurl 7.88 stops reading the connection.
+    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     set(CURLOPT_BUFFERSIZE, static_cast<long>(options.stream_buffer_bytes));
   } else {
     set(CURLOPT_ACCEPT_ENCODING, "");

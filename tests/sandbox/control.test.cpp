@@ -49,7 +49,8 @@ TEST_CASE("create sends every field, by the protocol's names, on the path of its
   CHECK(r->template_id == "base");
   auto seen = f.server.requests().at(0);
   CHECK(seen.target == "/sandboxes");
-  CHECK(json::parse(seen.body) == json::parse(R"({"templateID":"tpl:v1","timeout":90,
+  CHECK(nlohmann::json::parse(seen.body)
+        == nlohmann::json::parse(R"({"templateID":"tpl:v1","timeout":90,
     "autoPause":true,"allow_internet_access":false,"metadata":{},"envVars":{},"secure":true,
     "autoResume":{"enabled":true},
     "network":{"allowOut":["api.x"],"denyOut":["10.0.0.0/8","0.0.0.0/0"],

@@ -83,14 +83,14 @@ TEST_CASE("a running process is followed by pid or tag, with its own limit") {
   REQUIRE(a);
   CHECK(a->exit_code == 3);
   CHECK(text == "hi");
-  CHECK(follow({0, "no\"ne"}, {}).first.err().code == errc::not_found);
+  CHECK(follow({0, "none\""}, {}).first.err().code == errc::not_found);
   CHECK(follow({}, {}).first.err().code == errc::bad_argument);
   auto seen = f.server.requests();
   REQUIRE(seen.size() == 2);
   CHECK(seen[0].target == "/process.Process/Connect");
   CHECK(seen[0].body.substr(5) == R"({"process":{"pid":7}})");
   CHECK(seen[0].header("connect-timeout-ms") == "1500");
-  CHECK(json::parse(seen[1].body.substr(5))["process"]["tag"] == "no\"ne");
+  CHECK(json::parse(seen[1].body.substr(5))["process"]["tag"] == "none\"");
   CHECK(seen[1].header("connect-timeout-ms").empty()); // absent means none
 }
 
@@ -170,8 +170,8 @@ TEST_CASE("a watch stream tells its start, then every change, and can be paused"
   CHECK(value_of(ended.get_future()).err().code == errc::cancelled);
   auto sent = f.server.requests().at(0);
   CHECK(sent.target == "/filesystem.Filesystem/WatchDir");
-  CHECK(json::parse(sent.body.substr(5))
-        == json::parse(R"({"path":"/w","recursive":true,"includeEntry":true})"));
+  CHECK(nlohmann::json::parse(sent.body.substr(5))
+        == nlohmann::json::parse(R"({"path":"/w","recursive":true,"includeEntry":true})"));
   CHECK(sent.header("connect-timeout-ms") == "9000");
 
   auto missing = await<void>([&](auto then) {

@@ -78,12 +78,12 @@ TEST_CASE("a build goes the observed way: create, link, upload without a key, st
   CHECK(seen[2].body == "tar");
   CHECK(seen[2].header("content-length") == "3");
   CHECK(seen[2].header("x-api-key").empty()); // another server's address
-  CHECK(json::parse(seen[3].body)
-        == json::parse(R"({"fromImage":"ubuntu:22.04","force":false,
+  CHECK(nlohmann::json::parse(seen[3].body)
+        == nlohmann::json::parse(R"({"fromImage":"ubuntu:22.04","force":false,
     "fromImageRegistry":{"type":"registry","username":"u","password":"p"},
     "steps":[{"type":"USER","args":["root"],"force":false},
              {"type":"COPY","args":["app","/opt/app","",""],"force":false,"filesHash":")"
-                       + hash + R"("},
+                                 + hash + R"("},
              {"type":"RUN","args":["make"],"force":true}],
     "startCmd":"srv","readyCmd":"sleep 20"})"));
 }
