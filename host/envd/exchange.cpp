@@ -251,11 +251,12 @@ task<void> exchange::begin_sized(unsigned status, std::string_view content_type,
   co_await send(out);
 }
 
-task<void> exchange::begin_stream(unsigned status, std::string_view content_type) {
+task<void> exchange::begin_stream(unsigned status, std::string_view content_type,
+                                  std::string_view extra) {
   chunked_ = s_->parser->get().version() >= 11;
   if (!chunked_) keep_alive_ = false;
   std::string_view line = chunked_ ? "Transfer-Encoding: chunked\r\n" : "";
-  auto out = header_text(status, content_type, line, {});
+  auto out = header_text(status, content_type, line, extra);
   co_await send(out);
 }
 

@@ -1,4 +1,5 @@
 // GET and POST /files: whole files, streamed from and to disk.
+#include "host/envd/deflate.hpp"
 #include "host/envd/file_answer.hpp"
 #include "host/envd/handlers.hpp"
 #include "host/envd/inflate.hpp"
@@ -47,6 +48,12 @@ std::string http_date(std::time_t t) {
   std::array<char, 64> text;
   auto n = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
   return {text.data(), n};
+}
+
+// What is packed already only costs time.
+bool worth_packing(std::string_view type) {
+  return !type.starts_with("image/") && type != "application/gzip" && type != "application/zip"
+         && type != "application/pdf";
 }
 
 // ---- POST
@@ -189,8 +196,14 @@ task<void> files_get(services& s, exchange& x) {
   if (kind == range_kind::part)
     extra += "Content-Range: bytes " + std::to_string(range.begin) + '-'
              + std::to_string(range.end - 1) + '/' + total + "\r\n";
-  co_await x.begin_sized(kind == range_kind::part ? 206 : 200, type, range.end - range.begin,
-                         extra);
+  std::optional<gzip_encoder> packed;
+  if (!x.has_header("Range") && worth_packing(type) && accepts_gzip(x.header("Accept-Encoding"))) {
+    packed.emplace();
+    co_await x.begin_stream(200, type, "Content-Encoding: gzip\r\n" + extra);
+  } else {
+    co_await x.begin_sized(kind == range_kind::part ? 206 : 200, type, range.end - range.begin,
+                           extra);
+  }
   if (x.method() == "HEAD") co_return;
   while (range.begin < range.end) {
     auto want = std::min<std::uint64_t>(piece.size(), range.end - range.begin);
@@ -198,7 +211,18 @@ task<void> files_get(services& s, exchange& x) {
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) throw peer_gone{}; // became shorter: only closing tells the client so
     range.begin += static_cast<std::uint64_t>(n);
-    co_await x.write({piece.data(), static_cast<std::size_t>(n)});
+    std::string_view bytes{piece.data(), static_cast<std::size_t>(n)};
+    if (packed) {
+      auto out = packed->feed(bytes, false);
+      co_await x.write(out);
+    } else {
+      co_await x.write(bytes);
+    }
+  }
+  if (packed) {
+    auto out = packed->feed({}, true);
+    co_await x.write(out);
+    co_await x.end_stream();
   }
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "host/envd/async.hpp"
+#include "host/envd/pause_clock.hpp"
 #include "host/envd/spawn.hpp"
 #include "messages/json.hpp"
 
@@ -35,7 +36,8 @@ public:
 class process : public std::enable_shared_from_this<process> {
 public:
   /// Takes over the descriptors of `s`. `config` is the ProcessConfig as List shows it.
-  process(asio::io_context& io, const spawned& s, json config, std::optional<std::string> tag);
+  process(asio::io_context& io, pause_clock& time, const spawned& s, json config,
+          std::optional<std::string> tag);
 
   pid_t pid() const { return pid_; }
   const std::optional<std::string>& tag() const { return tag_; }
@@ -53,6 +55,8 @@ public:
 
   /// Kills it (SIGKILL, this process only) when `limit` has passed.
   void kill_after(std::chrono::milliseconds limit);
+  /// Lets the clients of all listeners go without an end of the stream (before a pause).
+  void drop_listeners();
   /// False: it has exited already.
   bool signal(int number);
   /// Ends it now, if it has exited, whoever still holds its pipes.
@@ -76,10 +80,12 @@ private:
   task<void> pump(descriptor& from, const char* name, std::size_t piece_bytes);
   bool room() const;
   void publish(const json& event);
+  void await_deadline();
   void cut();
   void try_end();
 
   asio::io_context& io_;
+  pause_clock& time_;
   pid_t pid_;
   json config_;
   std::optional<std::string> tag_;
@@ -89,6 +95,7 @@ private:
   descriptor terminal_;
   bool on_terminal_;
   asio::steady_timer deadline_;
+  clock::time_point kill_at_{}; ///< Of `time_`.
   notifier room_;
   notifier input_free_;
   bool input_busy_ = false;
@@ -103,7 +110,7 @@ private:
 /// All processes; the ended ones for 30 s more, so that a late Connect learns the outcome.
 class process_table {
 public:
-  explicit process_table(asio::io_context& io) : io_(io) {}
+  process_table(asio::io_context& io, pause_clock& time) : io_(io), time_(time) {}
   /// Throws rpc_failure when the system refuses to start it.
   std::shared_ptr<process> start(const spawn_request& request, json config,
                                  std::optional<std::string> tag);
@@ -117,6 +124,7 @@ public:
 
 private:
   asio::io_context& io_;
+  pause_clock& time_;
   std::map<pid_t, std::shared_ptr<process>> all_;
 };
 
