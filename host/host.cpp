@@ -44,12 +44,14 @@ result<void> run_host(const host_options& options) {
   if (!isolation) std::fprintf(stderr, "skep-host: %s\n", render(isolation.err()).c_str());
 
   asio::io_context io{1};
-  registry sandboxes{io, *state, place->holder_program};
+  registry sandboxes{io, *state, place->holder_program, place->cgroups};
   api_settings settings;
   settings.version = SKEP_VERSION;
   settings.state_path = place->state_path;
   settings.envd_program = place->envd_program;
   settings.binds = place->binds;
+  settings.limits = options.limits;
+  settings.cgroups = place->cgroups;
   settings.upstreams = options.gateway_upstreams;
   settings.max_sandboxes =
       options.max_sandboxes > 0
@@ -57,7 +59,10 @@ result<void> run_host(const host_options& options) {
           : std::clamp<std::size_t>(open_file_limit() / descriptors_per_sandbox, 1, most_sandboxes);
   if (!isolation) settings.isolation = isolation.err();
   control_api api{sandboxes, std::move(settings)};
-  server web{io, sandboxes, api, std::move(*keys)};
+  server_policy policy;
+  policy.create_rate = options.create_rate;
+  policy.control_rate = options.control_rate;
+  server web{io, sandboxes, api, std::move(*keys), policy};
   auto url = web.listen(options.listen, options.key_file.empty());
   if (!url) return url.err();
   return serve_until_told(io, sandboxes, web, *ready, options.idle_exit,

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "host/privileges.hpp"
+#include "host/rate_limit.hpp"
+#include "host/spec.hpp"
 #include "messages/error.hpp"
 
 #include <chrono>
@@ -23,6 +25,9 @@ struct host_options {
   std::string envd_path;             ///< Empty: skep-envd beside this program.
   std::chrono::seconds idle_exit{0}; ///< 0: never.
   std::size_t max_sandboxes = 0;     ///< 0: from the limit of open files.
+  resource_limits limits;            ///< Of each sandbox.
+  rate create_rate;                  ///< Creations of sandboxes, for each key.
+  rate control_rate;                 ///< Other control requests, for each key.
 };
 
 /// Serves until SIGTERM or SIGINT (holders and sandboxes live on) or the idle time is over. When

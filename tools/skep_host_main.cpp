@@ -18,6 +18,14 @@ extern "C" const char* __asan_default_options() {
 }
 #endif
 
+namespace {
+bool read_rate(const std::string& text, skep::host::rate& out) {
+  int used = 0;
+  return std::sscanf(text.c_str(), "%9u/%9u%n", &out.count, &out.seconds, &used) == 2
+         && static_cast<std::size_t>(used) == text.size() && out.count > 0 && out.seconds > 0;
+}
+} // namespace
+
 int main(int argc, char** argv) {
   // Before anything else: the holder is single-threaded and starts clean.
   if (argc == 3 && std::strcmp(argv[1], "hold") == 0 && skep::host::valid_sandbox_id(argv[2]))
@@ -28,6 +36,7 @@ int main(int argc, char** argv) {
   skep::host::sim::sim_options sim;
   std::string driver = "bwrap";
   unsigned idle_seconds = 0;
+  std::string create_rate, control_rate;
   CLI::App app{"Local sandbox host that speaks E2B's protocol"};
   app.add_option("--listen", options.listen, "ADDRESS:PORT; port 0 takes a free one")->take_last();
   app.add_option("--state", options.state_path, "State directory")->required();
@@ -44,6 +53,17 @@ int main(int argc, char** argv) {
                  "The program inside (default: skep-envd beside this one)");
   app.add_option("--max-sandboxes", options.max_sandboxes,
                  "Limit (default: from the open-file limit)");
+  app.add_option("--cpus", options.limits.cpus, "Cores that a sandbox may use (default: all)")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--memory-mb", options.limits.memory_mb,
+                 "Memory that a sandbox may use (default: no limit)")
+      ->check(CLI::Range(16, 1 << 30));
+  app.add_option("--pids", options.limits.pids,
+                 "Processes and threads that a sandbox may have (default: no limit)")
+      ->check(CLI::Range(8, 1 << 22));
+  app.add_option("--create-rate", create_rate, "COUNT/SECONDS of creations, for each key");
+  app.add_option("--control-rate", control_rate,
+                 "COUNT/SECONDS of other control requests, for each key");
   app.add_option("--idle-exit", idle_seconds,
                  "End after SECONDS without a sandbox and without a request (default: never)");
   app.add_option("--driver", driver, "bwrap: real sandboxes; sim: simulated ones, in memory")
@@ -57,6 +77,12 @@ int main(int argc, char** argv) {
   app.add_subcommand("hold", "ID: the holder of one sandbox (internal: started by the host)");
   CLI11_PARSE(app, argc, argv);
   options.idle_exit = std::chrono::seconds{idle_seconds};
+  for (auto [text, to] :
+       {std::pair{&create_rate, &options.create_rate}, {&control_rate, &options.control_rate}})
+    if (!text->empty() && !read_rate(*text, *to)) {
+      std::fprintf(stderr, "skep-host: %s: expected COUNT/SECONDS\n", text->c_str());
+      return skep::info(skep::errc::bad_argument).exit_code;
+    }
   for (const auto& text : upstreams) {
     auto equals = text.find('=');
     if (equals == 0 || equals == text.npos) {

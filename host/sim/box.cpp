@@ -36,6 +36,15 @@ string_map box::environment() const {
   return out;
 }
 
+void box::set_paused(bool paused) {
+  paused_ = paused;
+  if (paused) return;
+  for (auto& [dir, p] : panes)
+    if (p->agent) p->agent->wake();
+  for (auto& p : processes.running())
+    p->wake();
+}
+
 void box::end() {
   dead = true;
   for (auto& [dir, p] : panes)

@@ -63,8 +63,14 @@ public:
   void furnish();
   /// The environment of a process, before its own variables.
   string_map environment() const;
+  /// Paused programs stop at their next wait or output and go on from there.
+  void set_paused(bool paused);
+  bool paused() const { return paused_; }
   /// Ends every program in it.
   void end();
+
+private:
+  bool paused_ = false;
 };
 
 } // namespace skep::host::sim

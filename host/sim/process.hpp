@@ -33,6 +33,7 @@ public:
 
   void kill_after(std::chrono::milliseconds limit);
   void signal(int number) { what_->signal(number); }
+  void wake() { what_->wake(); }
   /// Throw rpc_failure.
   void write_input(const std::string& data, bool to_terminal);
   void close_input();

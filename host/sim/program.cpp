@@ -1,12 +1,21 @@
 #include "host/sim/program.hpp"
 
+#include "host/sim/box.hpp"
+
 namespace skep::host::sim {
+
+task<void> program::while_paused() {
+  auto self = shared_from_this();
+  while (home->paused() && signal_ == 0)
+    co_await wake_.wait_until(envd::clock::time_point::max());
+}
 
 task<bool> program::nap(std::chrono::milliseconds time) {
   auto self = shared_from_this();
   auto until = envd::clock::now() + time;
   while (signal_ == 0 && envd::clock::now() < until)
     co_await wake_.wait_until(until);
+  co_await while_paused();
   co_return signal_ == 0;
 }
 
@@ -36,6 +45,7 @@ task<std::string> program::read_all() {
 }
 
 task<void> program::write(channel to, std::string text) {
+  co_await while_paused();
   if (signal_ == 0 && !text.empty()) co_await sink(to, std::move(text));
 }
 

@@ -28,8 +28,7 @@ struct exit_state {
 
 class program : public std::enable_shared_from_this<program> {
 public:
-  program(std::shared_ptr<box> where, asio::io_context& io)
-      : home(std::move(where)), io_(io), wake_(io) {}
+  program(std::shared_ptr<box> where, asio::io_context& io) : home(std::move(where)), wake_(io) {}
 
   std::shared_ptr<box> home;
   int pid = 0;
@@ -51,6 +50,8 @@ public:
   task<std::string> read_all();
   task<void> write(channel to, std::string text);
 
+  /// Looks again whether the sandbox is paused.
+  void wake() { wake_.notify(); }
   void give_input(std::string_view bytes);
   void close_input();
   bool input_open() const { return !input_closed_; }
@@ -61,7 +62,8 @@ public:
   std::function<void()> on_signal;
 
 private:
-  asio::io_context& io_;
+  task<void> while_paused();
+
   notifier wake_;
   std::string input_;
   bool input_closed_ = false;

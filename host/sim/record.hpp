@@ -4,9 +4,10 @@
 //   {"event":"start","seed":7,"t_ms":...}
 //   {"event":"create","n":1,"sandbox":"i..","template":"base","metadata":{..},"timeout_ms":120000,
 //    "foreign":false,"t_ms":..}
-//   {"event":"lease","sandbox":"i..","left_ms":3600000,"t_ms":..}      a lease was set
+//   {"event":"lease","sandbox":"i..","asked_ms":3600000,"extend":false,"t_ms":..}
 //   {"event":"kill","sandbox":"i..","why":"request|lease|died|end","metadata":{..},"t_ms":..}
 //   {"event":"fault","kind":"lost_reply","on":"create","sandbox":"i.."?,"n":1,"t_ms":..}
+//   {"event":"pause"|"resume","sandbox":"i..","t_ms":..}
 //   {"event":"restart","t_ms":..}
 //
 // `t_ms` (wall time) is the last field of every line and the only one that a second run with the

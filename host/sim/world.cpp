@@ -95,6 +95,9 @@ sandbox_info world::add(sandbox_order order, bool foreign) {
   info.started_at_ms = wall_now_ms();
   info.end_at_ms = info.started_at_ms + order.timeout_ms;
   info.ready = true;
+  info.traffic_token = std::move(order.traffic_token);
+  info.auto_pause = order.auto_pause;
+  info.auto_resume = order.auto_resume;
   for (const auto& rule : order.rules)
     info.domains.push_back(rule.domain);
   e.what->env_vars = std::move(order.env_vars);
@@ -121,7 +124,12 @@ void world::arm_lease(const std::string& id, entry& e) {
   auto left = std::max<std::int64_t>(e.what->info.end_at_ms - wall_now_ms(), 0);
   e.lease.expires_after(std::chrono::milliseconds{left});
   e.lease.async_wait([this, id](error_code ec) {
-    if (!ec) remove(id, "lease");
+    auto there = boxes_.find(id);
+    if (ec || there == boxes_.end()) return;
+    if (there->second.what->info.auto_pause)
+      set_paused(there->second, true);
+    else
+      remove(id, "lease");
   });
 }
 
@@ -152,6 +160,8 @@ task<result<sandbox_info>> world::set_timeout(std::string id, std::int64_t ms, b
   auto i = boxes_.find(id);
   if (i == boxes_.end()) co_return make_error(errc::not_found, id);
   auto& info = i->second.what->info;
+  if (info.phase != sandbox_phase::running)
+    co_return make_error(errc::wrong_phase, "Sandbox " + id + " is not running");
   auto end = wall_now_ms() + ms;
   info.end_at_ms = extend ? std::max(info.end_at_ms, end) : end;
   info.end_at_ms = std::min(info.end_at_ms, info.started_at_ms + max_lifetime_ms);
@@ -166,7 +176,49 @@ task<result<json>> world::usage(std::string id) {
 }
 
 task<result<local_socket>> world::connect_envd(std::string id) {
-  co_return make_error(errc::gone, id);
+  co_return make_error(errc::refused, "no program of a simulated sandbox listens on a port: " + id);
+}
+
+task<result<sandbox_info>> world::pause(std::string id) {
+  auto i = boxes_.find(id);
+  if (i == boxes_.end()) co_return make_error(errc::not_found, id);
+  auto what = i->second.what;
+  if (what->info.phase != sandbox_phase::running)
+    co_return make_error(errc::wrong_phase, "Sandbox " + id + " is already paused");
+  set_paused(i->second, true);
+  co_return what->info;
+}
+
+task<result<sandbox_info>> world::resume(std::string id, std::int64_t ms) {
+  auto i = boxes_.find(id);
+  if (i == boxes_.end()) co_return make_error(errc::not_found, id);
+  auto what = i->second.what;
+  if (what->info.phase != sandbox_phase::paused)
+    co_return make_error(errc::wrong_phase, "Sandbox " + id + " is already running");
+  what->info.phase = sandbox_phase::resuming;
+  draw luck{shared_.seed, "resume", id, ordinal("resume", id)};
+  asio::steady_timer slow{io_, ms_of(play_.faults.resume_ms.sample(luck))};
+  error_code ec;
+  co_await slow.async_wait(into(ec));
+  auto again = boxes_.find(id);
+  if (again == boxes_.end()) co_return make_error(errc::not_found, id);
+  what->info.end_at_ms = wall_now_ms() + ms;
+  set_paused(again->second, false);
+  arm_lease(id, again->second);
+  co_return what->info;
+}
+
+void world::set_paused(entry& e, bool paused) {
+  log_.write({{"event", paused ? "pause" : "resume"}, {"sandbox", e.what->info.sandbox_id}});
+  e.what->info.phase = paused ? sandbox_phase::paused : sandbox_phase::running;
+  if (paused) e.lease.cancel();
+  e.what->set_paused(paused);
+}
+
+std::size_t world::occupied() const {
+  return static_cast<std::size_t>(std::count_if(boxes_.begin(), boxes_.end(), [](const auto& x) {
+    return x.second.what->info.phase != sandbox_phase::paused;
+  }));
 }
 
 const sandbox_info* world::find(const std::string& id) const {

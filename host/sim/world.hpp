@@ -29,7 +29,9 @@ public:
   task<result<local_socket>> connect_envd(std::string id) override; ///< Never: see serve_envd.
   const sandbox_info* find(const std::string& id) const override;
   std::vector<sandbox_info> list() const override;
-  std::size_t occupied() const override { return boxes_.size(); }
+  task<result<sandbox_info>> pause(std::string id) override;
+  task<result<sandbox_info>> resume(std::string id, std::int64_t ms) override;
+  std::size_t occupied() const override;
   bool unknown(const std::string&) const override { return false; }
 
   // rehearsal
@@ -50,6 +52,7 @@ private:
   sandbox_info add(sandbox_order order, bool foreign);
   void arm_lease(const std::string& id, entry& e);
   void remove(const std::string& id, const char* why);
+  void set_paused(entry& e, bool paused);
   void restart();
   /// The how manieth request of this kind about this subject.
   std::uint64_t ordinal(const std::string& kind, const std::string& subject);

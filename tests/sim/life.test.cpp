@@ -151,3 +151,23 @@ TEST_CASE("leases end simulated sandboxes and the record says so") {
   CHECK(kills[0].at("why") == "lease");
   CHECK(sim->call("GET", "/sandboxes/" + kept.id).status == 200);
 }
+
+TEST_CASE("a paused simulated sandbox says nothing, keeps no lease and goes on after its resume") {
+  simulator sim;
+  auto s = sim->create({{"timeout", 3600}});
+  auto stream = sim->start(s, "echo one; sleep 0.2; echo two");
+  stream.pid();
+  CHECK(stream.event().contains("data"));
+  CHECK(sim->call("POST", "/sandboxes/" + s.id + "/pause", "{}").status == 204);
+  CHECK(sim->call("POST", "/sandboxes/" + s.id + "/pause", "{}").status == 409);
+  CHECK(body_of(sim->call("GET", "/sandboxes/" + s.id)).value("state", "") == "paused");
+  CHECK(sim->envd(s, "GET", "/health").status == 502);
+  pollfd p{stream.connection().fd(), POLLIN, 0};
+  CHECK(::poll(&p, 1, 400) == 0);
+  auto back = sim->call("POST", "/v2/sandboxes/" + s.id + "/connect", R"({"timeout":60})");
+  CHECK(back.status == 201);
+  stream.finish();
+  CHECK(stream.out == "two\n");
+  CHECK(sim.record("pause").size() == 1);
+  CHECK(sim.record("resume").size() == 1);
+}
