@@ -138,6 +138,7 @@ void world::remove(const std::string& id, const char* why) {
   if (i == boxes_.end()) return;
   auto what = i->second.what;
   boxes_.erase(i);
+  if (what->paused()) --paused_;
   log_.write({{"event", "kill"}, {"sandbox", id}, {"why", why}, {"metadata", what->info.metadata}});
   if (play_.faults.list_lag_ms > 0) former_.push_back({what->info, wall_now_ms()});
   what->end();
@@ -213,12 +214,11 @@ void world::set_paused(entry& e, bool paused) {
   e.what->info.phase = paused ? sandbox_phase::paused : sandbox_phase::running;
   if (paused) e.lease.cancel();
   e.what->set_paused(paused);
+  paused ? ++paused_ : --paused_;
 }
 
 std::size_t world::occupied() const {
-  return static_cast<std::size_t>(std::count_if(boxes_.begin(), boxes_.end(), [](const auto& x) {
-    return x.second.what->info.phase != sandbox_phase::paused;
-  }));
+  return boxes_.size() - paused_;
 }
 
 const sandbox_info* world::find(const std::string& id) const {

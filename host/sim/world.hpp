@@ -66,7 +66,8 @@ private:
   std::deque<former> former_; ///< For lists that lag.
   std::map<std::pair<std::string, std::string>, std::uint64_t> counts_;
   std::uint64_t made_ = 0;
-  std::set<int> open_; ///< Descriptors of requests to envd being served.
+  std::size_t paused_ = 0; ///< Of boxes_; one that is being resumed counts until it runs.
+  std::set<int> open_;     ///< Descriptors of requests to envd being served.
   std::chrono::steady_clock::time_point down_until_{};
 };
 

@@ -18,12 +18,17 @@ TEST_CASE(
   simulator sim;
   auto control = sim->connect();
   std::vector<sandbox> boxes;
-  for (std::size_t i = 0; i < many; ++i) {
-    control.send(
-        host_process::text("POST", "/v2/sandboxes", R"({"templateID":"base","timeout":3600})", {}));
-    auto j = json::parse(control.read_answer().body);
-    boxes.push_back(
-        {j.at("sandboxID").get<std::string>(), j.at("envdAccessToken").get<std::string>()});
+  auto create =
+      host_process::text("POST", "/v2/sandboxes", R"({"templateID":"base","timeout":3600})", {});
+  constexpr std::size_t at_once = 100;
+  while (boxes.size() < many) {
+    for (std::size_t i = 0; i < at_once; ++i)
+      control.send(create);
+    for (std::size_t i = 0; i < at_once; ++i) {
+      auto j = json::parse(control.read_answer().body);
+      boxes.push_back(
+          {j.at("sandboxID").get<std::string>(), j.at("envdAccessToken").get<std::string>()});
+    }
   }
   std::vector<event_stream> streams;
   streams.reserve(many);
