@@ -63,7 +63,7 @@ TEST_CASE("files in memory move, refuse what cannot be and keep modes") {
   CHECK_FALSE(f.find("/tmp/x"));
   CHECK_FALSE(f.move("/tmp/nothing", "/tmp/else"));
   CHECK_FALSE(f.move("/tmp/y", "/tmp/y/z/inside"));
-  CHECK(normal_path("/home/user", "../x/./y//z") == "/home/x/y/z");
+  CHECK(normal_path("/opt/user", "../x/./y//z") == "/opt/x/y/z");
   CHECK(normal_path("/", "../..") == "/");
   // Bytes that somebody reads do not change under them.
   auto seen = f.find("/tmp/y/z/one")->data;
