@@ -101,6 +101,21 @@ def _(work):
     assert done.returncode == 1, "with a network the stand-in must fail"
 
 
+@scenario("coverage below the bar, figures that are missing and too few cases fail the stage")
+def _(work):
+    def held(function, line, cases):
+        summary, results = work / "summary.json", work / "results.json"
+        summary.write_text(json.dumps({k: v for k, v in (("function_percent", function), ("line_percent", line)) if v}))
+        results.write_text(json.dumps({"results": [{"status": "passed"}] * cases + [{"status": "skipped"}] * 1000}))
+        return run([SOURCE / "tools" / "lib" / "coverage_bar.py", summary, results])
+
+    assert held(87.5, 83.0, 442).returncode == 0
+    for figures, word in (((87.4, 99.0, 999), "functions"), ((99.0, 82.9, 999), "lines"), ((99.0, 99.0, 441), "cases"),
+                          ((None, 99.0, 999), "functions"), ((99.0, None, 999), "lines")):
+        done = held(*figures)
+        assert done.returncode == 1 and [word in line for line in done.stdout.splitlines() if "BELOW" in line] == [True], done.stdout
+
+
 @scenario("a skipped case is counted as skipped, with its reason")
 def _(work):
     done, results = run_stand_in(work, "skips")

@@ -331,4 +331,31 @@ def _(work):
         assert len(schemas.check(skep.json("ps", "--all"), "ps")["swarms"]) == 3
 
 
+@scenario("a failed agent's exit code is told, its results come back, and nothing is left of its prompt")
+def _(work):
+    word = "prompt-canary-4be1c9"
+    tools = work / "tools"
+    tools.mkdir()
+    (tools / "claude").write_text("#!/bin/sh\nread -r line\necho \"$line\" | tr a-z A-Z >result.txt\n"
+                                  "ls ~/.skep/in >inbox.txt 2>&1\nexit 3\n")
+    (tools / "claude").chmod(0o755)
+    work.chmod(0o711)
+    repo = repository(work / "repo")
+    with Installation(work, config=f'[local]\nbind = ["{tools}"]\n') as skep:
+        skep.environment["PATH"] = f"{tools}:{skep.environment['PATH']}"
+        skep.json("secret", "set", "ANTHROPIC_API_KEY", input="sk-not-a-key")
+        lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt", word, code=81)
+        swarm, summary = lines[0]["run"]["swarm"], lines[-1]["summary"]
+        assert summary["swarm"]["result"] == "failed" and summary["panes"][0]["exit_code"] == 3, summary["panes"]
+        files = repo / "skep-out" / swarm / "p0/files"
+        assert (files / "result.txt").read_text() == word.upper() + "\n"
+        assert (files / "inbox.txt").read_text() == "", "the agent ran beside its prompt"
+        nothing_left(skep)
+        # What is left of it is the order itself, in the journal.
+        places = [skep.state, skep.host_dir(), repo / "skep-out"]
+        left = [str(p) for place in places for p in place.rglob("*") if p.is_file() and not p.is_symlink()
+                and not p.name.startswith("skep.db") and word.encode() in p.read_bytes()]
+        assert not left, left
+
+
 main()
