@@ -87,7 +87,7 @@ task<void> stream_events(envd_call& c, std::shared_ptr<process> p, std::shared_p
   event_writer out{c};
   auto keepalive_at = envd::clock::now() + interval;
   for (;;) {
-    if (l->gone) throw envd::peer_gone{};
+    if (l->gone || c.where->dead) throw envd::peer_gone{};
     if (!l->queue.empty()) {
       auto text = l->queue.front();
       l->queue.pop_front();
@@ -97,7 +97,6 @@ task<void> stream_events(envd_call& c, std::shared_ptr<process> p, std::shared_p
       continue;
     }
     if (l->complete) break;
-    if (c.where->dead) throw envd::peer_gone{};
     auto now = envd::clock::now();
     if (now >= deadline) envd::fail(rpc_code::deadline_exceeded, "context deadline exceeded");
     if (now >= keepalive_at) {
@@ -107,7 +106,6 @@ task<void> stream_events(envd_call& c, std::shared_ptr<process> p, std::shared_p
     }
     co_await l->wake.wait_until(std::min(deadline, keepalive_at));
   }
-  if (c.where->dead) throw envd::peer_gone{};
   auto end = envd::end_of_stream();
   co_await x.write(end);
   co_await x.end_stream();
