@@ -42,7 +42,7 @@ def until(done, what):
         result = done()
         if result:
             return result
-        time.sleep(0.02)
+        time.sleep(0.02)  # sleep: between two looks at evidence that has no descriptor to wait on
     raise AssertionError(f"not within 15 s: {what}")
 
 

@@ -42,7 +42,7 @@ def _():
     sandbox = create(metadata={"mark": mark}, timeout=3)
     other = create(metadata={"mark": mark})
     sandbox.pause()
-    time.sleep(3.5)  # longer than the lease was
+    time.sleep(3.5)  # sleep: longer than the lease was, which must not end
 
     def found(*states):
         return {x.sandbox_id for x in Sandbox.list(query=SandboxQuery(metadata={"mark": mark}, state=list(states))).next_items()}
@@ -87,7 +87,7 @@ def _():
     sandbox = create()
     latest = lambda: (sandbox.get_metrics() or [None])[-1]
     before = until(latest, "a first sample").mem_used
-    holder = sandbox.commands.run("exec python3 -c 'import time; x = bytearray(b\"x\") * 104857600; time.sleep(1000)'", background=True, timeout=0)
+    holder = sandbox.commands.run("exec python3 -c 'import time; x = bytearray(b\"x\") * 104857600; time.sleep(1000)'", background=True, timeout=0)  # sleep: the command inside holds its memory
     until(lambda: latest().mem_used > before + 95e6, "the memory to show")
     assert latest().mem_used < before + 150e6
     holder.kill()
