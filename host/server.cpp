@@ -259,7 +259,8 @@ task<api_reply> server::relay_to(client_connection& client, request_reader& read
                                  const target& to, bool& keep) {
   const auto& id = to.sandbox_id;
   bool to_envd = to.port == envd_port;
-  auto path = path_of(reader);
+  auto sent = path_of(reader);
+  auto path = url_decode(sent).value_or(sent); // as envd will read it
   if (to_envd
       && std::find(control_plane_routes.begin(), control_plane_routes.end(), path)
              != control_plane_routes.end())
