@@ -35,6 +35,28 @@ public:
   /// A connection that speaks HTTP/1.1 with envd of the sandbox. errc::gone.
   virtual task<result<local_socket>> connect_envd(std::string id) = 0;
 
+  /// Stops every process of the sandbox, memory kept. errc::not_found; errc::wrong_phase when it is
+  /// paused already or about to change.
+  virtual task<result<sandbox_info>> pause(std::string id) {
+    (void)id;
+    co_return make_error(errc::refused, "pause is not supported by this host");
+  }
+  /// Continues a paused one with a new lease of `ms`. errc::wrong_phase when it is not paused.
+  virtual task<result<sandbox_info>> resume(std::string id, std::int64_t ms) {
+    (void)id, (void)ms;
+    co_return make_error(errc::refused, "resume is not supported by this host");
+  }
+  /// What the sandbox used over time, oldest first: a list of E2B's SandboxMetric.
+  virtual task<result<json>> metrics(std::string id) {
+    (void)id;
+    co_return json::array();
+  }
+  /// Its log, oldest first: a list of {"ts_ms":N,"level":"info","message":"..","fields":{}}.
+  virtual task<result<json>> logs(std::string id) {
+    (void)id;
+    co_return json::array();
+  }
+
   /// nullptr when there is none or it is being killed. Valid until the next co_await.
   virtual const sandbox_info* find(const std::string& id) const = 0;
   virtual std::vector<sandbox_info> list() const = 0;

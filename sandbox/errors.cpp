@@ -94,6 +94,11 @@ error classify(int status, const std::map<std::string, std::string>& headers,
     e.message = out.message;
     return e;
   }
+  if (status == 503 && text_of(j, "error_code") == "no_isolation") { // our own host's word
+    out.message = foreign_text(message);
+    out.cause = foreign_text(text_of(j, "cause"));
+    return is(errc::no_isolation);
+  }
   switch (status) {
   case 401:
   case 403:

@@ -251,7 +251,9 @@ void process::cut() {
 
 void process::try_end() {
   if (!status_ || pumps_ > 0 || end_event_) return;
-  end_event_ = event_envelope(end_of(*status_));
+  auto end = end_of(*status_);
+  ended_how_ = end["end"]["status"].get<std::string>();
+  end_event_ = event_envelope(end);
   for (auto& l : listeners_) {
     l->queue.push_back(end_event_);
     l->complete = true;
@@ -267,7 +269,17 @@ std::shared_ptr<process> process_table::start(const spawn_request& request, json
   if (!s) fail(rpc_code::resource_exhausted, s.err().message + ": " + s.err().cause);
   auto p = std::make_shared<process>(io_, time_, *s, std::move(config), std::move(tag));
   all_.insert_or_assign(p->pid(), p);
-  p->on_end = [this, weak = std::weak_ptr<process>(p)] {
+  auto news = [this](const char* what, const process& of) {
+    if (!on_news) return;
+    json fields{{"pid", std::to_string(of.pid())}};
+    if (of.config().contains("cmd")) fields["cmd"] = of.config()["cmd"];
+    if (of.tag()) fields["tag"] = *of.tag();
+    if (of.ended()) fields["status"] = of.ended_how();
+    on_news(json{{"level", "info"}, {"message", what}, {"fields", std::move(fields)}});
+  };
+  news("process started", *p);
+  p->on_end = [this, news, weak = std::weak_ptr<process>(p)] {
+    if (auto ended = weak.lock()) news("process ended", *ended);
     auto forget = std::make_shared<asio::steady_timer>(io_, ended_kept_for);
     forget->async_wait([this, weak, forget](error_code) {
       auto ended = weak.lock();

@@ -42,6 +42,8 @@ public:
   pid_t pid() const { return pid_; }
   const std::optional<std::string>& tag() const { return tag_; }
   const json& config() const { return config_; }
+  /// How it ended, in Go's words; empty before it has.
+  const std::string& ended_how() const { return ended_how_; }
   /// True after the end event.
   bool ended() const { return end_event_ != nullptr; }
 
@@ -104,6 +106,7 @@ private:
   bool cut_ = false; ///< Read what is there, do not wait for more.
   bool signalled_ = false;
   std::optional<int> status_;
+  std::string ended_how_;
   std::shared_ptr<const std::string> end_event_;
 };
 
@@ -119,6 +122,8 @@ public:
   std::shared_ptr<process> find(const json& selector, bool also_ended);
   /// Those that have not ended, by pid.
   std::vector<std::shared_ptr<process>> running() const;
+  /// Called with a line for the log when a process starts and when it ends.
+  std::function<void(const json&)> on_news;
   /// Collects every child that has exited, ours or orphaned to us. Call it on SIGCHLD.
   void reap();
 

@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <ctime>
+#include <unistd.h>
 #include <unordered_map>
 
 namespace skep::envd {
@@ -143,6 +144,11 @@ server::server(asio::io_context& io, int listening_fd, config c)
       acceptor_(io, asio::local::stream_protocol{}, listening_fd), children_(io, SIGCHLD) {}
 
 void server::start() {
+  if (config_.log_events)
+    processes_.on_news = [](const json& line) {
+      auto text = dump(line) + '\n';
+      [[maybe_unused]] auto n = ::write(STDERR_FILENO, text.data(), text.size());
+    };
   await_children();
   asio::co_spawn(
       io_, [this] { return accept(); }, asio::detached);

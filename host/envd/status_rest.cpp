@@ -18,7 +18,7 @@ std::uint64_t page_bytes(int what) {
          * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
-/// Percent of one core used since the sample before this one.
+/// Percent of all cores used since the sample before this one.
 struct cpu_meter {
   clock::time_point at{};
   std::uint64_t ticks = 0;
@@ -30,7 +30,8 @@ struct cpu_meter {
     auto used = static_cast<double>(now_ticks > ticks ? now_ticks - ticks : 0)
                 / static_cast<double>(::sysconf(_SC_CLK_TCK));
     bool first = at == clock::time_point{};
-    percent = first || seconds <= 0 ? 0 : 100.0 * used / seconds;
+    auto cores = static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN));
+    percent = first || seconds <= 0 ? 0 : 100.0 * used / seconds / cores;
     at = now;
     ticks = now_ticks;
   }
