@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Who is meant is found by its id alone: panes beside each other, and two daemons on one host, never mix."""
 # timeout: 600
+# presets: dev
 import random
 
 from installation import Installation, repository
