@@ -7,13 +7,10 @@ SKEP_LOST_REPLIES=N makes N seeded runs instead of 20; SKEP_LOST_REPLIES_SEED=S 
 import concurrent.futures
 import os
 import shutil
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-from simulator import KEY, Simulator  # noqa: E402 behind the path they need
-from world import Installation, make_repo  # noqa: E402 behind the path they need
-from scenario import main, scenario, wait_until  # noqa: E402 behind the path they need
+from installation import Installation, repository
+from scenario import main, scenario, wait_until
+from simulator import KEY, Simulator
 
 RUNS = int(os.environ.get("SKEP_LOST_REPLIES", "20"))
 FIRST = int(os.environ.get("SKEP_LOST_REPLIES_SEED", "1"))
@@ -53,8 +50,8 @@ def one_run(work, repo, seed, kill):
     folder.mkdir()
     with Simulator(folder, seed=seed, scenario=PLAY) as sim:
         config = sim.config() + "create_timeout_s = 2\n"
-        with Installation(folder, config) as skep:
-            skep.skep("secret", "set", "SIM_KEY", input=KEY + "\n")
+        with Installation(folder, config=config) as skep:
+            skep.run("secret", "set", "SIM_KEY", input=KEY + "\n")
             swarm = skep.start(repo, "--provider", "sim", "--sandboxes", "2", "--", "./agent")
             killed = 0
             if kill:
@@ -72,7 +69,7 @@ def one_run(work, repo, seed, kill):
 
 @scenario("by the simulator's record lost replies leave no twin past its short lease, nothing behind and nobody touched")
 def _(work):
-    repo = make_repo(work / "repo", {"file.txt": "text\n"})
+    repo = repository(work / "repo", {"file.txt": "text\n"})
     seeds = range(FIRST, FIRST + RUNS)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         turns = [pool.submit(one_run, work, repo, seed, seed % 2 == 0) for seed in seeds]
