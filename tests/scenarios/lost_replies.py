@@ -7,13 +7,10 @@ SKEP_LOST_REPLIES=N makes N seeded runs instead of 20; SKEP_LOST_REPLIES_SEED=S 
 import concurrent.futures
 import os
 import shutil
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-from installation import Installation, repository  # noqa: E402 behind the path they need
-from scenario import main, scenario, wait_until  # noqa: E402 behind the path they need
-from simulator import KEY, Simulator  # noqa: E402 behind the path they need
+from installation import Installation, repository
+from scenario import main, scenario, wait_until
+from simulator import KEY, Simulator
 
 RUNS = int(os.environ.get("SKEP_LOST_REPLIES", "20"))
 FIRST = int(os.environ.get("SKEP_LOST_REPLIES_SEED", "1"))
@@ -54,7 +51,7 @@ def one_run(work, repo, seed, kill):
     with Simulator(folder, seed=seed, scenario=PLAY) as sim:
         config = sim.config() + "create_timeout_s = 2\n"
         with Installation(folder, config=config) as skep:
-            skep.run("secret", "set", "SIM_KEY", input=KEY + "\n", code=0)
+            skep.run("secret", "set", "SIM_KEY", input=KEY + "\n")
             swarm = skep.start(repo, "--provider", "sim", "--sandboxes", "2", "--", "./agent")
             killed = 0
             if kill:

@@ -2,13 +2,10 @@
 """Whole runs against the simulator: skepd cannot tell it from a provider, and nothing costs anything."""
 # timeout: 240
 import json
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-from installation import Installation, git, repository  # noqa: E402 behind the path they need
-from scenario import main, scenario, wait_until  # noqa: E402 behind the path they need
-from simulator import KEY, Simulator  # noqa: E402 behind the path they need
+from installation import Installation, git, repository
+from scenario import main, scenario, wait_until
+from simulator import KEY, Simulator
 
 FILES = {f"src/file-{i}.txt": f"line one of {i}\nline two\n" for i in range(12)}
 
