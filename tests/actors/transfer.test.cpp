@@ -11,7 +11,9 @@ struct transfer_world : sandbox_world {
   std::size_t left_here() const {
     std::error_code ec;
     std::filesystem::directory_iterator all{svc->state_dir / "work" / "sw_a" / "sb_a", ec};
-    return ec ? 0 : static_cast<std::size_t>(std::distance(begin_of(all), end_of(all)));
+    return ec ? 0
+              : static_cast<std::size_t>(
+                  std::distance(std::filesystem::begin(all), std::filesystem::end(all)));
   }
   /// What they left inside.
   strings left_inside(const std::string& box) const {
@@ -22,23 +24,16 @@ struct transfer_world : sandbox_world {
         out.push_back(path);
     return out;
   }
-  /// A folder of this transfer was removed inside after its last other call.
+  /// The folder of this transfer inside was removed.
   bool cleaned(const transfer_id& id) const {
     auto is = [&](const fake_api::record& c) {
       return c.op == operation::remove && c.what.ends_with("/" + id.value);
     };
     return std::any_of(api->calls.begin(), api->calls.end(), is);
   }
-  static std::filesystem::directory_iterator begin_of(std::filesystem::directory_iterator i) {
-    return i;
-  }
-  static std::filesystem::directory_iterator end_of(const std::filesystem::directory_iterator&) {
-    return {};
-  }
   /// The n-th call of skep-guest with this word does `what` instead.
   void at_call(const std::string& word, int n,
                std::function<result<command_result>(const sandbox::command&)> what) {
-    auto usual = guest.count(word) ? guest.at(word) : nullptr;
     auto calls = std::make_shared<int>(0);
     auto where = api->on_run;
     api->on_run = [=, this](const sandbox::remote& r, const sandbox::command& c) {
