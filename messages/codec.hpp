@@ -7,7 +7,8 @@
 //   vector   = array; map<string,string> = map
 //
 // Readers skip unknown numbers, missing ones keep the default of the struct, a value of the wrong
-// type or an enum number out of range is errc::bad_frame. Nothing here throws towards the caller.
+// type, an enum number out of range or a double that is not finite is errc::bad_frame. Nothing here
+// throws towards the caller.
 #pragma once
 
 #include "messages/enums.hpp"
@@ -17,6 +18,7 @@
 
 #include <msgpack.hpp>
 
+#include <cmath>
 #include <limits>
 #include <span>
 
@@ -136,7 +138,7 @@ bool unpack_value(const msgpack::object& o, T& x) {
       x = static_cast<T>(o.via.i64);
     else
       return false;
-    return true;
+    return std::isfinite(x); // JSON and SQL cannot say anything else
   } else if constexpr (std::is_same_v<T, std::string>) {
     if (o.type != mt::STR) return false;
     x.assign(o.via.str.ptr, o.via.str.size);
@@ -194,8 +196,8 @@ std::string pack(const T& x) {
 }
 
 /// Parses one msgpack object from `data` at `offset` and moves `offset` behind it. The handle's
-/// object refers to copies in its own zone. Nesting deeper than 32 and sizes beyond the data are
-/// refused.
+/// object refers to copies in its own zone. Nesting deeper than 32, and more elements than there
+/// are bytes, are refused before anything is allocated for them.
 result<msgpack::object_handle> parse_object(std::string_view data, std::size_t& offset);
 
 /// Reads a whole message; bytes behind it are an error.

@@ -39,7 +39,7 @@ std::string base64_encode(std::string_view data) {
 }
 
 bool base64_decode(std::string_view text, std::string& out) {
-  while (!text.empty() && text.back() == '=')
+  for (int i = 0; i < 2 && text.ends_with('='); ++i)
     text.remove_suffix(1);
   if (text.size() % 4 == 1) return false;
   out.clear();

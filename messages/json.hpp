@@ -13,7 +13,8 @@ namespace skep {
 using json = nlohmann::ordered_json;
 
 std::string base64_encode(std::string_view data);
-/// Accepts standard and URL-safe alphabets, with or without padding; false on anything else.
+/// Accepts standard and URL-safe alphabets, with or without padding (at most two =); false on
+/// anything else.
 bool base64_decode(std::string_view text, std::string& out);
 
 template <class T>
@@ -42,6 +43,17 @@ json to_json_value(const T& x) {
   } else {
     return x;
   }
+}
+
+/// Reads an integer that fits T; fractions, truth values and texts are no integers.
+template <class T>
+bool from_json_integer(const json& j, T& x) {
+  if (!j.is_number_integer()) return false;
+  if (j.is_number_unsigned() ? !std::in_range<T>(j.get<std::uint64_t>())
+                             : !std::in_range<T>(j.get<std::int64_t>()))
+    return false;
+  x = j.get<T>();
+  return true;
 }
 
 template <class T>
@@ -74,12 +86,14 @@ bool from_json_value(const json& j, T& x) {
   } else if constexpr (is_id<T>) {
     return from_json_value(j, x.value) && (x.empty() || x.valid());
   } else if constexpr (detail::is_duration<T>) {
-    if (!j.is_number_integer()) return false;
-    x = std::chrono::duration_cast<T>(std::chrono::milliseconds{j.get<std::int64_t>()});
+    std::int64_t n = 0;
+    if (!from_json_integer(j, n)) return false;
+    x = std::chrono::duration_cast<T>(std::chrono::milliseconds{n});
     return true;
   } else if constexpr (std::is_same_v<T, utc_time>) {
-    if (!j.is_number_integer()) return false;
-    x = utc_time{std::chrono::milliseconds{j.get<std::int64_t>()}};
+    std::int64_t n = 0;
+    if (!from_json_integer(j, n)) return false;
+    x = utc_time{std::chrono::milliseconds{n}};
     return true;
   } else if constexpr (detail::is_vector<T>) {
     if (!j.is_array()) return false;
@@ -87,13 +101,28 @@ bool from_json_value(const json& j, T& x) {
     for (const auto& y : j)
       if (!from_json_value(y, x.emplace_back())) return false;
     return true;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (!j.is_boolean()) return false;
+    x = j.get<bool>();
+    return true;
+  } else if constexpr (std::is_integral_v<T>) {
+    return from_json_integer(j, x);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    if (!j.is_number()) return false;
+    x = j.get<T>();
+    return std::isfinite(x);
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    if (!j.is_string()) return false;
+    x = j.get_ref<const std::string&>();
+    return true;
+  } else if constexpr (std::is_same_v<T, std::map<std::string, std::string>>) {
+    if (!j.is_object()) return false;
+    x.clear();
+    for (auto i = j.begin(); i != j.end(); ++i)
+      if (!from_json_value(i.value(), x[i.key()])) return false;
+    return true;
   } else {
-    try {
-      x = j.get<T>();
-      return true;
-    } catch (const nlohmann::json::exception&) {
-      return false;
-    }
+    static_assert(detail::always_false<T>, "no JSON form for this type");
   }
 }
 

@@ -7,7 +7,7 @@
 // full. Sockets are watched by one epoll through curl_multi_socket_action; other threads reach the
 // engine by a queue of commands and an eventfd. Over TLS, requests take HTTP/2 where it is offered,
 // and then those to one host share a connection. Every stream has a connection of its own, so that
-// one that is paused holds up nobody (docs/decisions/0020).
+// one that is paused holds up nobody (docs/decisions/0012).
 //
 // Life of a request
 //   queued -> in flight -> [on_head] -> [on_data ...] -> on_done

@@ -16,9 +16,24 @@ errc code_of(int status, std::string_view body,
 
 } // namespace
 
+TEST_CASE("a host that cannot isolate says so with its cause") {
+  auto e = classify(503, {},
+                    R"({"code":503,"error_code":"no_isolation","message":"bubblewrap is missing",)"
+                    R"("cause":"no bwrap"})");
+  CHECK(e.code == errc::no_isolation);
+  CHECK(e.message == "bubblewrap is missing");
+  CHECK(e.cause == "no bwrap");
+}
+
 TEST_CASE("errors are told apart by status, body code and headers") {
   CHECK(code_of(401, R"({"code":401,"message":"Invalid API key"})") == errc::auth);
   CHECK(code_of(403, R"({"code":403,"message":"blocked"})") == errc::auth);
+  CHECK(code_of(402, R"({"code":402,"message":"spending limit reached"})") == errc::quota);
+  // Words decide nothing, however much they sound like another class.
+  CHECK(code_of(400, R"({"code":400,"message":"author not found, quota unauthorized 401"})")
+        == errc::refused);
+  CHECK(code_of(404, R"({"code":404,"message":"unauthorized: rate limit, forbidden"})")
+        == errc::not_found);
   CHECK(code_of(403, R"({"code":"permission_denied","message":"open /x"})") == errc::refused);
   CHECK(code_of(404, R"({"code":404,"message":"Sandbox \"x\" doesn't exist"})") == errc::not_found);
   CHECK(code_of(404, R"({"code":"not_found","message":"file not found"})") == errc::not_found);

@@ -1,0 +1,198 @@
+#include "messages/commands.hpp"
+#include "tests/support/catch.hpp"
+
+#include <functional>
+
+using namespace skep;
+
+namespace {
+
+/// A spec that is sound in every respect.
+swarm_spec sound() {
+  swarm_spec s;
+  s.repo = "/repo";
+  s.out_dir = "/out";
+  s.argv = {"/bin/true", "x"};
+  s.sandboxes = 2;
+  s.panes = 3;
+  s.env = {{"A", "1"}};
+  return s;
+}
+
+swarm_spec sound_claude() {
+  auto s = sound();
+  s.agent = agent_kind::claude;
+  s.argv.clear();
+  s.prompts = {"do it"};
+  return s;
+}
+
+struct rule {
+  const char* what;
+  std::function<void(swarm_spec&)> breaks;
+  errc code;
+};
+
+/// Every rule refuses a spec in which nothing else is wrong.
+void check_rules(const swarm_spec& good, const std::vector<rule>& rules) {
+  REQUIRE_FALSE(check_spec(good));
+  for (const auto& r : rules) {
+    INFO(r.what);
+    auto s = good;
+    r.breaks(s);
+    auto e = check_spec(s);
+    CHECK(e.code == r.code);
+    CHECK((!e.message.empty() || e.code == errc::prompt_missing));
+  }
+}
+
+void check_accepted(
+    const swarm_spec& good,
+    const std::vector<std::pair<const char*, std::function<void(swarm_spec&)>>>& list) {
+  for (const auto& [what, change] : list) {
+    INFO(what);
+    auto s = good;
+    change(s);
+    auto e = check_spec(s);
+    INFO(render(e));
+    CHECK(e.code == errc::none);
+  }
+}
+
+const std::string nul(1, '\0');
+
+} // namespace
+
+TEST_CASE("each rule of a spec refuses a spec that breaks it alone") {
+  check_rules(
+      sound(),
+      {{"no sandbox", [](auto& s) { s.sandboxes = 0; }, errc::out_of_range},
+       {"1,001 sandboxes", [](auto& s) { s.sandboxes = 1'001; }, errc::out_of_range},
+       {"most sandboxes", [](auto& s) { s.sandboxes = ~0u; }, errc::out_of_range},
+       {"no pane", [](auto& s) { s.panes = 0; }, errc::out_of_range},
+       {"101 panes", [](auto& s) { s.panes = 101; }, errc::out_of_range},
+       {"most panes", [](auto& s) { s.panes = ~0u; }, errc::out_of_range},
+       {"limit of 999 ms", [](auto& s) { s.limit_ms = 999; }, errc::out_of_range},
+       {"no limit", [](auto& s) { s.limit_ms = 0; }, errc::out_of_range},
+       {"negative limit", [](auto& s) { s.limit_ms = -1; }, errc::out_of_range},
+       {"more than a day", [](auto& s) { s.limit_ms = 86'400'001; }, errc::out_of_range},
+       {"11 restarts", [](auto& s) { s.pane_restarts = 11; }, errc::out_of_range},
+       {"no repository", [](auto& s) { s.repo.clear(); }, errc::bad_argument},
+       {"relative repository", [](auto& s) { s.repo = "repo"; }, errc::bad_argument},
+       {"dotted repository", [](auto& s) { s.repo = "./repo"; }, errc::bad_argument},
+       {"no output folder", [](auto& s) { s.out_dir.clear(); }, errc::bad_argument},
+       {"relative output folder", [](auto& s) { s.out_dir = "out"; }, errc::bad_argument},
+       {"no program", [](auto& s) { s.argv.clear(); }, errc::bad_argument},
+       {"empty program",
+        [](auto& s) {
+          s.argv = {"", "x"};
+        },
+        errc::bad_argument},
+       {"NUL in the program", [](auto& s) { s.argv = {"a" + nul}; }, errc::bad_argument},
+       {"NUL in the last argument",
+        [](auto& s) {
+          s.argv = {"a", "b", nul};
+        },
+        errc::bad_argument},
+       {"variable without name",
+        [](auto& s) {
+          s.env = {{"", "x"}};
+        },
+        errc::bad_argument},
+       {"= in a variable's name",
+        [](auto& s) {
+          s.env = {{"A=B", "x"}};
+        },
+        errc::bad_argument},
+       {"NUL in a variable's name",
+        [](auto& s) {
+          s.env = {{"A" + nul, "x"}};
+        },
+        errc::bad_argument},
+       {"NUL in a variable",
+        [](auto& s) {
+          s.env = {{"A", "x" + nul}};
+        },
+        errc::bad_argument},
+       {"second variable", [](auto& s) { s.env["Z="] = "x"; }, errc::bad_argument},
+       {"two prompts for six panes", [](auto& s) { s.prompts.assign(2, "p"); }, errc::bad_argument},
+       {"seven prompts for six panes", [](auto& s) { s.prompts.assign(7, "p"); },
+        errc::bad_argument},
+       {"empty prompt", [](auto& s) { s.prompts = {""}; }, errc::prompt_missing},
+       {"one bad prompt of six",
+        [](auto& s) {
+          s.prompts.assign(6, "p");
+          s.prompts[5] = nul;
+        },
+        errc::prompt_has_nul}});
+}
+
+TEST_CASE("an agent with a model needs a prompt") {
+  check_rules(
+      sound_claude(),
+      {{"no prompt", [](auto& s) { s.prompts.clear(); }, errc::prompt_missing},
+       {"empty prompt", [](auto& s) { s.prompts = {""}; }, errc::prompt_missing},
+       {"long prompt", [](auto& s) { s.prompts = {std::string(100'001, 'x')}; },
+        errc::prompt_too_long},
+       {"NUL in the prompt", [](auto& s) { s.prompts = {"a" + nul}; }, errc::prompt_has_nul}});
+}
+
+TEST_CASE("the ends of every range are accepted") {
+  check_accepted(sound(),
+                 {{"one sandbox", [](auto& s) { s.sandboxes = 1; }},
+                  {"1,000 sandboxes", [](auto& s) { s.sandboxes = 1'000; }},
+                  {"one pane", [](auto& s) { s.panes = 1; }},
+                  {"100 panes", [](auto& s) { s.panes = 100; }},
+                  {"limit of a second", [](auto& s) { s.limit_ms = 1'000; }},
+                  {"limit of a day", [](auto& s) { s.limit_ms = 86'400'000; }},
+                  {"10 restarts", [](auto& s) { s.pane_restarts = 10; }},
+                  {"repository is the root", [](auto& s) { s.repo = "/"; }},
+                  {"empty argument",
+                   [](auto& s) {
+                     s.argv = {"a", ""};
+                   }},
+                  {"empty variable",
+                   [](auto& s) {
+                     s.env = {{"A", ""}};
+                   }},
+                  {"= in a variable",
+                   [](auto& s) {
+                     s.env = {{"A", "x=y"}};
+                   }},
+                  {"no variables", [](auto& s) { s.env.clear(); }},
+                  {"one prompt", [](auto& s) { s.prompts = {"p"}; }},
+                  {"a prompt a pane", [](auto& s) { s.prompts.assign(6, "p"); }},
+                  {"longest prompt", [](auto& s) { s.prompts = {std::string(100'000, 'x')}; }}});
+  check_accepted(sound_claude(), {{"no program", [](auto& s) { s.argv.clear(); }}});
+}
+
+TEST_CASE("an error about a variable shows a bounded part of its name and never its value") {
+  auto s = sound();
+  s.env = {{std::string(500, 'N') + "=", "the secret"}};
+  auto e = check_spec(s);
+  CHECK(e.code == errc::bad_argument);
+  CHECK(e.message.size() < 120);
+  CHECK(render(e).find("the secret") == std::string::npos);
+}
+
+TEST_CASE("a prompt is text: no control character but newline, tab and carriage return") {
+  for (int c = 0; c < 256; ++c) {
+    INFO(c);
+    auto e = check_prompt("a" + std::string(1, static_cast<char>(c)) + "b");
+    const bool control = (c < 0x20 && c != '\n' && c != '\t' && c != '\r') || c == 0x7f;
+    CHECK(e.code == (control ? errc::prompt_has_nul : errc::none));
+    if (control) CHECK(e.message == "byte " + std::to_string(c) + " at offset 1");
+  }
+}
+
+TEST_CASE("placeholders of a prompt become the pane's number and the number of panes") {
+  auto s = sound_claude();
+  s.prompts = {"pane {index} of {count}: {index}{index} {other} {index"};
+  CHECK(prompt_for(s, 0) == "pane 0 of 6: 00 {other} {index");
+  CHECK(prompt_for(s, 5) == "pane 5 of 6: 55 {other} {index");
+  s.prompts.clear();
+  CHECK(prompt_for(s, 0).empty());
+  for (int i = 0; i < 6; ++i)
+    s.prompts.push_back("own " + std::to_string(i) + "/{count}");
+  CHECK(prompt_for(s, 4) == "own 4/6");
+}
