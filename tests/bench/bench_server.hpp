@@ -159,12 +159,11 @@ private:
   static constexpr std::string_view answer =
       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
       "{\"sandboxID\":\"i0123456789abcdefghij\",\"state\":\"running\",\"templateID\":\"base\","
-      "\"clientID\":\"00000000\" }";
+      "\"clientID\":\"0000000000\" }";
   static constexpr std::string_view chunk =
       "64\r\n"
-      "{\"event\":{\"data\":{\"stdout\":"
-      "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-      "aaaaaaaa\"}}}\r\n";
+      "{\"event\":{\"data\":{\"stdout\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}}}\r\n";
   static constexpr std::string_view stream_head =
       "HTTP/1.1 200 OK\r\nContent-Type: application/connect+json\r\nTransfer-Encoding: chunked\r\n"
       "\r\n1\r\n \r\n";

@@ -337,3 +337,14 @@ TEST_CASE("a detail says what the lease's end does") {
   CHECK(r->pause_at_end);
   CHECK(r->cpu_count == 4);
 }
+
+TEST_CASE("a refused key is the error class auth at once and is not tried again") {
+  more f{[](peer& p, const request&) {
+    p.answer(401, R"({"code":401,"message":"Cannot get the team for the given API key"})");
+  }};
+  CHECK(await<sandbox::detail>([&](auto then) { f.api.get("i1", then); }).err().code == errc::auth);
+  CHECK(f.server.requests().size() == 1);
+  CHECK(await<std::vector<listed>>([&](auto then) { f.api.list({}, then); }).err().code
+        == errc::auth);
+  CHECK(f.server.requests().size() == 2);
+}

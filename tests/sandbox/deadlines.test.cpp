@@ -28,7 +28,7 @@ policy all_limits() {
   policy p;
   for (auto& x : p.limits)
     x.deadline = limit;
-  p.command_grace = 50ms;
+  p.command_grace = 600ms; // the start event is limited by itself
   return p;
 }
 
