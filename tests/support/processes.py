@@ -4,6 +4,8 @@ import select
 import signal
 from pathlib import Path
 
+from scenario import PATIENCE
+
 
 def processes():
     """(pid, cmdline as bytes) of every process that can be looked at."""
@@ -30,7 +32,7 @@ def wait_for_end(pid, limit_s):
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([descriptor], [], [], limit_s)[0])
+        return bool(select.select([descriptor], [], [], limit_s * PATIENCE)[0])
     finally:
         os.close(descriptor)
 
@@ -43,7 +45,7 @@ def end_process(pid, number=signal.SIGKILL, limit_s=10):
         return
     try:
         signal.pidfd_send_signal(watch, number)
-        assert select.select([watch], [], [], limit_s)[0], f"process {pid} did not end within {limit_s} s of signal {number}"
+        assert select.select([watch], [], [], limit_s * PATIENCE)[0], f"process {pid} did not end within {limit_s} s of signal {number}"
     except ProcessLookupError:
         pass
     finally:
