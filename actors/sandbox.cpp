@@ -295,20 +295,24 @@ private:
   }
 
   child_spec pane_child(const pane_record& p) {
-    auto fresh = std::make_shared<bool>(true);
-    return {"pane-" + p.name,
-            [ctx = ctx_, p, fresh](caf::scheduled_actor* parent) {
-              auto record = p;
-              if (!std::exchange(*fresh, false)) // a restarted actor starts from what is on disk
-                if (auto rows = ctx->svc->load_panes(ctx->sandbox))
-                  for (auto& row : *rows)
-                    if (row.pane == p.pane) record = std::move(row);
-              auto h = spawn_pane(parent, ctx, std::move(record));
-              ctx->pane(p.pane, h);
-              caf::anon_send(h, begin_a::value);
-              return caf::actor_cast<caf::strong_actor_ptr>(h);
-            },
-            restart_kind::transient};
+    auto first = std::make_shared<std::optional<pane_record>>(p); // the first start takes it
+    return {
+        "pane-" + p.name,
+        [ctx = ctx_, id = p.pane, first](caf::scheduled_actor* parent) -> caf::strong_actor_ptr {
+          auto record = std::exchange(*first, std::nullopt);
+          if (!record) { // a restarted actor starts from what is on disk
+            auto rows = ctx->svc->load_panes(ctx->sandbox);
+            if (!rows) return nullptr;
+            for (auto& row : *rows)
+              if (row.pane == id) record = std::move(row);
+            if (!record) return nullptr;
+          }
+          auto h = spawn_pane(parent, ctx, std::move(*record));
+          ctx->pane(id, h);
+          caf::anon_send(h, begin_a::value);
+          return caf::actor_cast<caf::strong_actor_ptr>(h);
+        },
+        restart_kind::transient};
   }
 
   void on_pane_ready(const pane_id& pane) {
@@ -561,10 +565,12 @@ child_spec sandbox_child(context_ptr context, sandbox_start start,
                       },
                       restart_kind::permanent};
   auto first = std::make_shared<bool>(true);
+  auto given =
+      std::make_shared<const sandbox_start>(std::move(start)); // one for all copies of this
   child_spec keeper{
       "sandbox",
-      [context, start, swarm, first](caf::scheduled_actor* parent) {
-        auto mine = start;
+      [context, given, swarm, first](caf::scheduled_actor* parent) {
+        auto mine = *given;
         if (!std::exchange(*first, false)) { // a restarted actor starts from what is on disk
           auto record = context->svc->load_sandbox(context->sandbox);
           auto panes = context->svc->load_panes(context->sandbox);
