@@ -80,12 +80,16 @@ result<json> start_pane(const pane_options& given) {
   unique_fd input;
   if (!options.stdin_file.empty()) {
     input = unique_fd{::open(options.stdin_file.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!input) return transfer::io_error(options.stdin_file, errno);
+    // Gone when the pane was started before: that answer needs no file.
+    if (int why = errno; !input && look(options.dir) == pane_state::absent)
+      return transfer::io_error(options.stdin_file, why);
   }
   unique_fd lock;
   auto ours = claim(options.dir, options.epoch, lock);
   if (!ours) return ours.err();
   if (!*ours) return as_it_is(options.dir);
+  // The agent reads the open file; a prompt is not left lying around.
+  if (!options.stdin_file.empty()) ::unlink(options.stdin_file.c_str());
 
   int fds[2];
   if (::pipe2(fds, O_CLOEXEC) != 0) return transfer::io_error("pipe", errno);

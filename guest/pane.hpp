@@ -11,7 +11,7 @@ struct pane_options {
   std::string dir; ///< R/PANE/GENERATION; made when missing.
   std::string cwd;
   std::uint64_t epoch = 0;
-  std::string stdin_file;  ///< Given to the agent as its standard input.
+  std::string stdin_file;  ///< Given to the agent as its standard input; removed once it is open.
   bool stdin_open = false; ///< Keyed input through the control socket. Else /dev/null.
   bool pty = false;        ///< A terminal; always takes input.
   unsigned short columns = 200, rows = 50;

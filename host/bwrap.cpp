@@ -59,7 +59,8 @@ json envd_config(const sandbox_order& order) {
           {"sandboxID", order.sandbox_id},
           {"templateID", order.template_id},
           {"gatewayDomains", domains},
-          {"gatewayPort", gateway_port}};
+          {"gatewayPort", gateway_port},
+          {"logEvents", true}};
 }
 
 // Builds the argument list; generated files are descriptors counted up from first_data_fd.
@@ -117,6 +118,7 @@ struct spawn_plan {
   std::vector<char*> argv;
   std::vector<int> fds; // fds[i] becomes descriptor 3 + i
   int error_output;
+  std::vector<int> cgroup_joins;
   rlim_t open_files;
   pid_t parent;
 };
@@ -130,6 +132,8 @@ struct spawn_plan {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   for (int s : {SIGPIPE, SIGCHLD, SIGHUP, SIGINT, SIGTERM})
     ::signal(s, SIG_DFL);
+  for (int fd : plan.cgroup_joins)
+    if (::write(fd, "0", 1) != 1) ::_exit(124); // a limit that was promised
   rlimit files{plan.open_files, plan.open_files};
   ::setrlimit(RLIMIT_NOFILE, &files);
   int null = ::open("/dev/null", O_RDWR);
@@ -216,6 +220,8 @@ result<pid_t> start_sandbox(const sandbox_order& order, sandbox_parts parts,
   for (const auto& fd : args.passed())
     plan.fds.push_back(lift(fd.get()));
   plan.error_output = lift(parts.error_output.get());
+  for (int fd : parts.cgroup_joins)
+    plan.cgroup_joins.push_back(lift(fd));
   for (const auto& fd : high)
     if (!fd) return system_error("descriptors for the sandbox");
   for (auto& word : command)

@@ -13,6 +13,7 @@
 #include "host/spec.hpp"
 
 #include <sys/types.h>
+#include <vector>
 
 namespace skep::host {
 
@@ -29,6 +30,7 @@ struct sandbox_parts {
   std::string gateway_dir; ///< Becomes /run/skep, read-only; empty: no gateway.
   unique_fd listener;      ///< envd's listening socket; closed in this process by start_sandbox.
   unique_fd error_output;  ///< Write end for what bubblewrap and envd print.
+  std::vector<int> cgroup_joins; ///< Open `cgroup.procs` files of the groups to be in.
 };
 
 /// Starts the sandbox as a child of the calling process, which must be single-threaded (bubblewrap

@@ -1,17 +1,19 @@
-// E2B's control API over the registry, without HTTP: a request comes as text, an answer leaves as
+// E2B's control API over a driver, without HTTP: a request comes as text, an answer leaves as
 // text.
 //
 //   POST /sandboxes, /v2/sandboxes            GET /sandboxes, /v2/sandboxes
 //   GET, DELETE /sandboxes/{id}               POST /sandboxes/{id}/timeout, /refreshes, /connect
-//   POST /v2/sandboxes/{id}/connect           GET /sandboxes/{id}/metrics (empty),
-//   /sandboxes/metrics GET /health                               GET /skep/v1/info,
-//   /skep/v1/sandboxes/{id}/usage
+//   POST /v2/sandboxes/{id}/connect           POST /sandboxes/{id}/pause, /resume
+//   GET /sandboxes/{id}/metrics               GET /sandboxes/metrics?sandbox_ids=
+//   GET /sandboxes/{id}/logs, /v2/...         GET /health
+//   GET /skep/v1/info                         GET /skep/v1/sandboxes/{id}/usage
 //
-// What E2B has and this host has not (pause, snapshots, templates, ...) answers 501 with a body.
+// What E2B has and this host has not (snapshots, templates, ...) answers 501 with a body.
+// control_api.cpp holds the routes and what changes something, control_views.cpp what only tells.
 #pragma once
 
 #include "host/async.hpp"
-#include "host/registry.hpp"
+#include "host/driver.hpp"
 #include "host/web_text.hpp"
 
 #include <map>
@@ -44,16 +46,22 @@ struct api_settings {
   std::vector<std::string> binds;
   std::map<std::string, std::string> upstreams; ///< Domain to URL; see sandbox_order.
   std::size_t max_sandboxes = 100;
-  error isolation; ///< Why no sandbox can be made here, or no error.
+  std::string tag; ///< Shown by /skep/v1/info.
+  resource_limits limits;
+  string_map cgroups; ///< Where groups may be made: which limits can hold.
+  error isolation;    ///< Why no sandbox can be made here, or no error.
 };
 
 class control_api {
 public:
-  control_api(registry& sandboxes, api_settings settings)
+  control_api(driver& sandboxes, api_settings settings)
       : sandboxes_(sandboxes), settings_(std::move(settings)) {}
 
   /// Answers one request whose key has been checked. Never throws.
   task<api_reply> handle(api_request request);
+
+  /// Resumes a paused sandbox for a request that came for it. errc::quota, errc::not_found.
+  task<result<void>> resume_for_traffic(std::string id);
 
 private:
   task<api_reply> create(api_request request, bool v2);
@@ -61,12 +69,19 @@ private:
   task<api_reply> set_timeout(std::string id, std::string body);
   task<api_reply> refresh(std::string id, std::string body);
   task<api_reply> connect(std::string id, std::string body, bool v2);
+  task<api_reply> pause(std::string id, std::string body);
+  task<api_reply> resume(std::string id, std::string body);
+  task<api_reply> wake(std::string id, std::int64_t ms);
+  task<api_reply> metrics(std::string id, std::string query);
+  task<api_reply> metrics_of_many(std::string query);
+  task<api_reply> logs(std::string id, std::string query, bool v2);
   task<api_reply> usage(std::string id);
+  result<void> check_room() const;
   api_reply list(const api_request& request, bool v2) const;
   api_reply detail(const std::string& id) const;
   api_reply info() const;
 
-  registry& sandboxes_;
+  driver& sandboxes_;
   api_settings settings_;
 };
 

@@ -88,6 +88,8 @@ result<void> read_network(const json& network, const std::map<std::string, std::
     if (present(network, name)) return unsupported(std::string{"network."} + name);
   if (auto i = network.find("allowOut"); i != network.end() && i->is_array() && !i->empty())
     return unsupported("network.allowOut");
+  if (auto i = network.find("allowPublicTraffic"); i != network.end() && *i == false)
+    out.traffic_token = "wanted"; // the caller of parse_create puts a random one here
   auto rules = network.find("rules");
   if (rules == network.end() || rules->is_null()) return {};
   if (!rules->is_object()) return bad("network.rules");
@@ -144,10 +146,15 @@ result<sandbox_order> parse_create(std::string_view body, std::int64_t default_t
   for (const char* name : {"autoPause", "secure", "allow_internet_access"})
     if (present(j, name) && !j[name].is_boolean())
       return bad(std::string{name} + " must be a boolean");
-  if (present(j, "autoPause") && j["autoPause"] == true) return unsupported("autoPause");
-  if (present(j, "autoResume") && j["autoResume"].is_object()
-      && j["autoResume"].value("enabled", json{}) == true)
-    return unsupported("autoResume");
+  out.auto_pause = present(j, "autoPause") && j["autoPause"] == true;
+  if (present(j, "autoPauseMemory") && j["autoPauseMemory"] == false)
+    return unsupported("autoPauseMemory: false");
+  if (present(j, "autoResume")) {
+    const auto& resume = j["autoResume"];
+    if (!resume.is_object() || !resume.contains("enabled") || !resume["enabled"].is_boolean())
+      return bad("autoResume");
+    out.auto_resume = resume["enabled"].get<bool>();
+  }
   for (const char* name : {"mcp", "iam"})
     if (present(j, name)) return unsupported(name);
   if (present(j, "volumeMounts") && !j["volumeMounts"].empty()) return unsupported("volumeMounts");

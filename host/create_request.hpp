@@ -9,6 +9,8 @@
 
 namespace skep::host {
 
+/// A non-empty traffic_token says that one is wanted.
+///
 /// Fills template, metadata, envVars, timeout and rules of an order. bad_argument: the caller's
 /// mistake (400); refused: E2B has it, this host has not (501). `upstreams` maps a domain to the
 /// URL used instead of it.

@@ -1,24 +1,14 @@
 #include "host/holder.hpp"
 
-#include "host/async.hpp"
 #include "host/bwrap.hpp"
 #include "host/envd_probe.hpp"
-#include "host/holder_gateway.hpp"
-#include "host/holder_link.hpp"
-#include "host/lease.hpp"
+#include "host/holder_process.hpp"
 #include "host/privileges.hpp"
-#include "host/state.hpp"
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/read_until.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/write.hpp>
 
 #include <csignal>
 #include <fcntl.h>
-#include <list>
-#include <optional>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -32,13 +22,6 @@ constexpr std::chrono::milliseconds ready_limit{20'000};
 constexpr std::size_t kept_error_bytes = 2048;
 constexpr int socket_backlog = 4096;
 
-json refusal(const error& e) {
-  return {{"ok", false},
-          {"error", std::string{to_string(e.code)}},
-          {"message", e.message},
-          {"cause", e.cause}};
-}
-
 // What foreign programs printed, fit for one line of an error.
 std::string printable(std::string text) {
   for (auto& c : text)
@@ -48,49 +31,14 @@ std::string printable(std::string text) {
   return text;
 }
 
-class holder {
-public:
-  holder(sandbox_order order, state_dir state, unique_fd claim, unique_fd report, lease time)
-      : order_(std::move(order)), state_(std::move(state)), claim_(std::move(claim)),
-        report_(std::move(report)), lease_(std::move(time)) {}
+} // namespace
 
-  int run();
-
-private:
-  result<void> start();
-  void drop_secrets();
-  sandbox_info describe() const;
-  task<void> accept_controls();
-  task<void> serve_control(std::list<local_socket>::iterator socket);
-  result<json> obey(const json& request);
-  task<void> await_lease();
-  task<void> await_signals();
-  task<void> keep_errors();
-  task<void> await_envd();
-  void reap();
-  void end();
-  void finish();
-  void report(const json& j);
-
-  sandbox_order order_;
-  state_dir state_;
-  unique_fd claim_; // keeps the lock on holders/ID
-  unique_fd report_;
-  lease lease_;
-  asio::io_context io_{1};
-  asio::signal_set signals_{io_};
-  local_acceptor controls_{io_};
-  asio::posix::stream_descriptor lease_watch_{io_};
-  asio::posix::stream_descriptor errors_{io_};
-  std::list<local_socket> sockets_; // open control connections
-  std::vector<unique_fd> killers_;  // connections that wait for our end
-  std::unique_ptr<gateway> gateway_;
-  std::string error_text_;
-  pid_t sandbox_ = -1;
-  bool ready_ = false;
-  bool ending_ = false;
-  std::optional<error> failure_;
-};
+json refusal(const error& e) {
+  return {{"ok", false},
+          {"error", std::string{to_string(e.code)}},
+          {"message", e.message},
+          {"cause", e.cause}};
+}
 
 int holder::run() {
   signals_.add(SIGCHLD);
@@ -122,9 +70,9 @@ result<void> holder::start() {
 
   auto envd = listen_unix(claim_.get(), "envd.sock", socket_backlog);
   if (!envd) return envd.err();
-  auto control = listen_unix(claim_.get(), "ctl.sock", socket_backlog);
-  if (!control) return control.err();
-  controls_.assign({}, control->release());
+  auto ctl = listen_unix(claim_.get(), "ctl.sock", socket_backlog);
+  if (!ctl) return ctl.err();
+  controls_.assign({}, ctl->release());
   lease_watch_.assign(::fcntl(lease_.descriptor(), F_DUPFD_CLOEXEC, 0));
 
   sandbox_parts parts;
@@ -144,6 +92,8 @@ result<void> holder::start() {
   errors_.assign(output->read.release());
   parts.listener = std::move(*envd);
   parts.error_output = std::move(output->write);
+  cgroups_ = sandbox_cgroups::make(order_.cgroups, id, order_.limits);
+  parts.cgroup_joins = cgroups_.joins();
   auto pid = start_sandbox(order_, std::move(parts));
   if (!pid) return pid.err();
   sandbox_ = *pid;
@@ -159,90 +109,6 @@ void holder::drop_secrets() {
   order_.env_vars.clear();
 }
 
-sandbox_info holder::describe() const {
-  sandbox_info x;
-  x.sandbox_id = order_.sandbox_id;
-  x.template_id = order_.template_id;
-  x.metadata = order_.metadata;
-  x.access_token = order_.access_token;
-  x.started_at_ms = lease_.started_at_ms();
-  x.end_at_ms = lease_.end_at_ms();
-  x.pid = ::getpid();
-  for (const auto& rule : order_.rules)
-    x.domains.push_back(rule.domain);
-  x.ready = ready_;
-  return x;
-}
-
-task<void> holder::accept_controls() {
-  while (!ending_) {
-    local_socket socket{io_};
-    error_code ec;
-    co_await controls_.async_accept(socket, into(ec));
-    if (ending_) co_return;
-    if (ec) continue;
-    // 0600 in a 0700 directory already; this also refuses descriptors passed around.
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0
-        || (peer.uid != ::getuid() && peer.uid != 0))
-      continue;
-    set_cloexec(socket.native_handle(), true);
-    sockets_.push_front(std::move(socket));
-    spawn(io_, serve_control(sockets_.begin()));
-  }
-}
-
-task<void> holder::serve_control(std::list<local_socket>::iterator socket) {
-  std::string input;
-  error_code ec;
-  while (!ending_) {
-    auto size = co_await asio::async_read_until(
-        *socket, asio::dynamic_buffer(input, max_order_bytes), '\n', into(ec));
-    if (ec || ending_) break;
-    auto request = json::parse(input.substr(0, size), nullptr, false);
-    input.erase(0, size);
-    if (request.is_object() && request.value("op", json{}) == "kill") {
-      killers_.emplace_back(::fcntl(socket->native_handle(), F_DUPFD_CLOEXEC, 0));
-      sockets_.erase(socket); // before end(), which shuts down what is listed
-      end();
-      co_return;
-    }
-    auto answer = obey(request);
-    auto line = dump(answer ? *answer : refusal(answer.err())) + "\n";
-    co_await asio::async_write(*socket, asio::buffer(line), into(ec));
-    if (ec) break;
-  }
-  sockets_.erase(socket);
-}
-
-result<json> holder::obey(const json& request) {
-  if (!request.is_object() || !request.contains("op") || !request["op"].is_string())
-    return make_error(errc::bad_frame, "request on the control socket");
-  auto op = request["op"].get<std::string>();
-  if (op == "watch") return json{{"ok", true}, {"info", to_json(describe())}};
-  if (op == "usage")
-    return json{{"ok", true}, {"gateway", gateway_ ? usage_of(*gateway_) : json(nullptr)}};
-  if (op == "set_timeout" || op == "extend") {
-    if (!request.contains("ms") || !request["ms"].is_number_integer())
-      return make_error(errc::bad_argument, "ms");
-    auto ms = request["ms"].get<std::int64_t>();
-    if (lease_.exhausted()) return make_error(errc::out_of_range, "Max instance length exceeded");
-    if (auto r = op == "extend" ? lease_.extend(ms) : lease_.set(ms); !r) return r.err();
-    return json{{"ok", true}, {"endAt_ms", lease_.end_at_ms()}};
-  }
-  return make_error(errc::unknown_command, op);
-}
-
-task<void> holder::await_lease() {
-  while (!ending_) {
-    error_code ec;
-    co_await lease_watch_.async_wait(asio::posix::descriptor_base::wait_read, into(ec));
-    if (ec) co_return;
-    if (lease_.ended()) end();
-  }
-}
-
 task<void> holder::await_signals() {
   for (;;) {
     error_code ec;
@@ -253,14 +119,14 @@ task<void> holder::await_signals() {
   }
 }
 
-// Reads on after the start, so that nobody inside blocks on a full pipe; keeps only the start's
-// words.
+// Reads on after the start, so that nobody inside blocks on a full pipe: later words are the log.
 task<void> holder::keep_errors() {
   char block[4096];
   for (;;) {
     error_code ec;
     auto n = co_await errors_.async_read_some(asio::buffer(block), into(ec));
     if (ec) co_return;
+    history_.add_output({block, n}, wall_now_ms());
     if (ready_) continue;
     error_text_.append(block, n);
     if (error_text_.size() > kept_error_bytes)
@@ -278,6 +144,7 @@ task<void> holder::await_envd() {
   }
   ready_ = true;
   error_text_ = {};
+  spawn(io_, keep_sampling());
   report({{"ok", true}, {"info", to_json(describe())}});
 }
 
@@ -304,8 +171,9 @@ void holder::end() {
   controls_.close(ignored);
   lease_watch_.cancel(ignored);
   // Whoever watches learns it now, before the first process dies.
-  for (auto& socket : sockets_)
-    socket.shutdown(local_socket::shutdown_both, ignored);
+  for (auto& client : controls_open_)
+    client.socket.shutdown(local_socket::shutdown_both, ignored);
+  sampling_.cancel();
   if (sandbox_ > 0) ::kill(sandbox_, SIGKILL);
 }
 
@@ -320,6 +188,7 @@ void holder::finish() {
     for (std::size_t n; (n = errors_.read_some(asio::buffer(block), ec)) > 0 && !ec;)
       error_text_.append(block, n);
   }
+  cgroups_.remove();
   auto removed = remove_holder(state_, order_.sandbox_id);
   if (!removed && !failure_) failure_ = removed.err();
   if (failure_) {
@@ -337,6 +206,7 @@ void holder::report(const json& j) {
   report_.reset();
 }
 
+namespace {
 // Leaves the host: another process, another session, nothing inherited but the two pipes.
 void leave_host() {
   if (auto pid = ::fork(); pid != 0) ::_exit(pid < 0 ? 1 : 0);

@@ -47,22 +47,33 @@ task<result<local_socket>> connect_holder(asio::io_context& io, const state_dir&
   }
 }
 
-task<result<json>> ask(local_socket& socket, const json& request, std::chrono::milliseconds limit) {
+error refusal_from(const json& j) {
+  error e = make_error(errc::host_failed, j.value("message", std::string{}),
+                       j.value("cause", std::string{}));
+  auto name = j.value("error", std::string{});
+  for (const auto& x : all_errors())
+    if (x.name == name) e.code = x.code;
+  return e;
+}
+
+task<result<json>> ask(local_socket& socket, const json& request, std::chrono::milliseconds limit,
+                       std::string* rest) {
   deadline watch{socket, limit};
   auto line = dump(request) + "\n";
   error_code ec;
   co_await asio::async_write(socket, asio::buffer(line), into(ec));
   std::string answer;
+  std::size_t size = 0;
   if (!ec)
-    co_await asio::async_read_until(socket, asio::dynamic_buffer(answer, max_order_bytes), '\n',
-                                    into(ec));
+    size = co_await asio::async_read_until(socket, asio::dynamic_buffer(answer, max_order_bytes),
+                                           '\n', into(ec));
   if (watch.expired()) co_return make_error(errc::timed_out, "the holder does not answer");
   if (ec) co_return make_error(errc::gone, "the holder has ended", ec.message());
-  auto j = json::parse(answer, nullptr, false);
+  auto j = json::parse(answer.substr(0, size), nullptr, false);
   if (!j.is_object() || !j.contains("ok"))
     co_return make_error(errc::protocol, "answer of a holder");
-  if (j["ok"] != true)
-    co_return make_error(errc::refused, j.value("message", std::string{"the holder refused"}));
+  if (j["ok"] != true) co_return refusal_from(j);
+  if (rest) *rest = answer.substr(size);
   co_return j;
 }
 
@@ -71,13 +82,6 @@ task<result<json>> ask_holder(asio::io_context& io, const state_dir& state, cons
   auto socket = co_await connect_holder(io, state, id, "ctl.sock", limit);
   if (!socket) co_return socket.err();
   co_return co_await ask(*socket, request, limit);
-}
-
-task<void> await_end(local_socket& socket) {
-  char block[256];
-  error_code ec;
-  while (!ec)
-    co_await socket.async_read_some(asio::buffer(block), into(ec));
 }
 
 } // namespace skep::host

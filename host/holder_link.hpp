@@ -17,14 +17,17 @@ task<result<local_socket>> connect_holder(asio::io_context& io, const state_dir&
                                           std::chrono::milliseconds limit);
 
 /// Sends one request line and returns the answer, which has "ok": true. errc::gone when the holder
-/// ends, errc::timed_out, errc::refused when it says no.
-task<result<json>> ask(local_socket& socket, const json& request, std::chrono::milliseconds limit);
+/// ends, errc::timed_out, or the code with which the holder says no. What came behind the answer is
+/// put in `rest`.
+task<result<json>> ask(local_socket& socket, const json& request, std::chrono::milliseconds limit,
+                       std::string* rest = nullptr);
 
 /// Connects to ctl.sock, asks, and closes.
 task<result<json>> ask_holder(asio::io_context& io, const state_dir& state, const std::string& id,
                               const json& request, std::chrono::milliseconds limit);
 
-/// Answers when the peer has closed the connection.
-task<void> await_end(local_socket& socket);
+/// The error of a refusal {"error":"wrong_phase","message":"..","cause":".."}; host_failed where it
+/// names none.
+error refusal_from(const json& j);
 
 } // namespace skep::host

@@ -1,5 +1,7 @@
 #include "host/install.hpp"
 
+#include "host/cgroups.hpp"
+
 #include "host/posix.hpp"
 #include "host/privileges.hpp"
 
@@ -142,8 +144,11 @@ result<host_place> settle(const host_options& options) {
   }
   if (root) {
     if (auto r = hand_over(place, account); !r) return r.err();
+    place.cgroups = delegate_cgroups(account.uid, account.gid);
     if (auto r = drop_to(account); !r) return r.err();
     harden_process(); // changing ids reset some of it
+  } else {
+    place.cgroups = delegate_cgroups(::getuid(), ::getgid());
   }
   auto need = [&](const std::string& path, int mode) -> result<void> {
     if (::access(path.c_str(), mode) == 0) return {};

@@ -13,7 +13,8 @@ struct host_place {
   std::string state_path;     ///< Absolute.
   std::string holder_program; ///< What `hold ID` is run with.
   std::string envd_program;
-  std::vector<std::string> binds; ///< Absolute.
+  std::vector<std::string> binds;             ///< Absolute.
+  std::map<std::string, std::string> cgroups; ///< Where groups of sandboxes may be made.
 };
 
 /// After success this process is not root. errc::no_isolation, bad_argument, program_missing, io.

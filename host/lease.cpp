@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <limits>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -45,6 +46,20 @@ result<void> lease::set(std::int64_t duration_ms) {
 
 result<void> lease::extend(std::int64_t duration_ms) {
   if (boot_now_ms() + duration_ms <= boot_end_ms_) return {};
+  return set(duration_ms);
+}
+
+result<void> lease::suspend() {
+  itimerspec never{};
+  if (::timerfd_settime(timer_.get(), 0, &never, nullptr) != 0)
+    return system_error("timerfd_settime");
+  boot_end_ms_ = std::numeric_limits<std::int64_t>::max();
+  end_at_ms_ = wall_now_ms();
+  return {};
+}
+
+result<void> lease::restart(std::int64_t duration_ms) {
+  boot_start_ms_ = boot_now_ms();
   return set(duration_ms);
 }
 

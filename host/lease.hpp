@@ -18,6 +18,10 @@ public:
   result<void> set(std::int64_t duration_ms);
   /// The same, but never to an earlier time.
   result<void> extend(std::int64_t duration_ms);
+  /// Stands still: it does not end before restart().
+  result<void> suspend();
+  /// Goes on after suspend(): ends `duration_ms` from now, and the greatest lifetime begins anew.
+  result<void> restart(std::int64_t duration_ms);
   std::int64_t started_at_ms() const { return started_at_ms_; }
   std::int64_t end_at_ms() const { return end_at_ms_; }
   /// True when less than nothing is left of the greatest lifetime.

@@ -1,5 +1,6 @@
 #include "host/registry.hpp"
 
+#include "host/cgroups.hpp"
 #include "host/holder_link.hpp"
 #include "host/spawn_holder.hpp"
 
@@ -26,9 +27,9 @@ struct registry::workers {
 };
 
 registry::registry(asio::io_context& io, state_dir& state, std::string holder_program,
-                   holder_policy policy)
-    : io_(io), state_(state), program_(std::move(holder_program)), policy_(policy),
-      workers_(std::make_unique<workers>()) {}
+                   string_map cgroups, holder_policy policy)
+    : io_(io), state_(state), program_(std::move(holder_program)), cgroups_(std::move(cgroups)),
+      policy_(policy), workers_(std::make_unique<workers>()) {}
 
 registry::~registry() = default;
 
@@ -61,14 +62,15 @@ task<bool> registry::try_adopt(const std::string& id, std::chrono::milliseconds 
   auto socket = co_await connect_holder(io_, state_, id, "ctl.sock", limit);
   if (!socket) co_return false;
   auto question = request("watch");
-  auto answer = co_await ask(*socket, question, limit);
+  std::string early;
+  auto answer = co_await ask(*socket, question, limit, &early);
   if (!answer) co_return false;
   auto info = info_from_json(answer->value("info", json{}));
   if (!info || info->sandbox_id != id) co_return false;
   auto what = std::make_shared<entry>();
   what->info = std::move(*info);
   entries_[id] = what;
-  spawn(io_, watch(id, what, std::make_shared<local_socket>(std::move(*socket))));
+  spawn(io_, watch(id, what, std::make_shared<local_socket>(std::move(*socket)), std::move(early)));
   co_return true;
 }
 
@@ -84,8 +86,19 @@ task<void> registry::keep_asking(std::string id) {
   unknown_.erase(id);
 }
 
-task<void> registry::watch(std::string id, entry_ptr what, std::shared_ptr<local_socket> socket) {
-  co_await await_end(*socket);
+task<void> registry::watch(std::string id, entry_ptr what, std::shared_ptr<local_socket> socket,
+                           std::string early) {
+  // A line for every change; the end of the connection is the end of the sandbox.
+  for (error_code ec;;) {
+    auto size = co_await asio::async_read_until(
+        *socket, asio::dynamic_buffer(early, max_order_bytes), '\n', into(ec));
+    if (ec) break;
+    auto j = json::parse(early.substr(0, size), nullptr, false);
+    early.erase(0, size);
+    if (!j.is_object()) continue;
+    if (auto info = info_from_json(j.value("info", json{})); info && info->sandbox_id == id)
+      what->info = std::move(*info);
+  }
   auto i = entries_.find(id);
   if (i != entries_.end() && i->second == what) entries_.erase(i);
   // A holder that ended well has removed its files; one that was killed has not.
@@ -108,6 +121,7 @@ task<sweep_outcome> registry::sweep(std::string id) {
   auto s = std::make_shared<shared>(io_);
   asio::post(workers_->pool, [this, s, id] {
     auto outcome = sweep_holder(state_, id);
+    if (outcome == sweep_outcome::swept) sweep_cgroups(cgroups_, id);
     asio::post(io_, [s, outcome] {
       s->outcome = outcome;
       s->ended = true;
@@ -120,19 +134,6 @@ task<sweep_outcome> registry::sweep(std::string id) {
 }
 
 // -- what the control API does --------------------------------------------------------------------
-
-namespace {
-
-error failure_of(const json& j) {
-  error e = make_error(errc::host_failed, j.value("message", std::string{}),
-                       j.value("cause", std::string{}));
-  auto name = j.value("error", std::string{});
-  for (const auto& x : all_errors())
-    if (x.name == name) e.code = x.code;
-  return e;
-}
-
-} // namespace
 
 task<void> registry::give_up(std::string id) {
   auto wish = request("kill");
@@ -169,7 +170,7 @@ task<result<sandbox_info>> registry::create(sandbox_order order) {
     (void)co_await sweep(id);
     co_return make_error(errc::host_failed, "the holder of the sandbox ended at its start");
   }
-  if (j.value("ok", false) != true) co_return failure_of(j);
+  if (j.value("ok", false) != true) co_return refusal_from(j);
   if (!co_await try_adopt(id, policy_.answer)) {
     co_await give_up(id);
     co_return make_error(errc::gone, "the sandbox ended at its start");
@@ -191,27 +192,73 @@ task<result<void>> registry::kill(std::string id) {
   co_return result<void>{};
 }
 
-task<result<sandbox_info>> registry::set_timeout(std::string id, std::int64_t ms, bool extend) {
+task<result<json>> registry::put_question(std::string id, json question,
+                                          std::chrono::milliseconds limit) {
   if (!find(id)) co_return make_error(errc::not_found, id);
+  auto answer = co_await ask_holder(io_, state_, id, question, limit);
+  if (!answer && answer.err().code == errc::gone) co_return make_error(errc::not_found, id);
+  co_return answer;
+}
+
+task<result<sandbox_info>> registry::set_timeout(std::string id, std::int64_t ms, bool extend) {
   auto wish = request(extend ? "extend" : "set_timeout");
   wish["ms"] = ms;
-  auto answer = co_await ask_holder(io_, state_, id, wish, policy_.answer);
-  if (!answer)
-    co_return answer.err().code == errc::gone ? make_error(errc::not_found, id) : answer.err();
+  auto answer = co_await put_question(id, wish, policy_.answer);
+  if (!answer) co_return answer.err();
   auto i = entries_.find(id);
   if (i == entries_.end() || i->second->dying) co_return make_error(errc::not_found, id);
   i->second->info.end_at_ms = answer->value("endAt_ms", i->second->info.end_at_ms);
   co_return i->second->info;
 }
 
+task<result<sandbox_info>> registry::change(std::string id, json question) {
+  auto answer = co_await put_question(id, question, policy_.pause);
+  if (!answer) co_return answer.err();
+  auto i = entries_.find(id);
+  auto info = info_from_json(answer->value("info", json{}));
+  if (i == entries_.end() || i->second->dying || !info) co_return make_error(errc::not_found, id);
+  i->second->info = std::move(*info);
+  co_return i->second->info;
+}
+
+task<result<sandbox_info>> registry::pause(std::string id) {
+  return change(std::move(id), request("pause"));
+}
+
+task<result<sandbox_info>> registry::resume(std::string id, std::int64_t ms) {
+  auto wish = request("resume");
+  wish["ms"] = ms;
+  return change(std::move(id), std::move(wish));
+}
+
+task<result<json>> registry::metrics(std::string id) {
+  auto question = request("metrics"); // a name of its own: GCC 12 destroys temporaries twice here
+  auto answer = co_await put_question(std::move(id), std::move(question), policy_.answer);
+  if (!answer) co_return answer.err();
+  co_return answer->value("metrics", json::array());
+}
+
+task<result<json>> registry::logs(std::string id) {
+  auto question = request("logs");
+  auto answer = co_await put_question(std::move(id), std::move(question), policy_.answer);
+  if (!answer) co_return answer.err();
+  co_return answer->value("logs", json::array());
+}
+
 task<result<json>> registry::usage(std::string id) {
-  if (!find(id)) co_return make_error(errc::not_found, id);
-  auto question = request("usage");
-  co_return co_await ask_holder(io_, state_, id, question, policy_.answer);
+  return put_question(std::move(id), request("usage"), policy_.answer);
+}
+
+std::size_t registry::occupied() const {
+  auto n = *starting_ + unknown_.size();
+  for (const auto& [id, x] : entries_)
+    n += x->info.phase == sandbox_phase::paused ? 0 : 1;
+  return n;
 }
 
 task<result<local_socket>> registry::connect_envd(std::string id) {
-  if (!find(id)) co_return make_error(errc::gone, id);
+  const auto* there = find(id);
+  if (!there || there->phase != sandbox_phase::running) co_return make_error(errc::gone, id);
   co_return co_await connect_holder(io_, state_, id, "envd.sock", policy_.answer);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "host/async.hpp"
+#include "host/driver.hpp"
 #include "host/spec.hpp"
 #include "host/state.hpp"
 
@@ -21,41 +22,47 @@ struct holder_policy {
   std::chrono::milliseconds adopt{5'000};   ///< For the first answer after a restart.
   std::chrono::milliseconds create{30'000}; ///< Spawn to ready; the holder's own limit is shorter.
   std::chrono::milliseconds answer{5'000};  ///< For an ordinary question.
+  std::chrono::milliseconds pause{20'000};  ///< Until no process of it runs; or all run again.
   std::chrono::milliseconds kill{60'000};   ///< Until no process and no file is left.
   std::chrono::milliseconds retry{100}; ///< Between attempts to sweep or to reach a slow holder.
   int sweep_attempts = 100;
 };
 
-class registry {
+class registry : public driver {
 public:
+  /// `cgroups`: where groups of sandboxes lie (cgroups.hpp).
   registry(asio::io_context& io, state_dir& state, std::string holder_program,
-           holder_policy policy = {});
-  ~registry();
+           string_map cgroups = {}, holder_policy policy = {});
+  ~registry() override;
 
   /// Connects to all holders found and sweeps the dead ones. Answers when every one has answered or
   /// had its time; a holder that is late is still adopted when it comes.
-  task<void> adopt();
+  task<void> adopt() override;
 
   /// Starts a holder and waits until the sandbox inside has answered. Failure leaves nothing
   /// behind.
-  task<result<sandbox_info>> create(sandbox_order order);
+  task<result<sandbox_info>> create(sandbox_order order) override;
   /// Answers when no process and no file of it is left. errc::not_found when there is none.
-  task<result<void>> kill(std::string id);
+  task<result<void>> kill(std::string id) override;
   /// Ends the lease `ms` from now, or (extend) not before that.
-  task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend);
+  task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend) override;
   /// The holder's answer to `usage`.
-  task<result<json>> usage(std::string id);
-  /// A connection to envd in the sandbox. errc::gone.
-  task<result<local_socket>> connect_envd(std::string id);
+  task<result<json>> usage(std::string id) override;
+  task<result<sandbox_info>> pause(std::string id) override;
+  task<result<sandbox_info>> resume(std::string id, std::int64_t ms) override;
+  task<result<json>> metrics(std::string id) override;
+  task<result<json>> logs(std::string id) override;
+  /// A connection to envd in the sandbox. errc::gone, also when it is paused.
+  task<result<local_socket>> connect_envd(std::string id) override;
 
   /// nullptr when there is none or it is being killed. Valid until the next co_await.
-  const sandbox_info* find(const std::string& id) const;
-  std::vector<sandbox_info> list() const;
-  /// Sandboxes that live, are being started or could not be asked yet: what counts against the
+  const sandbox_info* find(const std::string& id) const override;
+  std::vector<sandbox_info> list() const override;
+  /// Sandboxes that run, are being started or could not be asked yet: what counts against the
   /// limit.
-  std::size_t occupied() const { return entries_.size() + *starting_ + unknown_.size(); }
+  std::size_t occupied() const override;
   /// True for a holder that lives but has not answered since the host started.
-  bool unknown(const std::string& id) const { return unknown_.contains(id); }
+  bool unknown(const std::string& id) const override { return unknown_.contains(id); }
 
 private:
   struct entry {
@@ -68,7 +75,11 @@ private:
                        std::shared_ptr<notifier> done);
   task<bool> try_adopt(const std::string& id, std::chrono::milliseconds limit);
   task<void> keep_asking(std::string id);
-  task<void> watch(std::string id, entry_ptr what, std::shared_ptr<local_socket> socket);
+  task<void> watch(std::string id, entry_ptr what, std::shared_ptr<local_socket> socket,
+                   std::string early);
+  /// Asks the holder of a sandbox that is there; errc::not_found otherwise or when it ends.
+  task<result<json>> put_question(std::string id, json question, std::chrono::milliseconds limit);
+  task<result<sandbox_info>> change(std::string id, json question);
   task<sweep_outcome> sweep(std::string id);
   task<void> give_up(std::string id);
 
@@ -76,6 +87,7 @@ private:
   asio::io_context& io_;
   state_dir& state_;
   std::string program_;
+  string_map cgroups_;
   holder_policy policy_;
   std::map<std::string, entry_ptr> entries_;
   std::map<std::string, bool> unknown_;

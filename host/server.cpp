@@ -1,5 +1,6 @@
 #include "host/server.hpp"
 
+#include "host/port_channel.hpp"
 #include "host/posix.hpp"
 #include "host/relay.hpp"
 
@@ -68,10 +69,10 @@ task<void> allow_body(client_connection& client, const request_reader& reader) {
   co_await asio::async_write(client.stream, asio::buffer(text.data(), text.size()), into(ec));
 }
 
-server::server(asio::io_context& io, registry& sandboxes, control_api& api,
+server::server(asio::io_context& io, driver& sandboxes, control_api& api,
                std::vector<std::string> keys, server_policy policy)
     : io_(io), sandboxes_(sandboxes), api_(api), keys_(std::move(keys)), policy_(policy),
-      acceptor_(io) {}
+      acceptor_(io), creates_(policy.create_rate), controls_(policy.control_rate) {}
 
 result<std::string> server::listen(const std::string& address, bool loopback_only) {
   auto colon = address.rfind(':');
@@ -173,8 +174,44 @@ task<bool> server::serve_one(client_connection& client, request_reader& reader) 
     api_reply answer{400, to.refusal, {{"Content-Type", "text/plain; charset=utf-8"}}};
     co_return co_await reply(client, reader, std::move(answer));
   }
+  if (!rehearsal_) co_return co_await serve_routed(client, reader, std::move(to));
+  auto what =
+      rehearsal_->befall({text_of(reader.get().method_string()), path_of(reader), to.sandbox_id});
+  auto over = co_await befall(client, reader, what);
+  if (over) co_return *over;
+  bool more = co_await serve_routed(client, reader, std::move(to), what.lose_answer);
+  co_return more;
+}
+
+task<bool> server::serve_routed(client_connection& client, request_reader& reader, target to,
+                                mishap::loss lost) {
   if (to.to_sandbox) co_return co_await proxy(client, reader, std::move(to));
-  co_return co_await control(client, reader);
+  co_return co_await control(client, reader, lost);
+}
+
+// What the client still sends is taken; its end is the end.
+task<void> server::outlast(client_connection& client) {
+  std::array<char, 4096> block;
+  error_code ec;
+  while (!ec)
+    co_await client.stream.async_read_some(asio::buffer(block), into(ec));
+}
+
+// What is to happen before or instead of serving; nothing when the request is to be served.
+task<std::optional<bool>> server::befall(client_connection& client, request_reader& reader,
+                                         const mishap& what) {
+  error_code ec;
+  client.stream.expires_never();
+  if (what.delay.count() > 0) {
+    asio::steady_timer timer{io_, what.delay};
+    co_await timer.async_wait(into(ec));
+  }
+  if (what.hang) {
+    co_await outlast(client);
+    co_return false;
+  }
+  if (what.instead) co_return co_await reply(client, reader, *what.instead);
+  co_return std::nullopt;
 }
 
 server::target server::route(const request_reader& reader) const {
@@ -210,34 +247,70 @@ server::target server::route(const request_reader& reader) const {
 }
 
 task<bool> server::proxy(client_connection& client, request_reader& reader, target to) {
-  api_reply answer;
-  auto path = path_of(reader);
-  if (std::find(control_plane_routes.begin(), control_plane_routes.end(), path)
-      != control_plane_routes.end()) {
-    answer =
-        proxy_error(404, {{"message", "This endpoint is reserved for the E2B control plane and "
-                                      "is not reachable through the sandbox URL"},
-                          {"path", path}});
-  } else if (sandboxes_.unknown(to.sandbox_id)) {
-    answer = proxy_error(503, {{"message", "The host has not heard from this sandbox yet"}});
-  } else if (!sandboxes_.find(to.sandbox_id)) {
-    answer = sandbox_gone(to.sandbox_id);
-  } else if (to.port != envd_port) {
-    answer = proxy_error(502, {{"sandboxId", to.sandbox_id},
-                               {"message", "The sandbox is running but port is not open"},
-                               {"port", std::stoi(to.port)}});
-  } else {
-    auto envd = co_await sandboxes_.connect_envd(to.sandbox_id);
-    if (envd) {
-      auto end = co_await relay(io_, client, reader, std::move(*envd));
-      if (end != relay_end::no_answer) co_return end == relay_end::reusable;
-    } else if (envd.err().code == errc::timed_out) {
-      answer = proxy_error(503, {{"message", "The sandbox is busy"}});
-      co_return co_await reply(client, reader, std::move(answer));
-    }
-    answer = sandbox_gone(to.sandbox_id);
-  }
+  bool keep = false;
+  auto answer = co_await relay_to(client, reader, to, keep);
+  // No status: the sandbox has answered itself.
+  if (answer.status == 0) co_return keep;
   co_return co_await reply(client, reader, std::move(answer));
+}
+
+// The proxy's own answer, or one with status 0 when the request was relayed.
+task<api_reply> server::relay_to(client_connection& client, request_reader& reader,
+                                 const target& to, bool& keep) {
+  const auto& id = to.sandbox_id;
+  bool to_envd = to.port == envd_port;
+  auto sent = path_of(reader);
+  auto path = url_decode(sent).value_or(sent); // as envd will read it
+  if (to_envd
+      && std::find(control_plane_routes.begin(), control_plane_routes.end(), path)
+             != control_plane_routes.end())
+    co_return proxy_error(404, {{"message", "This endpoint is reserved for the E2B control plane "
+                                            "and is not reachable through the sandbox URL"},
+                                {"path", path}});
+  if (sandboxes_.unknown(id))
+    co_return proxy_error(503, {{"message", "The host has not heard from this sandbox yet"}});
+  const auto* there = sandboxes_.find(id);
+  if (!there) co_return sandbox_gone(id);
+  auto phase = there->phase;
+  if (phase == sandbox_phase::pausing || phase == sandbox_phase::resuming)
+    co_return proxy_error(
+        409, {{"sandboxId", id},
+              {"message", "The sandbox is still transitioning. Try again in a moment."}});
+  if (!to_envd && !there->traffic_token.empty()
+      && !equal_in_constant_time(there->traffic_token,
+                                 text_of(reader.get()["e2b-traffic-access-token"])))
+    co_return proxy_error(
+        403, {{"sandboxId", id}, {"message", "The traffic access token is missing or wrong"}});
+  if (phase == sandbox_phase::paused) {
+    if (!there->auto_resume) co_return sandbox_gone(id);
+    if (auto r = co_await api_.resume_for_traffic(id); !r)
+      co_return r.err().code == errc::quota
+          ? proxy_error(429, {{"sandboxId", id}, {"message", r.err().message}})
+          : sandbox_gone(id);
+  }
+  if (rehearsal_ && to_envd) {
+    keep = co_await rehearsal_->serve_envd(id, client, reader);
+    co_return api_reply{0, {}, {}};
+  }
+  auto channel = co_await sandboxes_.connect_envd(id);
+  if (channel && !to_envd) {
+    auto number = static_cast<unsigned>(std::stoul(to.port));
+    auto opened = co_await open_port(std::move(*channel), number, policy_.port);
+    channel = std::move(opened);
+  }
+  if (!channel) {
+    if (channel.err().code == errc::timed_out)
+      co_return proxy_error(503, {{"message", "The sandbox is busy"}});
+    if (channel.err().code == errc::refused)
+      co_return proxy_error(502, {{"sandboxId", id},
+                                  {"message", "The sandbox is running but port is not open"},
+                                  {"port", std::stoi(to.port)}});
+    co_return sandbox_gone(id);
+  }
+  auto end = co_await relay(io_, client, reader, std::move(*channel));
+  if (end == relay_end::no_answer) co_return sandbox_gone(id);
+  keep = end == relay_end::reusable;
+  co_return api_reply{0, {}, {}};
 }
 
 api_reply server::check_key(const request_reader& reader) const {
@@ -259,7 +332,7 @@ api_reply server::check_key(const request_reader& reader) const {
   return good ? api_reply{} : api_error(401, "Invalid API key");
 }
 
-task<bool> server::control(client_connection& client, request_reader& reader) {
+task<bool> server::control(client_connection& client, request_reader& reader, mishap::loss lost) {
   api_request request;
   request.method = text_of(reader.get().method_string());
   request.path = path_of(reader);
@@ -268,6 +341,15 @@ task<bool> server::control(client_connection& client, request_reader& reader) {
   if (request.path != "/health") {
     auto refusal = check_key(reader);
     if (refusal.status != 200) co_return co_await reply(client, reader, std::move(refusal));
+  }
+  rate_limiter::verdict limited;
+  if (request.path != "/health") {
+    bool creates = request.method == "POST"
+                   && (request.path == "/sandboxes" || request.path == "/v2/sandboxes");
+    auto key = text_of(reader.get()["X-API-KEY"]);
+    // Without a key file anybody may send any key: then all are one.
+    limited = (creates ? creates_ : controls_)
+                  .take(keys_.empty() ? std::string{} : key, std::chrono::steady_clock::now());
   }
   client.stream.expires_after(policy_.body);
   if (beast::iequals(reader.get()[http::field::expect], "100-continue"))
@@ -287,7 +369,17 @@ task<bool> server::control(client_connection& client, request_reader& reader) {
     }
   }
   client.stream.expires_never();
-  auto answer = co_await api_.handle(std::move(request));
+  // No conditional expression over co_await: GCC 12 destroys its temporaries twice.
+  api_reply answer;
+  if (limited.allowed) {
+    auto handled = co_await api_.handle(std::move(request));
+    answer = std::move(handled);
+  } else {
+    answer = api_error(429, "Rate limit exceeded");
+  }
+  answer.headers.insert(answer.headers.end(), limited.headers.begin(), limited.headers.end());
+  if (lost == mishap::loss::silent) co_await outlast(client);
+  if (lost != mishap::loss::none) co_return false;
   co_return co_await reply(client, reader, std::move(answer));
 }
 

@@ -31,6 +31,23 @@ bool read_string_map(const json& j, string_map& out) {
   return true;
 }
 
+namespace {
+constexpr std::string_view phases[] = {"running", "pausing", "paused", "resuming"};
+
+json to_json(const resource_limits& x) {
+  return {{"cpus", x.cpus}, {"memory_mb", x.memory_mb}, {"pids", x.pids}};
+}
+
+resource_limits limits_from(const json& j) {
+  return {j.at("cpus").get<std::int64_t>(), j.at("memory_mb").get<std::int64_t>(),
+          j.at("pids").get<std::int64_t>()};
+}
+} // namespace
+
+std::string_view to_string(sandbox_phase phase) {
+  return phases[static_cast<std::size_t>(phase)];
+}
+
 json to_json(const sandbox_order& x) {
   json rules = json::array();
   for (const auto& r : x.rules)
@@ -38,11 +55,21 @@ json to_json(const sandbox_order& x) {
                      {"headers", r.headers},
                      {"paths", r.paths},
                      {"upstream", r.upstream}});
-  return {{"state", x.state_dir},        {"sandboxID", x.sandbox_id},
-          {"templateID", x.template_id}, {"metadata", x.metadata},
-          {"envVars", x.env_vars},       {"accessToken", x.access_token},
-          {"timeout_ms", x.timeout_ms},  {"binds", x.binds},
-          {"envd", x.envd_path},         {"rules", rules}};
+  return {{"state", x.state_dir},
+          {"sandboxID", x.sandbox_id},
+          {"templateID", x.template_id},
+          {"metadata", x.metadata},
+          {"envVars", x.env_vars},
+          {"accessToken", x.access_token},
+          {"timeout_ms", x.timeout_ms},
+          {"binds", x.binds},
+          {"envd", x.envd_path},
+          {"rules", rules},
+          {"trafficToken", x.traffic_token},
+          {"autoPause", x.auto_pause},
+          {"autoResume", x.auto_resume},
+          {"limits", to_json(x.limits)},
+          {"cgroups", x.cgroups}};
 }
 
 result<sandbox_order> order_from_json(std::string_view text) {
@@ -58,6 +85,11 @@ result<sandbox_order> order_from_json(std::string_view text) {
     x.timeout_ms = j.at("timeout_ms").get<std::int64_t>();
     x.binds = j.at("binds").get<std::vector<std::string>>();
     x.envd_path = j.at("envd").get<std::string>();
+    x.traffic_token = j.at("trafficToken").get<std::string>();
+    x.auto_pause = j.at("autoPause").get<bool>();
+    x.auto_resume = j.at("autoResume").get<bool>();
+    x.limits = limits_from(j.at("limits"));
+    x.cgroups = j.at("cgroups").get<string_map>();
     for (const auto& r : j.at("rules"))
       x.rules.push_back({r.at("domain").get<std::string>(), r.at("headers").get<string_map>(),
                          r.at("paths").get<std::vector<std::string>>(),
@@ -80,7 +112,13 @@ json to_json(const sandbox_info& x) {
           {"endAt_ms", x.end_at_ms},
           {"pid", x.pid},
           {"domains", x.domains},
-          {"ready", x.ready}};
+          {"ready", x.ready},
+          {"trafficToken", x.traffic_token},
+          {"phase", std::string{to_string(x.phase)}},
+          {"autoPause", x.auto_pause},
+          {"autoResume", x.auto_resume},
+          {"limits", to_json(x.limits)},
+          {"enforced", x.enforced}};
 }
 
 result<sandbox_info> info_from_json(const json& j) {
@@ -95,6 +133,14 @@ result<sandbox_info> info_from_json(const json& j) {
     x.pid = j.at("pid").get<std::int64_t>();
     x.domains = j.at("domains").get<std::vector<std::string>>();
     x.ready = j.at("ready").get<bool>();
+    x.traffic_token = j.at("trafficToken").get<std::string>();
+    auto phase = j.at("phase").get<std::string>();
+    for (std::size_t i = 0; i < std::size(phases); ++i)
+      if (phases[i] == phase) x.phase = static_cast<sandbox_phase>(i);
+    x.auto_pause = j.at("autoPause").get<bool>();
+    x.auto_resume = j.at("autoResume").get<bool>();
+    x.limits = limits_from(j.at("limits"));
+    x.enforced = j.at("enforced").get<std::vector<std::string>>();
     return x;
   } catch (const json::exception& e) {
     return make_error(errc::bad_frame, "a holder's description",

@@ -3,10 +3,13 @@
 // control socket.
 //
 //   order:  {"state":"/dir","sandboxID":"i...","templateID":"base","metadata":{},"envVars":{},
-//            "accessToken":"..","timeout_ms":N,"binds":["/opt/x"],"envd":"/path","rules":
+//            "accessToken":"..","trafficToken":"","timeout_ms":N,"autoPause":false,"autoResume":false,
+//            "binds":["/opt/x"],"envd":"/path","limits":{"cpus":0,"memory_mb":0,"pids":0},
+//            "cgroups":{"memory":"/sys/fs/cgroup/memory/skep"},"rules":
 //            [{"domain":"api.x.com","headers":{"k":"v"},"paths":["/v1/"],"upstream":""}]}
-//   info:   {"sandboxID","templateID","metadata","accessToken","startedAt_ms","endAt_ms","pid",
-//            "domains":["api.x.com"],"ready":true}
+//   info:   {"sandboxID","templateID","metadata","accessToken","trafficToken","startedAt_ms",
+//            "endAt_ms","pid","domains":["api.x.com"],"ready":true,"phase":"running",
+//            "autoPause","autoResume","limits":{..},"enforced":["memory"]}
 #pragma once
 
 #include "messages/error.hpp"
@@ -35,6 +38,18 @@ struct network_rule {
   std::string upstream;           ///< URL to use instead of https://domain, or empty.
 };
 
+/// What a sandbox may use; 0 is no limit.
+struct resource_limits {
+  std::int64_t cpus = 0; ///< Whole cores.
+  std::int64_t memory_mb = 0;
+  std::int64_t pids = 0; ///< Processes and threads.
+};
+
+/// The life of a sandbox as its holder sees it. Between running and paused there is a moment in
+/// which nothing else may be asked of it.
+enum class sandbox_phase : std::uint8_t { running, pausing, paused, resuming };
+std::string_view to_string(sandbox_phase phase);
+
 struct sandbox_order {
   std::string state_dir;
   std::string sandbox_id;
@@ -42,7 +57,12 @@ struct sandbox_order {
   string_map metadata;
   string_map env_vars;
   std::string access_token;
+  std::string traffic_token; ///< Needed for ports of programs inside; empty: none is.
   std::int64_t timeout_ms = 0;
+  bool auto_pause = false;  ///< At the end of the lease: pause instead of kill.
+  bool auto_resume = false; ///< A request for a paused sandbox resumes it.
+  resource_limits limits;
+  string_map cgroups; ///< Controller to a directory in which the holder may make groups.
   std::vector<std::string> binds;
   std::string envd_path;
   std::vector<network_rule> rules;
@@ -53,11 +73,17 @@ struct sandbox_info {
   std::string template_id;
   string_map metadata;
   std::string access_token;
+  std::string traffic_token;
   std::int64_t started_at_ms = 0;
   std::int64_t end_at_ms = 0;
   std::int64_t pid = 0; ///< Of the holder.
   std::vector<std::string> domains;
   bool ready = false; ///< envd has answered.
+  sandbox_phase phase = sandbox_phase::running;
+  bool auto_pause = false;
+  bool auto_resume = false;
+  resource_limits limits;
+  std::vector<std::string> enforced; ///< Which of the limits hold here: "cpu", "memory", "pids".
 };
 
 /// Largest order and control line accepted.

@@ -13,6 +13,26 @@ void replace_all(std::string& text, std::string_view from, const std::string& to
     text.replace(i, from.size(), to);
 }
 
+/// Well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.
+bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    auto at = [&](std::size_t k) {
+      return k < text.size() ? static_cast<unsigned char>(text[k]) : 0u;
+    };
+    auto c = at(i);
+    std::size_t more = c < 0x80 ? 0 : c < 0xc2 ? 4 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : 4;
+    if (more == 4) return false;
+    for (std::size_t k = 1; k <= more; ++k)
+      if ((at(i + k) & 0xc0) != 0x80) return false;
+    auto next = at(i + 1);
+    if ((c == 0xe0 && next < 0xa0) || (c == 0xed && next > 0x9f) || (c == 0xf0 && next < 0x90)
+        || (c == 0xf4 && next > 0x8f))
+      return false;
+    i += more + 1;
+  }
+  return true;
+}
+
 } // namespace
 
 error check_prompt(std::string_view prompt) {
@@ -40,14 +60,24 @@ error check_spec(const swarm_spec& spec) {
     return make_error(errc::bad_argument, "repository and output folder must be absolute paths");
   if (spec.agent == agent_kind::command && (spec.argv.empty() || spec.argv.front().empty()))
     return make_error(errc::bad_argument, "the command agent needs a program after --");
-  for (const auto& arg : spec.argv)
-    if (arg.find('\0') != std::string::npos)
+  if (!is_utf8(spec.name)) return make_error(errc::bad_argument, "the name is not UTF-8");
+  // Sandboxes are given arguments and environments as JSON, which holds text alone; prompts are
+  // files.
+  for (std::size_t i = 0; i < spec.argv.size(); ++i) {
+    if (spec.argv[i].find('\0') != std::string::npos)
       return make_error(errc::bad_argument, "an argument contains a NUL");
+    if (!is_utf8(spec.argv[i]))
+      return make_error(errc::bad_argument, "argument " + std::to_string(i) + " is not UTF-8");
+  }
   for (const auto& [name, value] : spec.env)
     if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos
         || value.find('\0') != std::string::npos)
       return make_error(errc::bad_argument,
                         "not a valid environment variable: " + name.substr(0, 40));
+  for (const auto& [name, value] : spec.env)
+    if (!is_utf8(name) || !is_utf8(value))
+      return make_error(errc::bad_argument,
+                        "the environment variable " + name.substr(0, 40) + " is not UTF-8");
   if (spec.agent != agent_kind::command && spec.prompts.empty())
     return make_error(errc::prompt_missing);
   if (spec.prompts.size() > 1

@@ -12,6 +12,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -88,6 +89,12 @@ result<json> input(const std::string& dir, const std::string& key, const std::st
 }
 
 int run(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  // What stands after "--" is the agent's: the parser would read a list into "[a,b]".
+  auto dashes = std::find(words.begin(), words.end(), "--");
+  std::vector<std::string> agent(dashes == words.end() ? dashes : dashes + 1, words.end());
+  words.erase(dashes, words.end());
+  std::reverse(words.begin(), words.end()); // what CLI11 wants
   CLI::App app{"the short programs of Skep inside a sandbox"};
   app.set_version_flag("--version", "skep-guest " + std::string{version});
   app.require_subcommand(1);
@@ -104,8 +111,9 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"open"}))
       ->excludes(file_option);
   p->add_option("--pty", pty, "COLUMNSxROWS");
-  p->add_option("argv", pane.argv, "after --")->required();
+  p->footer("After -- stand the agent's program and its arguments.");
   p->callback([&] {
+    pane.argv = agent;
     pane.stdin_open = stdin_mode == "open";
     if (!pty.empty()) {
       pane.pty = true;
@@ -206,7 +214,7 @@ int run(int argc, char** argv) {
   });
 
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(words));
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e); // --help, --version
     return fail(make_error(errc::bad_argument, e.what()));

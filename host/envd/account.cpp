@@ -37,8 +37,13 @@ std::string name_of(const std::map<unsigned, std::string>& names, unsigned id) {
 } // namespace
 
 account::account(const config& c)
-    : user_(c.default_user), users_(read_names("/etc/passwd")), groups_(read_names("/etc/group")) {
+    : users_(read_names("/etc/passwd")), groups_(read_names("/etc/group")) {
   own_name_ = name_of(users_, ::getuid());
+  reset(c);
+}
+
+void account::reset(const config& c) {
+  user_ = c.default_user;
   if (user_.empty()) user_ = own_name_;
   home_ = from_environment("HOME", c.default_workdir.empty() ? "/" : c.default_workdir);
   path_ = from_environment("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

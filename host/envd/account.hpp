@@ -18,6 +18,9 @@ public:
   /// Takes name and home from `c`, HOME and PATH from the process's environment.
   explicit account(const config& c);
 
+  /// Takes another configuration (POST /init).
+  void reset(const config& c);
+
   const std::string& user() const { return user_; }
   const std::string& home() const { return home_; }
   /// True when requests may name `user`: the configured name, or the name of our uid.

@@ -40,6 +40,10 @@ result<config> parse_config(std::string_view text) {
       return make_error(errc::bad_config, "gatewayPort is no port number");
     c.gateway_port = i->get<std::uint16_t>();
   }
+  if (auto i = j.find("logEvents"); i != j.end() && !i->is_null()) {
+    if (!i->is_boolean()) return make_error(errc::bad_config, "logEvents is no truth value");
+    c.log_events = i->get<bool>();
+  }
   return c;
 }
 

@@ -1,7 +1,8 @@
 // What skep-envd is told at its start, as JSON on a descriptor of its own (so that the access token
 // is neither in argv nor in the environment):
 //   {"accessToken":"...","envVars":{"K":"V"},"defaultUser":"user","defaultWorkdir":"/home/user",
-//    "sandboxID":"i...","templateID":"base","gatewayDomains":["..."],"gatewayPort":49984}
+//    "sandboxID":"i...","templateID":"base","gatewayDomains":["..."],"gatewayPort":49984,
+//    "logEvents":false}
 // Every field may be left out.
 #pragma once
 
@@ -26,6 +27,7 @@ struct config {
   std::string sandbox_id;
   std::string template_id;
   std::uint16_t gateway_port = 49984;
+  bool log_events = false; ///< Print a JSON line for each process that starts or ends.
 };
 
 /// Reads the whole descriptor and closes it. Unknown fields are ignored, a field of a wrong type is

@@ -21,7 +21,8 @@ bool percent_decode(std::string_view text, bool plus, std::string& out);
 
 class exchange {
 public:
-  explicit exchange(local_socket socket);
+  /// `early`: bytes that were read from the connection already.
+  explicit exchange(local_socket socket, std::string_view early = {});
   ~exchange();
   exchange(const exchange&) = delete;
   exchange& operator=(const exchange&) = delete;
@@ -56,7 +57,8 @@ public:
   task<void> begin_sized(unsigned status, std::string_view content_type, std::uint64_t length,
                          std::string_view extra = {});
   /// Answers with a body of unknown length: write() its pieces, then end_stream().
-  task<void> begin_stream(unsigned status, std::string_view content_type);
+  task<void> begin_stream(unsigned status, std::string_view content_type,
+                          std::string_view extra = {});
   /// Sends one piece at once. Throws peer_gone.
   task<void> write(std::string_view piece);
   task<void> end_stream();

@@ -89,11 +89,11 @@ void adopt(asio::posix::stream_descriptor& to, int fd) {
 }
 } // namespace
 
-process::process(asio::io_context& io, const spawned& s, json config,
+process::process(asio::io_context& io, pause_clock& time, const spawned& s, json config,
                  std::optional<std::string> tag)
-    : io_(io), pid_(s.pid), config_(std::move(config)), tag_(std::move(tag)), input_(io),
-      output_(io), errors_(io), terminal_(io), on_terminal_(s.terminal >= 0), deadline_(io),
-      room_(io), input_free_(io) {
+    : io_(io), time_(time), pid_(s.pid), config_(std::move(config)), tag_(std::move(tag)),
+      input_(io), output_(io), errors_(io), terminal_(io), on_terminal_(s.terminal >= 0),
+      deadline_(io), room_(io), input_free_(io) {
   adopt(input_, s.input);
   adopt(output_, s.output);
   adopt(errors_, s.errors);
@@ -174,11 +174,28 @@ void process::detach(const std::shared_ptr<listener>& who) {
 }
 
 void process::kill_after(std::chrono::milliseconds limit) {
-  deadline_.expires_after(limit);
+  kill_at_ = time_.now() + limit;
+  await_deadline();
+}
+
+// The timer runs on the machine's clock, the deadline on the sandbox's: after a pause it is early.
+void process::await_deadline() {
+  deadline_.expires_after(kill_at_ - time_.now());
   deadline_.async_wait([weak = weak_from_this()](error_code ec) {
     auto self = weak.lock();
-    if (!ec && self) self->signal(SIGKILL);
+    if (ec || !self) return;
+    if (self->time_.now() < self->kill_at_)
+      self->await_deadline();
+    else
+      self->signal(SIGKILL);
   });
+}
+
+void process::drop_listeners() {
+  for (auto& l : listeners_) {
+    l->gone = true;
+    l->wake.notify();
+  }
 }
 
 bool process::signal(int number) {
@@ -234,7 +251,9 @@ void process::cut() {
 
 void process::try_end() {
   if (!status_ || pumps_ > 0 || end_event_) return;
-  end_event_ = event_envelope(end_of(*status_));
+  auto end = end_of(*status_);
+  ended_how_ = end["end"]["status"].get<std::string>();
+  end_event_ = event_envelope(end);
   for (auto& l : listeners_) {
     l->queue.push_back(end_event_);
     l->complete = true;
@@ -248,9 +267,19 @@ std::shared_ptr<process> process_table::start(const spawn_request& request, json
                                               std::optional<std::string> tag) {
   auto s = spawn(request);
   if (!s) fail(rpc_code::resource_exhausted, s.err().message + ": " + s.err().cause);
-  auto p = std::make_shared<process>(io_, *s, std::move(config), std::move(tag));
+  auto p = std::make_shared<process>(io_, time_, *s, std::move(config), std::move(tag));
   all_.insert_or_assign(p->pid(), p);
-  p->on_end = [this, weak = std::weak_ptr<process>(p)] {
+  auto news = [this](const char* what, const process& of) {
+    if (!on_news) return;
+    json fields{{"pid", std::to_string(of.pid())}};
+    if (of.config().contains("cmd")) fields["cmd"] = of.config()["cmd"];
+    if (of.tag()) fields["tag"] = *of.tag();
+    if (of.ended()) fields["status"] = of.ended_how();
+    on_news(json{{"level", "info"}, {"message", what}, {"fields", std::move(fields)}});
+  };
+  news("process started", *p);
+  p->on_end = [this, news, weak = std::weak_ptr<process>(p)] {
+    if (auto ended = weak.lock()) news("process ended", *ended);
     auto forget = std::make_shared<asio::steady_timer>(io_, ended_kept_for);
     forget->async_wait([this, weak, forget](error_code) {
       auto ended = weak.lock();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "host/envd/async.hpp"
+#include "host/envd/pause_clock.hpp"
 #include "host/envd/spawn.hpp"
 #include "messages/json.hpp"
 
@@ -35,11 +36,14 @@ public:
 class process : public std::enable_shared_from_this<process> {
 public:
   /// Takes over the descriptors of `s`. `config` is the ProcessConfig as List shows it.
-  process(asio::io_context& io, const spawned& s, json config, std::optional<std::string> tag);
+  process(asio::io_context& io, pause_clock& time, const spawned& s, json config,
+          std::optional<std::string> tag);
 
   pid_t pid() const { return pid_; }
   const std::optional<std::string>& tag() const { return tag_; }
   const json& config() const { return config_; }
+  /// How it ended, in Go's words; empty before it has.
+  const std::string& ended_how() const { return ended_how_; }
   /// True after the end event.
   bool ended() const { return end_event_ != nullptr; }
 
@@ -53,6 +57,8 @@ public:
 
   /// Kills it (SIGKILL, this process only) when `limit` has passed.
   void kill_after(std::chrono::milliseconds limit);
+  /// Lets the clients of all listeners go without an end of the stream (before a pause).
+  void drop_listeners();
   /// False: it has exited already.
   bool signal(int number);
   /// Ends it now, if it has exited, whoever still holds its pipes.
@@ -76,10 +82,12 @@ private:
   task<void> pump(descriptor& from, const char* name, std::size_t piece_bytes);
   bool room() const;
   void publish(const json& event);
+  void await_deadline();
   void cut();
   void try_end();
 
   asio::io_context& io_;
+  pause_clock& time_;
   pid_t pid_;
   json config_;
   std::optional<std::string> tag_;
@@ -89,6 +97,7 @@ private:
   descriptor terminal_;
   bool on_terminal_;
   asio::steady_timer deadline_;
+  clock::time_point kill_at_{}; ///< Of `time_`.
   notifier room_;
   notifier input_free_;
   bool input_busy_ = false;
@@ -97,13 +106,14 @@ private:
   bool cut_ = false; ///< Read what is there, do not wait for more.
   bool signalled_ = false;
   std::optional<int> status_;
+  std::string ended_how_;
   std::shared_ptr<const std::string> end_event_;
 };
 
 /// All processes; the ended ones for 30 s more, so that a late Connect learns the outcome.
 class process_table {
 public:
-  explicit process_table(asio::io_context& io) : io_(io) {}
+  process_table(asio::io_context& io, pause_clock& time) : io_(io), time_(time) {}
   /// Throws rpc_failure when the system refuses to start it.
   std::shared_ptr<process> start(const spawn_request& request, json config,
                                  std::optional<std::string> tag);
@@ -112,11 +122,14 @@ public:
   std::shared_ptr<process> find(const json& selector, bool also_ended);
   /// Those that have not ended, by pid.
   std::vector<std::shared_ptr<process>> running() const;
+  /// Called with a line for the log when a process starts and when it ends.
+  std::function<void(const json&)> on_news;
   /// Collects every child that has exited, ours or orphaned to us. Call it on SIGCHLD.
   void reap();
 
 private:
   asio::io_context& io_;
+  pause_clock& time_;
   std::map<pid_t, std::shared_ptr<process>> all_;
 };
 

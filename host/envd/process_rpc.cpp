@@ -16,22 +16,6 @@ std::optional<std::int64_t> number(std::string_view text) {
   return value;
 }
 
-/// Time allowed by Connect-Timeout-Ms; none when absent or 0.
-std::optional<std::chrono::milliseconds> time_allowed(const exchange& x) {
-  if (!x.has_header("Connect-Timeout-Ms")) return std::nullopt;
-  auto text = x.header("Connect-Timeout-Ms");
-  auto ms = number(text);
-  if (!ms || *ms < 0 || text.size() > 10)
-    fail(rpc_code::invalid_argument, "Connect-Timeout-Ms is no number of at most 10 digits");
-  if (*ms == 0) return std::nullopt;
-  return std::chrono::milliseconds{*ms};
-}
-
-std::chrono::seconds keepalive_interval(const exchange& x) {
-  auto seconds = number(x.header("Keepalive-Ping-Interval"));
-  return std::chrono::seconds{seconds && *seconds > 0 && *seconds < 86400 ? *seconds : 90};
-}
-
 terminal_size size_of(const json& pty) {
   const auto* size = find(pty, "size");
   if (!size) fail(rpc_code::invalid_argument, "the terminal has no size");
@@ -113,11 +97,12 @@ struct attachment {
   }
 };
 
-task<void> stream_events(exchange& x, std::shared_ptr<process> p, std::shared_ptr<listener> l,
+task<void> stream_events(services& s, exchange& x, std::shared_ptr<process> p,
+                         std::shared_ptr<listener> l,
                          std::optional<std::chrono::milliseconds> limit) {
   attachment here{x, p, l};
   auto interval = keepalive_interval(x);
-  auto deadline = limit ? clock::now() + *limit : clock::time_point::max();
+  auto deadline = limit ? s.time.now() + *limit : clock::time_point::max();
   co_await x.begin_stream(200, "application/connect+json");
   x.watch_peer([weak = std::weak_ptr<listener>(l)] {
     if (auto listening = weak.lock()) {
@@ -138,20 +123,36 @@ task<void> stream_events(exchange& x, std::shared_ptr<process> p, std::shared_pt
       continue;
     }
     if (l->complete) break;
-    auto now = clock::now();
-    if (now >= deadline) fail(rpc_code::deadline_exceeded, "context deadline exceeded");
-    if (now >= keepalive_at) {
+    auto left = deadline - s.time.now();
+    if (limit && left <= clock::duration::zero())
+      fail(rpc_code::deadline_exceeded, "context deadline exceeded");
+    if (clock::now() >= keepalive_at) {
       co_await x.write(keepalive);
       keepalive_at = clock::now() + interval;
       continue;
     }
-    co_await l->wake.wait_until(std::min(deadline, keepalive_at));
+    co_await l->wake.wait_until(limit ? std::min(clock::now() + left, keepalive_at) : keepalive_at);
   }
   co_await x.write(end_of_stream());
   co_await x.end_stream();
 }
 
 } // namespace
+
+std::optional<std::chrono::milliseconds> time_allowed(const exchange& x) {
+  if (!x.has_header("Connect-Timeout-Ms")) return std::nullopt;
+  auto text = x.header("Connect-Timeout-Ms");
+  auto ms = number(text);
+  if (!ms || *ms < 0 || text.size() > 10)
+    fail(rpc_code::invalid_argument, "Connect-Timeout-Ms is no number of at most 10 digits");
+  if (*ms == 0) return std::nullopt;
+  return std::chrono::milliseconds{*ms};
+}
+
+std::chrono::seconds keepalive_interval(const exchange& x) {
+  auto seconds = number(x.header("Keepalive-Ping-Interval"));
+  return std::chrono::seconds{seconds && *seconds > 0 && *seconds < 86400 ? *seconds : 90};
+}
 
 task<void> process_start(services& s, exchange& x, json request) {
   auto limit = time_allowed(x);
@@ -160,13 +161,13 @@ task<void> process_start(services& s, exchange& x, json request) {
   if (limit) p->kill_after(*limit);
   auto l = p->attach();
   p->run();
-  co_await stream_events(x, p, l, limit);
+  co_await stream_events(s, x, p, l, limit);
 }
 
 task<void> process_connect(services& s, exchange& x, json request) {
   auto limit = time_allowed(x);
   auto p = s.processes.find(process_of(request), true);
-  co_await stream_events(x, p, p->attach(), limit);
+  co_await stream_events(s, x, p, p->attach(), limit);
 }
 
 task<json> process_list(services& s, json) {

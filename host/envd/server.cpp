@@ -1,11 +1,14 @@
 #include "host/envd/server.hpp"
 
 #include "host/envd/handlers.hpp"
+#include "host/envd/signature.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
 #include <csignal>
+#include <ctime>
+#include <unistd.h>
 #include <unordered_map>
 
 namespace skep::envd {
@@ -18,21 +21,22 @@ constexpr std::string_view rest_type = "application/json; charset=utf-8";
 
 using unary_handler = task<json> (*)(services&, json);
 using stream_handler = task<void> (*)(services&, exchange&, json);
+using input_handler = task<json> (*)(services&, exchange&);
 
+/// One of the three is there.
 struct rpc {
   unary_handler unary = nullptr;
   stream_handler stream = nullptr;
-  bool streams = false;
+  input_handler input = nullptr;
 };
 
 rpc unary(unary_handler h) {
-  return {h, nullptr, false};
+  return {h, nullptr, nullptr};
 }
 rpc streaming(stream_handler h) {
-  return {nullptr, h, true};
+  return {nullptr, h, nullptr};
 }
 
-// Without a handler: a known method that is not offered.
 const std::unordered_map<std::string_view, rpc> rpcs = {
     {"/process.Process/Start", streaming(process_start)},
     {"/process.Process/Connect", streaming(process_connect)},
@@ -41,25 +45,17 @@ const std::unordered_map<std::string_view, rpc> rpcs = {
     {"/process.Process/SendInput", unary(process_send_input)},
     {"/process.Process/SendSignal", unary(process_send_signal)},
     {"/process.Process/CloseStdin", unary(process_close_stdin)},
-    {"/process.Process/StreamInput", streaming(nullptr)},
+    {"/process.Process/StreamInput", {nullptr, nullptr, process_stream_input}},
     {"/filesystem.Filesystem/Stat", unary(filesystem_stat)},
     {"/filesystem.Filesystem/ListDir", unary(filesystem_list_dir)},
     {"/filesystem.Filesystem/MakeDir", unary(filesystem_make_dir)},
     {"/filesystem.Filesystem/Move", unary(filesystem_move)},
     {"/filesystem.Filesystem/Remove", unary(filesystem_remove)},
-    {"/filesystem.Filesystem/WatchDir", streaming(nullptr)},
-    {"/filesystem.Filesystem/CreateWatcher", unary(nullptr)},
-    {"/filesystem.Filesystem/GetWatcherEvents", unary(nullptr)},
-    {"/filesystem.Filesystem/RemoveWatcher", unary(nullptr)},
+    {"/filesystem.Filesystem/WatchDir", streaming(filesystem_watch_dir)},
+    {"/filesystem.Filesystem/CreateWatcher", unary(filesystem_create_watcher)},
+    {"/filesystem.Filesystem/GetWatcherEvents", unary(filesystem_get_watcher_events)},
+    {"/filesystem.Filesystem/RemoveWatcher", unary(filesystem_remove_watcher)},
 };
-
-bool same(std::string_view a, std::string_view b) { // takes the same time wherever they differ
-  if (a.size() != b.size()) return false;
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
-  return difference == 0;
-}
 
 std::string rest_body(unsigned status, const std::string& message) {
   return dump(json{{"code", status}, {"message", message}}) + "\n";
@@ -92,7 +88,6 @@ task<void> serve_unary(services& s, exchange& x, const rpc& r) {
   std::string body;
   try {
     if (names_user(x.path())) check_user(s.user, x);
-    if (!r.unary) fail(rpc_code::unimplemented, x.path() + " is not implemented");
     auto text = co_await x.body(rpc_limit_bytes);
     auto request = parse_message(text);
     auto answer = co_await r.unary(s, std::move(request));
@@ -108,10 +103,17 @@ task<void> serve_stream(services& s, exchange& x, const rpc& r) {
   std::optional<rpc_failure> failure;
   try {
     if (names_user(x.path())) check_user(s.user, x);
-    if (!r.stream) fail(rpc_code::unimplemented, x.path() + " is not implemented");
-    auto text = co_await x.body(rpc_limit_bytes);
-    auto request = parse_enveloped(text);
-    co_await r.stream(s, x, std::move(request));
+    if (r.stream) {
+      auto text = co_await x.body(rpc_limit_bytes);
+      auto request = parse_enveloped(text);
+      co_await r.stream(s, x, std::move(request));
+    } else {
+      auto answer = co_await r.input(s, x);
+      auto text = envelope(0, dump(answer)) + end_of_stream();
+      co_await x.begin_stream(200, stream_type);
+      co_await x.write(text);
+      co_await x.end_stream();
+    }
   } catch (rpc_failure& f) {
     failure = std::move(f);
   }
@@ -123,25 +125,30 @@ task<void> serve_stream(services& s, exchange& x, const rpc& r) {
 }
 
 task<void> serve_rpc(services& s, exchange& x, const rpc& r) {
-  auto wanted = r.streams ? stream_type : json_type;
+  auto wanted = r.unary ? json_type : stream_type;
   if (x.method() != "POST") {
     co_await x.reply(405, {}, {}, "Allow: POST\r\n");
   } else if (media_type(x.header("Content-Type")) != wanted) {
     co_await x.reply(415, {}, {}, "Accept-Post: " + std::string{wanted} + "\r\n");
-  } else if (r.streams) {
-    co_await serve_stream(s, x, r);
-  } else {
+  } else if (r.unary) {
     co_await serve_unary(s, x, r);
+  } else {
+    co_await serve_stream(s, x, r);
   }
 }
 } // namespace
 
 server::server(asio::io_context& io, int listening_fd, config c)
-    : io_(io), config_(std::move(c)), account_(config_),
-      processes_(io), services_{io, config_, account_, processes_},
+    : io_(io), config_(std::move(c)), account_(config_), processes_(io, time_),
+      watches_(io, account_), services_{io, config_, account_, processes_, time_, watches_},
       acceptor_(io, asio::local::stream_protocol{}, listening_fd), children_(io, SIGCHLD) {}
 
 void server::start() {
+  if (config_.log_events)
+    processes_.on_news = [](const json& line) {
+      auto text = dump(line) + '\n';
+      [[maybe_unused]] auto n = ::write(STDERR_FILENO, text.data(), text.size());
+    };
   await_children();
   asio::co_spawn(
       io_, [this] { return accept(); }, asio::detached);
@@ -196,9 +203,23 @@ task<void> server::handle(exchange& x) {
   co_await x.reply(failure->status, rest_type, body, "X-Content-Type-Options: nosniff\r\n");
 }
 
-bool server::authorized(exchange& x) const {
-  if (config_.access_token.empty() || x.path() == "/health") return true;
-  return same(x.header("X-Access-Token"), config_.access_token);
+// Throws rest_failure{401}. /init looks at the token itself: it may bring the first one.
+void server::authorize(exchange& x) const {
+  const auto& token = config_.access_token;
+  const auto& path = x.path();
+  if (token.empty() || path == "/health" || path == "/init") return;
+  auto given = x.header("X-Access-Token");
+  bool reading = x.method() == "GET" || x.method() == "HEAD";
+  if (path == "/files" && (reading || x.method() == "POST")) {
+    if (given.empty()) {
+      check_signature(x, reading ? "read" : "write", token, std::time(nullptr));
+    } else if (!same_secret(given, token)) {
+      fail(401, "access token present in header but does not match");
+    }
+  } else if (!same_secret(given, token)) {
+    fail(401, "unauthorized access, please provide a valid access token or method signing if "
+              "supported");
+  }
 }
 
 task<void> server::route(exchange& x) {
@@ -215,16 +236,7 @@ task<void> server::route(exchange& x) {
     co_return;
   }
   bool get = method == "GET" || method == "HEAD";
-  if (!authorized(x)) {
-    if (path == "/files" && (get || method == "POST")) {
-      if (!x.header("X-Access-Token").empty())
-        fail(401, "access token present in header but does not match");
-      if (!x.query("signature")) fail(401, "missing signature query parameter");
-      fail(401, "invalid signature");
-    }
-    fail(401, "unauthorized access, please provide a valid access token or method signing if "
-              "supported");
-  }
+  authorize(x);
   if (auto i = rpcs.find(path); i != rpcs.end()) {
     co_await serve_rpc(services_, x, i->second);
   } else if (path == "/health" && get) {
@@ -233,6 +245,14 @@ task<void> server::route(exchange& x) {
     co_await files_get(services_, x);
   } else if (path == "/files" && method == "POST") {
     co_await files_post(services_, x);
+  } else if (path == "/files/compose" && method == "POST") {
+    co_await files_compose(services_, x);
+  } else if (path == "/init" && method == "POST") {
+    co_await init_post(services_, x);
+  } else if (path == "/freeze" && method == "POST") {
+    co_await freeze_post(services_, x);
+  } else if (path == "/unfreeze" && method == "POST") {
+    co_await unfreeze_post(services_, x);
   } else if (path == "/metrics" && get) {
     co_await metrics_get(services_, x);
   } else if (path == "/envs" && get) {

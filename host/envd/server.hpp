@@ -6,7 +6,9 @@
 #include "host/envd/account.hpp"
 #include "host/envd/config.hpp"
 #include "host/envd/exchange.hpp"
+#include "host/envd/pause_clock.hpp"
 #include "host/envd/process.hpp"
+#include "host/envd/watch.hpp"
 
 #include <boost/asio/signal_set.hpp>
 
@@ -15,9 +17,13 @@ namespace skep::envd {
 /// What handlers share.
 struct services {
   asio::io_context& io;
-  const config& settings;
+  config& settings;
   account& user;
   process_table& processes;
+  pause_clock& time;
+  watch_hub& watches;
+  std::map<std::string, std::shared_ptr<watcher>> polled{}; ///< By id, of CreateWatcher.
+  std::int64_t initialized_at_ns = 0; ///< Timestamp of the newest /init that named one.
 };
 
 class server {
@@ -31,13 +37,15 @@ private:
   task<void> connection(local_socket socket);
   task<void> handle(exchange& x);
   task<void> route(exchange& x);
-  bool authorized(exchange& x) const;
+  void authorize(exchange& x) const;
   void await_children();
 
   asio::io_context& io_;
   config config_;
   account account_;
+  pause_clock time_;
   process_table processes_;
+  watch_hub watches_;
   services services_;
   asio::local::stream_protocol::acceptor acceptor_;
   asio::signal_set children_;

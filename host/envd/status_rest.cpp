@@ -1,85 +1,62 @@
 // GET /metrics and GET /envs.
 #include "host/envd/handlers.hpp"
 
-#include <charconv>
+#include "host/envd/sandbox_usage.hpp"
+
+#include <algorithm>
 #include <ctime>
-#include <fstream>
-#include <sstream>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 namespace skep::envd {
 
 namespace {
+/// Asked again within this time, the answer is the same: a shorter span says nothing of the cpu.
+constexpr std::chrono::milliseconds sample_span{250};
 
-/// kB values of /proc/meminfo.
-std::uint64_t meminfo_kib(std::string_view text, std::string_view name) {
-  auto at = text.find(name);
-  if (at == std::string_view::npos) return 0;
-  at = text.find_first_of("0123456789", at + name.size());
-  if (at == std::string_view::npos) return 0;
-  std::uint64_t value = 0;
-  std::from_chars(text.data() + at, text.data() + text.size(), value);
-  return value;
+std::uint64_t page_bytes(int what) {
+  return static_cast<std::uint64_t>(::sysconf(what))
+         * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
-struct cpu_times {
-  std::uint64_t busy = 0;
-  std::uint64_t all = 0;
-};
+/// Percent of all cores used since the sample before this one.
+struct cpu_meter {
+  clock::time_point at{};
+  std::uint64_t ticks = 0;
+  double percent = 0;
 
-cpu_times read_cpu() {
-  std::ifstream in("/proc/stat");
-  std::string label;
-  in >> label;
-  cpu_times out;
-  std::uint64_t value = 0;
-  for (int i = 0; i < 8 && in >> value; ++i) {
-    out.all += value;
-    if (i != 3 && i != 4) out.busy += value; // not idle, not iowait
+  void feed(const pause_clock& time, std::uint64_t now_ticks) {
+    auto now = time.now();
+    auto seconds = std::chrono::duration<double>(now - at).count();
+    auto used = static_cast<double>(now_ticks > ticks ? now_ticks - ticks : 0)
+                / static_cast<double>(::sysconf(_SC_CLK_TCK));
+    bool first = at == clock::time_point{};
+    auto cores = static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN));
+    percent = first || seconds <= 0 ? 0 : 100.0 * used / seconds / cores;
+    at = now;
+    ticks = now_ticks;
   }
-  return out;
-}
-
-std::string read_whole(const char* path) {
-  std::ifstream in(path);
-  std::ostringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
-
+};
 } // namespace
 
-task<void> metrics_get(services&, exchange& x) {
-  // Use since the last call; since boot on the first.
-  static cpu_times last;
-  auto now = read_cpu();
-  auto all = now.all - last.all;
-  double used =
-      all == 0 ? 0.0 : 100.0 * static_cast<double>(now.busy - last.busy) / static_cast<double>(all);
-  last = now;
-  auto memory = read_whole("/proc/meminfo");
-  auto total = meminfo_kib(memory, "MemTotal:") << 10;
-  auto available = meminfo_kib(memory, "MemAvailable:") << 10;
-  auto cache = meminfo_kib(memory, "\nCached:") << 10;
-  struct statvfs disk {};
-  std::uint64_t disk_total = 0;
-  std::uint64_t disk_used = 0;
-  if (::statvfs("/", &disk) == 0) {
-    disk_total = static_cast<std::uint64_t>(disk.f_blocks) * disk.f_frsize;
-    disk_used = disk_total - static_cast<std::uint64_t>(disk.f_bfree) * disk.f_frsize;
+task<void> metrics_get(services& s, exchange& x) {
+  static cpu_meter cpu;
+  static sandbox_usage usage;
+  if (s.time.now() - cpu.at >= sample_span) {
+    usage = read_usage(s.user.home().c_str());
+    cpu.feed(s.time, usage.cpu_ticks);
   }
+  auto total = page_bytes(_SC_PHYS_PAGES);
   json out;
   out["ts"] = std::time(nullptr);
   out["cpu_count"] = ::sysconf(_SC_NPROCESSORS_ONLN);
-  out["cpu_used_pct"] = used;
+  out["cpu_used_pct"] = cpu.percent;
   out["mem_total_mib"] = total >> 20;
-  out["mem_used_mib"] = (total - available) >> 20;
+  out["mem_used_mib"] = usage.memory_bytes >> 20;
   out["mem_total"] = total;
-  out["mem_used"] = total - available;
-  out["mem_cache"] = cache;
-  out["disk_used"] = disk_used;
-  out["disk_total"] = disk_total;
+  out["mem_used"] = usage.memory_bytes;
+  out["mem_cache"] = usage.cache_bytes;
+  out["disk_used"] = usage.disk_used_bytes;
+  out["disk_total"] = usage.disk_total_bytes;
   auto body = dump(out);
   co_await x.reply(200, "application/json", body, "Cache-Control: no-store\r\n");
 }

@@ -349,9 +349,6 @@ TEST_CASE("malformed requests are refused in the protocol's own way") {
   CHECK(e.request("POST", "/process.Process/Nothing", "Content-Type: application/json\r\n", "{}")
             .status
         == 404);
-  auto watch = e.unary("filesystem.Filesystem/CreateWatcher", {{"path", "/tmp"}});
-  CHECK(watch.status == 501);
-  CHECK(code_of(watch) == "unimplemented");
   auto c = e.connect();
   c.send("garbage\r\n\r\n");
   CHECK(c.read_answer().status == 400);

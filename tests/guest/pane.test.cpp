@@ -69,13 +69,32 @@ TEST_CASE("an agent that a signal ended has exit code -1 and the signal") {
   CHECK(p.exit()["signal"] == SIGTERM);
 }
 
+TEST_CASE("arguments that a parser would read as lists or options reach the agent as they are") {
+  pane_dir p;
+  p.start({"printf", "<%s>", "[a-z]", "[a,b]", "[]", "", "--dir", "--", "-h"});
+  REQUIRE(p.await_exit());
+  CHECK(p.log() == "<[a-z]><[a,b]><[]><><--dir><--><-h>");
+}
+
 TEST_CASE("a file is the agent's input") {
   pane_dir p;
   auto prompt = std::string("prompt with $(id) 'quotes' and \\ \n") + std::string(200000, 'p');
   put(p / "prompt", prompt);
+  p.start({"sh", "-c", "cat; exec cat /dev/stdin"}, {"--stdin-file", p / "prompt"});
+  REQUIRE(p.await_exit());
+  CHECK((p.log() == prompt + prompt)); // opened anew, it begins anew
+  // It is gone, and whoever asks again needs none.
+  CHECK_FALSE(std::filesystem::exists(p / "prompt"));
+  CHECK(p.start({"cat"}, {"--stdin-file", p / "prompt"}).j["state"] == "exited");
+}
+
+TEST_CASE("without its input file a pane is not started, and can be started later") {
+  pane_dir p;
+  CHECK(p.start({"cat"}, {"--stdin-file", p / "prompt"}, 1).j["error"] == "io");
+  put(p / "prompt", "here now");
   p.start({"cat"}, {"--stdin-file", p / "prompt"});
   REQUIRE(p.await_exit());
-  CHECK(p.log() == prompt);
+  CHECK(p.log() == "here now");
 }
 
 TEST_CASE("input is written once per key") {

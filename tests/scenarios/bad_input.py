@@ -107,16 +107,29 @@ COMMAND_LINE = [
     ("a prompt with an escape sequence", good, prompt_file(b"\x1b[2J"), "prompt_has_nul", 64, ""),
     ("a prompt file that does not exist", good, words(*CLAUDE, "--prompt-file", "/nonexistent/p"),
      "file_not_found", 66, "/nonexistent/p"),
+    ("-1 panes", good, words("--panes", "-1", "--", "true"), "out_of_range", 64, "1 and 100"),
     ("0 panes", good, words("--panes", "0", "--", "true"), "out_of_range", 64, "1 and 100"),
     ("101 panes", good, words("--panes", "101", "--", "true"), "out_of_range", 64, "101"),
+    ("2.5 panes", good, words("--panes", "2.5", "--", "true"), "bad_argument", 64, "2.5"),
+    ("more panes than a number holds", good, words("--panes", "99999999999999999999", "--", "true"),
+     "out_of_range", 64, "1 and 100"),
+    ("-1 sandboxes", good, words("--sandboxes", "-1", "--", "true"), "out_of_range", 64, "1 and 1000"),
     ("0 sandboxes", good, words("--sandboxes", "0", "--", "true"), "out_of_range", 64, "1 and 1000"),
     ("1001 sandboxes", good, words("--sandboxes", "1001", "--", "true"), "out_of_range", 64, "1001"),
     ("panes that are no number", good, words("--panes", "many", "--", "true"), "bad_argument", 64, "many"),
+    ("100 panes and 101 prompts", good, lambda w: ["--panes", "100"] + prompt_file(b"x")(w)[:2]
+     + 101 * prompt_file(b"x")(w)[2:], "bad_argument", 64, "100"),
+    ("an argument that is not UTF-8", good, words("--", "./agent", b"\xc3("), "bad_argument", 64, "argument 1"),
+    ("a value that is not UTF-8", good, words("--env", b"ODD=\xed\xa0\x80", "--", "true"), "bad_argument", 64, "ODD"),
+    ("a name that is not UTF-8", good, words("--name", b"\xff", "--", "true"), "bad_argument", 64, "name"),
+    ("a variable without a name", good, words("--env", "=x", "--", "true"), "bad_argument", 64, "NAME=VALUE"),
     ("an unknown option", good, words("--no-such-option", "--", "true"), "bad_argument", 64, "--no-such-option"),
     ("an unknown agent", good, words("--agent", "cluade", "--prompt", "x"), "unknown_agent", 64, "cluade"),
     ("a command that this machine does not have", good, words("--", "no-such-program"),
      "agent_not_visible", 69, "no-such-program"),
     ("an unknown provider", good, words("--provider", "nowhere", "--", "true"), "unknown_provider", 64, "nowhere"),
+    ("a template that local sandboxes do not have", good, words("--template", "bose", "--", "true"), "bad_argument", 64,
+     "bose"),
     ("claude without a key", good, words(*CLAUDE, "--prompt", "x"), "secret_missing", 77, "ANTHROPIC_API_KEY"),
 ]
 
@@ -135,6 +148,21 @@ def add_command_line_case(what, make_repo, make_words, code, exit_code, mentions
 
 for case in COMMAND_LINE:
     add_command_line_case(*case)
+
+
+@scenario("1 and 100 panes, 1 and 1000 sandboxes are within the limits, and 1 sandbox of 1 pane is the default")
+def _(work):
+    repo = good(work)
+    with Installation(work) as skep:
+        for counts in (("--panes", "1"), ("--panes", "100"), ("--sandboxes", "1000", "--panes", "100"), ("--sandboxes", "1")):
+            # Numbers are looked at before the program: what is refused is the next mistake.
+            refused(skep, ["run", "--repo", repo, *counts, "--", "no-such-program"], "agent_not_visible", 69)
+        for counts in (("--panes", "-1"), ("--panes", "0"), ("--panes", "101"), ("--sandboxes", "1001")):
+            refused(skep, ["run", "--repo", repo, *counts, "--", "no-such-program"], "out_of_range", 64)
+        refused(skep, ["run", "--repo", repo, "--panes", "four", "--", "no-such-program"], "bad_argument", 64)
+        nothing_made(skep, repo)
+        swarm = skep.json_lines("run", "--repo", repo, "--", "true")[-1]["summary"]
+        assert (len(swarm["sandboxes"]), len(swarm["panes"])) == (1, 1), swarm
 
 
 @scenario("an agent that sandboxes would not see is refused with the path where this machine has it")
@@ -156,7 +184,8 @@ def _(work):
 def _(work):
     repo = good(work)
     for text, line in (("[local]\nbnid = []\n", 2), ("[local]\nbind = 5\n", 2), ("not toml\n", 1),
-                       ("[providers.x]\napi_url = \"ftp://x\"\nkey = \"K\"\n", 1)):
+                       ("[providers.x]\napi_url = \"ftp://x\"\nkey = \"K\"\n", 1),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreate_timeout_s = 0\n", 4)):
         skep = Installation(work, config=None)
         skep.config(text)
         with skep:

@@ -11,8 +11,10 @@ import subprocess
 import threading
 from pathlib import Path
 
-from world import Installation, forms, make_repo, processes
+from installation import Installation, repository
+from processes import processes
 from scenario import main, scenario, wait_until
+from secret_forms import forms
 
 # Stands in for the CLI of the model's maker: asks the model once through the gateway, prints what that CLI prints.
 CLAUDE = """#!/usr/bin/python3
@@ -126,10 +128,10 @@ class Scan:
     def in_replies(self):
         before = len(self.skep.said)
         for words in (["ps", "--all"], ["events", "--from", "1"], ["daemon", "status"], ["secret", "list"]):
-            self.skep.skep("--json", *words)
+            self.skep.run("--json", *words, code=0)
         for swarm in json.loads(self.skep.said[before])["swarms"]:
-            self.skep.skep("--json", "status", swarm["swarm"])
-            self.skep.skep("logs", swarm["swarm"])
+            self.skep.run("--json", "status", swarm["swarm"], code=0)
+            self.skep.run("logs", swarm["swarm"], code=0)
         return [hit for text in self.skep.said for hit in self.in_bytes("what was printed", text.encode())]
 
     def places(self):
@@ -161,15 +163,14 @@ def with_model(work, status, act):
     (tools / "claude").chmod(0o755)
     tools.chmod(0o755)
     work.chmod(0o711)  # a service user reads the tools
-    repo = make_repo(work / "repo", {"README": "a tree\n"})
+    repo = repository(work / "repo", {"README": "a tree\n"})
     model = Model(status)
     config = f'[local]\nbind = ["{tools}"]\nupstream = {{ "api.anthropic.com" = "{model.url}" }}\n'
     try:
-        with Installation(work, config) as skep:
-            skep.skep("secret", "set", "ANTHROPIC_API_KEY", input=key + "\n")
-            skep.env["PATH"] = f"{tools}:{skep.env['PATH']}"
-            swarm = skep.start(repo, "--agent", "claude", "--panes", "2", "--prompt", "Do it.", "--env",
-                               f"PATH={tools}:/usr/bin:/bin")
+        with Installation(work, config=config) as skep:
+            skep.run("secret", "set", "ANTHROPIC_API_KEY", input=key + "\n", code=0)
+            skep.environment["PATH"] = f"{tools}:{skep.environment['PATH']}"
+            swarm = skep.start(repo, "--agent", "claude", "--panes", "2", "--prompt", "Do it.")
             scan = Scan(skep, repo, key)
 
             def asked():
@@ -221,9 +222,9 @@ def _(work):
     key = new_key()
     shown = {name: form.decode() for name, form in forms(key).items() if name in ("plain", "url", "base64 at 0")}
     lines = [f"the {name} form is >{form}< and goes on\n" for name, form in shown.items()]
-    repo = make_repo(work / "repo", {"leak": "".join(lines), "agent": "#!/bin/sh\ncat leak\nexec cat leak >&2\n"})
+    repo = repository(work / "repo", {"leak": "".join(lines), "agent": "#!/bin/sh\ncat leak\nexec cat leak >&2\n"})
     with Installation(work) as skep:
-        skep.skep("secret", "set", "SOME_KEY", input=key)
+        skep.run("secret", "set", "SOME_KEY", input=key, code=0)
         swarm = skep.start(repo, "--keep", "--", "./agent")
         done = skep.closed(swarm)
         pane, box = done["panes"][0], done["sandboxes"][0]["remote_id"]
@@ -243,7 +244,7 @@ def _(work):
 
 @scenario("the same scan finds a canary planted in each place, in each form")
 def _(work):
-    repo = make_repo(work / "repo", {"agent": "#!/bin/sh\necho made > made.txt\n"})
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\necho made > made.txt\n"})
     key = new_key()
     with Installation(work) as skep:
         skep.closed(skep.start(repo, "--keep", "--", "./agent"))
@@ -258,20 +259,21 @@ def _(work):
                 (top / "planted").unlink()
             assert any(f"({name})" in hit for hit in scan.in_bytes("what was printed", b"x" + form + b"y")), name
         form = scan.forms["base64 at 1"].decode()
-        reader = ["/usr/bin/python3", "-c", "import sys; sys.stdin.read()"]
+        reader = ["/usr/bin/python3", "-c", "import sys; print('here', flush=True); sys.stdin.read()"]
         for where, argv, env in (("cmdline", [*reader, form], {}), ("environment", reader, {"PLANTED": form})):
-            with subprocess.Popen(argv, env={**os.environ, **env}, stdin=subprocess.PIPE) as process:
+            with subprocess.Popen(argv, env={**os.environ, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+                process.stdout.readline()  # /proc tells the words of a program only once it has begun
                 found = scan.in_processes()
                 process.stdin.close()
             assert any(f"{where} of {process.pid}" in hit for hit in found), f"{where}: {found}"
-        skep.skep("daemon", "stop")
+        skep.run("daemon", "stop", code=0)
         copy = sqlite3.connect(skep.state / "skep.db")
         copy.execute("INSERT INTO journal_info (name, value) VALUES ('planted', ?)", (form,))
         copy.commit()
         copy.close()
         assert scan.in_database(), "the journal"
         skep.said.append(form)
-        skep.skep("daemon", "start")
+        skep.run("daemon", "start", code=0)
         assert scan.in_replies(), "replies"
         shutil.rmtree(repo / "skep-out")
 

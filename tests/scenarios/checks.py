@@ -3,6 +3,7 @@
 # presets: dev
 import shutil
 import subprocess
+from pathlib import Path
 
 from scenario import SOURCE, main, run, scenario
 
@@ -132,6 +133,20 @@ def _(work):
     tree = copy_tree(work)
     append(tree, "messages/errors.def", 'SKEP_ERROR(999, planted, internal, 70, "planted", "planted")\n')
     finds(tree, "errors", "docs/errors.md")
+
+
+@scenario("a package that is installed but not recorded, and one in another version than recorded, are found")
+def _(work):
+    tree = copy_tree(work)
+    assert check(tree, "dependencies").returncode == 0, check(tree, "dependencies").stdout
+    page, setup = tree / "docs" / "dependencies.md", tree / "tools" / "setup"
+    page.write_text(page.read_text().replace("| `bubblewrap` | 0.8.0 |", "| `bubblewrap` | 0.7 |").replace("2.1.197", "2.1.1"))
+    setup.write_text(setup.read_text().replace("run_packages=(git ", "run_packages=(git planted-package "))
+    finds(tree, "dependencies", "planted-package")
+    finds(tree, "dependencies", "claude-code: tools/setup pins")
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    if release.get("VERSION_ID", "").strip('"') == "12":
+        finds(tree, "dependencies", "recorded is 0.7")
 
 
 @scenario("an overlong file and a path of one machine are found")

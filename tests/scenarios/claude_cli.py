@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """The real Claude Code CLI in sandboxes without a network, driven by a scripted model server through the gateway."""
 # timeout: 180
-import base64
 import json
 import os
 import re
@@ -15,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import schemas  # noqa: E402 behind the path they need
 from installation import Installation, git, repository  # noqa: E402 behind the path they need
 from scenario import SOURCE, Skip, main, scenario  # noqa: E402 behind the path they need
+from secret_forms import forms  # noqa: E402 behind the path they need
 
 PINNED = "2.1.197"
 FAKE = SOURCE / "tests" / "fake-anthropic"
@@ -62,21 +62,17 @@ def prepare(work, model, key):
                         + f'\nupstream = {{"api.anthropic.com" = "{model.url}"}}\n')
     skep.environment["PATH"] = f"{program.parent}:{skep.environment['PATH']}"
     schemas.check(skep.json("secret", "set", "ANTHROPIC_API_KEY", input=key), "secret")
-    return skep, f"PATH={program.parent}:/usr/local/bin:/usr/bin:/bin"
+    return skep
 
 
-def forms(key):
-    """A pattern that finds the key as it is, in hex and URL form; base64 by its unaligned cores."""
-    cores = {base64.b64encode(b"x" * i + key.encode()).decode()[4 if i else 0:-4].strip("=") for i in range(3)}
-    return re.compile("|".join([re.escape(key), key.encode().hex(), *map(re.escape, sorted(cores))]).encode())
+def holds(data, key):
+    """True when the bytes hold the key in any of its forms."""
+    return any(form in data for form in forms(key).values())
 
 
-def files_with(pattern, folder):
-    found = []
-    for path in Path(folder).rglob("*"):
-        if path.is_file() and not path.is_symlink() and pattern.search(path.read_bytes()):
-            found.append(str(path))
-    return found
+def files_with(key, folder):
+    return [str(path) for path in Path(folder).rglob("*")
+            if path.is_file() and not path.is_symlink() and holds(path.read_bytes(), key)]
 
 
 @scenario("the real Claude CLI makes the commit of its scenario behind the gateway and it comes back as a patch")
@@ -85,10 +81,10 @@ def _(work):
     prompt = work / "task.md"
     prompt.write_text("Write hello.txt and commit it.\n")
     with Model(work, FAKE / "scenarios/write-and-run.json", "--key", KEY) as model:
-        skep, path = prepare(work, model, KEY)
+        skep = prepare(work, model, KEY)
         with skep:
             lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt-file", prompt,
-                                    "--sandboxes", "2", "--keep", "--env", path, limit_s=120)
+                                    "--sandboxes", "2", "--keep", limit_s=120)
             for line in lines:
                 schemas.check(line, "run")
             swarm, summary = lines[0]["run"]["swarm"], lines[-1]["summary"]
@@ -124,14 +120,13 @@ def _(work):
             assert {"text", "tool_use", "tool_result"} <= set(kinds), kinds
 
             # Inside: only lo, only the placeholder. The kept sandboxes are looked at from outside.
-            key = forms(KEY)
             for remote in skep.sandboxes_at_host():
                 home = skep.host_dir() / "sandboxes" / remote / "home"
-                assert not files_with(key, home), files_with(key, home)
+                assert not files_with(KEY, home), files_with(KEY, home)
             for place in (skep.state / "logs", out):
-                assert not files_with(key, place), files_with(key, place)
+                assert not files_with(KEY, place), files_with(KEY, place)
             database = sorted(skep.state.glob("skep.db*")) + [skep.state / "skepd.log"]
-            assert not [p for p in database if key.search(p.read_bytes())]
+            assert not [p for p in database if holds(p.read_bytes(), KEY)]
 
 
 @scenario("inside the sandbox there is only lo and the agent's environment holds only the placeholder")
@@ -152,7 +147,7 @@ def _(work):
         skep.environment["PATH"] = f"{folder}:{skep.environment['PATH']}"
         skep.json("secret", "set", "ANTHROPIC_API_KEY", input=KEY)
         lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt", "pane {index} of {count}",
-                                "--panes", "2", "--env", f"PATH={folder}:/usr/bin:/bin")
+                                "--panes", "2")
         out = repo / "skep-out" / lines[0]["run"]["swarm"]
         for i in range(2):
             files = out / f"p{i}/files"
@@ -163,7 +158,7 @@ def _(work):
             assert (files / "prompt.txt").read_text() == f"pane {i} of 2"
             argv = (files / "argv.txt").read_text()
             assert "-p" in argv.split() and "pane" not in argv.split(), argv
-        assert not files_with(forms(KEY), out), files_with(forms(KEY), out)
+        assert not files_with(KEY, out), files_with(KEY, out)
 
 
 @scenario("a key that the model server refuses ends the run failed with the exit code of the auth family")
@@ -172,9 +167,9 @@ def _(work):
     prompt = work / "task.md"
     prompt.write_text("case 401\n")
     with Model(work, FAKE / "scenarios/errors.json") as model:
-        skep, path = prepare(work, model, KEY)
+        skep = prepare(work, model, KEY)
         with skep:
-            lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt-file", prompt, "--env", path,
+            lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt-file", prompt,
                                     code=77, limit_s=60)
             summary = lines[-1]["summary"]
             assert summary["swarm"]["result"] == "failed" and summary["exit_code"] == 77, summary["swarm"]

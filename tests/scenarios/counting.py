@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 
-from scenario import SOURCE, main, run, scenario
+from scenario import SOURCE, Skip, main, run, scenario
 
 # What a Catch2 program would do, by the first word of its environment variable PLAY.
 STAND_IN = """#!/usr/bin/python3
@@ -28,6 +28,10 @@ with open(out, "w") as f:
         signal.pause()
     if play == "crashes":
         os.kill(os.getpid(), signal.SIGSEGV)
+if play == "offline":
+    interfaces = [line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:]]
+    if interfaces != ["lo"] or "PLAYED_API_KEY" in os.environ:
+        sys.exit(f"interfaces {interfaces}")
 if play == "empty":
     os.remove(out)
 if play == "skips":
@@ -36,11 +40,12 @@ sys.exit(1 if play == "fails" else 0)
 """
 
 
-def run_stand_in(work, play):
+def run_stand_in(work, play, *options, **environment):
     """The results of a build whose only test program is the stand-in."""
     tools = work / "tree" / "tools" / "lib"
     tools.mkdir(parents=True)
-    shutil.copy(SOURCE / "tools" / "lib" / "run_tests.py", tools)
+    for name in ("run_tests.py", "offline"):
+        shutil.copy(SOURCE / "tools" / "lib" / name, tools)
     build = work / "tree" / "build" / "dev"
     build.mkdir(parents=True)
     program = build / "test_play"
@@ -48,7 +53,7 @@ def run_stand_in(work, play):
     program.chmod(0o755)
     (build / "CTestTestfile.cmake").write_text(
         f'add_test(play "{program}")\nset_tests_properties(play PROPERTIES TIMEOUT 2 LABELS unit ENVIRONMENT PLAY={play})\n')
-    done = run(["/usr/bin/python3", tools / "run_tests.py", "dev", "--unit"], env={**os.environ})
+    done = run(["/usr/bin/python3", tools / "run_tests.py", "dev", "--unit", *options], env={**os.environ, **environment})
     results = json.loads((work / "tree" / "build" / "test-results" / "dev.json").read_text())["results"]
     return done, {r["name"]: (r["status"], r["reason"]) for r in results}
 
@@ -82,6 +87,33 @@ def _(work):
 def _(work):
     done, results = run_stand_in(work, "empty")
     assert done.returncode == 1 and results["test_play"][0] == "failed", results
+
+
+@scenario("unit tests run where there is no network interface but lo and no key")
+def _(work):
+    if run([SOURCE / "tools" / "lib" / "offline", "true"]).stderr:
+        raise Skip("this machine allows no network namespace")
+    assert '"--unit", "--offline"' in (SOURCE / "tools" / "test").read_text(), "the stage `unit` is not offline"
+    done, results = run_stand_in(work, "offline", "--offline", PLAYED_API_KEY="x")
+    assert done.returncode == 0 and results == {"one": ("passed", "")}, results
+    shutil.rmtree(work / "tree")
+    done, results = run_stand_in(work, "offline", PLAYED_API_KEY="x")
+    assert done.returncode == 1, "with a network the stand-in must fail"
+
+
+@scenario("coverage below the bar, figures that are missing and too few cases fail the stage")
+def _(work):
+    def held(function, line, cases):
+        summary, results = work / "summary.json", work / "results.json"
+        summary.write_text(json.dumps({k: v for k, v in (("function_percent", function), ("line_percent", line)) if v}))
+        results.write_text(json.dumps({"results": [{"status": "passed"}] * cases + [{"status": "skipped"}] * 1000}))
+        return run([SOURCE / "tools" / "lib" / "coverage_bar.py", summary, results])
+
+    assert held(87.5, 83.0, 442).returncode == 0
+    for figures, word in (((87.4, 99.0, 999), "functions"), ((99.0, 82.9, 999), "lines"), ((99.0, 99.0, 441), "cases"),
+                          ((None, 99.0, 999), "functions"), ((99.0, None, 999), "lines")):
+        done = held(*figures)
+        assert done.returncode == 1 and [word in line for line in done.stdout.splitlines() if "BELOW" in line] == [True], done.stdout
 
 
 @scenario("a skipped case is counted as skipped, with its reason")

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from world import Installation, make_repo
+from installation import Installation, repository
 from scenario import SOURCE, main, scenario, wait_until
 
 PHASES = ["queued", "creating", "verifying", "provisioning", "uploading", "starting", "running", "draining",
@@ -57,7 +57,7 @@ def fold(skep, text):
 
 def whole_life(work, kind, result, act=None):
     """One run of 2 x 2 panes that ends with `result`, and then all checks."""
-    repo = make_repo(work / "repo", {"agent": AGENT, "README": "a tree\n"})
+    repo = repository(work / "repo", {"agent": AGENT, "README": "a tree\n"})
     with Installation(work) as skep:
         swarm = skep.start(repo, "--sandboxes", "2", "--panes", "2", "--", "./agent", kind)
         if act:
@@ -67,15 +67,15 @@ def whole_life(work, kind, result, act=None):
         # Kills are confirmed behind the swarm's end: the journal is read when nothing is under way.
         wait_until("every sandbox is gone", lambda: not skep.host_sandboxes())
         wait_until("every kill is confirmed", lambda: all(b["kill_confirmed"] for b in skep.status(swarm)["sandboxes"]))
-        text = skep.skep("events", "--from", "1", "--json").stdout
+        text = skep.run("events", "--from", "1", "--json", code=0).stdout
         boxes, panes = check_order([json.loads(line) for line in text.splitlines()])
         assert len(boxes) == 2 and len(panes) == 4, (boxes, panes)
         assert set(boxes.values()) == {result} and set(panes.values()) == {result}, (boxes, panes)
         fold(skep, text)
         # Another epoch of the daemon adds rows; the fold must follow it.
-        skep.skep("daemon", "stop")
-        skep.skep("daemon", "start")
-        fold(skep, skep.skep("events", "--from", "1", "--json").stdout)
+        skep.run("daemon", "stop", code=0)
+        skep.run("daemon", "start", code=0)
+        fold(skep, skep.run("events", "--from", "1", "--json", code=0).stdout)
 
 
 @scenario("after a good run the events have no gap and fold to the rows of the state tables")
@@ -92,7 +92,7 @@ def _(work):
 def _(work):
     def stop(skep, swarm):
         skep.running(swarm)
-        skep.skep("stop", swarm)
+        skep.run("stop", swarm, code=0)
     whole_life(work, "stopped", "cancelled", stop)
 
 

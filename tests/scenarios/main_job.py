@@ -60,27 +60,6 @@ def fresh_tree(work, repo, name):
     return work / name
 
 
-def running(skep, swarm, text="ready"):
-    """Waits until every pane's log holds the text."""
-    def look():
-        status = skep.json("status", swarm)
-        assert status["swarm"]["state"] != "closed", f"closed already: {status['swarm']}"
-        names = [p["name"] for p in status["panes"]]
-        if not names or any(p["state"] != "running" for p in status["panes"]):
-            return None
-        logs = ["".join(d["text"] for d in skep.json_lines("logs", f"{swarm}/{n}", "--from", "0")) for n in names]
-        return all(text in log for log in logs)
-    wait_until(f"all panes of {swarm} say {text}", look, 40)
-
-
-def closed(skep, swarm, limit_s=40):
-    """Waits until the swarm is closed; its status."""
-    def look():
-        status = skep.json("status", swarm)
-        return status if status["swarm"]["state"] == "closed" else None
-    return wait_until(f"{swarm} is closed", look, limit_s)
-
-
 def nothing_left(skep):
     """The host has no sandbox and no holder runs."""
     wait_until("the host has no sandbox", lambda: not skep.sandboxes_at_host() and not skep.holders(), 15)
@@ -229,7 +208,7 @@ def _(work):
         schemas.check(skep.json("daemon", "start"), "daemon")
         started = schemas.check(skep.json("run", "--repo", repo, "--name", "talk", "--detach", "--", "./agent"), "run")
         swarm = started["run"]["swarm"]
-        running(skep, swarm)
+        skep.running(swarm, "ready")
         first = schemas.check(skep.json("send", "talk/p0", "hello", "agent"), "send")
         second = skep.json("send", f"{swarm}/p0", input="from standard input\n")
         assert second["seq"] > first["seq"]
@@ -248,7 +227,7 @@ def _(work):
 
         asked = schemas.check(skep.json("stop", "talk"), "stop")
         assert asked["swarms"] == [swarm]
-        status = schemas.check(closed(skep, swarm), "status")
+        status = schemas.check(skep.closed(swarm), "status")
         assert status["swarm"]["result"] == "cancelled", status["swarm"]
         heard_file = repo / "skep-out" / swarm / "p0/files/heard.txt"
         assert heard_file.read_text() == "hello agent\nfrom standard input\n"
@@ -269,9 +248,9 @@ def _(work):
     repo = repository(work / "repo", {"agent": STAYS})
     with Installation(work) as skep:
         swarm = skep.json("run", "--repo", repo, "--panes", "2", "--detach", "--", "./agent")["run"]["swarm"]
-        running(skep, swarm)
+        skep.running(swarm, "ready")
         assert skep.json("kill", swarm)["swarms"] == [swarm]
-        status = closed(skep, swarm, 20)
+        status = skep.closed(swarm, 20)
         assert status["swarm"]["result"] == "killed", status["swarm"]
         assert {p["state"] for p in status["panes"]} == {"closed"}, status["panes"]
         nothing_left(skep)
@@ -281,12 +260,12 @@ def _(work):
 def _(work):
     repo = repository(work / "repo", {"agent": STAYS})
     with Installation(work) as skep:
-        client = skep.start("run", "--repo", repo)  # no command: refused, and nothing started
+        client = skep.popen("run", "--repo", repo)  # no command: refused, and nothing started
         assert finish(client)[0] == 64
-        client = skep.start("run", "--repo", repo, "--json", "--", "./agent")
+        client = skep.popen("run", "--repo", repo, "--json", "--", "./agent")
         lines = documents_of(client.stdout)
         swarm = next(lines)["run"]["swarm"]
-        running(skep, swarm)
+        skep.running(swarm, "ready")
         os.kill(client.pid, signal.SIGINT)
         rest = list(lines)
         code, _, err = finish(client)
@@ -303,18 +282,18 @@ def _(work):
     repo = repository(work / "repo", {"agent": "#!/bin/bash\ntrap '' TERM INT HUP\nmkfifo /tmp/gate\necho ready\n"
                                                "read -r x <>/tmp/gate\n"})
     with Installation(work) as skep:
-        hung = skep.start("run", "--repo", repo, "--json", "--", "./agent")
+        hung = skep.popen("run", "--repo", repo, "--json", "--", "./agent")
         swarm = next(documents_of(hung.stdout))["run"]["swarm"]
-        running(skep, swarm)
+        skep.running(swarm, "ready")
         os.kill(hung.pid, signal.SIGHUP)
         code, out, _ = finish(hung)
         assert code == 129 and json.loads(out.splitlines()[-1]) == {"detached": {"swarm": swarm}}, (code, out)
         assert skep.json("status", swarm)["swarm"]["state"] == "running"
 
-        client = skep.start("run", "--repo", repo, "--", "./agent")
+        client = skep.popen("run", "--repo", repo, "--", "./agent")
         other = wait_until("the second swarm",
                            lambda: {s["swarm"] for s in skep.json("ps")["swarms"]} - {swarm}).pop()
-        running(skep, other)
+        skep.running(other, "ready")
         os.kill(client.pid, signal.SIGINT)
         wait_until("the stop is accepted",
                    lambda: skep.json("status", other)["swarm"]["state"] == "stopping")
@@ -324,7 +303,7 @@ def _(work):
         assert f"skep stop {other}" in err, err
         skep.json("kill", "--all")
         for name in (swarm, other):
-            closed(skep, name, 20)
+            skep.closed(name, 20)
         nothing_left(skep)
 
 
@@ -350,6 +329,33 @@ def _(work):
         assert skep.json("daemon", "status", code=69)["error"]["code"] == "no_daemon"
         # The next daemon, which a question about runs starts, still knows what was.
         assert len(schemas.check(skep.json("ps", "--all"), "ps")["swarms"]) == 3
+
+
+@scenario("a failed agent's exit code is told, its results come back, and nothing is left of its prompt")
+def _(work):
+    word = "prompt-canary-4be1c9"
+    tools = work / "tools"
+    tools.mkdir()
+    (tools / "claude").write_text("#!/bin/sh\nread -r line\necho \"$line\" | tr a-z A-Z >result.txt\n"
+                                  "ls ~/.skep/in >inbox.txt 2>&1\nexit 3\n")
+    (tools / "claude").chmod(0o755)
+    work.chmod(0o711)
+    repo = repository(work / "repo")
+    with Installation(work, config=f'[local]\nbind = ["{tools}"]\n') as skep:
+        skep.environment["PATH"] = f"{tools}:{skep.environment['PATH']}"
+        skep.json("secret", "set", "ANTHROPIC_API_KEY", input="sk-not-a-key")
+        lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt", word, code=81)
+        swarm, summary = lines[0]["run"]["swarm"], lines[-1]["summary"]
+        assert summary["swarm"]["result"] == "failed" and summary["panes"][0]["exit_code"] == 3, summary["panes"]
+        files = repo / "skep-out" / swarm / "p0/files"
+        assert (files / "result.txt").read_text() == word.upper() + "\n"
+        assert (files / "inbox.txt").read_text() == "", "the agent ran beside its prompt"
+        nothing_left(skep)
+        # What is left of it is the order itself, in the journal.
+        places = [skep.state, skep.host_dir(), repo / "skep-out"]
+        left = [str(p) for place in places for p in place.rglob("*") if p.is_file() and not p.is_symlink()
+                and not p.name.startswith("skep.db") and word.encode() in p.read_bytes()]
+        assert not left, left
 
 
 main()

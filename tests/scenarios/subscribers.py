@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from world import Installation, make_repo
+from installation import Installation, repository
 from scenario import SOURCE, Skip, main, scenario
 
 MISSES = 100
@@ -32,9 +32,9 @@ def lines_of(text):
 def _(work):
     if subprocess.run(["/usr/bin/python3", "-c", "import zmq, msgpack"], capture_output=True).returncode != 0:
         raise Skip("python3-zmq and python3-msgpack are not installed")
-    repo = make_repo(work / "repo", {"reader": READER})
+    repo = repository(work / "repo", {"reader": READER})
     with Installation(work) as skep:
-        skep.skep("daemon", "start")
+        skep.run("daemon", "start", code=0)
         cut = subscriber(skep, "--from", "1", "--cut-after", "30", "--cut-misses", str(MISSES), "--until-closed")
         steady = subscriber(skep, "--from", "1", "--until-closed")
         swarm = skep.start(repo, "--sandboxes", "2", "--panes", "2", "--", "./reader")
@@ -43,10 +43,10 @@ def _(work):
         sent = 0
         while len(skep.events()) < 320:
             for _ in range(20):
-                skep.skep("send", f"{swarm}/p{sent % 4}", f"line {sent}")
+                skep.run("send", f"{swarm}/p{sent % 4}", f"line {sent}", code=0)
                 sent += 1
         for pane in range(4):
-            skep.skep("send", f"{swarm}/p{pane}", "end")
+            skep.run("send", f"{swarm}/p{pane}", "end", code=0)
         done = skep.closed(swarm)
         assert done["swarm"]["result"] == "completed", done["swarm"]
 
@@ -71,7 +71,7 @@ def _(work):
 
 @scenario("a subscriber of one sandbox sees exactly the events of that sandbox")
 def _(work):
-    repo = make_repo(work / "repo", {"agent": "#!/bin/sh\necho done\n"})
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\necho done\n"})
     with Installation(work) as skep:
         swarm = skep.start(repo, "--sandboxes", "2", "--panes", "2", "--", "./agent")
         box = skep.closed(swarm)["sandboxes"][0]["sandbox"]

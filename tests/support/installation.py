@@ -3,8 +3,11 @@
     with Installation(work) as skep:
         done = skep.run("run", "--repo", repo, "--", "./script")
         rows = skep.json("ps", "--all")
+        swarm = skep.start(repo, "--sandboxes", "2", "--", "./agent")     # left to the daemon
+        skep.closed(swarm)
 
-Leaving the block ends what runs and removes what lies outside `work`, whatever happened inside.
+Leaving the block ends what runs and removes what lies outside `work`, whatever happened inside. What a scenario knows
+of the host it learns as anybody could: from ready.json, the key file and E2B's API.
 """
 import json
 import os
@@ -13,9 +16,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import scenario
+from processes import alive, end_process, processes, wait_for_end  # noqa: F401 scripts take them from here, too
 
 
 def git(repo, *arguments, check=True, **options):
@@ -29,7 +35,7 @@ def git(repo, *arguments, check=True, **options):
 
 
 def repository(path, files=None):
-    """A new repository with one commit of `files` (name: text)."""
+    """A new repository with one commit of `files` (name: text); programs begin with #!."""
     path.mkdir(parents=True)
     git(path, "init", "-q")
     for name, text in (files or {"README": "a test\n"}).items():
@@ -42,27 +48,6 @@ def repository(path, files=None):
     return path
 
 
-def alive(pid):
-    """False also for a process that ended and was not yet reaped by its parent."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def wait_for_end(pid, limit_s):
-    """True when the process ended in time."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], limit_s)[0])
-    finally:
-        os.close(descriptor)
-
-
 class Installation:
     """Commands run with the state directory of this installation and a plain environment."""
 
@@ -71,9 +56,10 @@ class Installation:
         self.environment = {k: v for k, v in os.environ.items()
                             if not k.startswith("SKEP_") or k in ("SKEP_BIN", "SKEP_SOURCE")}
         self.environment["SKEP_STATE"] = str(self.state)
+        self.said = []  # everything the commands printed
+        self.started = []  # processes beside the scenario
         if config:
-            self.state.mkdir(mode=0o700)
-            (self.state / "skep.toml").write_text(config)
+            self.config(config)
 
     def __enter__(self):
         return self
@@ -87,46 +73,87 @@ class Installation:
         if failure[0] is not None:
             self.show_logs()
 
-    # -- commands
-
-    def run(self, *arguments, limit_s=60, **options):
-        """`skep ARGUMENTS`, to its end."""
-        options.setdefault("env", self.environment)
-        return scenario.run(["skep", *arguments], limit_s=limit_s, **options)
-
-    def start(self, *arguments, **options):
-        """`skep ARGUMENTS` as a running process with pipes of text, in a session of its own."""
-        options.setdefault("env", self.environment)
-        options.setdefault("stdin", subprocess.DEVNULL)
-        return subprocess.Popen([str(scenario.program("skep")), *map(str, arguments)], stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
-
-    def json(self, *arguments, code=0, **options):
-        """The one JSON document of `skep ARGUMENTS --json`, which must end with `code` (None: any)."""
-        lines = self.json_lines(*arguments, code=code, **options)
-        assert len(lines) == 1, f"skep {arguments[0]} --json printed {len(lines)} documents"
-        return lines[0]
-
-    def json_lines(self, *arguments, code=0, **options):
-        """Every document that `skep ARGUMENTS --json` printed; standard output holds nothing else."""
-        words = [*arguments]
-        at = words.index("--") if "--" in words else len(words)
-        words.insert(at, "--json")
-        done = self.run(*words, **options)
-        assert code is None or done.returncode == code, f"skep {' '.join(map(str, words))} ended with {done.returncode}, not " \
-            f"{code}: {done.stdout[-1500:]} {done.stderr[-1500:]}"
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    def events(self, swarm=None):
-        """Every event of the journal (of one swarm), oldest first."""
-        return self.json_lines("events", "--from", "1", *(("--swarm", swarm) if swarm else ()))
-
     def config(self, text):
         """Writes skep.toml; a running daemon does not see it."""
         self.state.mkdir(mode=0o700, exist_ok=True)
         (self.state / "skep.toml").write_text(text)
 
-    # -- what is there
+    # -- commands
+
+    def run(self, *words, code=None, limit_s=60, **options):
+        """`skep WORDS`, to its end, with what it printed kept; it must end with `code` where one is given."""
+        options.setdefault("env", self.environment)
+        done = scenario.run(["skep", *words], limit_s=limit_s, **options)
+        self.said.append(done.stdout + done.stderr)
+        assert code is None or done.returncode == code, f"skep {' '.join(map(str, words))[:300]} ended with " \
+            f"{done.returncode}, not {code}: {done.stdout[-1500:]} {done.stderr[-1500:]}"
+        return done
+
+    def popen(self, *words, **options):
+        """`skep WORDS` (or a program given by its path) as a running process with pipes of text, in its own session."""
+        argv = [str(word) for word in words]
+        if "/" not in argv[0]:
+            argv.insert(0, str(scenario.program("skep")))
+        for name, value in (("env", self.environment), ("stdin", subprocess.DEVNULL), ("stdout", subprocess.PIPE),
+                            ("stderr", subprocess.PIPE)):
+            options.setdefault(name, value)
+        process = subprocess.Popen(argv, text=True, start_new_session=True, **options)
+        self.started.append(process)
+        return process
+
+    def json(self, *words, code=0, **options):
+        """The one JSON document of `skep WORDS --json`, which must end with `code` (None: any)."""
+        lines = self.json_lines(*words, code=code, **options)
+        assert len(lines) == 1, f"skep {words[0]} --json printed {len(lines)} documents"
+        return lines[0]
+
+    def json_lines(self, *words, code=0, **options):
+        """Every document that `skep WORDS --json` printed; standard output holds nothing else."""
+        words = [*words]
+        at = words.index("--") if "--" in words else len(words)
+        words.insert(at, "--json")
+        return [json.loads(line) for line in self.run(*words, code=code, **options).stdout.splitlines()]
+
+    # -- swarms
+
+    def start(self, repo, *options):
+        """Starts a swarm and leaves it to the daemon: its id."""
+        return self.json("run", "--detach", "--repo", repo, *options)["run"]["swarm"]
+
+    def status(self, swarm):
+        return self.json("status", swarm)
+
+    def running(self, swarm, text="", limit_s=60):
+        """The status of a swarm once every pane runs, and its log holds the text."""
+        def look():
+            found = self.status(swarm)
+            assert found["swarm"]["state"] != "closed", f"closed early: {found['swarm']}"
+            if not found["panes"] or any(p["state"] != "running" for p in found["panes"]):
+                return None
+            good = not text or all(text in self.log_text(f"{swarm}/{p['name']}") for p in found["panes"])
+            return found if good else None
+        return scenario.wait_until(f"every pane of {swarm} runs {text and 'and says ' + text}", look, limit_s)
+
+    def closed(self, swarm, limit_s=60):
+        """The status of a swarm once it is closed."""
+        def look():
+            found = self.status(swarm)
+            return found if found["swarm"]["state"] == "closed" else None
+        return scenario.wait_until(f"{swarm} closes", look, limit_s)
+
+    def events(self, swarm=None):
+        """Every event of the journal (of one swarm), oldest first."""
+        return self.json_lines("events", "--from", "1", *(("--swarm", swarm) if swarm else ()))
+
+    def log_text(self, pane):
+        """What `skep logs` shows of a pane from its first byte."""
+        return "".join(piece["text"] for piece in self.json_lines("logs", pane, "--from", "0"))
+
+    def log_of(self, pane):
+        """The daemon's file of the first attempt of a pane (a row of status)."""
+        return self.state / "logs" / pane["swarm"] / f"{pane['pane']}.1.log"
+
+    # -- the daemon
 
     def install_id(self):
         """The id of this installation, or None before its first daemon."""
@@ -134,22 +161,6 @@ class Installation:
             return (self.state / "install").read_text().split()[0]
         except (FileNotFoundError, IndexError):
             return None
-
-    def host_dir(self):
-        """State of the local host, or None before the first daemon."""
-        if os.geteuid() != 0:
-            return self.state / "host" / "state"
-        name = self.install_id()
-        return Path("/var/lib/skep-host") / name if name else None
-
-    def host_pid(self):
-        """The local host's process, or None."""
-        try:
-            pid = json.loads((self.host_dir() / "ready.json").read_text())["pid"]
-            name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
-        except (TypeError, FileNotFoundError, ProcessLookupError, ValueError):
-            return None
-        return pid if name.endswith(b"skep-host") else None
 
     def daemon_pid(self):
         """The process that the lock file names, when it lives."""
@@ -160,6 +171,38 @@ class Installation:
             return None
         return pid if name.endswith(b"skepd") else None
 
+    def kill_daemon(self):
+        """kill -9, and its end: the pid it had."""
+        pid = self.daemon_pid()
+        assert pid, "no skepd runs"
+        end_process(pid)
+        return pid
+
+    # -- the local host
+
+    def host_dir(self):
+        """State of the local host, or None before the first daemon."""
+        if os.geteuid() != 0:
+            return self.state / "host" / "state"
+        name = self.install_id()
+        return Path("/var/lib/skep-host") / name if name else None
+
+    def host_file(self):
+        """What ready.json of the host says (url, pid), or None."""
+        try:
+            return json.loads((self.host_dir() / "ready.json").read_text())
+        except (TypeError, OSError, ValueError):
+            return None
+
+    def host_pid(self):
+        """The local host's process, or None."""
+        try:
+            pid = self.host_file()["pid"]
+            name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        except (TypeError, OSError):
+            return None
+        return pid if name.endswith(b"skep-host") else None
+
     def sandboxes_at_host(self):
         """Ids of the sandboxes that the host has: a folder of a holder each."""
         folder = self.host_dir()
@@ -168,16 +211,43 @@ class Installation:
     def holders(self):
         """Processes that hold sandboxes of this installation: id -> pid."""
         ours, found = set(self.sandboxes_at_host()), {}
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit():
-                continue
-            try:
-                words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
+        for pid, cmdline in processes():
+            words = cmdline.split(b"\0")
             if words[:2] == [b"skep-host", b"hold"] and words[2].decode() in ours:
-                found[words[2].decode()] = int(entry)
+                found[words[2].decode()] = pid
         return found
+
+    def ask_host(self, path, headers=None, data=None):
+        """One request to skep-host with the account's key: the body of its answer."""
+        headers = {"X-API-KEY": (self.state / "host" / "key").read_text().strip(), **(headers or {})}
+        request = urllib.request.Request(self.host_file()["url"] + path, headers=headers, data=data)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as answer:
+            return answer.read()
+
+    def host_sandboxes(self):
+        """What the host lists: sandboxes that live."""
+        if self.host_file() is None:
+            return []
+        return json.loads(self.ask_host("/v2/sandboxes"))
+
+    def envd(self, remote_id, path, data=None, content_type=None):
+        """One request to the envd of a sandbox."""
+        token = json.loads(self.ask_host(f"/sandboxes/{remote_id}"))["envdAccessToken"]
+        headers = {"E2b-Sandbox-Id": remote_id, "E2b-Sandbox-Port": "49983", "X-Access-Token": token}
+        if content_type:
+            headers["Content-Type"] = content_type
+        return self.ask_host(path, headers, data)
+
+    def read_inside(self, remote_id, path):
+        """A file of a sandbox, by the road every client has."""
+        return self.envd(remote_id, "/files?" + urllib.parse.urlencode({"path": path, "username": "user"}))
+
+    def write_inside(self, remote_id, path, data):
+        self.envd(remote_id, "/files?" + urllib.parse.urlencode({"path": path, "username": "user"}), data,
+                  "application/octet-stream")
+
+    # -- the end
 
     def show_logs(self):
         """The ends of the logs, for whoever looks at a failed scenario."""
@@ -185,11 +255,13 @@ class Installation:
             if log.exists():
                 print(f"-- {log.name}: {log.read_text(errors='replace')[-2000:]}", file=sys.stderr)
 
-    # -- the end
-
     def close(self):
         """Ends daemon, host and sandboxes and removes the host's folder. What would not end by itself."""
         problems = []
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
         if self.daemon_pid():
             try:
                 self.run("kill", "--all", "--wait", limit_s=30)
@@ -238,4 +310,3 @@ def finish(process, limit_s=60):
         process.communicate()
         raise AssertionError(f"no end within {limit_s} s: {' '.join(process.args[1:])}") from None
     return process.returncode, out, err
-

@@ -48,7 +48,7 @@ def program(name):
 
 def run(argv, limit_s=60, **options):
     """Runs a command with no input and captured text; the first word may be a program of ours."""
-    argv = [str(a) for a in argv]
+    argv = [os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in argv]
     if "/" not in argv[0] and (BIN / argv[0]).exists():
         argv[0] = str(BIN / argv[0])
     options.setdefault("stdin", subprocess.DEVNULL)

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs the tests of one build and counts single test cases, not programs.
 
-    tools/lib/run_tests.py PRESET [--unit] [--scenarios] [--label L] [--only WORD] [--out FILE]
+    tools/lib/run_tests.py PRESET [--unit] [--scenarios] [--offline] [--label L] [--only WORD] [--out FILE]
 
 Three kinds of test:
 - Catch2 programs, as CTest knows them (name, environment, time limit, labels). Each writes an
@@ -11,6 +11,7 @@ Three kinds of test:
   `skip - NAME: reason`, one line a test. A script that ends with an error and no `not ok`, or that
   prints no result at all, counts as one failure. A line `# timeout: SECONDS` near its top sets its limit
   (default 300), a line `# presets: dev asan` the builds it is for (default dev and asan).
+- With --offline, Catch2 programs see no network interface but lo (tools/lib/offline) and no key in their environment.
 - A Catch2 case that cannot run here prints `SKIPPED: CASE: reason` (tests/support/skip.hpp).
 
 Everything goes to build/test-results/PRESET[-LABEL].json: {"preset", "results": [{name, program, status,
@@ -125,7 +126,13 @@ def parse_catch_xml(text):
     return cases, died_in
 
 
-def run_unit(preset, build, label, only, report):
+def without_keys():
+    """Our environment without what looks like an account's key."""
+    return {k: v for k, v in os.environ.items() if not re.search(r"(KEY|TOKEN|SECRET|PASSWORD)S?$", k)}
+
+
+def run_unit(preset, build, label, only, report, offline):
+    front = [str(ROOT / "tools" / "lib" / "offline")] if offline else []
     for name, argv, env, limit_s in unit_tests(build, label):
         if only and only not in name:
             continue
@@ -136,8 +143,8 @@ def run_unit(preset, build, label, only, report):
         with tempfile.TemporaryDirectory() as scratch:
             xml = Path(scratch) / "result.xml"
             code, output, seconds = run_limited(
-                argv + ["-r", "xml", "-d", "yes", "-o", str(xml)],
-                {**os.environ, **sanitizer_env(preset), **env}, limit_s, build)
+                [*front, *argv, "-r", "xml", "-d", "yes", "-o", str(xml)],
+                {**(without_keys() if offline else os.environ), **sanitizer_env(preset), **env}, limit_s, build)
             text = xml.read_text(errors="replace") if xml.exists() else ""
         cases, died_in = parse_catch_xml(text)
         for match in SKIPPED.finditer(output + "\n" + html.unescape(text)):
@@ -199,6 +206,7 @@ def main():
     parser.add_argument("preset")
     parser.add_argument("--unit", action="store_true", help="the Catch2 programs")
     parser.add_argument("--scenarios", action="store_true", help="the scenario scripts")
+    parser.add_argument("--offline", action="store_true", help="no network interface but lo for the Catch2 programs")
     parser.add_argument("--label", help="only programs with this CTest label")
     parser.add_argument("--only", help="only programs and scripts whose name holds this word")
     parser.add_argument("--out", help="the result file")
@@ -215,7 +223,7 @@ def main():
             print(f"    FAILED {name}: {reason}\n    | " + "\n    | ".join(output.splitlines()[-60:]))
 
     if args.unit or not args.scenarios:
-        run_unit(args.preset, build, args.label, args.only, report)
+        run_unit(args.preset, build, args.label, args.only, report, args.offline)
     if args.scenarios or not args.unit:
         run_scenarios(args.preset, build, args.only, report)
     out = Path(args.out) if args.out else ROOT / "build" / "test-results" / f"{args.preset}.json"

@@ -138,8 +138,13 @@ int run(const app& a, const run_options& o) {
   auto spec = make_spec(o, a.trailing, *planned);
   if (!spec) return fail(a, spec.err());
   // Asked here as well, so that nothing is made where no sandbox could be.
-  if (spec->provider == "local")
+  if (spec->provider == "local") {
+    for (const auto* name : {"skep-host", "skep-envd"})
+      if (beside_self(name).empty())
+        return fail(
+            a, make_error(errc::program_missing, std::string{name} + " should stand beside skep"));
     if (auto possible = host::check_isolation(); !possible) return fail(a, possible.err());
+  }
   auto paths = made_state(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = ensure_daemon(*paths);
@@ -199,6 +204,7 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--prompt-file", o->prompt_files,
                 "The prompt from a file; repeated: one for each pane")
       ->expected(1)
+      ->allow_extra_args(false) // else "[a,b]" would be read as a list
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--provider", o->provider, "Where the sandboxes are made")->capture_default_str();
   c->add_option("--template", o->template_name, "Sandbox template")->capture_default_str();
@@ -208,6 +214,7 @@ void add_run(CLI::App& cli, app& a) {
       ->capture_default_str();
   c->add_option("--env", o->env, "NAME=VALUE for the agents; repeatable; never secrets")
       ->expected(1)
+      ->allow_extra_args(false) // else "[a,b]" would be read as a list
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--name", o->name, "A name for this run");
   c->add_option("--out", o->out_dir, "Folder for results (default: REPO/skep-out)");

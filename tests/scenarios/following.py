@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""skep logs -f shows output as it is made, ends with the run, and goes on from any byte."""
+# presets: dev
+import base64
+import statistics
+import time
+
+from installation import Installation, documents_of, finish, repository
+from scenario import main, scenario
+
+# Answers each line at once with the time at which it wrote; wall time is one clock inside and outside.
+STAMPS = """#!/usr/bin/python3
+import sys, time
+print("ready", flush=True)
+for line in sys.stdin:
+    if line == "end\\n":
+        break
+    print(f"{line.strip()} {time.time():.6f}", flush=True)
+print("the last words", flush=True)
+"""
+LIMIT_S = 1.0
+
+
+@scenario("logs -f shows new output within a second, ends with the run, and goes on from any byte")
+def _(work):
+    repo = repository(work / "repo", {"agent": STAMPS})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--", "./agent")
+        skep.running(swarm, "ready")
+        follow = skep.popen("logs", "-f", "--from", "0", "--json", f"{swarm}/p0")
+        pieces = documents_of(follow.stdout)
+        text, first, delays, seen = "", None, [], []
+        for number in range(20):
+            skep.run("send", f"{swarm}/p0", f"line {number}", code=0)
+            while f"line {number} " not in text or not text.endswith("\n"):
+                seen.append(next(pieces))
+                text += seen[-1]["text"]
+            delays.append(time.time() - float(text.splitlines()[-1].split()[2]))
+        assert statistics.median(delays) < LIMIT_S / 2 and sorted(delays)[-2] < LIMIT_S, f"delays {sorted(delays)}"
+        skep.run("send", f"{swarm}/p0", "end", code=0)
+        seen += list(pieces)
+        code, _, err = finish(follow)
+        assert code == 0, (code, err)
+        whole = skep.log_of(skep.closed(swarm)["panes"][0]).read_bytes()
+        assert whole.endswith(b"the last words\n") and whole.count(b"\n") == 22, whole
+        at = 0
+        for piece in seen:
+            assert piece["offset"] == at and piece["size_bytes"] == len(base64.b64decode(piece["data"])), piece
+            at += piece["size_bytes"]
+        assert b"".join(base64.b64decode(p["data"]) for p in seen) == whole
+        # Any byte is a place to go on from, also one in the middle of a line, and also after the end.
+        for start in (0, 1, len(whole) // 2, len(whole) - 1, len(whole)):
+            again = skep.json_lines("logs", "-f", "--from", start, f"{swarm}/p0")
+            assert b"".join(base64.b64decode(p["data"]) for p in again) == whole[start:], start
+
+
+@scenario("logs shows the last 100 lines unless told otherwise")
+def _(work):
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\nseq 1 250\n"})
+    with Installation(work) as skep:
+        swarm = skep.json_lines("run", "--repo", repo, "--", "./agent")[0]["run"]["swarm"]
+        def lines(*options):
+            return skep.run("logs", f"{swarm}/p0", *options, code=0).stdout.splitlines()
+        assert lines() == [str(n) for n in range(151, 251)]
+        assert lines("--tail", "3") == ["248", "249", "250"]
+        assert lines("--tail", "1000") == [str(n) for n in range(1, 251)]
+
+
+main()
