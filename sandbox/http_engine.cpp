@@ -251,7 +251,10 @@ void http_engine::loop::arm(transfer& item) {
 /// A stream's first byte ends one limit and starts another, which may be the earlier one.
 void http_engine::loop::arm_started() {
   for (auto id : started_)
-    if (auto i = transfers_.find(id); i != transfers_.end()) arm(*i->second);
+    if (auto i = transfers_.find(id); i != transfers_.end()) {
+      i->second->answer_began();
+      arm(*i->second);
+    }
   started_.clear();
 }
 
