@@ -50,6 +50,7 @@ result<void> run_host(const host_options& options) {
   settings.state_path = place->state_path;
   settings.envd_program = place->envd_program;
   settings.binds = place->binds;
+  settings.tag = options.tag;
   settings.limits = options.limits;
   settings.cgroups = place->cgroups;
   settings.upstreams = options.gateway_upstreams;
@@ -65,8 +66,9 @@ result<void> run_host(const host_options& options) {
   server web{io, sandboxes, api, std::move(*keys), policy};
   auto url = web.listen(options.listen, options.key_file.empty());
   if (!url) return url.err();
-  return serve_until_told(io, sandboxes, web, *ready, options.idle_exit,
-                          {{"url", *url}, {"pid", ::getpid()}, {"version", SKEP_VERSION}});
+  return serve_until_told(
+      io, sandboxes, web, *ready, options.idle_exit,
+      {{"url", *url}, {"pid", ::getpid()}, {"version", SKEP_VERSION}, {"tag", options.tag}});
 }
 
 } // namespace skep::host

@@ -259,7 +259,8 @@ task<api_reply> server::relay_to(client_connection& client, request_reader& read
                                  const target& to, bool& keep) {
   const auto& id = to.sandbox_id;
   bool to_envd = to.port == envd_port;
-  auto path = path_of(reader);
+  auto sent = path_of(reader);
+  auto path = url_decode(sent).value_or(sent); // as envd will read it
   if (to_envd
       && std::find(control_plane_routes.begin(), control_plane_routes.end(), path)
              != control_plane_routes.end())
@@ -292,9 +293,11 @@ task<api_reply> server::relay_to(client_connection& client, request_reader& read
     co_return api_reply{0, {}, {}};
   }
   auto channel = co_await sandboxes_.connect_envd(id);
-  if (channel && !to_envd)
-    channel = co_await open_port(std::move(*channel), static_cast<unsigned>(std::stoul(to.port)),
-                                 policy_.port);
+  if (channel && !to_envd) {
+    auto number = static_cast<unsigned>(std::stoul(to.port));
+    auto opened = co_await open_port(std::move(*channel), number, policy_.port);
+    channel = std::move(opened);
+  }
   if (!channel) {
     if (channel.err().code == errc::timed_out)
       co_return proxy_error(503, {{"message", "The sandbox is busy"}});
@@ -366,8 +369,14 @@ task<bool> server::control(client_connection& client, request_reader& reader, mi
     }
   }
   client.stream.expires_never();
-  auto answer = limited.allowed ? co_await api_.handle(std::move(request))
-                                : api_error(429, "Rate limit exceeded");
+  // No conditional expression over co_await: GCC 12 destroys its temporaries twice.
+  api_reply answer;
+  if (limited.allowed) {
+    auto handled = co_await api_.handle(std::move(request));
+    answer = std::move(handled);
+  } else {
+    answer = api_error(429, "Rate limit exceeded");
+  }
   answer.headers.insert(answer.headers.end(), limited.headers.begin(), limited.headers.end());
   if (lost == mishap::loss::silent) co_await outlast(client);
   if (lost != mishap::loss::none) co_return false;

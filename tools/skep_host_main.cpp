@@ -48,7 +48,9 @@ int main(int argc, char** argv) {
                  "DOMAIN=URL: what the gateway calls instead of https://DOMAIN (repeatable)");
   app.add_option("--service-user", options.service_user,
                  "User to become when started by root (default: skep)");
-  app.add_option("--ready-file", options.ready_file, "Written when serving: {url, pid, version}");
+  app.add_option("--ready-file", options.ready_file,
+                 "Written when serving: {url, pid, version, tag}");
+  app.add_option("--tag", options.tag, "Text that the ready file and /skep/v1/info repeat");
   app.add_option("--envd", options.envd_path,
                  "The program inside (default: skep-envd beside this one)");
   app.add_option("--max-sandboxes", options.max_sandboxes,

@@ -193,7 +193,7 @@ TEST_CASE("the client's whole life with skep-host: create, run, stream, files, k
   REQUIRE(missing);
   CHECK(missing->exit_code == 127);
   auto bad_cwd = argv({"/bin/true"});
-  bad_cwd.cwd = "/no/such/dir";
+  bad_cwd.cwd = "/proc/self/fd/no-such-dir"; // on no machine
   CHECK(run(bad_cwd).err().code == errc::refused);
   auto slow = argv({"/bin/sleep", "60"});
   slow.limit = 300ms;
