@@ -1,4 +1,5 @@
 #include "tests/sim/sim_fixture.hpp"
+#include "tests/support/skip.hpp"
 
 #include <set>
 #include <sys/resource.h>
@@ -20,7 +21,7 @@ TEST_CASE(
   files.rlim_cur = files.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &files);
   // One descriptor a stream here, and one in the simulator, which inherits the limit.
-  REQUIRE(files.rlim_max > many + 200);
+  if (files.rlim_max < many + 200) SKEP_SKIP("this machine does not allow so many open files");
   simulator sim;
   auto control = sim->connect();
   std::vector<sandbox> boxes;
