@@ -1,4 +1,4 @@
-// What the domain actors (SWARM, SANDBOX, PANE, OUTPUT POLLER, transfers, REAPER) share: the
+// What the domain actors (SWARM, SANDBOX, TRANSFER, PANE, pollers, REAPER) share: the
 // services from outside, the context of a sandbox, and the small base class that brings callbacks
 // home.
 #pragma once
@@ -42,6 +42,8 @@ struct services {
   std::function<result<sandbox_record>(const sandbox_id&)> load_sandbox;
   std::function<result<std::vector<pane_record>>(const sandbox_id&)> load_panes;
   std::function<result<swarm_id>(const pane_id&)> swarm_of_pane;
+  /// When the create intent of a sandbox was journaled. Reads the journal; any thread.
+  std::function<result<utc_time>(const sandbox_id&, const std::string& intent)> intended_at;
   /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty
   /// name.
   std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)>
@@ -111,6 +113,8 @@ public:
   void recorder(recorder_actor x) { assign(recorder_, std::move(x)); }
   sandbox_actor keeper() const { return locked(keeper_); }
   void keeper(sandbox_actor x) { assign(keeper_, std::move(x)); }
+  health_actor health() const { return locked(health_); }
+  void health(health_actor x) { assign(health_, std::move(x)); }
   sandbox::remote address() const { return locked(address_); }
   void address(sandbox::remote x) { assign(address_, std::move(x)); }
   pane_actor pane(const pane_id& id) const {
@@ -127,6 +131,7 @@ public:
     std::lock_guard guard{mutex_};
     recorder_ = recorder_actor{};
     keeper_ = sandbox_actor{};
+    health_ = health_actor{};
     panes_.clear();
   }
   std::string guest_path() const {
@@ -158,6 +163,7 @@ private:
   mutable std::mutex mutex_;
   recorder_actor recorder_;
   sandbox_actor keeper_;
+  health_actor health_;
   sandbox::remote address_;
   std::unordered_map<pane_id, pane_actor> panes_;
 };

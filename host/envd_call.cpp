@@ -9,15 +9,16 @@
 namespace skep::host {
 
 task<result<std::string>> envd_call(asio::io_context& io, const state_dir& state, std::string id,
-                                    std::string token, std::string method, std::string path,
+                                    std::string token, const char* method, const char* path,
                                     std::chrono::milliseconds limit) {
   constexpr std::size_t answer_limit_bytes = 64u << 10;
   auto connected = co_await connect_holder(io, state, id, "envd.sock", limit);
   if (!connected) co_return connected.err();
   auto& socket = *connected;
   deadline watch{socket, limit};
-  auto text = method + ' ' + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-              + "X-Access-Token: " + token + "\r\nContent-Length: 0\r\n\r\n";
+  auto text = std::string{method} + ' ' + path
+              + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + "X-Access-Token: " + token
+              + "\r\nContent-Length: 0\r\n\r\n";
   error_code ec;
   co_await asio::async_write(socket, asio::buffer(text), into(ec));
   std::string answer;

@@ -10,12 +10,15 @@
 //
 // ctl.sock: one JSON line asks, one answers; {"ok":false,"message":".."} on refusal.
 //   {"op":"watch"}                    -> {"ok":true,"info":{...}}; the connection stays open as
-//   long as the
-//                                        sandbox lives: its end is the news that the sandbox is
-//                                        over
+//                                        long as the sandbox lives, with another such line for each
+//                                        change of its phase; its end is the news that the sandbox
+//                                        is over
 //   {"op":"set_timeout","ms":N}       -> {"ok":true,"endAt_ms":T}; N from now, capped at 24 h after
 //   the start
 //   {"op":"extend","ms":N}            -> the same, but never to an earlier time
+//   {"op":"pause"}                    -> {"ok":true,"info":{...}} when no process runs any more
+//   {"op":"resume","ms":N}            -> {"ok":true,"info":{...}}; the lease ends N from now
+//   {"op":"metrics"}, {"op":"logs"}   -> {"ok":true,"metrics":[...]}, {"ok":true,"logs":[...]}
 //   {"op":"usage"}                    -> {"ok":true,"gateway":{...}|null}
 //   {"op":"kill"}                     -> {"ok":true} when no process and no file is left
 #pragma once

@@ -232,13 +232,15 @@ task<result<sandbox_info>> registry::resume(std::string id, std::int64_t ms) {
 }
 
 task<result<json>> registry::metrics(std::string id) {
-  auto answer = co_await put_question(std::move(id), request("metrics"), policy_.answer);
+  auto question = request("metrics"); // a name of its own: GCC 12 destroys temporaries twice here
+  auto answer = co_await put_question(std::move(id), std::move(question), policy_.answer);
   if (!answer) co_return answer.err();
   co_return answer->value("metrics", json::array());
 }
 
 task<result<json>> registry::logs(std::string id) {
-  auto answer = co_await put_question(std::move(id), request("logs"), policy_.answer);
+  auto question = request("logs");
+  auto answer = co_await put_question(std::move(id), std::move(question), policy_.answer);
   if (!answer) co_return answer.err();
   co_return answer->value("logs", json::array());
 }

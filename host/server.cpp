@@ -174,8 +174,44 @@ task<bool> server::serve_one(client_connection& client, request_reader& reader) 
     api_reply answer{400, to.refusal, {{"Content-Type", "text/plain; charset=utf-8"}}};
     co_return co_await reply(client, reader, std::move(answer));
   }
+  if (!rehearsal_) co_return co_await serve_routed(client, reader, std::move(to));
+  auto what =
+      rehearsal_->befall({text_of(reader.get().method_string()), path_of(reader), to.sandbox_id});
+  auto over = co_await befall(client, reader, what);
+  if (over) co_return *over;
+  bool more = co_await serve_routed(client, reader, std::move(to), what.lose_answer);
+  co_return more;
+}
+
+task<bool> server::serve_routed(client_connection& client, request_reader& reader, target to,
+                                mishap::loss lost) {
   if (to.to_sandbox) co_return co_await proxy(client, reader, std::move(to));
-  co_return co_await control(client, reader);
+  co_return co_await control(client, reader, lost);
+}
+
+// What the client still sends is taken; its end is the end.
+task<void> server::outlast(client_connection& client) {
+  std::array<char, 4096> block;
+  error_code ec;
+  while (!ec)
+    co_await client.stream.async_read_some(asio::buffer(block), into(ec));
+}
+
+// What is to happen before or instead of serving; nothing when the request is to be served.
+task<std::optional<bool>> server::befall(client_connection& client, request_reader& reader,
+                                         const mishap& what) {
+  error_code ec;
+  client.stream.expires_never();
+  if (what.delay.count() > 0) {
+    asio::steady_timer timer{io_, what.delay};
+    co_await timer.async_wait(into(ec));
+  }
+  if (what.hang) {
+    co_await outlast(client);
+    co_return false;
+  }
+  if (what.instead) co_return co_await reply(client, reader, *what.instead);
+  co_return std::nullopt;
 }
 
 server::target server::route(const request_reader& reader) const {
@@ -223,7 +259,8 @@ task<api_reply> server::relay_to(client_connection& client, request_reader& read
                                  const target& to, bool& keep) {
   const auto& id = to.sandbox_id;
   bool to_envd = to.port == envd_port;
-  auto path = path_of(reader);
+  auto sent = path_of(reader);
+  auto path = url_decode(sent).value_or(sent); // as envd will read it
   if (to_envd
       && std::find(control_plane_routes.begin(), control_plane_routes.end(), path)
              != control_plane_routes.end())
@@ -251,10 +288,16 @@ task<api_reply> server::relay_to(client_connection& client, request_reader& read
           ? proxy_error(429, {{"sandboxId", id}, {"message", r.err().message}})
           : sandbox_gone(id);
   }
+  if (rehearsal_ && to_envd) {
+    keep = co_await rehearsal_->serve_envd(id, client, reader);
+    co_return api_reply{0, {}, {}};
+  }
   auto channel = co_await sandboxes_.connect_envd(id);
-  if (channel && !to_envd)
-    channel = co_await open_port(std::move(*channel), static_cast<unsigned>(std::stoul(to.port)),
-                                 policy_.port);
+  if (channel && !to_envd) {
+    auto number = static_cast<unsigned>(std::stoul(to.port));
+    auto opened = co_await open_port(std::move(*channel), number, policy_.port);
+    channel = std::move(opened);
+  }
   if (!channel) {
     if (channel.err().code == errc::timed_out)
       co_return proxy_error(503, {{"message", "The sandbox is busy"}});
@@ -289,7 +332,7 @@ api_reply server::check_key(const request_reader& reader) const {
   return good ? api_reply{} : api_error(401, "Invalid API key");
 }
 
-task<bool> server::control(client_connection& client, request_reader& reader) {
+task<bool> server::control(client_connection& client, request_reader& reader, mishap::loss lost) {
   api_request request;
   request.method = text_of(reader.get().method_string());
   request.path = path_of(reader);
@@ -326,9 +369,17 @@ task<bool> server::control(client_connection& client, request_reader& reader) {
     }
   }
   client.stream.expires_never();
-  auto answer = limited.allowed ? co_await api_.handle(std::move(request))
-                                : api_error(429, "Rate limit exceeded");
+  // No conditional expression over co_await: GCC 12 destroys its temporaries twice.
+  api_reply answer;
+  if (limited.allowed) {
+    auto handled = co_await api_.handle(std::move(request));
+    answer = std::move(handled);
+  } else {
+    answer = api_error(429, "Rate limit exceeded");
+  }
   answer.headers.insert(answer.headers.end(), limited.headers.begin(), limited.headers.end());
+  if (lost == mishap::loss::silent) co_await outlast(client);
+  if (lost != mishap::loss::none) co_return false;
   co_return co_await reply(client, reader, std::move(answer));
 }
 

@@ -103,6 +103,8 @@ error classify(int status, const std::map<std::string, std::string>& headers,
   case 401:
   case 403:
     return is(errc::auth);
+  case 402: // payment required: the account's money is its quota
+    return is(errc::quota);
   case 404:
     return is(has_number_code ? errc::not_found : errc::protocol);
   case 408:

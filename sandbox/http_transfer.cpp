@@ -105,13 +105,16 @@ result<void> transfer::prepare(CURL* easy, CURLSH* share, const engine_options& 
   set(CURLOPT_PRIVATE, static_cast<void*>(this));
   set(CURLOPT_HTTPHEADER, header_list_);
   if (request_.in == lane::stream) {
+    // A connection of its own: over HTTP/2 a paused stream would hold up its neighbours, since
+    // libcurl 7.88 stops reading the connection.
+    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     set(CURLOPT_BUFFERSIZE, static_cast<long>(options.stream_buffer_bytes));
   } else {
     set(CURLOPT_ACCEPT_ENCODING, "");
     if (handlers_.on_data) set(CURLOPT_BUFFERSIZE, download_buffer_bytes);
   }
 
-  if (request_.method == "POST" || request_.method == "PUT") {
+  if (request_.method == "POST" || request_.method == "PUT" || body_size_ > 0) {
     set(CURLOPT_POST, 1L);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_size_));
     if (body_size_ > 0) {

@@ -39,6 +39,7 @@ public:
   http_handlers& handlers() { return handlers_; }
 
   std::optional<steady::time_point> armed; ///< Its entry in the engine's timer list.
+  std::uint32_t lane_number = 0;           ///< Its handle, once it is in flight.
 
 private:
   static std::size_t write_cb(char* data, std::size_t size, std::size_t count, void* self) noexcept;

@@ -116,7 +116,7 @@ TEST_CASE("bad requests are told apart, each with a JSON body that repeats its s
   for (const auto& [method, target, body, status] :
        std::vector<row>{{"POST", "/sandboxes", "{", 400},
                         {"POST", "/v2/sandboxes", R"({"templateID":"base","timeout":0})", 400},
-                        {"POST", "/v2/sandboxes", R"({"templateID":"base","autoPause":true})", 501},
+                        {"POST", "/v2/sandboxes", R"({"templateID":"base","mcp":{"x":{}}})", 501},
                         {"GET", "/sandboxes/iabc", "", 404},
                         {"GET", "/sandboxes/i_c", "", 400},
                         {"GET", "/sandboxes/a-b-c", "", 400},
@@ -170,7 +170,7 @@ TEST_CASE(
   auto c = host.connect();
   c.send("GET /health HTTP/1.1\r\nHost: 49983-" + s.id + ".sandbox.local\r\n\r\n");
   CHECK(c.read_answer().status == 204);
-  for (const char* path : {"/init", "/freeze", "/upgrade?x=1"}) {
+  for (const char* path : {"/init", "/freeze", "/upgrade?x=1", "/%66reeze", "/in%69t"}) {
     auto a = host.envd(s, "POST", path);
     CHECK(a.status == 404);
     CHECK(body_of(a).value("code", 0) == 404);

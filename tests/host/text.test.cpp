@@ -95,7 +95,9 @@ TEST_CASE("create requests that cannot be honoured are refused, not ignored") {
           {R"({"templateID":"base","network":{"rules":{"a b":[]}}})", errc::bad_argument},
           {R"({"templateID":"base","network":{"rules":{"a.b":[{"transform":{"headers":{"x":"a\nb"}}}]}}})",
            errc::bad_argument},
-          {R"({"templateID":"base","autoPause":true})", errc::refused},
+          {R"({"templateID":"base","autoPause":true,"autoPauseMemory":false})", errc::refused},
+          {R"({"templateID":"base","autoPause":1})", errc::bad_argument},
+          {R"({"templateID":"base","autoResume":true})", errc::bad_argument},
           {R"({"templateID":"base","network":{"allowOut":["1.1.1.1"]}})", errc::refused},
           {R"({"templateID":"base","volumeMounts":[{"name":"a","path":"/b"}]})", errc::refused}}) {
     auto r = parse_create(body, 1000, {});
@@ -116,6 +118,10 @@ TEST_CASE("an order survives the pipe to the holder") {
   x.timeout_ms = 5;
   x.binds = {"/opt/x"};
   x.envd_path = "/e";
+  x.traffic_token = "tt";
+  x.auto_pause = x.auto_resume = true;
+  x.limits = {2, 512, 100};
+  x.cgroups = {{"pids", "/sys/x"}};
   x.rules = {{"d.e", {{"h", "v"}}, {"/p"}, "http://u"}};
   auto back = order_from_json(dump(to_json(x)));
   REQUIRE(back);

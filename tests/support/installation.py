@@ -21,7 +21,7 @@ import urllib.request
 from pathlib import Path
 
 import scenario
-from processes import end_process, processes, wait_for_end
+from processes import alive, end_process, processes, wait_for_end  # noqa: F401 scripts take them from here, too
 
 
 def git(repo, *arguments, check=True, **options):

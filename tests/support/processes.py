@@ -14,6 +14,15 @@ def processes():
             continue
 
 
+def alive(pid):
+    """False also for a process that ended and was not yet reaped by its parent."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
 def wait_for_end(pid, limit_s):
     """True when the process ended in time."""
     try:

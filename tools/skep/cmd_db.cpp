@@ -15,7 +15,7 @@ storage::migrator migrator_of(const storage::state_paths& paths) {
   return {paths.database(), paths.backups()};
 }
 
-int status(const app& a) {
+int schema_status(const app& a) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto s = migrator_of(*paths).status();
@@ -148,7 +148,7 @@ void add_db(CLI::App& cli, app& a) {
   auto* group = cli.add_subcommand("db", "Look at, upgrade and back up the database");
   group->require_subcommand(1);
   add_command(*group, a, "status", "Show schema versions and backups", "  skep db status --json",
-              [&a] { return status(a); });
+              [&a] { return schema_status(a); });
   add_command(*group, a, "migrate", "Upgrade the schema, after a backup", "  skep db migrate",
               [&a] { return migrate(a); });
   auto to = std::make_shared<int>(0);

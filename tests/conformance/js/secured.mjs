@@ -1,6 +1,6 @@
 // Access tokens and signed URLs.
 import assert from 'node:assert/strict'
-import { create, run, test } from './harness.mjs'
+import { api, create, run, test } from './harness.mjs'
 
 const sandbox = await create()
 const base = process.env.E2B_SANDBOX_URL
@@ -31,9 +31,10 @@ test('another token is refused, also beside a good signature', async () => {
 
 test("the token of one sandbox does not open another's", async () => {
   const other = await create()
-  const token = other.envdAccessToken ?? other.connectionConfig?.accessToken
-  const answer = await open(`${base}/envs`, { headers: { 'X-Access-Token': String(token) } })
-  assert.equal(answer.status, 401)
+  const tokenOf = async (id) => (await (await api(`/sandboxes/${id}`)).json()).envdAccessToken
+  const ask = async (id) => (await open(`${base}/envs`, { headers: { 'X-Access-Token': await tokenOf(id) } })).status
+  assert.equal(await ask(other.sandboxId), 401)
+  assert.equal(await ask(sandbox.sandboxId), 200)
 })
 
 test('a download URL gives the file without a token', async () => {

@@ -39,9 +39,10 @@ test('a terminal has a type, variables and a directory', async () => {
 
 test('interrupting a program in a terminal leaves the shell', async () => {
   const { handle, send, shows } = await terminal()
-  await send('sleep 100\n')
-  await shows('sleep 100')
+  await send('echo u""p; sleep 100\n')
+  await shows('up\r\n')
   await send('\x03')
+  await shows('^C')
   await send('echo back-$((1+1))\n')
   await shows('back-2')
   await sandbox.pty.kill(handle.pid)

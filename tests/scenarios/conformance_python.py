@@ -1,0 +1,19 @@
+#!/usr/bin/python3
+"""The official Python SDK of E2B, unmodified, against skep-host: tests/conformance/python, an area a file."""
+# timeout: 900
+# presets: dev
+import re
+import subprocess
+
+from _conformance import SOURCE, not_installed, run_areas
+
+SDK = "e2b for Python"
+folder = SOURCE / "tests/conformance/python"
+python = SOURCE / "build/conformance/python/bin/python"
+wanted = re.search(r"^e2b==(\S+)", (folder / "requirements.txt").read_text(), re.M)[1]
+if not python.exists():
+    not_installed(SDK, f"there is no {python.relative_to(SOURCE)}")
+shown = subprocess.run([python, "-c", "import importlib.metadata as m; print(m.version('e2b'))"], capture_output=True, text=True)
+if shown.stdout.strip() != wanted:
+    not_installed(SDK, f"version {shown.stdout.strip() or 'none'} is installed and {wanted} is wanted")
+run_areas(SDK, lambda area: [str(python), f"{area}.py"], folder)
