@@ -198,8 +198,7 @@ private:
   void reach(std::vector<sandbox_record> open) {
     connect([this, open = std::move(open)](const error& why) mutable {
       if (!why) return with_bundle(std::move(open));
-      auto patient = retriable(why) || why.code == errc::host_failed;
-      if (patient && stop_ != stop_mode::kill && stop_ != stop_mode::timed_out)
+      if (retriable(why) && stop_ != stop_mode::kill && stop_ != stop_mode::timed_out)
         return later(ctx_->svc->limits.settle_interval,
                      mine([this, open = std::move(open)] { reach(open); }));
       for (const auto& r : open) {

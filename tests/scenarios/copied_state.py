@@ -39,7 +39,7 @@ def _(work):
         two.json_lines("run", "--repo", repo, "--", "true")
         # The original knows nothing of all this.
         assert one.holders() == holders
-        one.json("send", f"{swarm}/p0", "--", "on")
+        one.json("send", f"{swarm}/p0", "on")
         assert one.closed(swarm)["swarm"]["result"] == "completed"
 
 

@@ -3,8 +3,8 @@
 import json
 import os
 
-import schemas
-from installation import Installation, alive, repository, wait_for_end
+from installation import Installation, repository
+from processes import wait_for_end
 from scenario import Skip, main, program, run, scenario
 
 
@@ -44,14 +44,14 @@ def _(work):
         # The first sandbox: same holder, same agent, what it was made with.
         assert {i: p for i, p in skep.holders().items() if i in holder} == holder
         assert skep.status(old)["panes"][0]["attempt"] == pane["attempt"] == 1
-        skep.json("send", f"{old}/p0", "--", "more")
+        skep.json("send", f"{old}/p0", "more")
         skep.running(old, "got more")
         skep.json("stop", old, "--wait")
 
         # Without a change nothing is replaced.
         skep.json("daemon", "stop")
         skep.json_lines("run", "--repo", repo, "--", "true")
-        assert skep.host_file()["pid"] == after["pid"] and alive(after["pid"])
+        assert skep.host_file()["pid"] == after["pid"] == skep.host_pid()
 
 
 @scenario("a host that cannot isolate ends the run as no_isolation, with the cause")

@@ -36,7 +36,9 @@ TEST_CASE("a disowned journal has nothing open, nothing to kill and nothing kept
   CHECK(done->swarms == 1);
   CHECK(done->sandboxes == 3);
   {
-    auto r = reader::open(file).value();
+    auto opened = reader::open(file);
+    REQUIRE(opened.ok());
+    auto& r = *opened;
     CHECK(r.open_swarms()->empty());
     CHECK(r.open_sandboxes()->empty());
     CHECK(r.open_panes()->empty());
