@@ -19,8 +19,8 @@
 #include "actors/directory.hpp"
 #include "actors/interfaces.hpp"
 
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <vector>
@@ -130,7 +130,7 @@ private:
   swarm_id swarm_;
   sandbox_id sandbox_;
   chunk_limits limits_;
-  std::deque<building> queue_;
+  std::list<building> queue_; ///< Costs nothing while it is empty, as it is nearly always.
   flying_map flying_;
   std::size_t backlog_bytes_ = 0;
   std::size_t credit_held_ = 0; ///< Taken from the global pool for chunks on their way.

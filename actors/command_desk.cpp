@@ -1,117 +1,116 @@
 #include "actors/command_desk.hpp"
 
 #include "actors/agents/adapter.hpp"
+#include "actors/key_book.hpp"
 #include "actors/swarm.hpp"
-#include "transfer/sha256.hpp"
-
-#include <set>
+#include "actors/swarm_sandboxes.hpp"
 
 namespace skep::actors {
 namespace {
 
-class command_desk_impl : public desk_actor::base {
-  using super = desk_actor::base;
+/// The desk also has a mailbox for waits of its own.
+using command_actor = caf::typed_actor<caf::replies_to<handle_a, request_frame>::with<reply_frame>,
+                                       // INTERNAL: a wait is over.
+                                       caf::reacts_to<done_a, continuation>>;
 
+class command_desk_impl : public domain_actor<command_actor> {
 public:
   command_desk_impl(caf::actor_config& cfg, services_ptr svc,
                     std::function<supervisor_actor()> swarms,
                     std::shared_ptr<swarm_registry> registry, std::vector<open_run> open)
-      : super(cfg), svc_(std::move(svc)), supervisor_(std::move(swarms)),
-        registry_(std::move(registry)), open_(std::move(open)) {
-    set_default_handler(caf::drop);
-    set_error_handler([](caf::error&) {});
-  }
+      : domain_actor(cfg), svc_(std::move(svc)), supervisor_(std::move(swarms)),
+        registry_(std::move(registry)), open_(std::move(open)),
+        keys_([svc = svc_](const std::string& key) { return known_command(*svc, key); }) {}
 
   const char* name() const override { return "command_desk"; }
 
   behavior_type make_behavior() override {
+    this->set_down_handler([this](caf::down_msg& d) { on_down(d); });
     for (auto& run : open_)
       take_up(std::move(run));
     open_.clear();
-    return {[this](handle_a, const request_frame& f) { return handle(f); }};
+    return {[this](handle_a, const request_frame& f) { return handle(f); },
+            [](done_a, const continuation& c) { c.run(); }};
   }
 
   void on_exit() override {
+    keys_.refuse_all(make_error(errc::shutting_down));
     swarms_.clear();
     supervisor_ = nullptr;
   }
 
 private:
-  using answer = caf::typed_response_promise<reply_frame>;
+  using answer = key_book::answer;
 
   caf::result<reply_frame> handle(const request_frame& f) {
     auto promise = make_response_promise<reply_frame>();
+    auto then = keys_.admit(f, promise);
+    if (!then) return promise;
     switch (f.command) {
     case command_traits<run_request>::number:
-      with<run_request>(f, promise, &command_desk_impl::run);
+      with<run_request>(f, then, &command_desk_impl::run);
       break;
     case command_traits<send_request>::number:
-      with<send_request>(f, promise, &command_desk_impl::send);
+      with<send_request>(f, then, &command_desk_impl::send);
       break;
     case command_traits<stop_request>::number:
-      with<stop_request>(f, promise, &command_desk_impl::stop);
+      with<stop_request>(f, then, &command_desk_impl::stop);
       break;
     case command_traits<daemon_stop_request>::number:
-      with<daemon_stop_request>(f, promise, &command_desk_impl::end_daemon);
+      with<daemon_stop_request>(f, then, &command_desk_impl::end_daemon);
       break;
     default:
-      refuse(f, promise, make_error(errc::unknown_command, std::to_string(f.command)));
+      then(make_error(errc::unknown_command, std::to_string(f.command)));
     }
     return promise;
   }
 
   template <class R>
-  void with(const request_frame& f, answer promise,
+  void with(const request_frame& f, const answer& then,
             void (command_desk_impl::*work)(const request_frame&, R, answer)) {
     auto body = unpack<R>(f.body.data);
-    if (!body) return refuse(f, promise, body.err());
-    (this->*work)(f, std::move(*body), std::move(promise));
+    if (!body) return then(body.err());
+    (this->*work)(f, std::move(*body), then);
   }
 
-  void refuse(const request_frame& f, answer promise, error why) {
-    promise.deliver(reply_frame{protocol_version, f.id, std::move(why), {}});
-  }
-
+  // The effect is on disk; the key and its answer now are too. A daemon that dies between the two
+  // is asked again with the same key: all commands but `run`, which journals both at once, may be
+  // carried out twice without a second effect.
   template <message R>
-  void give(const request_frame& f, answer promise, const R& r) {
-    promise.deliver(reply_frame{protocol_version, f.id, {}, {pack(r)}});
+  void accept(const request_frame& f, const R& reply, answer then) {
+    auto body = pack(reply);
+    if (f.key.empty()) return then(std::move(body));
+    record(
+        svc_->handles->recorder(), svc_->wall_now(),
+        key_book::acceptance(f, body, svc_->wall_now()),
+        [then, body](std::uint64_t) { then(body); }, [then](const error& why) { then(why); });
+  }
+
+  // An accepted run was journaled before its sequence was known.
+  static std::tuple<std::string, std::string, std::string> known_command(const services& svc,
+                                                                         const std::string& key) {
+    auto known = svc.find_command(key);
+    auto& [command, fingerprint, reply] = known;
+    if (command == "run")
+      if (auto body = unpack<run_reply>(reply)) {
+        body->seq = svc.created_seq(body->swarm);
+        reply = pack(*body);
+      }
+    return known;
   }
 
   // ---- run ----
-  void run(const request_frame& f, run_request r, answer promise) {
-    auto fingerprint = transfer::sha256_of(f.body.data);
-    if (!f.key.empty()) {
-      if (f.key.size() > 64)
-        return refuse(
-            f, promise,
-            make_error(errc::bad_argument, "an idempotency key has at most 64 characters"));
-      if (auto [command, known, reply] = svc_->find_command(f.key); !command.empty()) {
-        if (command != "run" || known != fingerprint)
-          return refuse(f, promise, make_error(errc::key_reused, f.key));
-        promise.deliver(reply_frame{protocol_version, f.id, {}, {reply}});
-        return;
-      }
-      if (pending_.count(f.key))
-        return refuse(f, promise,
-                      make_error(errc::key_reused, "this command is being carried out"));
-    }
-    if (auto e = check_run(r.spec)) return refuse(f, promise, std::move(e));
+  void run(const request_frame& f, run_request r, answer then) {
+    if (auto e = check_run(r.spec)) return then(std::move(e));
     auto context = make_context(swarm_id::make(), r.spec);
     swarm_start start;
-    if (!f.key.empty()) {
-      pending_.insert(f.key);
-      start.accepted = command_accepted{f.key,
-                                        "run",
-                                        fingerprint,
-                                        {pack(run_reply{context->swarm, 0})},
-                                        svc_->wall_now() + std::chrono::hours{24}};
-    }
-    start_swarm(context, std::move(start),
-                [this, f, promise, context](result<std::uint64_t> seq) mutable {
-                  pending_.erase(f.key);
-                  if (!seq) return refuse(f, promise, seq.err());
-                  give(f, promise, run_reply{context->swarm, *seq});
-                });
+    if (!f.key.empty())
+      start.accepted =
+          key_book::acceptance(f, pack(run_reply{context->swarm, 0}), svc_->wall_now());
+    start_swarm(context, std::move(start), [then, context](result<std::uint64_t> seq) {
+      if (!seq) return then(seq.err());
+      then(pack(run_reply{context->swarm, *seq}));
+    });
   }
 
   // What can be refused before anything is made.
@@ -142,13 +141,11 @@ private:
 
   void start_swarm(const swarm_context_ptr& context, swarm_start start,
                    std::function<void(result<std::uint64_t>)> then) {
-    auto me = caf::actor_cast<caf::actor_addr>(this);
-    auto child =
-        swarm_child(context, std::move(start), [me, sup = supervisor_](const swarm_id& id) {
-          // In the SWARM's context: its supervisor takes it (and itself) down, this desk forgets
-          // it.
-          if (auto s = sup()) caf::anon_send(s, del_child_a::value, id.value);
-        });
+    auto child = swarm_child(context, std::move(start), [sup = supervisor_](const swarm_id& id) {
+      // In the SWARM's context: its supervisor takes it (and itself) down, this desk forgets
+      // it.
+      if (auto s = sup()) caf::anon_send(s, del_child_a::value, id.value);
+    });
     swarms_[context->swarm] = context;
     registry_->size(swarms_.size());
     auto failed = [this, context, then](caf::error& e) {
@@ -177,12 +174,44 @@ private:
   void watch(const caf::strong_actor_ptr& supervisor, const swarm_id& id) {
     monitor(supervisor);
     watched_[supervisor->address()] = id;
-    set_down_handler([this](caf::down_msg& d) {
-      auto i = watched_.find(d.source);
-      if (i == watched_.end()) return;
-      forget(i->second);
-      watched_.erase(i);
-    });
+  }
+
+  void on_down(const caf::down_msg& d) {
+    auto i = watched_.find(d.source);
+    if (i == watched_.end()) return;
+    auto id = i->second;
+    watched_.erase(i);
+    forget(id);
+    if (gave_up(d.reason)) close_given_up(id, from_caf(d.reason));
+  }
+
+  // Nobody else will say so in the journal. Kill intents are the REAPER's orders; the chunks go to
+  // the JOURNAL one after the other, the swarm's end last.
+  void close_given_up(const swarm_id& id, error why) {
+    auto row = svc_->load_swarm(id);
+    auto sandboxes = svc_->load_sandboxes(id);
+    if (!row || row->state == swarm_phase::closed || !sandboxes) return;
+    for (const auto& x : *sandboxes)
+      if (auto c = abandonment(*svc_, x.sandbox, why)) append(*c, [](std::uint64_t) {});
+    auto last = std::make_shared<chunk>();
+    last->swarm = id;
+    last->count = 1;
+    swarm_closed end;
+    end.result = outcome::failed;
+    end.why = std::move(why);
+    pack_event(last->body.data, svc_->wall_now(), end);
+    append(last, [this](std::uint64_t) { wake_reaper(); });
+  }
+
+  template <class Then>
+  void append(const chunk_ptr& c, Then then) {
+    request(svc_->handles->journal(), record_deadline, append_a::value, c)
+        .then([then](std::uint64_t seq) { then(seq); }, [then](caf::error&) { then(0); });
+  }
+
+  void wake_reaper() {
+    if (auto reaper = svc_->handles->find("reaper"))
+      caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
   }
 
   void forget(const swarm_id& id) {
@@ -194,53 +223,68 @@ private:
   }
 
   // ---- the others ----
-  void send(const request_frame& f, send_request r, answer promise) {
+  void send(const request_frame& f, send_request r, answer then) {
     auto swarm = svc_->swarm_of_pane(r.pane);
-    if (!swarm) return refuse(f, promise, swarm.err());
+    if (!swarm) return then(swarm.err());
     auto i = swarms_.find(*swarm);
-    if (i == swarms_.end())
-      return refuse(f, promise, make_error(errc::wrong_phase, "the swarm is closed"));
+    if (i == swarms_.end()) return then(make_error(errc::wrong_phase, "the swarm is closed"));
     if (!takes_input(i->second->spec->agent))
-      return refuse(f, promise, make_error(errc::cannot_send, r.pane.value));
+      return then(make_error(errc::cannot_send, r.pane.value));
+    // The key goes along: input is honoured once inside the sandbox, whatever dies on the way.
     auto key = f.key.empty() ? random_token(20) : f.key;
-    request(i->second->keeper(), std::chrono::seconds{30}, input_a::value, r.pane, key, r.data.data)
-        .then([this, f, promise](std::uint64_t seq) mutable { give(f, promise, send_reply{seq}); },
-              [this, f, promise](caf::error& e) mutable { refuse(f, promise, from_caf(e)); });
+    request(i->second->keeper(), record_deadline, input_a::value, r.pane, key, r.data.data)
+        .then([this, f, then](std::uint64_t seq) { accept(f, send_reply{seq}, then); },
+              [then](caf::error& e) { then(from_caf(e)); });
   }
 
-  // Answers when every wish is on disk.
-  void stop(const request_frame& f, stop_request r, answer promise) {
-    struct gathering {
-      stop_reply reply;
-      std::size_t open = 1;
-    };
+  // Answers when every wish is on disk; a wish that could not be recorded is an error.
+  void stop(const request_frame& f, stop_request r, answer then) {
     auto all = std::make_shared<gathering>();
     all->reply.seq = svc_->handles->head_seq();
-    auto one_less = [this, f, promise, all](std::uint64_t seq) mutable {
-      all->reply.seq = std::max(all->reply.seq, seq);
-      if (--all->open == 0) give(f, promise, all->reply);
+    auto one_less = [this, f, then, all](result<std::uint64_t> seq) {
+      if (seq)
+        all->reply.seq = std::max(all->reply.seq, *seq);
+      else if (!all->first)
+        all->first = seq.err();
+      if (--all->open > 0) return;
+      if (all->first) return then(all->first);
+      accept(f, all->reply, then);
     };
     for (auto& [id, context] : swarms_) {
       if (!r.swarm.empty() && r.swarm != id) continue;
       all->reply.swarms.push_back(id);
       ++all->open;
-      request(context->keeper(), std::chrono::seconds{30}, stop_a::value,
-              r.kill ? stop_mode::kill : stop_mode::graceful)
-          .then(one_less, [one_less](caf::error&) mutable { one_less(0); });
     }
+    for (const auto& id : all->reply.swarms)
+      stop_one(id, r.kill ? stop_mode::kill : stop_mode::graceful, stop_tries, one_less);
     if (!r.swarm.empty() && swarms_.count(r.swarm) == 0) {
       auto known = svc_->load_swarm(r.swarm);
-      if (!known) return refuse(f, promise, known.err());
+      if (!known) return then(known.err());
       auto kept = r.kill ? kept_sandboxes(r.swarm) : std::vector<sandbox_record>{};
-      if (kept.empty())
-        return refuse(f, promise, make_error(errc::wrong_phase, r.swarm.value + " is closed"));
+      if (kept.empty()) return then(make_error(errc::wrong_phase, r.swarm.value + " is closed"));
       all->reply.swarms.push_back(r.swarm);
-      for (const auto& x : kept) {
-        ++all->open;
+      all->open += kept.size();
+      for (const auto& x : kept)
         end_kept(x, one_less);
-      }
     }
-    one_less(0);
+    one_less(std::uint64_t{0});
+  }
+
+  // A SWARM that is being started or restarted is waited for: a wish is recorded or refused, never
+  // lost.
+  void stop_one(const swarm_id& id, stop_mode how, std::uint32_t tries,
+                std::function<void(result<std::uint64_t>)> then) {
+    auto i = swarms_.find(id);
+    if (i == swarms_.end()) return then(svc_->handles->head_seq()); // it closed meanwhile
+    auto again = [this, id, how, tries, then](error why) {
+      if (tries == 0) return then(std::move(why));
+      later(stop_wait, [this, id, how, tries, then] { stop_one(id, how, tries - 1, then); });
+    };
+    auto keeper = i->second->keeper();
+    if (!keeper) return again(make_error(errc::shutting_down, id.value + " is being restarted"));
+    request(keeper, record_deadline, stop_a::value, how)
+        .then([then](std::uint64_t seq) { then(seq); },
+              [again](caf::error& e) { again(from_caf(e)); });
   }
 
   std::vector<sandbox_record> kept_sandboxes(const swarm_id& swarm) {
@@ -251,33 +295,43 @@ private:
   }
 
   // Its swarm is closed: the intent is journaled here, the REAPER carries it out.
-  void end_kept(const sandbox_record& x, std::function<void(std::uint64_t)> then) {
+  void end_kept(const sandbox_record& x, std::function<void(result<std::uint64_t>)> then) {
     auto c = std::make_shared<chunk>();
     c->swarm = x.swarm;
     c->sandbox = x.sandbox;
     c->count = 1;
     pack_event(c->body.data, svc_->wall_now(), kill_intended{"asked for"});
-    request(svc_->handles->journal(), std::chrono::seconds{30}, append_a::value, c)
+    request(svc_->handles->journal(), record_deadline, append_a::value, c)
         .then(
             [this, then](std::uint64_t seq) {
-              if (auto reaper = svc_->handles->find("reaper"))
-                caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
+              wake_reaper();
               then(seq);
             },
-            [then](caf::error&) { then(0); });
+            [then](caf::error& e) { then(from_caf(e)); });
   }
 
-  void end_daemon(const request_frame& f, daemon_stop_request r, answer promise) {
+  void end_daemon(const request_frame& f, daemon_stop_request r, answer then) {
     auto open = static_cast<std::uint32_t>(swarms_.size());
     if (open > 0 && !r.force)
-      return refuse(
-          f, promise,
+      return then(
           make_error(errc::wrong_phase, std::to_string(open)
                                             + " swarms run; stop them first, or use --force"
                                               " (they go on and are taken up by the next daemon)"));
-    give(f, promise, daemon_stop_reply{open});
-    svc_->shut_down();
+    accept(f, daemon_stop_reply{open}, [this, then](result<std::string> r2) {
+      then(r2);
+      if (r2) svc_->shut_down();
+    });
   }
+
+  /// The answers to one `stop` that are still awaited.
+  struct gathering {
+    stop_reply reply;
+    error first;
+    std::size_t open = 1;
+  };
+  /// Longer than the first restarts of a SWARM, shorter than the edge waits for an answer.
+  static constexpr std::uint32_t stop_tries = 100;
+  static constexpr auto stop_wait = std::chrono::milliseconds{200};
 
   services_ptr svc_;
   std::function<supervisor_actor()> supervisor_;
@@ -285,7 +339,7 @@ private:
   std::vector<open_run> open_;
   std::map<swarm_id, swarm_context_ptr> swarms_;
   std::map<caf::actor_addr, swarm_id> watched_;
-  std::set<std::string> pending_;
+  key_book keys_;
 };
 
 } // namespace

@@ -1,8 +1,17 @@
 #include "actors/directory.hpp"
 
 #include <chrono>
+#include <ctime>
 
 namespace skep::actors {
+
+std::chrono::milliseconds boot_clock() {
+  timespec t{};
+  ::clock_gettime(CLOCK_BOOTTIME, &t);
+  return std::chrono::seconds{t.tv_sec}
+         + std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::nanoseconds{t.tv_nsec});
+}
 
 utc_time directory::wall_now() const {
   if (wall_) return wall_();

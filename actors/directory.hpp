@@ -9,6 +9,7 @@
 #include "actors/interfaces.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,6 +17,9 @@
 #include <string>
 
 namespace skep::actors {
+
+/// Time since the machine was started, sleep included.
+std::chrono::milliseconds boot_clock();
 
 class directory {
 public:

@@ -1,4 +1,4 @@
-// What the domain actors (SWARM, SANDBOX, PANE, OUTPUT POLLER, transfers, REAPER) share: the
+// What the domain actors (SWARM, SANDBOX, TRANSFER, PANE, pollers, REAPER) share: the
 // services from outside, the context of a sandbox, and the small base class that brings callbacks
 // home.
 #pragma once
@@ -34,16 +34,22 @@ struct services {
   /// All secret values that output must not show.
   std::function<std::vector<std::string>()> known_secrets;
   std::function<utc_time()> wall_now;
+  /// The boot-time clock, which counts while the machine sleeps and which nobody sets; for limits.
+  std::function<std::chrono::milliseconds()> boot_now = boot_clock;
   /// Rows of the state tables, for actors that are restarted. Short reads; any thread.
   std::function<result<swarm_record>(const swarm_id&)> load_swarm;
   std::function<result<std::vector<sandbox_record>>(const swarm_id&)> load_sandboxes;
   std::function<result<sandbox_record>(const sandbox_id&)> load_sandbox;
   std::function<result<std::vector<pane_record>>(const sandbox_id&)> load_panes;
   std::function<result<swarm_id>(const pane_id&)> swarm_of_pane;
+  /// When the create intent of a sandbox was journaled. Reads the journal; any thread.
+  std::function<result<utc_time>(const sandbox_id&, const std::string& intent)> intended_at;
   /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty
   /// name.
   std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)>
       find_command;
+  /// Sequence of swarm.created, 0 when that part of the journal is gone.
+  std::function<std::uint64_t(const swarm_id&)> created_seq;
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;
@@ -107,6 +113,8 @@ public:
   void recorder(recorder_actor x) { assign(recorder_, std::move(x)); }
   sandbox_actor keeper() const { return locked(keeper_); }
   void keeper(sandbox_actor x) { assign(keeper_, std::move(x)); }
+  health_actor health() const { return locked(health_); }
+  void health(health_actor x) { assign(health_, std::move(x)); }
   sandbox::remote address() const { return locked(address_); }
   void address(sandbox::remote x) { assign(address_, std::move(x)); }
   pane_actor pane(const pane_id& id) const {
@@ -123,6 +131,7 @@ public:
     std::lock_guard guard{mutex_};
     recorder_ = recorder_actor{};
     keeper_ = sandbox_actor{};
+    health_ = health_actor{};
     panes_.clear();
   }
   std::string guest_path() const {
@@ -154,6 +163,7 @@ private:
   mutable std::mutex mutex_;
   recorder_actor recorder_;
   sandbox_actor keeper_;
+  health_actor health_;
   sandbox::remote address_;
   std::unordered_map<pane_id, pane_actor> panes_;
 };

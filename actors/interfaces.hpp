@@ -43,6 +43,7 @@ using adopt_a = caf::atom_constant<caf::atom("adopt")>;
 using ready_a = caf::atom_constant<caf::atom("ready")>;
 using lines_a = caf::atom_constant<caf::atom("lines")>;
 using kill_a = caf::atom_constant<caf::atom("kill")>;
+using lost_a = caf::atom_constant<caf::atom("lost")>;
 
 // ---- what travels by reference inside the process -------------------------------------------
 
@@ -92,6 +93,19 @@ struct sandbox_ending {
   outcome result = outcome::none;
   error why;
   bool gave_up = false; ///< Its supervisor ended; the SWARM closes it in the journal.
+};
+
+/// What the SANDBOX learns when one of its transfers is over: from the TRANSFER itself, or from the
+/// supervisor when the TRANSFER died or reached its deadline. The first word about a transfer
+/// counts.
+struct transfer_ending {
+  transfer_id transfer;
+  error why;                    ///< With its step; none: the transfer is done.
+  std::uint64_t files = 0;      ///< That travelled.
+  std::uint64_t size_bytes = 0; ///< Of the tree (upload) or of the patch (download).
+  std::string sha256;           ///< Of the manifest (upload) or of the patch (download).
+  std::string base_commit = {}; ///< Upload: what changes are compared with.
+  bool is_head = false;         ///< Upload: the base is the user's own HEAD.
 };
 
 // ---- errors ---------------------------------------------------------------------------------
@@ -164,8 +178,21 @@ using sandbox_actor = caf::typed_actor<
     caf::reacts_to<exited_a, pane_id, outcome, error>,
     // From the OUTPUT POLLER: output is incomplete from here on.
     caf::reacts_to<note_a, error>,
+    // From the HEALTH POLLER: the provider has confirmed that the sandbox is gone.
+    caf::reacts_to<lost_a, error>,
+    // From a TRANSFER, or from the supervisor in its place: it is over.
+    caf::reacts_to<exited_a, transfer_ending>,
+    // INTERNAL: the sandbox's one tick, policies::tick apart; handed on to the HEALTH POLLER.
+    caf::reacts_to<tick_a>,
     // INTERNAL
     caf::reacts_to<done_a, continuation>>;
+
+/// The TRANSFER: one upload or download; temporary. Ends by itself when it has reported to the
+/// SANDBOX. Its deadline belongs to the supervisor. However it ends, its calls are cancelled and
+/// its temporary files are removed, here and inside.
+using transfer_actor = caf::typed_actor<caf::reacts_to<begin_a>,
+                                        // INTERNAL
+                                        caf::reacts_to<done_a, continuation>>;
 
 /// The PANE: one agent, attempt by attempt.
 using pane_actor = caf::typed_actor<
@@ -186,7 +213,16 @@ using poller_actor = caf::typed_actor<caf::reacts_to<begin_a>,
                                       // INTERNAL
                                       caf::reacts_to<done_a, continuation>>;
 
-/// The REAPER: repeats kills until they are confirmed, ends sandboxes of ours that nobody knows.
+/// The HEALTH POLLER: asks envd now and then whether it is alive, and the provider before it calls
+/// a sandbox lost. Has no timer of its own.
+using health_actor = caf::typed_actor<
+    // From the SANDBOX: its tick.
+    caf::reacts_to<tick_a>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
+
+/// The REAPER: repeats kills until they are confirmed, settles creates whose SANDBOX has ended,
+/// ends sandboxes of ours that nobody knows.
 using reaper_actor = caf::typed_actor<
     // Look now: a kill intent was just journaled.
     caf::reacts_to<kill_a>,
@@ -219,6 +255,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::packed_event)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::continuation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::stop_mode)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::sandbox_ending)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::transfer_ending)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::follow_exit)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::pane_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::outcome)

@@ -200,6 +200,10 @@ private:
     auto at = ctx_->svc->wall_now();
     note(ctx_->recorder(), at, poll_failed{failures_, limits_.poll_failures, why});
     if (failures_ >= limits_.poll_failures || why.code == errc::stale_epoch) {
+      note(ctx_->recorder(), at,
+           notice{severity::error, "output_incomplete",
+                  "the output of " + ctx_->sandbox.value
+                      + " is incomplete from here on: " + render(why)});
       caf::anon_send(ctx_->keeper(), note_a::value, why);
       return;
     }

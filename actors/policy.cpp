@@ -1,5 +1,7 @@
 #include "actors/policy.hpp"
 
+#include "sandbox/policy.hpp"
+
 namespace skep::actors {
 
 error validate(const policies& p) {
@@ -9,8 +11,18 @@ error validate(const policies& p) {
   using namespace std::chrono_literals;
   if (p.create_lease < 30s) return bad("create_lease must be at least 30 s");
   if (p.lease_grace < 1s) return bad("lease_grace must be positive");
-  if (p.settle_looks < 1 || p.settle_interval < 1s)
-    return bad("settle_looks and settle_interval must be positive");
+  if (p.settle_after < sandbox::policy{}.of(sandbox::operation::create).deadline)
+    return bad("settle_after must not be below the deadline of a create");
+  if (p.settle_looks < 1 || p.settle_interval < 1s || p.settle_failures < 1)
+    return bad("settle_looks, settle_interval and settle_failures must be positive");
+  if (p.settle_interval > p.settle_interval_most)
+    return bad("settle_interval must not exceed settle_interval_most");
+  if (p.upload_deadline < 1s || p.download_deadline < 1s || p.clean_up < 1s)
+    return bad("upload_deadline, download_deadline and clean_up must be positive");
+  if (p.tick < 1s || p.health_deadline < 1s || p.health_failures < 1)
+    return bad("tick, health_deadline and health_failures must be positive");
+  if (p.health_interval < p.health_deadline)
+    return bad("health_interval must not be below health_deadline");
   if (p.poll_failures < 1 || p.poll_wait_first > p.poll_wait_most)
     return bad("poll_wait_first must not exceed poll_wait_most");
   if (p.pane_wait_first > p.pane_wait_most)

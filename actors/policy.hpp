@@ -13,13 +13,25 @@ struct policies {
   std::chrono::seconds create_lease{120};
   /// The lease outlives the hard limit by this, so that results can be collected. > 0.
   std::chrono::seconds lease_grace{300};
-  /// Wait between two looks for a create without an answer, and how many there are.
-  std::chrono::seconds settle_interval{5};
+  /// A create without an answer is settled no sooner than this after its intent was journaled: the
+  /// deadline of the request and 120 s, in which a provider that has taken it will show it.
+  std::chrono::seconds settle_after{180};
+  /// Full lists without its label that are needed besides.
   std::uint32_t settle_looks = 3;
-  /// Lists that may fail meanwhile (the host re-adopts, the network is away).
-  std::uint32_t settle_failures = 24;
+  /// Wait between two looks: first, then doubled up to the most.
+  std::chrono::seconds settle_interval{5};
+  std::chrono::seconds settle_interval_most{30};
+  /// Lists that may fail in a row once the time is over; then the SANDBOX ends and the REAPER goes
+  /// on.
+  std::uint32_t settle_failures = 6;
   /// Largest part of a sandbox's life before its agents run: create, provision, upload.
   std::chrono::seconds guest_command{30};
+  /// Whole life of one TRANSFER, whatever its single calls may take; a missed one is a failed
+  /// transfer.
+  std::chrono::seconds upload_deadline{1200};
+  std::chrono::seconds download_deadline{600};
+  /// Removing the temporary files of a transfer inside; failing to is a warning (row S1-11).
+  std::chrono::seconds clean_up{5};
   std::chrono::seconds unpack{300};
   std::chrono::seconds collect{300};
   /// Between the interrupt of an agent and its kill.
@@ -39,6 +51,13 @@ struct policies {
   std::uint32_t poll_failures = 5;
   /// Bytes of a stream that wait for the poller before the network is no longer read.
   std::size_t poll_buffer_bytes = 1024 * 1024;
+  /// The sandbox's one tick.
+  std::chrono::seconds tick{5};
+  /// Between two questions to envd whether it is alive, and how long one may take.
+  std::chrono::seconds health_interval{30};
+  std::chrono::seconds health_deadline{10};
+  /// Failed ones in a row until the provider is asked whether the sandbox is still there.
+  std::uint32_t health_failures = 3;
   /// Restart of a failed agent: first and largest wait.
   std::chrono::seconds pane_wait_first{1};
   std::chrono::seconds pane_wait_most{60};

@@ -168,4 +168,10 @@ desk_actor spawn_query_desk(caf::scheduled_actor* parent, directory_ptr handles,
                                                        std::move(open));
 }
 
+desk_actor spawn_query_desk_undetached(caf::scheduled_actor* parent, directory_ptr handles,
+                                       daemon_facts facts,
+                                       std::function<result<storage::reader>()> open) {
+  return parent->spawn<query_desk_impl>(std::move(handles), std::move(facts), std::move(open));
+}
+
 } // namespace skep::actors

@@ -21,6 +21,11 @@ struct daemon_facts {
 desk_actor spawn_query_desk(caf::scheduled_actor* parent, directory_ptr handles, daemon_facts facts,
                             std::function<result<storage::reader>()> open);
 
+/// The same actor on the scheduler's threads, for tests under a virtual clock.
+desk_actor spawn_query_desk_undetached(caf::scheduled_actor* parent, directory_ptr handles,
+                                       daemon_facts facts,
+                                       std::function<result<storage::reader>()> open);
+
 /// A part of a pane's log file. Blocking. Empty when this generation has no log yet; an offset
 /// outside of the log is moved to its nearer end.
 result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_record& pane,

@@ -1,5 +1,7 @@
 #include "actors/reaper.hpp"
 
+#include "actors/sandbox_birth.hpp"
+
 namespace skep::actors {
 namespace {
 
@@ -36,6 +38,7 @@ private:
         if (!r.remote_id.empty()
             && r.state == phase::closed) // open ones have a SANDBOX that does it
           kill(r.provider, r.remote_id, r.swarm, r.sandbox);
+    settle_creates();
     for (const auto& provider : tables_.providers())
       look_for_orphans(provider);
   }
@@ -58,6 +61,52 @@ private:
     });
   }
 
+  // One look a sweep for each create that its SANDBOX left unresolved. The time counts from the end
+  // of the sandbox, which is later than the intent.
+  void settle_creates() {
+    auto rows = tables_.unresolved_creates();
+    if (!rows) return;
+    std::map<std::string, create_search> still;
+    for (const auto& r : *rows) {
+      if (r.state != phase::closed) continue;
+      auto known = searches_.extract(r.intent);
+      if (known)
+        still.insert(std::move(known));
+      else
+        still.emplace(r.intent, create_search{r.closed_at, svc_->limits});
+      look(r);
+    }
+    searches_ = std::move(still);
+  }
+
+  void look(const sandbox_record& r) {
+    with_api(r.provider, [this, r,
+                          asked_at = svc_->wall_now()](const std::shared_ptr<sandbox::api>& api) {
+      find_by_intent(api, svc_->install_id, r.intent,
+                     home<sandbox::created>([this, r, asked_at](result<sandbox::created> found) {
+                       on_look(r, asked_at, found);
+                     }));
+    });
+  }
+
+  void on_look(const sandbox_record& r, utc_time asked_at, const result<sandbox::created>& found) {
+    auto i = searches_.find(r.intent);
+    if (i == searches_.end()) return;
+    if (found.ok()) { // the next sweep kills it
+      searches_.erase(i);
+      return journal(r.swarm, r.sandbox,
+                     sandbox_created{r.intent, found->address.remote_id, found->envd_version},
+                     kill_intended{"its sandbox has ended"});
+    }
+    if (found.err().code != errc::not_found
+        || i->second.missed(asked_at) != create_search::verdict::settled)
+      return;
+    searches_.erase(i);
+    journal(r.swarm, r.sandbox,
+            create_failed{r.intent,
+                          make_error(errc::timed_out, "no sandbox came of it; it is settled")});
+  }
+
   void look_for_orphans(const std::string& provider) {
     with_api(provider, [this, provider](std::shared_ptr<sandbox::api> api) {
       sandbox::list_filter filter;
@@ -65,7 +114,7 @@ private:
       api->list(filter, home<std::vector<sandbox::listed>>(
                             [this, api](result<std::vector<sandbox::listed>> r) {
                               if (!r) return;
-                              std::map<std::string, utc_time> still;
+                              std::map<std::string, std::chrono::milliseconds> still;
                               for (const auto& x : *r)
                                 consider(api, x, still);
                               orphans_ = std::move(still);
@@ -76,12 +125,12 @@ private:
   // An orphan dies after it was seen as one for the whole grace time: its create may just be on its
   // way.
   void consider(const std::shared_ptr<sandbox::api>& api, const sandbox::listed& x,
-                std::map<std::string, utc_time>& still) {
+                std::map<std::string, std::chrono::milliseconds>& still) {
     sandbox_id id{label(x, "skep.sandbox")};
     auto known =
         id.valid() ? tables_.sandbox(id) : result<sandbox_record>(make_error(errc::not_found));
     if (!is_orphan(x, svc_->install_id, known)) return;
-    auto now = svc_->wall_now();
+    auto now = svc_->boot_now();
     auto i = orphans_.find(x.remote_id);
     auto since = i == orphans_.end() ? now : i->second;
     still[x.remote_id] = since;
@@ -94,19 +143,22 @@ private:
               }));
   }
 
-  template <event E>
-  void journal(const swarm_id& swarm, const sandbox_id& id, const E& e) {
+  // In one chunk: all of it is stored, or nothing.
+  template <event... E>
+  void journal(const swarm_id& swarm, const sandbox_id& id, const E&... e) {
     auto c = std::make_shared<chunk>();
     c->swarm = swarm;
     c->sandbox = id;
-    c->count = 1;
-    pack_event(c->body.data, svc_->wall_now(), e);
+    c->count = sizeof...(E);
+    (pack_event(c->body.data, svc_->wall_now(), e), ...);
     caf::anon_send(svc_->handles->journal(), append_a::value, c);
   }
 
   services_ptr svc_;
   reaper_tables tables_;
-  std::map<std::string, utc_time> orphans_; ///< Remote id -> since when.
+  /// Remote id -> since when, on the boot-time clock.
+  std::map<std::string, std::chrono::milliseconds> orphans_;
+  std::map<std::string, create_search> searches_; ///< By intent.
 };
 
 } // namespace

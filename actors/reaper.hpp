@@ -1,9 +1,11 @@
 // The REAPER: every 15 s it makes the provider agree with the journal.
 //
 //   kill intents without confirmation   killed again until the provider says it is gone
+//   creates without an answer           whose SANDBOX has ended: searched for by their label
+//                                       (sandbox_birth.hpp); found: killed, with an intent first;
+//                                       settled: told
 //   sandboxes with our skep.install     whose skep.sandbox is unknown or closed (and not kept):
-//   killed
-//                                       after a grace time, with an intent first
+//                                       killed after a grace time
 //   everything else                     foreign: never touched
 #pragma once
 
@@ -14,6 +16,8 @@ namespace skep::actors {
 /// What the REAPER needs from the tables; short reads, any thread.
 struct reaper_tables {
   std::function<result<std::vector<sandbox_record>>()> unconfirmed_kills;
+  /// Creates without answer or settlement, of open and of closed sandboxes.
+  std::function<result<std::vector<sandbox_record>>()> unresolved_creates;
   /// not_found: nothing of ours has this id.
   std::function<result<sandbox_record>(const sandbox_id&)> sandbox;
   /// Providers that sandboxes of ours may live at.

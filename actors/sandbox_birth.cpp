@@ -41,18 +41,44 @@ bool create_is_settled(const error& e) {
   }
 }
 
-void find_by_intent(context_ptr ctx, std::string intent, sandbox::done<sandbox::created> then) {
+void find_by_intent(const std::shared_ptr<sandbox::api>& api, const std::string& install,
+                    const std::string& intent, sandbox::done<sandbox::created> then) {
   sandbox::list_filter filter;
-  filter.metadata = {{"skep.install", ctx->svc->install_id}, {"skep.intent", std::move(intent)}};
-  ctx->api->list(std::move(filter), [ctx, then](result<std::vector<sandbox::listed>> r) {
+  filter.metadata = {{"skep.install", install}, {"skep.intent", intent}};
+  api->list(std::move(filter), [api, then](result<std::vector<sandbox::listed>> r) {
+    if (!r && r.err().code == errc::not_found) // no list is not an empty list
+      return then(make_error(errc::protocol, "the provider has no list", render(r.err())));
     if (!r) return then(r.err());
     if (r->empty())
       return then(make_error(errc::not_found, "no sandbox carries the label of this create"));
-    ctx->api->get(r->front().remote_id, [then](result<sandbox::detail> d) {
+    api->get(r->front().remote_id, [then](result<sandbox::detail> d) {
+      if (!d && d.err().code == errc::not_found)
+        return then(make_error(errc::gone, "it was listed and is gone"));
       if (!d) return then(d.err());
       then(sandbox::created{d->address, d->envd_version});
     });
   });
+}
+
+create_search::verdict create_search::missed(utc_time asked_at) {
+  failures_ = 0;
+  ++misses_;
+  return misses_ >= limits_->settle_looks && asked_at >= due_ ? verdict::settled : verdict::go_on;
+}
+
+create_search::verdict create_search::failed(utc_time asked_at) {
+  if (asked_at < due_) return verdict::go_on;
+  return ++failures_ >= limits_->settle_failures ? verdict::blind : verdict::go_on;
+}
+
+std::chrono::milliseconds create_search::wait(utc_time now) {
+  using std::chrono::milliseconds;
+  auto next = std::min<milliseconds>(limits_->settle_interval_most,
+                                     limits_->settle_interval * (1 << std::min(looks_++, 10u)));
+  // Full lists are what is missing once the time is over: no reason to be slow about them.
+  if (now >= due_ && failures_ == 0) return limits_->settle_interval;
+  if (now < due_) next = std::min(next, std::chrono::ceil<milliseconds>(due_ - now));
+  return next;
 }
 
 } // namespace skep::actors

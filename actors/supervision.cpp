@@ -44,7 +44,9 @@ std::string describe(const caf::error& why) {
 
 supervision::supervision(host h, supervisor_options o)
     : host_(std::move(h)), options_(std::move(o)),
-      random_(options_.seed != 0 ? options_.seed : std::random_device{}()) {}
+      random_(options_.seed != 0
+                  ? static_cast<std::minstd_rand::result_type>(options_.seed)
+                  : static_cast<std::minstd_rand::result_type>(std::random_device{}())) {}
 
 caf::actor_clock::time_point supervision::now() const {
   return host_.self->clock().now();
@@ -195,8 +197,7 @@ void supervision::failed(std::uint64_t key, const caf::error& why) {
   if (k.spec.restart == restart_kind::temporary) return forget(key, why);
   const auto t = now();
   restarts_.push_back(t);
-  while (t - restarts_.front() > options_.policy.period)
-    restarts_.pop_front();
+  std::erase_if(restarts_, [&](auto at) { return t - at > options_.policy.period; });
   if (restarts_.size() > options_.policy.max_restarts) {
     const auto reason = describe(why);
     if (options_.on_gave_up) options_.on_gave_up({options_.path, k.spec.id, reason});

@@ -20,7 +20,6 @@
 #include "actors/interfaces.hpp"
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <random>
@@ -179,12 +178,12 @@ private:
 
   host host_;
   supervisor_options options_;
-  std::mt19937_64 random_;
+  std::minstd_rand random_; ///< For the jitter: one word of state, there is one in every sandbox.
   children kids_;
   std::unordered_map<std::string, std::uint64_t> by_id_;
   std::unordered_map<caf::actor_addr, std::uint64_t> by_address_;
   std::map<std::uint64_t, timer> timers_;
-  std::deque<caf::actor_clock::time_point> restarts_;
+  std::vector<caf::actor_clock::time_point> restarts_; ///< At most max_restarts + 1, oldest first.
   std::uint64_t next_key_ = 1;
   std::uint64_t next_token_ = 1;
   // A group restart under way: children with key >= group_first_ are stopped, then started.

@@ -1,9 +1,15 @@
 // The SWARM: one per run. It packs the work tree once, starts the sandboxes, enforces the hard time
 // limit, and writes the results of all panes together when the last sandbox is closed.
+//
+// swarm.cpp is the order of these steps, swarm_sandboxes.hpp what it knows of its sandboxes,
+// swarm_tree.cpp its place among supervisors, swarm_results.hpp what a run leaves.
 #pragma once
 
 #include "actors/domain.hpp"
 #include "actors/supervisor.hpp"
+#include "actors/time_limit.hpp"
+
+#include <optional>
 
 namespace skep::actors {
 
@@ -20,6 +26,9 @@ public:
   void keeper(swarm_actor x) { assign(keeper_, std::move(x)); }
   supervisor_actor sandboxes() const { return locked(sandboxes_); }
   void sandboxes(supervisor_actor x) { assign(sandboxes_, std::move(x)); }
+  /// The limit of the run; here, so that a restart of the SWARM does not ask the wall clock again.
+  std::optional<time_limit> limit() const { return locked(limit_); }
+  void limit(time_limit x) { assign(limit_, std::optional<time_limit>{x}); }
   void clear() {
     recorder(recorder_actor{});
     keeper(swarm_actor{});
@@ -41,6 +50,7 @@ private:
   recorder_actor recorder_;
   swarm_actor keeper_;
   supervisor_actor sandboxes_;
+  std::optional<time_limit> limit_;
 };
 using swarm_context_ptr = std::shared_ptr<swarm_context>;
 
@@ -50,6 +60,10 @@ struct swarm_start {
   swarm_record record;       ///< When not fresh.
   command_accepted accepted; ///< When fresh and the command had a key: journaled with the swarm.
 };
+
+/// The SWARM itself; begin_a starts it. `closed` as below.
+swarm_actor spawn_swarm(caf::scheduled_actor* parent, swarm_context_ptr context, swarm_start start,
+                        std::function<void(const swarm_id&)> closed);
 
 /// The child that supervises one swarm: RECORDER, SWARM, and the sandboxes' supervisor. `closed` is
 /// called (in the SWARM's context) after swarm.closed is on disk.

@@ -66,6 +66,12 @@ std::vector<std::string> tree_names(const swarm_spec& spec,
   return out;
 }
 
+error error_of(const std::string& code, const std::string& text) {
+  for (const auto& e : all_errors())
+    if (e.name == code) return make_error(e.code, text);
+  return make_error(errc::internal, text);
+}
+
 } // namespace
 
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
@@ -135,6 +141,35 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
       !r)
     keep(r.err());
   if (first) return first;
+  return out;
+}
+
+result<swarm_closed> conclude(const services& svc, const swarm_spec& spec, const swarm_id& swarm) {
+  auto sandboxes = svc.load_sandboxes(swarm);
+  if (!sandboxes) return sandboxes.err();
+  std::vector<pane_record> panes;
+  for (const auto& s : *sandboxes) {
+    auto rows = svc.load_panes(s.sandbox);
+    if (!rows) return rows.err();
+    panes.insert(panes.end(), rows->begin(), rows->end());
+  }
+  if (auto w = write_results(svc, spec, swarm, *sandboxes, panes); !w) return w.err();
+  return verdict_of(*sandboxes, panes);
+}
+
+swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
+                        const std::vector<pane_record>& panes) {
+  swarm_closed out;
+  out.result = outcome::completed;
+  for (const auto& s : sandboxes) {
+    if (s.result == outcome::completed) continue;
+    if (out.result == outcome::completed || s.result == outcome::failed) out.result = s.result;
+    if (!out.why && !s.error_code.empty()) out.why = error_of(s.error_code, s.error_text);
+  }
+  for (const auto& p : panes) {
+    ++(p.result == outcome::completed ? out.panes_completed : out.panes_failed);
+    out.cost_usd += p.cost_usd;
+  }
   return out;
 }
 

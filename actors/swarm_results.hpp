@@ -23,6 +23,14 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                                     const std::vector<sandbox_record>& sandboxes,
                                     const std::vector<pane_record>& panes);
 
+/// The swarm's last event from the ends of its sandboxes and panes: `failed` outweighs the other
+/// bad outcomes, the first of those counts; the error is that of the first sandbox that has one.
+swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
+                        const std::vector<pane_record>& panes);
+
+/// Writes the results of a swarm whose sandboxes are all closed and gives its verdict. Blocking.
+result<swarm_closed> conclude(const services& svc, const swarm_spec& spec, const swarm_id& swarm);
+
 /// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made. Blocking.
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
                                      const swarm_id& swarm);

@@ -95,7 +95,10 @@ supervisor_actor start_tree(caf::actor_system& sys, tree_parts all) {
   auto handles = p->svc->handles;
   auto journal = service(
       "journal",
-      [p](caf::scheduled_actor* up) { return spawn_journal(up, p->svc->handles, p->journal); },
+      [p](caf::scheduled_actor* up) {
+        return p->own_threads ? spawn_journal(up, p->svc->handles, p->journal)
+                              : spawn_journal_undetached(up, p->svc->handles, p->journal);
+      },
       [handles](const journal_actor& h) { handles->put_journal(h); });
   auto recorder = service(
       "recorder",
@@ -107,7 +110,9 @@ supervisor_actor start_tree(caf::actor_system& sys, tree_parts all) {
   auto queries = service(
       "queries",
       [p](caf::scheduled_actor* up) {
-        return spawn_query_desk(up, p->svc->handles, p->facts, p->open_reader);
+        return p->own_threads
+                   ? spawn_query_desk(up, p->svc->handles, p->facts, p->open_reader)
+                   : spawn_query_desk_undetached(up, p->svc->handles, p->facts, p->open_reader);
       },
       [handles](const desk_actor& h) { handles->put_queries(h); });
   return spawn_supervisor(sys, options_for(p, "root", strategy::rest_for_one),

@@ -37,6 +37,8 @@ struct tree_parts {
   /// broker/ is above this room: its actors come in as factories.
   std::function<publisher_actor(caf::actor_system&)> start_publisher;
   std::function<control_actor(caf::actor_system&)> start_control;
+  /// JOURNAL and QUERIES have threads of their own; false only under a virtual clock.
+  bool own_threads = true;
   /// Called for every restart and give-up, in some supervisor's context.
   std::function<void(const child_restarted&)> on_restarted;
   std::function<void(const supervisor_gave_up&)> on_gave_up;

@@ -8,6 +8,7 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
 set(SKEP_SANITIZE "" CACHE STRING "Sanitizers for all our code: empty, 'address,undefined' or 'thread'")
+option(SKEP_FUZZ "Build the fuzz targets (clang; see the preset fuzz)" OFF)
 option(SKEP_COVERAGE "Instrument for coverage figures" OFF)
 option(SKEP_WERROR "Warnings are errors" ON)
 

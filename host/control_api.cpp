@@ -68,8 +68,11 @@ api_reply failed(const error& e, const std::string& id) {
     return api_error(429, e.message); // without Retry-After: a quota, not a rate
   case errc::refused:
     return api_error(501, e.message);
-  case errc::no_isolation:
-    return api_error(503, render(e));
+  case errc::no_isolation: // E2B has no word for it; clients that know ours pass it on
+    return json_answer(503, {{"code", 503},
+                             {"message", e.message},
+                             {"error_code", to_string(e.code)},
+                             {"cause", e.cause}});
   case errc::timed_out:
     return api_error(504, e.message);
   default:
@@ -261,7 +264,8 @@ api_reply control_api::detail(const std::string& id) const {
 api_reply control_api::info() const {
   json j = {{"version", settings_.version},
             {"isolation", settings_.isolation ? "none" : "bubblewrap"},
-            {"sandboxes", sandboxes_.list().size()}};
+            {"sandboxes", sandboxes_.list().size()},
+            {"tag", settings_.tag}};
   for (const auto& [name, value] : {std::pair{"cpu", settings_.limits.cpus},
                                     {"memory", settings_.limits.memory_mb},
                                     {"pids", settings_.limits.pids}})

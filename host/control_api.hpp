@@ -46,6 +46,7 @@ struct api_settings {
   std::vector<std::string> binds;
   std::map<std::string, std::string> upstreams; ///< Domain to URL; see sandbox_order.
   std::size_t max_sandboxes = 100;
+  std::string tag; ///< Shown by /skep/v1/info.
   resource_limits limits;
   string_map cgroups; ///< Where groups may be made: which limits can hold.
   error isolation;    ///< Why no sandbox can be made here, or no error.

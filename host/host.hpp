@@ -22,7 +22,8 @@ struct host_options {
   std::map<std::string, std::string> gateway_upstreams; ///< Domain to URL.
   std::string service_user{default_service_user};
   std::string ready_file;
-  std::string envd_path;             ///< Empty: skep-envd beside this program.
+  std::string tag;       ///< Free text of whoever starts it; repeated where it says what it is.
+  std::string envd_path; ///< Empty: skep-envd beside this program.
   std::chrono::seconds idle_exit{0}; ///< 0: never.
   std::size_t max_sandboxes = 0;     ///< 0: from the limit of open files.
   resource_limits limits;            ///< Of each sandbox.
@@ -31,8 +32,8 @@ struct host_options {
 };
 
 /// Serves until SIGTERM or SIGINT (holders and sandboxes live on) or the idle time is over. When
-/// serving it prints {"url","pid","version"} on one line of standard output and writes the same to
-/// ready_file. Started by root it becomes the service user first.
+/// serving it prints {"url","pid","version","tag"} on one line of standard output and writes the
+/// same to ready_file. Started by root it becomes the service user first.
 result<void> run_host(const host_options& options);
 
 } // namespace skep::host

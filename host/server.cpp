@@ -174,8 +174,44 @@ task<bool> server::serve_one(client_connection& client, request_reader& reader) 
     api_reply answer{400, to.refusal, {{"Content-Type", "text/plain; charset=utf-8"}}};
     co_return co_await reply(client, reader, std::move(answer));
   }
+  if (!rehearsal_) co_return co_await serve_routed(client, reader, std::move(to));
+  auto what =
+      rehearsal_->befall({text_of(reader.get().method_string()), path_of(reader), to.sandbox_id});
+  auto over = co_await befall(client, reader, what);
+  if (over) co_return *over;
+  bool more = co_await serve_routed(client, reader, std::move(to), what.lose_answer);
+  co_return more;
+}
+
+task<bool> server::serve_routed(client_connection& client, request_reader& reader, target to,
+                                mishap::loss lost) {
   if (to.to_sandbox) co_return co_await proxy(client, reader, std::move(to));
-  co_return co_await control(client, reader);
+  co_return co_await control(client, reader, lost);
+}
+
+// What the client still sends is taken; its end is the end.
+task<void> server::outlast(client_connection& client) {
+  std::array<char, 4096> block;
+  error_code ec;
+  while (!ec)
+    co_await client.stream.async_read_some(asio::buffer(block), into(ec));
+}
+
+// What is to happen before or instead of serving; nothing when the request is to be served.
+task<std::optional<bool>> server::befall(client_connection& client, request_reader& reader,
+                                         const mishap& what) {
+  error_code ec;
+  client.stream.expires_never();
+  if (what.delay.count() > 0) {
+    asio::steady_timer timer{io_, what.delay};
+    co_await timer.async_wait(into(ec));
+  }
+  if (what.hang) {
+    co_await outlast(client);
+    co_return false;
+  }
+  if (what.instead) co_return co_await reply(client, reader, *what.instead);
+  co_return std::nullopt;
 }
 
 server::target server::route(const request_reader& reader) const {
@@ -252,6 +288,10 @@ task<api_reply> server::relay_to(client_connection& client, request_reader& read
           ? proxy_error(429, {{"sandboxId", id}, {"message", r.err().message}})
           : sandbox_gone(id);
   }
+  if (rehearsal_ && to_envd) {
+    keep = co_await rehearsal_->serve_envd(id, client, reader);
+    co_return api_reply{0, {}, {}};
+  }
   auto channel = co_await sandboxes_.connect_envd(id);
   if (channel && !to_envd) {
     auto number = static_cast<unsigned>(std::stoul(to.port));
@@ -292,7 +332,7 @@ api_reply server::check_key(const request_reader& reader) const {
   return good ? api_reply{} : api_error(401, "Invalid API key");
 }
 
-task<bool> server::control(client_connection& client, request_reader& reader) {
+task<bool> server::control(client_connection& client, request_reader& reader, mishap::loss lost) {
   api_request request;
   request.method = text_of(reader.get().method_string());
   request.path = path_of(reader);
@@ -338,6 +378,8 @@ task<bool> server::control(client_connection& client, request_reader& reader) {
     answer = api_error(429, "Rate limit exceeded");
   }
   answer.headers.insert(answer.headers.end(), limited.headers.begin(), limited.headers.end());
+  if (lost == mishap::loss::silent) co_await outlast(client);
+  if (lost != mishap::loss::none) co_return false;
   co_return co_await reply(client, reader, std::move(answer));
 }
 

@@ -10,8 +10,10 @@
 #include "host/driver.hpp"
 #include "host/http.hpp"
 #include "host/rate_limit.hpp"
+#include "host/rehearsal.hpp"
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +42,8 @@ public:
   /// Takes connections from now on; until set_ready() they are answered 503.
   void start();
   void set_ready() { ready_ = true; }
+  /// Lets `r` befall every request and serve envd of all sandboxes. Before start().
+  void rehearse(rehearsal& r) { rehearsal_ = &r; }
   /// When the last request ended, and whether one is being served.
   std::chrono::steady_clock::time_point last_use() const { return last_use_; }
   bool busy() const { return active_ > 0; }
@@ -55,12 +59,17 @@ private:
   task<void> accept();
   task<void> serve(tcp::socket socket);
   task<bool> serve_one(client_connection& client, request_reader& reader);
+  task<bool> serve_routed(client_connection& client, request_reader& reader, target to,
+                          mishap::loss lost = mishap::loss::none);
   task<bool> proxy(client_connection& client, request_reader& reader, target to);
+  task<std::optional<bool>> befall(client_connection& client, request_reader& reader,
+                                   const mishap& what);
   task<api_reply> relay_to(client_connection& client, request_reader& reader, const target& to,
                            bool& keep);
-  task<bool> control(client_connection& client, request_reader& reader);
+  task<bool> control(client_connection& client, request_reader& reader, mishap::loss lost);
   task<bool> reply(client_connection& client, const request_reader& reader, api_reply answer);
   task<void> linger(client_connection& client);
+  task<void> outlast(client_connection& client);
   target route(const request_reader& reader) const;
   api_reply check_key(const request_reader& reader) const;
 
@@ -70,6 +79,7 @@ private:
   std::vector<std::string> keys_;
   server_policy policy_;
   tcp::acceptor acceptor_;
+  rehearsal* rehearsal_ = nullptr;
   rate_limiter creates_;
   rate_limiter controls_;
   bool ready_ = false;

@@ -52,7 +52,10 @@ result<bool> follow_reader::next(frame& out) {
     return make_error(errc::bad_frame, "a follower's frame is not [kind, body]");
   out.body = msgpack::object_handle(o.via.array.ptr[1], std::move(handle->zone()));
   offset_ += follow_header_size + size;
-  if (offset_ == buffer_.size() || offset_ > 256 * 1024) {
+  if (offset_ == buffer_.size()) {
+    std::string{}.swap(buffer_); // most streams are silent most of the time: they hold no memory
+    offset_ = 0;
+  } else if (offset_ > 256 * 1024) {
     buffer_.erase(0, offset_);
     offset_ = 0;
   }

@@ -1,5 +1,6 @@
 // What the rest of Skep may ask of sandboxes and their provider: the abstract interface.
-// client.hpp is the real one (E2B's wire protocol); tests use tests/sandbox/fake_api.hpp.
+// client.hpp is the real one (E2B's wire protocol); tests use tests/sandbox/fake_api.hpp. What the
+// protocol can do beyond what actors need is in control.hpp, templates.hpp and envd.hpp.
 //
 // Contract of every call
 //   - It returns at once; it may be made from any thread.
@@ -32,6 +33,10 @@ using done = std::function<void(result<T>)>;
 /// Names one call or stream of one client, for cancel() and resume(); 0 is none. Never reused.
 using call_id = std::uint64_t;
 
+/// Which paths create and connect use. Both generations are served by E2B; v2 sandboxes always have
+/// an access token.
+enum class generation : std::uint8_t { v1, v2 };
+
 /// A provider: E2B's cloud, a self-hosted cluster, or skep-host.
 struct endpoint {
   std::string name;    ///< As in the configuration; appears in errors.
@@ -41,6 +46,7 @@ struct endpoint {
   std::string sandbox_url;
   std::string domain = "e2b.app";
   std::string api_key; ///< Secret.
+  generation paths = generation::v1;
 };
 
 /// Address of one sandbox's envd.
@@ -50,12 +56,21 @@ struct remote {
   std::string domain = {};       ///< From the provider's answer; empty: the endpoint's.
 };
 
+/// A proxy of one's own that all egress of a sandbox goes through.
+struct egress_proxy {
+  std::string address; ///< "host:port".
+  std::string username = {};
+  std::string password = {}; ///< Secret.
+};
+
 /// What a sandbox may reach.
 struct network_rules {
   bool internet = false;              ///< false: no egress but what follows.
   std::vector<std::string> allow_out; ///< Domains, addresses or CIDR blocks.
   /// Headers that the provider's egress adds to requests to a domain. Values are secrets.
   std::map<std::string, std::map<std::string, std::string>> inject;
+  std::vector<std::string> deny_out = {}; ///< Addresses or CIDR blocks; goes before allow_out.
+  std::optional<egress_proxy> proxy = {};
 };
 
 struct create_params {
@@ -65,11 +80,19 @@ struct create_params {
   std::map<std::string, std::string> env; ///< Default environment of every process inside.
   network_rules network;
   bool secure = true; ///< Ask for an access token.
+  /// At the lease's end the sandbox is paused instead of killed.
+  bool auto_pause = false;
+  /// Traffic resumes it when it is paused.
+  bool auto_resume = false;
 };
 
 struct created {
   remote address;
   std::string envd_version;
+  std::string template_id = {};
+  std::string alias = {};
+  std::string traffic_token = {}; ///< Secret; for user ports of a sandbox without public traffic.
+  bool resumed = false;           ///< Of connect(): it was paused before.
 };
 
 enum class remote_state : std::uint8_t { running, paused };
@@ -81,17 +104,40 @@ struct listed {
   std::map<std::string, std::string> metadata;
   std::chrono::system_clock::time_point started_at;
   std::chrono::system_clock::time_point end_at; ///< End of the lease.
+  std::string template_id = {};
+  std::string alias = {};
+  std::uint32_t cpu_count = 0;
+  std::uint64_t memory_mb = 0;
+  std::uint64_t disk_mb = 0;
 };
 
 struct detail : listed {
   remote address; ///< With the present access token.
   std::string envd_version;
+  std::optional<bool> internet = {}; ///< As asked for; empty: the provider does not say.
+  bool pause_at_end = false;         ///< Of the lease; false: kill.
+  bool auto_resume = false;
 };
 
 struct list_filter {
   std::map<std::string, std::string> metadata; ///< All pairs must match.
   bool running = true;
   bool paused = true;
+  std::string template_name = {}; ///< Id or alias; empty: any.
+  std::optional<std::chrono::system_clock::time_point> started_after = {};
+  bool oldest_first = false;
+};
+
+/// What a sandbox uses at one moment. A claim of the provider or of envd.
+struct usage_sample {
+  std::chrono::system_clock::time_point at;
+  std::uint32_t cpu_count = 0;
+  double cpu_used_percent = 0; ///< 100: all its cores.
+  std::uint64_t memory_used_bytes = 0;
+  std::uint64_t memory_total_bytes = 0;
+  std::uint64_t memory_cache_bytes = 0;
+  std::uint64_t disk_used_bytes = 0;
+  std::uint64_t disk_total_bytes = 0;
 };
 
 /// A process to start inside. argv is executed as it is, never by a shell.
@@ -162,6 +208,11 @@ struct entry {
   std::uint64_t size_bytes = 0;
   std::uint32_t mode = 0; ///< Permission bits.
   std::string symlink_target;
+  std::string owner = {}; ///< Name, or the number where it has none.
+  std::string group = {};
+  std::string permissions = {}; ///< "-rw-r--r--".
+  std::optional<std::chrono::system_clock::time_point> modified_at = {};
+  std::map<std::string, std::string> metadata = {};
 };
 
 /// Deviations from the policy for one call.
@@ -189,6 +240,18 @@ public:
                               done<void> then) = 0;
   /// Replaces all rules.
   virtual call_id set_network(std::string remote_id, network_rules rules, done<void> then) = 0;
+
+  // The next three have bodies so that a stand-in for tests need not have them: they refuse, inside
+  // the call.
+
+  /// true: it is paused now, with its memory (`keep_memory`) or its files alone; false: it was
+  /// paused already or is on its way.
+  virtual call_id pause(std::string remote_id, bool keep_memory, done<bool> then);
+  /// Resumes it when it is paused; the lease ends at the earliest `lease` from now. The answer has
+  /// the present access token.
+  virtual call_id connect(std::string remote_id, std::chrono::seconds lease, done<created> then);
+  /// One sample from the sandbox's own envd; costs nothing of the control API's rate.
+  virtual call_id usage(remote where, done<usage_sample> then);
 
   // -- processes ----------------------------------------------------------------------------------
 
@@ -245,5 +308,18 @@ public:
   /// Ends a call or stream with errc::cancelled; harmless when it is over.
   virtual void cancel(call_id id) = 0;
 };
+
+inline call_id api::pause(std::string, bool, done<bool> then) {
+  then(make_error(errc::refused, "pause is not offered here"));
+  return 0;
+}
+inline call_id api::connect(std::string, std::chrono::seconds, done<created> then) {
+  then(make_error(errc::refused, "connect is not offered here"));
+  return 0;
+}
+inline call_id api::usage(remote, done<usage_sample> then) {
+  then(make_error(errc::refused, "usage is not offered here"));
+  return 0;
+}
 
 } // namespace skep::sandbox

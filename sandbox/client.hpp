@@ -5,6 +5,7 @@
 //     client_control.cpp             calls, deadlines, attempts        sockets
 //     client_process.cpp             token refresh
 //     client_files.cpp
+//   control, templates, envd: the rest of the protocol, over the same core
 //
 // Nothing is repeated but calls that change nothing (policy.hpp), and one case: when envd answers
 // 401, the sandbox's present token is fetched once and the request sent again (a resume changes
@@ -34,6 +35,9 @@ public:
   call_id kill(std::string remote_id, done<bool> then) override;
   call_id set_timeout(std::string remote_id, std::chrono::seconds lease, done<void> then) override;
   call_id set_network(std::string remote_id, network_rules rules, done<void> then) override;
+  call_id pause(std::string remote_id, bool keep_memory, done<bool> then) override;
+  call_id connect(std::string remote_id, std::chrono::seconds lease, done<created> then) override;
+  call_id usage(remote where, done<usage_sample> then) override;
 
   call_id run(remote where, command what, done<command_result> then) override;
   call_id start_background(remote where, command what, done<std::uint32_t> then) override;
@@ -66,6 +70,9 @@ public:
   call_id health(remote where, done<void> then) override;
 
   void cancel(call_id id) override;
+
+  /// What control, templates and envd send by; they must not outlive this client.
+  const std::shared_ptr<client_core>& core() const { return core_; }
 
 private:
   std::shared_ptr<http_engine> engine_; ///< Outlives core_.

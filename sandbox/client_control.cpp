@@ -1,4 +1,4 @@
-// The control API: create, list, get, kill, lease, network.
+// The control API as actors use it: create, list, get, kill, lease, network, pause, connect.
 #include "sandbox/client.hpp"
 #include "sandbox/client_core.hpp"
 #include "sandbox/wire.hpp"
@@ -10,18 +10,6 @@ namespace {
 
 constexpr std::chrono::milliseconds by_policy{0};
 constexpr int page_limit = 1000; // of 100 sandboxes; a provider that never ends is broken
-
-/// `/sandboxes/ID` + suffix, after checking the id.
-result<exchange> about(const std::string& remote_id, std::string method, std::string suffix = {},
-                       result<std::string> body = std::string{}) {
-  if (!wire::valid_remote_id(remote_id)) return make_error(errc::bad_argument, "not a sandbox id");
-  if (!body) return body.err();
-  exchange out;
-  out.method = std::move(method);
-  out.path = "/sandboxes/" + remote_id + std::move(suffix);
-  out.body = std::move(*body);
-  return out;
-}
 
 /// A list of several pages on its way.
 struct listing {
@@ -64,6 +52,17 @@ void next_page(client_core& core, call_id id, std::shared_ptr<listing> state,
 
 } // namespace
 
+result<exchange> about_sandbox(const std::string& remote_id, std::string method, std::string suffix,
+                               result<std::string> body) {
+  if (!wire::valid_remote_id(remote_id)) return make_error(errc::bad_argument, "not a sandbox id");
+  if (!body) return body.err();
+  exchange out;
+  out.method = std::move(method);
+  out.path = "/sandboxes/" + remote_id + std::move(suffix);
+  out.body = std::move(*body);
+  return out;
+}
+
 client::client(std::shared_ptr<http_engine> engine, endpoint where, policy limits)
     : engine_(std::move(engine)),
       core_(std::make_shared<client_core>(*engine_, std::move(where), limits)) {}
@@ -82,11 +81,12 @@ void client::resume(call_id stream) {
 
 call_id client::create(create_params params, done<created> then) {
   auto plan = [&]() -> result<exchange> {
-    auto body = wire::create_body(params);
+    const auto paths = core_->where().paths;
+    auto body = wire::create_body(params, paths);
     if (!body) return body.err();
     exchange out;
     out.method = "POST";
-    out.path = "/sandboxes";
+    out.path = paths == generation::v2 ? "/v2/sandboxes" : "/sandboxes";
     out.body = std::move(*body);
     out.once = true;
     return out;
@@ -104,32 +104,56 @@ call_id client::list(list_filter filter, done<std::vector<listed>> then) {
 }
 
 call_id client::get(std::string remote_id, done<detail> then) {
-  return core_->simple<detail>(operation::get, by_policy, about(remote_id, "GET"),
+  return core_->simple<detail>(operation::get, by_policy, about_sandbox(remote_id, "GET"),
                                from_body<detail>(wire::read_detail), std::move(then));
 }
 
 call_id client::kill(std::string remote_id, done<bool> then) {
+  return core_->simple<bool>(operation::kill, by_policy, about_sandbox(remote_id, "DELETE"),
+                             was_there(), std::move(then));
+}
+
+call_id client::set_timeout(std::string remote_id, std::chrono::seconds lease, done<void> then) {
+  return core_->simple<void>(operation::set_timeout, by_policy,
+                             about_sandbox(remote_id, "POST", "/timeout",
+                                           "{\"timeout\":" + std::to_string(lease.count()) + "}"),
+                             status_only(), std::move(then));
+}
+
+call_id client::set_network(std::string remote_id, network_rules rules, done<void> then) {
+  return core_->simple<void>(operation::set_network, by_policy,
+                             about_sandbox(remote_id, "PUT", "/network", wire::network_body(rules)),
+                             status_only(), std::move(then));
+}
+
+call_id client::pause(std::string remote_id, bool keep_memory, done<bool> then) {
+  auto plan =
+      about_sandbox(remote_id, "POST", "/pause",
+                    std::string{keep_memory ? R"({"memory":true})" : R"({"memory":false})"});
+  if (plan) plan->once = true;
   return core_->simple<bool>(
-      operation::kill, by_policy, about(remote_id, "DELETE"),
-      [](http_answer&, const error& failure) -> result<bool> {
-        if (failure.code == errc::not_found) return false;
+      operation::pause, by_policy, std::move(plan),
+      [](http_answer& answer, const error& failure) -> result<bool> {
+        if (failure.code == errc::wrong_phase && answer.status == 409) return false;
         if (failure) return failure;
         return true;
       },
       std::move(then));
 }
 
-call_id client::set_timeout(std::string remote_id, std::chrono::seconds lease, done<void> then) {
-  return core_->simple<void>(
-      operation::set_timeout, by_policy,
-      about(remote_id, "POST", "/timeout", "{\"timeout\":" + std::to_string(lease.count()) + "}"),
-      status_only(), std::move(then));
-}
-
-call_id client::set_network(std::string remote_id, network_rules rules, done<void> then) {
-  return core_->simple<void>(operation::set_network, by_policy,
-                             about(remote_id, "PUT", "/network", wire::network_body(rules)),
-                             status_only(), std::move(then));
+call_id client::connect(std::string remote_id, std::chrono::seconds lease, done<created> then) {
+  auto plan = about_sandbox(remote_id, "POST", "/connect",
+                            "{\"timeout\":" + std::to_string(lease.count()) + "}");
+  if (plan && core_->where().paths == generation::v2) plan->path = "/v2" + plan->path;
+  return core_->simple<created>(
+      operation::connect, by_policy, std::move(plan),
+      [](http_answer& answer, const error& failure) -> result<created> {
+        if (failure) return failure;
+        auto out = wire::read_created(answer.body);
+        if (out) out->resumed = answer.status == 201;
+        return out;
+      },
+      std::move(then));
 }
 
 } // namespace skep::sandbox

@@ -1,7 +1,7 @@
 #include "sandbox/client_core.hpp"
 
 #include "messages/json.hpp"
-#include "sandbox/client_process.hpp"
+#include "sandbox/connect_stream.hpp"
 #include "sandbox/errors.hpp"
 #include "sandbox/wire.hpp"
 
@@ -132,7 +132,7 @@ bool client_core::settle(call_id id) {
   return true;
 }
 
-void client_core::set_stream(call_id id, std::shared_ptr<process_stream> stream) {
+void client_core::set_stream(call_id id, std::shared_ptr<connect_stream> stream) {
   if (auto i = calls_.find(id); i != calls_.end()) i->second.stream = std::move(stream);
 }
 
@@ -150,13 +150,19 @@ void client_core::send(call_id id, exchange plan, on_answer then) {
 }
 
 std::string client_core::base_url(const exchange& plan) const {
+  if (!plan.url.empty()) return plan.url;
   if (!plan.envd)
     return without_slash(endpoint_.api_url.empty() ? "https://api." + endpoint_.domain
                                                    : endpoint_.api_url);
-  if (!endpoint_.sandbox_url.empty()) return without_slash(endpoint_.sandbox_url);
   const auto& domain = plan.envd->domain.empty() ? endpoint_.domain : plan.envd->domain;
-  return has_shared_host(domain) ? "https://sandbox." + domain
-                                 : "https://49983-" + plan.envd->remote_id + "." + domain;
+  if (endpoint_.sandbox_url.empty() && has_shared_host(domain)) return "https://sandbox." + domain;
+  return sandbox_host_url(*plan.envd);
+}
+
+std::string client_core::sandbox_host_url(const remote& where) const {
+  if (!endpoint_.sandbox_url.empty()) return without_slash(endpoint_.sandbox_url);
+  const auto& domain = where.domain.empty() ? endpoint_.domain : where.domain;
+  return "https://49983-" + where.remote_id + "." + domain;
 }
 
 std::string client_core::token_of(const remote& where) const {
@@ -176,7 +182,7 @@ http_request client_core::make_request(const call& c, const exchange& plan) cons
   if (plan.stream_limits) out.in = lane::stream;
   out.headers = plan.headers;
   out.headers.emplace_back("User-Agent: skep");
-  if (plan.method == "POST" || plan.method == "PUT")
+  if (plan.method == "POST" || plan.method == "PUT" || !plan.body.empty())
     out.headers.push_back("Content-Type: "
                           + (plan.content_type.empty() ? "application/json" : plan.content_type));
   if (plan.envd) {
@@ -184,7 +190,7 @@ http_request client_core::make_request(const call& c, const exchange& plan) cons
     out.headers.emplace_back("E2b-Sandbox-Port: 49983");
     if (auto token = token_of(*plan.envd); !token.empty())
       out.headers.push_back("X-Access-Token: " + token);
-  } else if (!endpoint_.api_key.empty()) {
+  } else if (plan.url.empty() && !endpoint_.api_key.empty()) {
     out.headers.push_back("X-API-Key: " + endpoint_.api_key);
   }
   out.body = plan.body;
@@ -229,8 +235,11 @@ void client_core::answered(call_id id, std::shared_ptr<attempt_state> state, htt
   if (failure.code == errc::timed_out && !state->plan.stream_limits) failure.message.clear();
   if (failure.code == errc::too_large && !state->plan.on_data) failure.code = errc::protocol;
 
-  if (failure.code == errc::network && state->attempt < limits_.of(c.op).attempts) {
-    auto delay = backoff(limits_.retry_backoff, state->attempt++);
+  const bool waits = failure.code == errc::rate && failure.retry_after_ms > 0;
+  if ((failure.code == errc::network || waits) && state->attempt < limits_.of(c.op).attempts) {
+    auto delay = backoff(limits_.retry_backoff, state->attempt);
+    if (waits) delay = milliseconds{failure.retry_after_ms};
+    ++state->attempt;
     if (!c.due || steady::now() + delay < *c.due)
       return engine_.after(delay, [weak = weak_from_this(), id, state] {
         if (auto self = weak.lock()) self->attempt(id, state);
@@ -266,6 +275,7 @@ void client_core::fetch_token(call_id id, std::shared_ptr<attempt_state> state, 
 void client_core::scrub(error& e, const exchange& plan) const {
   for (auto* text : {&e.message, &e.cause}) {
     replace_all(*text, endpoint_.api_key, "[key]");
+    replace_all(*text, plan.url, "[url]");
     if (!plan.envd) continue;
     replace_all(*text, plan.envd->access_token, "[token]");
     replace_all(*text, token_of(*plan.envd), "[token]");

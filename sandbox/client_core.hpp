@@ -16,12 +16,14 @@
 
 namespace skep::sandbox {
 
-class process_stream;
+class connect_stream;
 
 /// One HTTP exchange, before addresses, keys and limits are added.
 struct exchange {
   std::string method = "GET";
-  std::string path;           ///< With its query.
+  std::string path; ///< With its query.
+  /// The whole address instead of path: another server's, which gets neither key nor token.
+  std::string url = {};
   std::optional<remote> envd; ///< Where to; empty: the control API.
   std::string content_type = {};
   std::string body = {};
@@ -68,9 +70,12 @@ public:
   void fail(call_id id, error why);
   /// Ends the call; false when it had ended. The caller then hands out the value.
   bool settle(call_id id);
-  void set_stream(call_id id, std::shared_ptr<process_stream> stream);
+  void set_stream(call_id id, std::shared_ptr<connect_stream> stream);
 
   const policy& limits() const { return limits_; }
+  const endpoint& where() const { return endpoint_; }
+  /// The sandbox's own host, for addresses that others follow; never the shared one.
+  std::string sandbox_host_url(const remote& where) const;
   http_engine& engine() { return engine_; }
 
 private:
@@ -83,7 +88,7 @@ private:
     /// The stream's own exchange: after its last envelope it may end by itself, so that its
     /// connection is used again.
     request_id stream_request = 0;
-    std::shared_ptr<process_stream> stream;
+    std::shared_ptr<connect_stream> stream;
   };
   /// A token that replaced the one a caller still has.
   struct renewed_token {
@@ -151,6 +156,27 @@ inline std::function<result<void>(http_answer&, const error&)> status_only() {
     return {};
   };
 }
+
+/// Of a deletion: true when it was there, false when there was none.
+inline std::function<result<bool>(http_answer&, const error&)> was_there() {
+  return [](http_answer&, const error& failure) -> result<bool> {
+    if (failure.code == errc::not_found) return false;
+    if (failure) return failure;
+    return true;
+  };
+}
+
+/// A control call about one sandbox: `/sandboxes/ID` + suffix, after checking the id.
+result<exchange> about_sandbox(const std::string& remote_id, std::string method,
+                               std::string suffix = {}, result<std::string> body = std::string{});
+/// GET or POST /files of envd, after checking the path. An empty path is left out.
+result<exchange> files_exchange(remote where, std::string method, std::string_view path,
+                                const std::string& user);
+/// filesystem.Filesystem/`method` with text members, each a path that is checked.
+result<exchange> filesystem_rpc(remote where, std::string_view method, const std::string& user,
+                                const std::vector<std::pair<std::string, std::string>>& members);
+/// Paths, not sandboxes, are what is missing here: not_found becomes file_not_found.
+error about_file(error e);
 
 /// A unary envd RPC. `user` empty: envd's default.
 exchange rpc(remote where, std::string method, std::string body, const std::string& user = {});

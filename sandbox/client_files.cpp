@@ -1,7 +1,7 @@
 // Files: the REST calls of envd for contents, its RPCs for everything else.
 #include "sandbox/client.hpp"
 #include "sandbox/client_core.hpp"
-#include "sandbox/wire.hpp"
+#include "sandbox/wire_control.hpp"
 
 #include "messages/ids.hpp"
 
@@ -24,33 +24,11 @@ result<void> check_path(std::string_view path) {
   return {};
 }
 
-/// GET or POST /files.
-result<exchange> files(remote where, std::string method, std::string_view path,
-                       const call_options& options) {
+/// GET or POST /files about one path.
+result<exchange> content_of(remote where, const char* method, const std::string& path,
+                            const call_options& options) {
   if (auto good = check_path(path); !good) return good.err();
-  exchange out;
-  out.method = std::move(method);
-  out.path = "/files?path=" + wire::url_encode(path);
-  if (!options.user.empty()) out.path += "&username=" + wire::url_encode(options.user);
-  out.envd = std::move(where);
-  return out;
-}
-
-/// filesystem.Filesystem/`method` with text members; `path` members are checked.
-result<exchange> filesystem(remote where, std::string_view method, const call_options& options,
-                            std::vector<std::pair<std::string, std::string>> members) {
-  for (const auto& member : members)
-    if (auto good = check_path(member.second); !good) return good.err();
-  auto body = wire::text_body(members);
-  if (!body) return body.err();
-  return rpc(std::move(where), "filesystem.Filesystem/" + std::string{method}, std::move(*body),
-             options.user);
-}
-
-/// Paths, not sandboxes, are what is missing here.
-error about_file(error e) {
-  if (e.code == errc::not_found) e.code = errc::file_not_found;
-  return e;
+  return files_exchange(std::move(where), method, path, options.user);
 }
 
 template <class T>
@@ -137,9 +115,41 @@ private:
 
 } // namespace
 
+result<exchange> files_exchange(remote where, std::string method, std::string_view path,
+                                const std::string& user) {
+  if (path.find('\0') != std::string_view::npos)
+    return make_error(errc::bad_argument, "a NUL in a path");
+  exchange out;
+  out.method = std::move(method);
+  out.path = "/files";
+  char between = '?';
+  for (auto [name, text] : {std::pair<const char*, std::string_view>{"path", path},
+                            std::pair<const char*, std::string_view>{"username", user}}) {
+    if (text.empty()) continue;
+    out.path += std::exchange(between, '&') + std::string{name} + "=" + wire::url_encode(text);
+  }
+  out.envd = std::move(where);
+  return out;
+}
+
+result<exchange> filesystem_rpc(remote where, std::string_view method, const std::string& user,
+                                const std::vector<std::pair<std::string, std::string>>& members) {
+  for (const auto& member : members)
+    if (auto good = check_path(member.second); !good) return good.err();
+  auto body = wire::text_body(members);
+  if (!body) return body.err();
+  return rpc(std::move(where), "filesystem.Filesystem/" + std::string{method}, std::move(*body),
+             user);
+}
+
+error about_file(error e) {
+  if (e.code == errc::not_found) e.code = errc::file_not_found;
+  return e;
+}
+
 call_id client::upload_file(remote where, std::filesystem::path from, std::string to,
                             call_options options, done<void> then) {
-  auto plan = files(std::move(where), "POST", to, options);
+  auto plan = content_of(std::move(where), "POST", to, options);
   if (plan) {
     plan->content_type = "application/octet-stream";
     plan->body_file = std::move(from);
@@ -150,7 +160,7 @@ call_id client::upload_file(remote where, std::filesystem::path from, std::strin
 
 call_id client::write_file(remote where, std::string path, std::string content,
                            call_options options, done<void> then) {
-  auto plan = files(std::move(where), "POST", path, options);
+  auto plan = content_of(std::move(where), "POST", path, options);
   if (plan) {
     plan->content_type = "application/octet-stream";
     plan->body = std::move(content);
@@ -163,7 +173,7 @@ call_id client::read_file(remote where, std::string path, std::uint64_t offset,
                           std::uint64_t length, call_options options, done<file_piece> then) {
   const std::uint64_t cap = core_->limits().read_cap_bytes;
   const auto wanted = length == 0 ? cap : std::min(length, cap);
-  auto plan = files(std::move(where), "GET", path, options);
+  auto plan = content_of(std::move(where), "GET", path, options);
   if (plan)
     plan->headers.push_back("Range: bytes=" + std::to_string(offset) + "-"
                             + std::to_string(offset + wanted - 1));
@@ -191,7 +201,7 @@ call_id client::download_file(remote where, std::string from, std::filesystem::p
                               std::uint64_t cap_bytes, call_options options,
                               done<std::uint64_t> then) {
   auto file = std::make_shared<download>(std::move(to), cap_bytes);
-  auto plan = files(std::move(where), "GET", from, options);
+  auto plan = content_of(std::move(where), "GET", from, options);
   if (plan) plan->on_data = [file](std::string_view data) { return file->take(data); };
   return core_->open(
       operation::download_file, options.deadline,
@@ -212,14 +222,15 @@ call_id client::download_file(remote where, std::string from, std::filesystem::p
 }
 
 call_id client::stat(remote where, std::string path, call_options options, done<entry> then) {
-  return core_->simple<entry>(operation::stat, options.deadline,
-                              filesystem(std::move(where), "Stat", options, {{"path", path}}),
-                              file_answer<entry>(wire::read_entry), std::move(then));
+  return core_->simple<entry>(
+      operation::stat, options.deadline,
+      filesystem_rpc(std::move(where), "Stat", options.user, {{"path", path}}),
+      file_answer<entry>(wire::read_entry), std::move(then));
 }
 
 call_id client::list_dir(remote where, std::string path, std::uint32_t depth, call_options options,
                          done<std::vector<entry>> then) {
-  auto plan = filesystem(std::move(where), "ListDir", options, {{"path", path}});
+  auto plan = filesystem_rpc(std::move(where), "ListDir", options.user, {{"path", path}});
   if (plan) plan->body = *wire::list_dir_body(path, depth);
   return core_->simple<std::vector<entry>>(operation::list_dir, options.deadline, std::move(plan),
                                            file_answer<std::vector<entry>>(wire::read_entries),
@@ -227,7 +238,7 @@ call_id client::list_dir(remote where, std::string path, std::uint32_t depth, ca
 }
 
 call_id client::make_dir(remote where, std::string path, call_options options, done<void> then) {
-  auto plan = filesystem(std::move(where), "MakeDir", options, {{"path", path}});
+  auto plan = filesystem_rpc(std::move(where), "MakeDir", options.user, {{"path", path}});
   if (plan) plan->once = true;
   return core_->simple<void>(operation::make_dir, options.deadline, std::move(plan),
                              file_answer<void>(entry_given), std::move(then));
@@ -235,17 +246,18 @@ call_id client::make_dir(remote where, std::string path, call_options options, d
 
 call_id client::move(remote where, std::string from, std::string to, call_options options,
                      done<void> then) {
-  auto plan =
-      filesystem(std::move(where), "Move", options, {{"source", from}, {"destination", to}});
+  auto plan = filesystem_rpc(std::move(where), "Move", options.user,
+                             {{"source", from}, {"destination", to}});
   if (plan) plan->once = true;
   return core_->simple<void>(operation::move, options.deadline, std::move(plan),
                              file_answer<void>(entry_given), std::move(then));
 }
 
 call_id client::remove(remote where, std::string path, call_options options, done<void> then) {
-  return core_->simple<void>(operation::remove, options.deadline,
-                             filesystem(std::move(where), "Remove", options, {{"path", path}}),
-                             file_answer<void>(wire::read_empty), std::move(then));
+  return core_->simple<void>(
+      operation::remove, options.deadline,
+      filesystem_rpc(std::move(where), "Remove", options.user, {{"path", path}}),
+      file_answer<void>(wire::read_empty), std::move(then));
 }
 
 call_id client::health(remote where, done<void> then) {
@@ -254,6 +266,14 @@ call_id client::health(remote where, done<void> then) {
   plan.envd = std::move(where);
   return core_->simple<void>(operation::health, by_policy, std::move(plan), status_only(),
                              std::move(then));
+}
+
+call_id client::usage(remote where, done<usage_sample> then) {
+  exchange plan;
+  plan.path = "/metrics";
+  plan.envd = std::move(where);
+  return core_->simple<usage_sample>(operation::usage, by_policy, std::move(plan),
+                                     from_body<usage_sample>(wire::read_usage), std::move(then));
 }
 
 } // namespace skep::sandbox

@@ -26,122 +26,78 @@ std::string shown(const command& what) {
   return foreign_text(out.substr(0, shown_command_bytes));
 }
 
-std::string input_member(std::string_view data, bool to_pty) {
-  return std::string{"\"input\":{\""} + (to_pty ? "pty" : "stdin") + "\":\"" + base64_encode(data)
-         + "\"}";
-}
+} // namespace
 
-exchange input_rpc(const remote& where, std::uint32_t pid, std::string_view data, bool to_pty) {
-  auto out =
-      rpc(where, "process.Process/SendInput", wire::process_body(pid, input_member(data, to_pty)));
+exchange input_rpc(const remote& where, std::string subject) {
+  auto out = rpc(where, "process.Process/SendInput", std::move(subject));
   out.once = true;
   return out;
 }
 
-exchange close_rpc(const remote& where, std::uint32_t pid) {
-  return rpc(where, "process.Process/CloseStdin", wire::process_body(pid));
+exchange close_rpc(const remote& where, std::string subject) {
+  return rpc(where, "process.Process/CloseStdin", std::move(subject));
 }
 
 std::function<result<void>(http_answer&, const error&)> empty_answer() {
   return from_body<void>(wire::read_empty);
 }
 
-} // namespace
-
-process_stream::process_stream(client_core& core, call_id id, remote where, command what,
-                               callbacks then)
-    : core_(core), id_(id), where_(std::move(where)), what_(std::move(what)),
+process_stream::process_stream(client_core& core, call_id id, operation op, remote where,
+                               command what, callbacks then)
+    : connect_stream(core, id, op), where_(std::move(where)), what_(std::move(what)),
       then_(std::move(then)) {}
 
 void process_stream::start(std::optional<milliseconds> whole) {
   if (what_.argv.empty()) return broken(make_error(errc::bad_argument, "no program to run"));
   auto body = wire::start_body(what_);
   if (!body) return broken(body.err());
-  const auto& limits = core_.limits();
-  exchange plan = rpc(where_, "process.Process/Start", make_envelope(*body), what_.user);
-  plan.content_type = "application/connect+json";
-  plan.once = true;
-  plan.headers.push_back("Keepalive-Ping-Interval: "
-                         + std::to_string(limits.keepalive_interval.count()));
-  // Absent means no limit; 0 would mean "over already".
-  if (what_.limit.count() > 0)
-    plan.headers.push_back("Connect-Timeout-Ms: " + std::to_string(what_.limit.count()));
-  plan.stream_limits =
-      http_limits::streaming(limits.of(operation::open_stream).deadline, limits.stream_idle, whole);
-  plan.on_data = [self = shared_from_this()](std::string_view bytes) { return self->take(bytes); };
-  core_.set_stream(id_, shared_from_this());
-  core_.send(id_, std::move(plan), [self = shared_from_this()](http_answer&, const error& failure) {
-    self->exchange_over(failure);
-  });
+  open(where_, "process.Process/Start", *body, what_.user, what_.limit, whole);
 }
 
-flow process_stream::take(std::string_view bytes) {
-  if (reader_.ended() || !alive()) return flow::go_on; // nobody listens any more
-  reader_.feed(bytes);
-  pump();
-  return paused_ ? flow::pause : flow::go_on;
+void process_stream::attach(std::string_view selector_body, std::optional<milliseconds> whole) {
+  open(where_, "process.Process/Connect", selector_body, {}, what_.limit, whole);
 }
 
-bool process_stream::resume() {
-  if (!std::exchange(paused_, false)) return false;
-  pump();
-  if (paused_ || !alive()) return false;
-  if (over_) {
-    exchange_over(*over_);
-    return false;
-  }
-  return true;
-}
-
-void process_stream::pump() {
-  while (!paused_ && alive()) {
-    auto x = reader_.next();
-    if (!x) break;
-    handle(*x);
-  }
-  if (reader_.bad() && alive())
-    broken(make_error(errc::protocol, "the stream's envelopes are not understood"));
-}
-
-void process_stream::handle(const envelope& x) {
-  if (x.end_of_stream) return finish(x.payload);
-  auto event = wire::read_process_event(x.payload);
+void process_stream::message(std::string_view payload) {
+  auto event = wire::read_process_event(payload);
   if (!event) return broken(event.err());
   if (auto* start = std::get_if<wire::started>(&*event)) {
-    if (std::exchange(started_, true)) return;
+    if (started()) return;
+    mark_started();
     pid_ = start->pid;
     if (then_.on_start) then_.on_start(pid_);
     write_stdin(0);
   } else if (auto* out = std::get_if<wire::output>(&*event)) {
-    if (!out->data.empty() && then_.on_output && !then_.on_output(*out)) paused_ = true;
+    if (!out->data.empty() && then_.on_output && !then_.on_output(*out)) pause();
   } else if (auto* end = std::get_if<wire::ended>(&*event)) {
     result_ = std::move(end->how);
   }
 }
 
-void process_stream::finish(std::string_view end_of_stream) {
-  if (auto fine = wire::read_end_of_stream(end_of_stream); !fine) return broken(fine.err());
+void process_stream::ended_well() {
   if (!result_)
     return broken(make_error(errc::protocol, "the stream ended without the process's result"));
   if (core_.settle(id_)) then_.on_end(std::move(*result_));
 }
 
-void process_stream::exchange_over(const error& failure) {
-  if (!alive()) return;
-  if (paused_) { // what we hold comes first
-    over_ = failure;
-    return;
-  }
-  broken(failure ? failure : make_error(errc::protocol, "the stream ended too early"));
+void process_stream::explain(error& why) {
+  if (why.code != errc::timed_out) return;
+  if (started() && what_.limit.count() > 0)
+    why.message = "did not end within " + std::to_string(what_.limit.count()) + " ms";
+  if (!what_.argv.empty()) why.message = "`" + shown(what_) + "`: " + why.message;
 }
 
-void process_stream::broken(error why) {
-  if (why.code == errc::timed_out) {
-    if (started_ && what_.limit.count() > 0)
-      why.message = "did not end within " + std::to_string(what_.limit.count()) + " ms";
-    why.message = "`" + shown(what_) + "`: " + why.message;
-  }
-  core_.fail(id_, std::move(why));
+process_stream::callbacks callbacks_of(std::shared_ptr<stream_handlers> handlers) {
+  process_stream::callbacks on;
+  on.on_start = [handlers](std::uint32_t pid) {
+    if (handlers->on_start) handlers->on_start(pid);
+  };
+  on.on_output = [handlers](wire::output& x) {
+    auto& to = x.is_stderr ? handlers->on_stderr : handlers->on_stdout;
+    return !to || to(x.data);
+  };
+  on.on_end = [handlers](command_result how) { handlers->on_end(std::move(how)); };
+  return on;
 }
 
 void process_stream::write_stdin(std::size_t from) {
@@ -150,7 +106,7 @@ void process_stream::write_stdin(std::size_t from) {
   };
   if (what_.stdin_data.empty()) return ready();
   // A process that ends without reading its input is not our failure: its end event tells.
-  auto next = [self = shared_from_this()](std::size_t at) {
+  auto next = [self = self()](std::size_t at) {
     return [self, at](http_answer&, const error& failure) {
       if (failure && failure.code != errc::not_found && failure.code != errc::refused)
         return self->broken(failure);
@@ -160,13 +116,14 @@ void process_stream::write_stdin(std::size_t from) {
   const auto size = what_.stdin_data.size();
   if (from < size) {
     auto piece = std::string_view{what_.stdin_data}.substr(from, stdin_piece_bytes);
-    auto plan = input_rpc(where_, pid_, piece, what_.pty.has_value());
+    auto plan = input_rpc(
+        where_, wire::process_body(pid_, wire::input_member(piece, what_.pty.has_value())));
     // A full pipe blocks it until the process reads.
     plan.deadline = core_.limits().of(operation::run).deadline;
     return core_.send(id_, std::move(plan), next(from + piece.size()));
   }
   if (from == size && !what_.stdin_open && !what_.pty)
-    return core_.send(id_, close_rpc(where_, pid_), next(size + 1));
+    return core_.send(id_, close_rpc(where_, wire::process_body(pid_)), next(size + 1));
   ready();
 }
 
@@ -198,7 +155,8 @@ call_id client::run(remote where, command what, done<command_result> then) {
       operation::run, whole, [then](error e) { then(std::move(e)); },
       [core = core_.get(), where = std::move(where), what = std::move(what), on,
        whole](call_id id) {
-        std::make_shared<process_stream>(*core, id, where, what, on)->start(whole);
+        std::make_shared<process_stream>(*core, id, operation::open_stream, where, what, on)
+            ->start(whole);
       });
 }
 
@@ -213,7 +171,8 @@ call_id client::start_background(remote where, command what, done<std::uint32_t>
           if (core->settle(id)) then(pid);
         };
         on.on_end = [then](command_result) { then(make_error(errc::protocol)); };
-        std::make_shared<process_stream>(*core, id, where, what, on)->start(whole);
+        std::make_shared<process_stream>(*core, id, operation::start_background, where, what, on)
+            ->start(whole);
       });
 }
 
@@ -221,51 +180,43 @@ call_id client::open_stream(remote where, command what, stream_handlers handlers
   std::optional<milliseconds> whole;
   if (what.limit.count() > 0) whole = what.limit + core_->limits().command_grace;
   auto shared = std::make_shared<stream_handlers>(std::move(handlers));
-  process_stream::callbacks on;
-  on.on_start = [shared](std::uint32_t pid) {
-    if (shared->on_start) shared->on_start(pid);
-  };
-  on.on_output = [shared](wire::output& x) {
-    auto& to = x.is_stderr ? shared->on_stderr : shared->on_stdout;
-    return !to || to(x.data);
-  };
-  on.on_end = [shared](command_result how) { shared->on_end(std::move(how)); };
   return core_->open(
       operation::open_stream, {}, [shared](error e) { shared->on_end(std::move(e)); },
-      [core = core_.get(), where = std::move(where), what = std::move(what), on,
+      [core = core_.get(), where = std::move(where), what = std::move(what), shared,
        whole](call_id id) {
-        std::make_shared<process_stream>(*core, id, where, what, on)->start(whole);
+        std::make_shared<process_stream>(*core, id, operation::open_stream, where, what,
+                                         callbacks_of(shared))
+            ->start(whole);
       });
 }
 
 call_id client::send_input(remote where, std::uint32_t pid, std::string data, bool to_pty,
                            done<void> then) {
-  return core_->simple<void>(operation::send_input, by_policy, input_rpc(where, pid, data, to_pty),
-                             empty_answer(), std::move(then));
+  return core_->simple<void>(
+      operation::send_input, by_policy,
+      input_rpc(where, wire::process_body(pid, wire::input_member(data, to_pty))), empty_answer(),
+      std::move(then));
 }
 
 call_id client::close_stdin(remote where, std::uint32_t pid, done<void> then) {
-  return core_->simple<void>(operation::close_stdin, by_policy, close_rpc(where, pid),
-                             empty_answer(), std::move(then));
+  return core_->simple<void>(operation::close_stdin, by_policy,
+                             close_rpc(where, wire::process_body(pid)), empty_answer(),
+                             std::move(then));
 }
 
 call_id client::send_signal(remote where, std::uint32_t pid, signal which, done<void> then) {
-  const auto* name =
-      which == signal::kill ? "\"signal\":\"SIGNAL_SIGKILL\"" : "\"signal\":\"SIGNAL_SIGTERM\"";
-  return core_->simple<void>(
-      operation::send_signal, by_policy,
-      rpc(std::move(where), "process.Process/SendSignal", wire::process_body(pid, name)),
-      empty_answer(), std::move(then));
+  return core_->simple<void>(operation::send_signal, by_policy,
+                             rpc(std::move(where), "process.Process/SendSignal",
+                                 wire::process_body(pid, wire::signal_member(which))),
+                             empty_answer(), std::move(then));
 }
 
 call_id client::resize_pty(remote where, std::uint32_t pid, command::terminal size,
                            done<void> then) {
-  auto more = "\"pty\":{\"size\":{\"cols\":" + std::to_string(size.columns)
-              + ",\"rows\":" + std::to_string(size.rows) + "}}";
-  return core_->simple<void>(
-      operation::resize_pty, by_policy,
-      rpc(std::move(where), "process.Process/Update", wire::process_body(pid, more)),
-      empty_answer(), std::move(then));
+  return core_->simple<void>(operation::resize_pty, by_policy,
+                             rpc(std::move(where), "process.Process/Update",
+                                 wire::process_body(pid, wire::size_member(size))),
+                             empty_answer(), std::move(then));
 }
 
 call_id client::list_processes(remote where, done<std::vector<process_info>> then) {

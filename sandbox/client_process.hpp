@@ -1,14 +1,13 @@
-// One process stream of envd (process.Process/Start) from its first byte to its last envelope.
-// Internal to sandbox/client*.cpp; engine thread.
+// One process stream of envd, process.Process/Start or Connect. Internal to sandbox/; engine
+// thread.
 #pragma once
 
-#include "sandbox/client_core.hpp"
-#include "sandbox/envelope.hpp"
+#include "sandbox/connect_stream.hpp"
 #include "sandbox/wire.hpp"
 
 namespace skep::sandbox {
 
-class process_stream : public std::enable_shared_from_this<process_stream> {
+class process_stream : public connect_stream {
 public:
   struct callbacks {
     std::function<void(std::uint32_t pid)> on_start; ///< Before any output.
@@ -17,38 +16,40 @@ public:
     std::function<void(command_result)> on_end; ///< The call is settled. Errors go to its fail.
   };
 
-  process_stream(client_core& core, call_id id, remote where, command what, callbacks then);
+  /// `op` gives the deadline of the start event.
+  process_stream(client_core& core, call_id id, operation op, remote where, command what,
+                 callbacks then);
 
   /// Sends Start. `whole`: how long the stream may take at most, if limited.
   void start(std::optional<std::chrono::milliseconds> whole);
-  /// Goes on after a pause; true when the network may be read again.
-  bool resume();
-  /// The last envelope was read: what remains of the exchange needs nobody.
-  bool at_end() const { return reader_.ended(); }
+  /// Sends Connect with the body that names the process; `what` holds no more than its limit.
+  void attach(std::string_view selector_body, std::optional<std::chrono::milliseconds> whole);
+
+protected:
+  void message(std::string_view payload) override;
+  void ended_well() override;
+  void explain(error& why) override;
 
 private:
-  flow take(std::string_view bytes);
-  /// Handles whole envelopes until one pauses or the call ends.
-  void pump();
-  void handle(const envelope& x);
-  void finish(std::string_view end_of_stream);
-  void exchange_over(const error& failure);
   void write_stdin(std::size_t from);
-  void broken(error why);
-  bool alive() const { return core_.alive(id_); }
+  std::shared_ptr<process_stream> self() {
+    return std::static_pointer_cast<process_stream>(shared_from_this());
+  }
 
-  client_core& core_;
-  const call_id id_;
   const remote where_;
   command what_;
   callbacks then_;
-
-  envelope_reader reader_;
   std::uint32_t pid_ = 0;
-  bool started_ = false;
-  bool paused_ = false;
   std::optional<command_result> result_;
-  std::optional<error> over_; ///< The exchange has ended while we were paused.
 };
+
+/// What a stream's handlers want of a process_stream.
+process_stream::callbacks callbacks_of(std::shared_ptr<stream_handlers> handlers);
+
+/// The RPCs about one process; `subject` is its selector, {"process":...} with more members.
+exchange input_rpc(const remote& where, std::string subject);
+exchange close_rpc(const remote& where, std::string subject);
+/// {} is a good answer.
+std::function<result<void>(http_answer&, const error&)> empty_answer();
 
 } // namespace skep::sandbox

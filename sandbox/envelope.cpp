@@ -20,7 +20,12 @@ void envelope_reader::feed(std::string_view bytes) {
 }
 
 std::optional<envelope> envelope_reader::next() {
-  if (bad_ || pending_bytes() == 0) return {};
+  if (bad_) return {};
+  if (pending_bytes() == 0) {
+    std::string{}.swap(buffer_); // most streams are silent most of the time: they hold no memory
+    position_ = 0;
+    return {};
+  }
   if (ended_) { // bytes behind the end
     bad_ = true;
     return {};

@@ -94,10 +94,17 @@ error classify(int status, const std::map<std::string, std::string>& headers,
     e.message = out.message;
     return e;
   }
+  if (status == 503 && text_of(j, "error_code") == "no_isolation") { // our own host's word
+    out.message = foreign_text(message);
+    out.cause = foreign_text(text_of(j, "cause"));
+    return is(errc::no_isolation);
+  }
   switch (status) {
   case 401:
   case 403:
     return is(errc::auth);
+  case 402: // payment required: the account's money is its quota
+    return is(errc::quota);
   case 404:
     return is(has_number_code ? errc::not_found : errc::protocol);
   case 408:

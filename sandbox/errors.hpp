@@ -12,6 +12,7 @@
 //   429 without                                                      quota
 //   502 with sandboxId and no port                                   gone
 //   503, 504 with a placement error_code                             capacity
+//   503 with the error_code no_isolation (skep-host)                 no_isolation
 //   other 5xx                                                        network
 //   Connect codes of a call that itself failed (internal, unknown,
 //   ...), 507, other 4xx                                             refused

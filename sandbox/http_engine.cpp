@@ -1,5 +1,6 @@
 #include "sandbox/http_engine.hpp"
 
+#include "sandbox/http_lane.hpp"
 #include "sandbox/http_transfer.hpp"
 
 #include <pthread.h>
@@ -53,19 +54,14 @@ public:
       finished{0};
 
 private:
-  /// One multi handle with its queue and its timer.
-  struct lane_state {
-    loop* owner = nullptr;
-    std::uint32_t number = 0;
-    CURLM* multi = nullptr;
-    std::size_t limit = 0;
+  /// The handles of requests (one) or of streams (as many as there are streams for), and who waits
+  /// for room in them.
+  struct group {
+    std::size_t limit = 0; ///< Over all its handles.
     std::size_t in_flight = 0;
+    std::vector<std::uint32_t> lanes;
     std::deque<request_id> waiting;
-    std::optional<steady::time_point> due; ///< When libcurl wants to be called.
   };
-
-  static int socket_cb(CURL*, curl_socket_t fd, int what, void* self, void* known) noexcept;
-  static int timer_cb(CURLM*, long timeout_ms, void* self) noexcept;
 
   void run();
   int wait_ms() const;
@@ -74,11 +70,11 @@ private:
   void arm(transfer& item);
   void arm_started();
   void disarm(transfer& item);
-  void start_waiting(lane_state& x);
-  void reap(lane_state& x);
+  void start_waiting(group& x);
+  std::uint32_t lane_with_room(group& x);
   void finish(request_id id, error failure);
   void wake();
-  lane_state& lane_of(const transfer& item) { return lanes_[static_cast<std::size_t>(item.in())]; }
+  group& group_of(const transfer& item) { return groups_[static_cast<std::size_t>(item.in())]; }
 
   const engine_options options_;
   int epoll_ = -1;
@@ -91,7 +87,8 @@ private:
   // -- engine thread --
   bool stopping_ = false;
   CURLSH* share_ = nullptr;
-  std::array<lane_state, 2> lanes_;
+  std::array<group, 2> groups_; ///< By lane.
+  std::vector<std::unique_ptr<http_lane>> lanes_;
   std::map<request_id, std::unique_ptr<transfer>> transfers_;
   std::set<std::pair<steady::time_point, request_id>> expiries_;
   std::multimap<steady::time_point, std::function<void()>> timers_;
@@ -113,19 +110,9 @@ http_engine::loop::loop(engine_options options) : options_(std::move(options)) {
   share_ = curl_share_init(); // one thread: needs no lock functions
   curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
   curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
-    auto& x = lanes_[i];
-    x.owner = this;
-    x.number = i;
-    x.limit = i == 0 ? options_.requests_in_flight : options_.streams_in_flight;
-    x.multi = curl_multi_init();
-    curl_multi_setopt(x.multi, CURLMOPT_SOCKETFUNCTION, &loop::socket_cb);
-    curl_multi_setopt(x.multi, CURLMOPT_SOCKETDATA, static_cast<void*>(&x));
-    curl_multi_setopt(x.multi, CURLMOPT_TIMERFUNCTION, &loop::timer_cb);
-    curl_multi_setopt(x.multi, CURLMOPT_TIMERDATA, static_cast<void*>(&x));
-    curl_multi_setopt(x.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, static_cast<long>(x.limit));
-    curl_multi_setopt(x.multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-  }
+  groups_[static_cast<std::size_t>(lane::request)].limit =
+      std::min(options_.requests_in_flight, options_.in_flight_a_handle);
+  groups_[static_cast<std::size_t>(lane::stream)].limit = options_.streams_in_flight;
 
   // Signals belong to other threads; SIGPIPE, which TLS sockets can raise, is blocked with them.
   sigset_t all, before;
@@ -143,8 +130,7 @@ http_engine::loop::~loop() {
   }
   wake();
   thread_.join();
-  for (auto& x : lanes_)
-    curl_multi_cleanup(x.multi); // closes the connections; calls socket_cb
+  lanes_.clear();
   for (auto* easy : spare_easies_)
     curl_easy_cleanup(easy);
   curl_share_cleanup(share_);
@@ -180,26 +166,21 @@ void http_engine::loop::run() {
         [[maybe_unused]] auto got = ::read(wake_, &count, sizeof count);
         continue;
       }
-      int what = 0;
-      if (bits & (EPOLLIN | EPOLLHUP)) what |= CURL_CSELECT_IN;
-      if (bits & EPOLLOUT) what |= CURL_CSELECT_OUT;
-      if (bits & EPOLLERR) what |= CURL_CSELECT_ERR;
-      int running = 0;
-      curl_multi_socket_action(lanes_[tag >> 32U].multi, static_cast<int>(tag & 0xffffffffU), what,
-                               &running);
+      lanes_[http_lane::number_of(tag)]->socket_ready(http_lane::socket_of(tag), bits);
     }
     drain_commands();
     for (auto& x : lanes_) {
-      if (x.due && *x.due <= steady::now()) {
-        x.due.reset();
-        int running = 0;
-        curl_multi_socket_action(x.multi, CURL_SOCKET_TIMEOUT, 0, &running);
-      }
-      reap(x);
+      x->run_timer(steady::now());
+      x->reap([this](CURL* easy, CURLcode code) {
+        char* owner = nullptr;
+        curl_easy_getinfo(easy, CURLINFO_PRIVATE, &owner);
+        auto& item = *reinterpret_cast<transfer*>(owner);
+        finish(item.id(), item.outcome(code));
+      });
     }
     arm_started();
     fire_timers();
-    for (auto& x : lanes_)
+    for (auto& x : groups_)
       start_waiting(x);
     {
       std::lock_guard lock{mutex_};
@@ -223,7 +204,7 @@ int http_engine::loop::wait_ms() const {
     if (!next || t < *next) next = t;
   };
   for (const auto& x : lanes_)
-    if (x.due) consider(*x.due);
+    if (x->due()) consider(*x->due());
   if (!expiries_.empty()) consider(expiries_.begin()->first);
   if (!timers_.empty()) consider(timers_.begin()->first);
   if (!next) return -1;
@@ -270,7 +251,10 @@ void http_engine::loop::arm(transfer& item) {
 /// A stream's first byte ends one limit and starts another, which may be the earlier one.
 void http_engine::loop::arm_started() {
   for (auto id : started_)
-    if (auto i = transfers_.find(id); i != transfers_.end()) arm(*i->second);
+    if (auto i = transfers_.find(id); i != transfers_.end()) {
+      i->second->answer_began();
+      arm(*i->second);
+    }
   started_.clear();
 }
 
@@ -282,7 +266,7 @@ void http_engine::loop::disarm(transfer& item) {
 
 void http_engine::loop::add(std::unique_ptr<transfer> item) {
   auto id = item->id();
-  auto& x = lane_of(*item);
+  auto& x = group_of(*item);
   auto& kept = *transfers_.emplace(id, std::move(item)).first->second;
   ++queued_count;
   if (stopping_) return finish(id, make_error(errc::cancelled, "the engine ends"));
@@ -290,7 +274,17 @@ void http_engine::loop::add(std::unique_ptr<transfer> item) {
   x.waiting.push_back(id);
 }
 
-void http_engine::loop::start_waiting(lane_state& x) {
+/// The first handle with room.
+std::uint32_t http_engine::loop::lane_with_room(group& x) {
+  for (auto number : x.lanes)
+    if (lanes_[number]->has_room()) return number;
+  const auto number = static_cast<std::uint32_t>(lanes_.size());
+  lanes_.push_back(std::make_unique<http_lane>(epoll_, number, options_.in_flight_a_handle));
+  x.lanes.push_back(number);
+  return number;
+}
+
+void http_engine::loop::start_waiting(group& x) {
   while (x.in_flight < x.limit && !x.waiting.empty()) {
     auto id = x.waiting.front();
     x.waiting.pop_front();
@@ -312,20 +306,12 @@ void http_engine::loop::start_waiting(lane_state& x) {
     --queued_count;
     ++in_flight_count;
     ++x.in_flight;
-    if (x.in_flight > peak) peak = x.in_flight;
-    if (auto rc = curl_multi_add_handle(x.multi, easy); rc != CURLM_OK)
+    item.lane_number = lane_with_room(x);
+    auto& lane = *lanes_[item.lane_number];
+    const auto rc = lane.add(easy);
+    if (lane.in_flight() > peak) peak = lane.in_flight();
+    if (rc != CURLM_OK)
       finish(id, make_error(errc::internal, "curl_multi_add_handle", curl_multi_strerror(rc)));
-  }
-}
-
-void http_engine::loop::reap(lane_state& x) {
-  int left = 0;
-  while (CURLMsg* message = curl_multi_info_read(x.multi, &left)) {
-    if (message->msg != CURLMSG_DONE) continue;
-    char* owner = nullptr;
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &owner);
-    auto& item = *reinterpret_cast<transfer*>(owner);
-    finish(item.id(), item.outcome(message->data.result));
   }
 }
 
@@ -337,12 +323,11 @@ void http_engine::loop::finish(request_id id, error failure) {
   disarm(*item);
   ++finished;
   if (CURL* easy = item->easy()) {
-    auto& x = lane_of(*item);
     long opened = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &opened);
     connections += static_cast<std::uint64_t>(opened);
-    curl_multi_remove_handle(x.multi, easy);
-    --x.in_flight;
+    lanes_[item->lane_number]->remove(easy);
+    --group_of(*item).in_flight;
     --in_flight_count;
     if (spare_easies_.size() < easy_pool_size) {
       curl_easy_reset(easy);
@@ -367,31 +352,6 @@ void http_engine::loop::resume(request_id id) {
   // Delivers what libcurl kept, from inside this call.
   if (auto rc = curl_easy_pause(item.easy(), CURLPAUSE_CONT); rc != CURLE_OK)
     finish(id, item.outcome(rc));
-}
-
-int http_engine::loop::socket_cb(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {
-  auto& x = *static_cast<lane_state*>(self);
-  const int epoll = x.owner->epoll_;
-  epoll_event event{};
-  event.data.u64 = std::uint64_t{x.number} << 32U | static_cast<std::uint32_t>(fd);
-  if (what == CURL_POLL_REMOVE) {
-    ::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event); // may be closed already
-    return 0;
-  }
-  if (what != CURL_POLL_OUT) event.events |= EPOLLIN;
-  if (what != CURL_POLL_IN) event.events |= EPOLLOUT;
-  if (::epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) != 0 && errno == ENOENT)
-    ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
-  return 0;
-}
-
-int http_engine::loop::timer_cb(CURLM*, long timeout_ms, void* self) noexcept {
-  auto& x = *static_cast<lane_state*>(self);
-  if (timeout_ms < 0)
-    x.due.reset();
-  else
-    x.due = steady::now() + std::chrono::milliseconds{timeout_ms};
-  return 0;
 }
 
 http_engine::http_engine(engine_options options)

@@ -1,10 +1,13 @@
 // The HTTP engine: one thread that owns libcurl and drives every request of the daemon.
 //
-// Two multi handles: `request` (short exchanges) and `stream` (long-lived answers), because libcurl
-// slows down with the number of transfers beside each other and a stream must not make a short
-// request wait. Sockets are watched by one epoll through curl_multi_socket_action; other threads
-// reach the engine by a queue of commands and an eventfd. What exceeds the in-flight limit of a
-// lane waits in order; the waiting counts against the deadline.
+// Requests (short exchanges) and streams (long-lived answers) have handles of their own, because a
+// stream must not make a short request wait, and because libcurl slows down with the number of
+// transfers in one handle: at most 200 each. Requests have one handle; what exceeds it waits in
+// order, and the waiting counts against the deadline. Streams get another handle when theirs are
+// full. Sockets are watched by one epoll through curl_multi_socket_action; other threads reach the
+// engine by a queue of commands and an eventfd. Over TLS, requests take HTTP/2 where it is offered,
+// and then those to one host share a connection. Every stream has a connection of its own, so that
+// one that is paused holds up nobody (docs/decisions/0012).
 //
 // Life of a request
 //   queued -> in flight -> [on_head] -> [on_data ...] -> on_done
@@ -69,7 +72,7 @@ struct http_request {
   std::string url;
   http_limits limits;
   std::vector<std::string> headers; ///< "Name: value"; a control character in one is bad_argument.
-  std::string body;                 ///< For POST and PUT.
+  std::string body;                 ///< For any method but GET.
   std::filesystem::path body_file;  ///< Instead of `body`: this file's content, read while sending.
   lane in = lane::request;
   bool once = false; ///< Must not reach the server twice.
@@ -98,8 +101,9 @@ struct http_handlers {
 };
 
 struct engine_options {
-  std::size_t requests_in_flight = 200; ///< Beyond it libcurl gets slow (docs: performance).
-  std::size_t streams_in_flight = 10'000;
+  std::size_t in_flight_a_handle = 200;   ///< Beyond it libcurl gets slow.
+  std::size_t requests_in_flight = 200;   ///< Over it they wait; at most in_flight_a_handle.
+  std::size_t streams_in_flight = 10'000; ///< Over all their handles.
   std::chrono::milliseconds connect{10'000};
   std::size_t stream_buffer_bytes = 1024; ///< Per open stream; an idle stream costs about 12 KiB.
   std::filesystem::path ca_file;          ///< Empty: the system's.
@@ -108,7 +112,7 @@ struct engine_options {
 struct engine_stats {
   std::uint64_t in_flight = 0;
   std::uint64_t queued = 0;
-  std::uint64_t peak_in_flight = 0; ///< Highest count in one lane so far.
+  std::uint64_t peak_in_flight = 0; ///< Highest count in one handle so far.
   std::uint64_t connections_opened = 0;
   std::uint64_t requests_finished = 0;
 };

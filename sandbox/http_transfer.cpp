@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t error_body_cap = 64U << 10U;
 constexpr long download_buffer_bytes = 64L << 10U;
+constexpr long small_upload_buffer_bytes = 16L << 10U; // the smallest that libcurl has
 
 bool has_control(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) {
@@ -105,13 +106,17 @@ result<void> transfer::prepare(CURL* easy, CURLSH* share, const engine_options& 
   set(CURLOPT_PRIVATE, static_cast<void*>(this));
   set(CURLOPT_HTTPHEADER, header_list_);
   if (request_.in == lane::stream) {
+    // A connection of its own: over HTTP/2 a paused stream would hold up its neighbours, since
+    // libcurl 7.88 stops reading the connection.
+    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     set(CURLOPT_BUFFERSIZE, static_cast<long>(options.stream_buffer_bytes));
+    set(CURLOPT_UPLOAD_BUFFERSIZE, small_upload_buffer_bytes);
   } else {
     set(CURLOPT_ACCEPT_ENCODING, "");
     if (handlers_.on_data) set(CURLOPT_BUFFERSIZE, download_buffer_bytes);
   }
 
-  if (request_.method == "POST" || request_.method == "PUT") {
+  if (request_.method == "POST" || request_.method == "PUT" || body_size_ > 0) {
     set(CURLOPT_POST, 1L);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_size_));
     if (body_size_ > 0) {
@@ -188,6 +193,15 @@ error transfer::outcome(CURLcode code) const {
 std::size_t transfer::write_cb(char* data, std::size_t size, std::size_t count,
                                void* self) noexcept {
   return static_cast<transfer*>(self)->take({data, size * count});
+}
+
+void transfer::answer_began() {
+  curl_off_t sent = 0;
+  curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &sent);
+  // Setting the size drops the buffer, and without a body to send it is not made again. Not while
+  // an early answer overtakes the body.
+  if (request_.in == lane::stream && static_cast<std::uint64_t>(sent) == body_size_)
+    curl_easy_setopt(easy_, CURLOPT_UPLOAD_BUFFERSIZE, small_upload_buffer_bytes);
 }
 
 std::size_t transfer::take(std::string_view data) {

@@ -23,6 +23,9 @@ public:
   /// gets the id when the first byte of a body with an idle limit arrives.
   result<void> prepare(CURL* easy, CURLSH* share, const engine_options& options,
                        std::vector<request_id>& started);
+  /// Not in a callback: the first byte of the answer has come, so a stream needs no memory for its
+  /// request any more (libcurl would keep its upload buffer as long as the stream lives).
+  void answer_began();
   /// When it fails with errc::timed_out unless something happens before; none while nothing limits
   /// it.
   std::optional<steady::time_point> expires() const;
@@ -39,6 +42,7 @@ public:
   http_handlers& handlers() { return handlers_; }
 
   std::optional<steady::time_point> armed; ///< Its entry in the engine's timer list.
+  std::uint32_t lane_number = 0;           ///< Its handle, once it is in flight.
 
 private:
   static std::size_t write_cb(char* data, std::size_t size, std::size_t count, void* self) noexcept;

@@ -49,7 +49,9 @@ result<binding> read_binding(const state_paths& paths) {
       lines.back().push_back(c);
   if (lines.size() == 4 && lines[3].ends_with('\n')) lines[3].pop_back();
   if (lines.size() != 4 || !valid_id(lines[0], "in_"))
-    return make_error(errc::copied_state, paths.install().string() + " is damaged");
+    return make_error(errc::copied_state, paths.install().string()
+                                              + " is damaged; `skep db rebind --new-id` makes it"
+                                                " anew");
   return binding{lines[0], lines[1], lines[2], lines[3]};
 }
 
@@ -76,22 +78,37 @@ result<std::string> write_binding(const state_paths& paths, const binding& b) {
 
 result<std::string> install_id(const state_paths& paths,
                                const std::filesystem::path& machine_id_file) {
+  auto known = look_at_install(paths, machine_id_file);
+  if (!known || !known->empty()) return known;
+  auto here = binding_here(paths, machine_id_file);
+  if (!here) return here.err();
+  here->id = "in_" + random_token(16);
+  return write_binding(paths, *here);
+}
+
+result<std::string> look_at_install(const state_paths& paths,
+                                    const std::filesystem::path& machine_id_file) {
   auto here = binding_here(paths, machine_id_file);
   if (!here) return here.err();
   auto known = read_binding(paths);
   if (!known && known.err().code == errc::file_not_found) {
     // What a daemon wrote belongs to the id that it had.
     if (used_database(paths))
-      return make_error(errc::copied_state, "the database has no `install` file beside it");
-    here->id = "in_" + random_token(16);
-    return write_binding(paths, *here);
+      return make_error(
+          errc::copied_state,
+          "the database has no `install` file beside it; `skep db rebind --new-id` gives"
+          " it one");
+    return std::string{};
   }
   if (!known) return known.err();
   if (known->machine != here->machine)
-    return make_error(errc::copied_state, paths.root.string() + " comes from another machine");
+    return make_error(errc::copied_state, paths.root.string()
+                                              + " comes from another machine; `skep db rebind`"
+                                                " binds it to this one");
   if (known->path != here->path || known->inode != here->inode)
-    return make_error(errc::copied_state,
-                      paths.root.string() + " was copied or moved from " + known->path);
+    return make_error(errc::copied_state, paths.root.string() + " was copied or moved from "
+                                              + known->path
+                                              + "; `skep db rebind` binds it to its new place");
   return known->id;
 }
 

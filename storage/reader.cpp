@@ -65,6 +65,25 @@ result<std::uint64_t> reader::oldest() {
   return static_cast<std::uint64_t>(*n);
 }
 
+result<std::uint64_t> reader::created_seq(const swarm_id& id) {
+  chunk_selector want;
+  want.swarm = id;
+  want.max_chunks = 1;
+  auto first = oldest();
+  if (!first) return first.err();
+  want.from = *first;
+  auto page = read_chunks(want);
+  if (!page) return page.err();
+  for (const auto& c : page->chunks)
+    if (event_reader events{c.body.data}; c.sandbox.empty())
+      for (auto seq = c.first_seq; !events.done(); ++seq) {
+        auto e = events.next();
+        if (!e) return e.err();
+        if (e->type == event_traits<swarm_created>::info.type) return seq;
+      }
+  return std::uint64_t{0};
+}
+
 result<std::string> reader::stream_id() {
   auto q = db_.prepare("SELECT value FROM journal_info WHERE name = 'stream_id'");
   if (!q) return q.err();

@@ -78,6 +78,12 @@ result<std::optional<std::int64_t>> lock_holder(const state_paths& paths);
 result<std::string> install_id(const state_paths& paths,
                                const std::filesystem::path& machine_id_file = "/etc/machine-id");
 
+/// What install_id() would say of this directory, without making anything: the id, empty before the
+/// first start, or copied_state.
+result<std::string>
+look_at_install(const state_paths& paths,
+                const std::filesystem::path& machine_id_file = "/etc/machine-id");
+
 /// The user's decision on a copied state: bind it to this place, with the id it has (the original
 /// is gone) or with a new one (both live on; what the old id owns at providers is not ours).
 enum class rebind : std::uint8_t { keep_id, new_id };

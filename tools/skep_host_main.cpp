@@ -2,6 +2,7 @@
 // started by the host alone.
 #include "host/holder.hpp"
 #include "host/host.hpp"
+#include "host/sim/sim.hpp"
 #include "host/spec.hpp"
 
 #include <CLI/CLI.hpp>
@@ -32,6 +33,8 @@ int main(int argc, char** argv) {
 
   skep::host::host_options options;
   std::vector<std::string> upstreams;
+  skep::host::sim::sim_options sim;
+  std::string driver = "bwrap";
   unsigned idle_seconds = 0;
   std::string create_rate, control_rate;
   CLI::App app{"Local sandbox host that speaks E2B's protocol"};
@@ -45,7 +48,9 @@ int main(int argc, char** argv) {
                  "DOMAIN=URL: what the gateway calls instead of https://DOMAIN (repeatable)");
   app.add_option("--service-user", options.service_user,
                  "User to become when started by root (default: skep)");
-  app.add_option("--ready-file", options.ready_file, "Written when serving: {url, pid, version}");
+  app.add_option("--ready-file", options.ready_file,
+                 "Written when serving: {url, pid, version, tag}");
+  app.add_option("--tag", options.tag, "Text that the ready file and /skep/v1/info repeat");
   app.add_option("--envd", options.envd_path,
                  "The program inside (default: skep-envd beside this one)");
   app.add_option("--max-sandboxes", options.max_sandboxes,
@@ -63,6 +68,14 @@ int main(int argc, char** argv) {
                  "COUNT/SECONDS of other control requests, for each key");
   app.add_option("--idle-exit", idle_seconds,
                  "End after SECONDS without a sandbox and without a request (default: never)");
+  app.add_option("--driver", driver, "bwrap: real sandboxes; sim: simulated ones, in memory")
+      ->check(CLI::IsMember({"bwrap", "sim"}));
+  app.add_option("--seed", sim.seed,
+                 "sim: what happens is the same for the same seed (default: 0)");
+  app.add_option("--faults", sim.faults_file,
+                 "sim: JSON file of what agents do and what goes wrong");
+  app.add_option("--record", sim.record_file,
+                 "sim: where every create and kill is written (default: STATE/record.jsonl)");
   app.add_subcommand("hold", "ID: the holder of one sandbox (internal: started by the host)");
   CLI11_PARSE(app, argc, argv);
   options.idle_exit = std::chrono::seconds{idle_seconds};
@@ -80,7 +93,7 @@ int main(int argc, char** argv) {
     }
     options.gateway_upstreams[text.substr(0, equals)] = text.substr(equals + 1);
   }
-  auto r = skep::host::run_host(options);
+  auto r = driver == "sim" ? skep::host::sim::run_sim(options, sim) : skep::host::run_host(options);
   if (r) return 0;
   std::fprintf(stderr, "skep-host: %s\n", skep::render(r.err()).c_str());
   return skep::info(r.err().code).exit_code;

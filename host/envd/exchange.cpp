@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <sys/socket.h>
 
@@ -76,7 +77,13 @@ struct exchange::state {
   std::uint64_t watches = 0;
 };
 
-exchange::exchange(local_socket socket) : s_(std::make_shared<state>(std::move(socket))) {}
+exchange::exchange(local_socket socket, std::string_view early)
+    : s_(std::make_shared<state>(std::move(socket))) {
+  if (early.empty()) return;
+  auto room = s_->buffer.prepare(early.size());
+  std::memcpy(room.data(), early.data(), early.size());
+  s_->buffer.commit(early.size());
+}
 exchange::~exchange() = default;
 
 task<bool> exchange::next() {

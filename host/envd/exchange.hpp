@@ -21,7 +21,8 @@ bool percent_decode(std::string_view text, bool plus, std::string& out);
 
 class exchange {
 public:
-  explicit exchange(local_socket socket);
+  /// `early`: bytes that were read from the connection already.
+  explicit exchange(local_socket socket, std::string_view early = {});
   ~exchange();
   exchange(const exchange&) = delete;
   exchange& operator=(const exchange&) = delete;

@@ -19,6 +19,20 @@ std::string_view trim(std::string_view s) {
     s.remove_suffix(1);
   return s;
 }
+// A name is a token (RFC 9110, 5.6.2), as far as it matters here: nothing that ends a line or a
+// word.
+bool valid_name(std::string_view name) {
+  return !name.empty()
+         && std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
+// Any bytes but control characters: file names need not be UTF-8.
+bool valid_value(std::string_view value) {
+  return std::none_of(value.begin(), value.end(), [](char c) {
+    const auto x = static_cast<unsigned char>(c);
+    return (x < ' ' && c != '\t') || c == '\x7f';
+  });
+}
 } // namespace
 
 multipart_reader::multipart_reader(std::string_view boundary, handlers h)
@@ -54,7 +68,8 @@ bool multipart_reader::feed(std::string_view bytes) {
       }
       auto end = buffer_.find("\r\n");
       if (end == std::string::npos) return buffer_.size() < part_header_limit_bytes;
-      if (!trim(std::string_view{buffer_}.substr(0, end)).empty()) return false;
+      if (end >= part_header_limit_bytes || !trim(std::string_view{buffer_}.substr(0, end)).empty())
+        return false;
       buffer_.erase(0, end); // its CRLF may be that of an empty header
       state_ = state::headers;
       break;
@@ -62,7 +77,9 @@ bool multipart_reader::feed(std::string_view bytes) {
     case state::headers: {
       auto end = buffer_.find("\r\n\r\n");
       if (end == std::string::npos) return buffer_.size() < part_header_limit_bytes;
-      if (!parse_headers(std::string_view{buffer_}.substr(0, end))) return false;
+      if (end >= part_header_limit_bytes
+          || !parse_headers(std::string_view{buffer_}.substr(0, end)))
+        return false;
       // The second CRLF stays out: an empty part's delimiter brings a CRLF of its own.
       buffer_.erase(0, end + 4);
       state_ = state::data;
@@ -87,7 +104,9 @@ bool multipart_reader::parse_headers(std::string_view text) {
     std::string name;
     for (char c : trim(line.substr(0, colon)))
       name += lower(c);
-    headers[name] = trim(line.substr(colon + 1));
+    const auto value = trim(line.substr(colon + 1));
+    if (!valid_name(name) || !valid_value(value)) return false;
+    headers[name] = value;
   }
   handlers_.begin(headers);
   return true;

@@ -111,6 +111,13 @@ inline sandbox_actor::behavior_type fake_keeper(sandbox_actor::stateful_pointer<
       [to](note_a, const error& why) {
         to->lines.push_back("output lost: " + std::string{to_string(why.code)});
       },
+      [to](lost_a, const error& why) {
+        to->lines.push_back("lost: " + std::string{to_string(why.code)});
+      },
+      [to](exited_a, const transfer_ending& x) {
+        to->lines.push_back("transfer: " + std::string{to_string(x.why.code)});
+      },
+      [](tick_a) {},
       [](done_a, const continuation& c) { c.run(); },
   };
 }
@@ -148,6 +155,9 @@ struct world {
     };
     svc->handles = std::make_shared<directory>(wall);
     svc->wall_now = wall;
+    svc->boot_now = [this] {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(v.now());
+    };
     svc->provider = [api = api](const std::string&) -> result<std::shared_ptr<sandbox::api>> {
       return std::shared_ptr<sandbox::api>{api};
     };

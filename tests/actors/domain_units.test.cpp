@@ -242,6 +242,11 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.create_lease = 29s; }).find("create_lease") != std::string::npos);
   CHECK(refused([](p& x) { x.lease_grace = 0s; }).find("lease_grace") != std::string::npos);
   CHECK(refused([](p& x) { x.settle_looks = 0; }).find("settle_looks") != std::string::npos);
+  CHECK(refused([](p& x) { x.settle_after = 59s; }).find("settle_after") != std::string::npos);
+  CHECK(refused([](p& x) { x.settle_interval = 31s; }).find("settle_int") != std::string::npos);
+  CHECK(refused([](p& x) { x.upload_deadline = 0s; }).find("upload") != std::string::npos);
+  CHECK(refused([](p& x) { x.health_failures = 0; }).find("health") != std::string::npos);
+  CHECK(refused([](p& x) { x.health_interval = 1s; }).find("health_int") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_wait_first = 6s; }).find("poll_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.pane_wait_first = 61s; }).find("pane_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.step_attempts = 0; }).find("attempts") != std::string::npos);

@@ -10,6 +10,7 @@ namespace {
 
 struct reaper_world : world {
   std::vector<sandbox_record> unconfirmed;
+  std::vector<sandbox_record> unresolved;
   std::map<std::string, sandbox_record> rows;
 
   ~reaper_world() { CHECK(end() == 0); }
@@ -24,6 +25,16 @@ struct reaper_world : world {
         if (std::none_of(confirmed.begin(), confirmed.end(),
                          [&](auto& c) { return c.remote_id == r.remote_id; }))
           out.push_back(r);
+      return out;
+    };
+    tables.unresolved_creates = [this]() -> result<std::vector<sandbox_record>> {
+      auto out = unresolved;
+      std::erase_if(out, [&](const sandbox_record& r) {
+        auto told = all<create_failed>();
+        return !all<sandbox_created>().empty()
+               || std::any_of(told.begin(), told.end(),
+                              [&](auto& e) { return e.intent == r.intent; });
+      });
       return out;
     };
     tables.sandbox = [this](const sandbox_id& id) -> result<sandbox_record> {
@@ -112,4 +123,60 @@ TEST_CASE_METHOD(reaper_world,
   advance(5min);
   CHECK(api->count(operation::kill) == 0);
   CHECK(api->boxes.size() == 1);
+}
+
+TEST_CASE_METHOD(reaper_world,
+                 "a create that its sandbox left unresolved is settled, not for ever") {
+  sandbox_record r;
+  r.sandbox = {"sb_a"};
+  r.swarm = {"sw_a"};
+  r.provider = "local";
+  r.intent = "int1";
+  r.unresolved = true;
+  r.state = phase::closed;
+  r.closed_at = svc->wall_now();
+  auto open = r; // a SANDBOX looks for this one itself
+  open.sandbox = {"sb_b"};
+  open.intent = "int2";
+  open.state = phase::creating;
+  unresolved = {r, open};
+  rows["sb_a"] = r;
+  rows["sb_b"] = open;
+  begin();
+  SECTION("no list has it") {
+    advance(svc->limits.settle_after - 1s);
+    CHECK(count("sandbox.create_failed") == 0);
+    advance(17s);
+    REQUIRE(all<create_failed>().size() == 1);
+    CHECK(all<create_failed>()[0].intent == "int1");
+    CHECK(log->committed.back().sandbox == sandbox_id{"sb_a"});
+    auto lists = api->count(operation::list);
+    advance(1min);
+    CHECK(api->count(operation::list) == lists + 4); // orphans are looked for as ever
+  }
+  SECTION("lists that fail settle nothing") {
+    for (int i = 0; i < 100; ++i)
+      api->fail(operation::list, make_error(errc::network));
+    advance(8min);
+    CHECK(count("sandbox.create_failed") == 0);
+  }
+  SECTION("it appears late: the intent to kill is on disk with it, then it is killed") {
+    advance(40s);
+    box("i9", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}, {"skep.intent", "int1"}});
+    api->boxes["i9"].info.address.remote_id = "i9";
+    auto killed = r;
+    killed.remote_id = "i9";
+    killed.kill_intended = true;
+    advance(15s);
+    REQUIRE(all<sandbox_created>().size() == 1);
+    CHECK(all<sandbox_created>()[0].remote_id == "i9");
+    CHECK(log->committed.back().count == 2);
+    CHECK(count("sandbox.kill_intended") == 1);
+    CHECK(api->boxes.size() == 1);
+    unconfirmed = {killed}; // as the tables have it now
+    rows["sb_a"] = killed;
+    advance(16s);
+    CHECK(api->boxes.empty());
+    CHECK(count("sandbox.kill_confirmed") == 1);
+  }
 }

@@ -1,109 +1,9 @@
-// Scripts of the SANDBOX with its real RECORDER, PANEs and OUTPUT POLLER against a provider in
-// memory.
-#include "actors/sandbox.hpp"
-
-#include "tests/actors/domain_fixture.hpp"
+// Scripts of the SANDBOX: its life, its stops, its end. Others: create.test.cpp, transfer.test.cpp,
+// pollers.test.cpp, readopt.test.cpp.
+#include "tests/actors/sandbox_world.hpp"
 
 using namespace skep;
 using namespace skep::test;
-
-namespace {
-
-struct sandbox_world : world {
-  sandbox_start start;
-  swarm_actor swarm;
-  supervisor_actor parent;
-
-  sandbox_world() {
-    start.record.sandbox = ctx->sandbox;
-    start.record.swarm = ctx->swarm;
-    panes(1);
-    auto bundle = std::make_shared<upload_bundle>();
-    bundle->archive = tmp.file("tree.tar", "an archive");
-    bundle->files = 3;
-    bundle->size_bytes = 300;
-    bundle->manifest_sha256 = "cafe";
-    start.bundle = bundle;
-    swarm = v.root(v.sys.spawn(fake_swarm, &up));
-  }
-  ~sandbox_world() {
-    swarm = nullptr;
-    parent = nullptr;
-    CHECK(end() == 0);
-  }
-  void panes(std::uint32_t n) {
-    spec->panes = n;
-    start.panes.clear();
-    for (std::uint32_t i = 0; i < n; ++i) {
-      pane_record p;
-      p.pane = {"pn_" + std::to_string(i)};
-      p.index = i;
-      p.name = "p" + std::to_string(i);
-      p.branch = "skep/" + p.name;
-      p.sandbox = ctx->sandbox;
-      p.swarm = ctx->swarm;
-      start.panes.push_back(p);
-    }
-  }
-  void begin() {
-    parent = under_supervisor(sandbox_child(ctx, start, [this] { return swarm; }));
-    settle();
-  }
-  /// The record of a former daemon: in this phase, at the provider as i1.
-  void recorded(phase at) {
-    start.fresh = false;
-    start.bundle = at < phase::starting ? start.bundle : nullptr;
-    start.record.state = at;
-    start.record.remote_id = "i1";
-    start.record.base_commit = "b45e";
-    auto& info = api->boxes["i1"].info;
-    info.remote_id = "i1";
-    info.address = {"i1", "token", ""};
-  }
-  void stop(stop_mode how) {
-    caf::anon_send(ctx->keeper(), stop_a::value, how);
-    settle();
-  }
-  template <class T>
-  static std::string frame(follow_kind kind, const T& x) {
-    std::string out;
-    pack_follow(out, kind, x);
-    return out;
-  }
-  void output(const std::string& pane, std::uint64_t offset, const std::string& data) {
-    api->streams.back()->emit(frame(follow_kind::data, follow_data{{pane}, 1, offset, {data}}));
-    settle();
-  }
-  void exit(const std::string& pane, std::int32_t code = 0, std::uint64_t size = 0) {
-    api->streams.back()->emit(frame(follow_kind::exit, follow_exit{{pane}, 1, code, 0, size, {}}));
-    settle();
-  }
-  strings phases() const {
-    strings out;
-    for (const auto& e : all<phase_changed>())
-      out.push_back(std::string{to_string(e.to)});
-    return out;
-  }
-  /// The end, as the journal and the SWARM have it: "failed auth@create".
-  std::string ending() {
-    advance(1s);
-    auto closed = all<sandbox_closed>();
-    if (closed.size() != 1 || up.endings.size() != 1) return "not ended once";
-    CHECK(up.endings[0].result == closed[0].result);
-    CHECK(up.endings[0].why.code == closed[0].why.code);
-    // Nothing of the sandbox comes after its end, so every pane's end came before.
-    CHECK(events().back() == "sandbox.closed");
-    CHECK(count("pane.closed") == start.panes.size());
-    const auto& why = closed[0].why;
-    return std::string{to_string(closed[0].result)}
-           + (why ? " " + std::string{to_string(why.code)} + "@" + why.step : "");
-  }
-};
-
-const strings whole_life = {"creating", "verifying", "provisioning", "uploading",
-                            "starting", "running",   "collecting"};
-
-} // namespace
 
 TEST_CASE_METHOD(sandbox_world, "a life goes through its phases in order and ends with its kill") {
   panes(2);
@@ -140,53 +40,6 @@ TEST_CASE_METHOD(sandbox_world, "output reaches the log masked before the exit c
   CHECK_FALSE(std::filesystem::exists(ctx->log_path({"pn_9"}, 1)));
 }
 
-TEST_CASE_METHOD(sandbox_world, "a create that is refused fails at once and kills nothing") {
-  api->fail(operation::create, make_error(errc::auth));
-  begin();
-  CHECK(ending() == "failed auth@create");
-  CHECK(all<create_failed>().at(0).why.code == errc::auth);
-  CHECK(api->count(operation::create) == 1);
-  CHECK(api->count(operation::kill) == 0);
-  CHECK(count("sandbox.kill_intended") == 0);
-}
-
-TEST_CASE_METHOD(sandbox_world, "a create without an answer is found by its label, not repeated") {
-  api->fail(operation::create, make_error(errc::timed_out), fake_api::after_effect);
-  begin();
-  CHECK(api->count(operation::create) == 1);
-  CHECK(all<sandbox_created>().at(0).remote_id == "i100000");
-  CHECK(count("sandbox.create_failed") == 0);
-  exit("pn_0");
-  CHECK(ending() == "completed");
-}
-
-TEST_CASE_METHOD(sandbox_world, "a create that no list shows is declared failed before another") {
-  api->fail(operation::create, make_error(errc::network));
-  api->fail(operation::list, make_error(errc::network)); // says nothing, does not count
-  begin();
-  advance(14s);
-  CHECK(api->count(operation::create) == 1);
-  CHECK(count("sandbox.create_failed") == 0);
-  advance(2s);
-  CHECK(api->count(operation::list) == 4);
-  CHECK(api->count(operation::create) == 2);
-  auto intents = all<create_intended>();
-  REQUIRE(intents.size() == 2);
-  CHECK(intents[0].intent != intents[1].intent);
-  CHECK(all<create_failed>().at(0).intent == intents[0].intent);
-  exit("pn_0");
-  CHECK(ending() == "completed");
-}
-
-TEST_CASE_METHOD(sandbox_world, "creates that never arrive are given up after some") {
-  for (int i = 0; i < 9; ++i)
-    api->fail(operation::create, make_error(errc::network));
-  begin();
-  advance(3min);
-  CHECK(api->count(operation::create) == svc->limits.step_attempts);
-  CHECK(ending() == "failed network@create");
-}
-
 TEST_CASE_METHOD(sandbox_world, "a sandbox whose user is root is destroyed") {
   guest["/usr/bin/id"] = [](const sandbox::command&) -> result<command_result> {
     return said("0\n");
@@ -208,11 +61,10 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox in which something else arrived is de
   CHECK(guest_calls("pane") == 0);
 }
 
-TEST_CASE_METHOD(sandbox_world, "a stop in any step before the agents destroys what was made") {
+TEST_CASE_METHOD(sandbox_world, "a stop in a short step before the agents destroys what was made") {
   auto [op, name] = GENERATE(table<operation, std::string>({{operation::create, "create"},
                                                             {operation::health, "verify"},
-                                                            {operation::set_timeout, "lease"},
-                                                            {operation::upload_file, "upload"}}));
+                                                            {operation::set_timeout, "lease"}}));
   INFO(name);
   api->hold(op);
   begin();
@@ -291,15 +143,6 @@ TEST_CASE_METHOD(sandbox_world, "a kill without an answer is repeated, then left
   }
 }
 
-TEST_CASE_METHOD(sandbox_world, "a sandbox that vanishes is lost once its output gave up") {
-  begin();
-  api->lose("i100000");
-  advance(30s);
-  CHECK(ending() == "lost not_found@adopt");
-  CHECK(count("sandbox.poll_failed") == svc->limits.poll_failures);
-  CHECK(count("sandbox.kill_intended") == 0);
-}
-
 TEST_CASE_METHOD(sandbox_world, "a stream that breaks goes on where the log ends") {
   begin();
   output("pn_0", 0, "hello ");
@@ -359,21 +202,4 @@ TEST_CASE_METHOD(sandbox_world,
   CHECK(api->boxes.empty());
   REQUIRE(all<sandbox_closed>().size() == 1);
   CHECK(guest_calls("diff") == 0);
-}
-
-TEST_CASE_METHOD(sandbox_world,
-                 "an unresolved create of the last daemon is looked for, not repeated") {
-  start.fresh = false;
-  start.record.state = phase::creating;
-  start.record.intent = "int1";
-  start.record.unresolved = true;
-  auto& info = api->boxes["i7"].info;
-  info.remote_id = "i7";
-  info.address = {"i7", "token", ""};
-  info.metadata = {{"skep.install", "in_1"}, {"skep.intent", "int1"}};
-  begin();
-  CHECK(api->count(operation::create) == 0);
-  CHECK(all<sandbox_created>().at(0).remote_id == "i7");
-  exit("pn_0");
-  CHECK(ending() == "completed");
 }

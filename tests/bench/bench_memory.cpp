@@ -1,23 +1,24 @@
-// What one supervised sandbox costs the daemon in memory: all actors of 500 idle sandboxes with 4
-// panes each, running under their supervisors, against the same process before they existed.
+// What a supervised sandbox costs the daemon in memory.
 //
-//   bench_memory [--tiny]    goal: (PSS with 500 - PSS with 0) / 500 <= 48 KiB, stretch 24; exit 1
-//   when
-//                            missed
+//   bench_memory [--tiny]    (PSS with 500 idle sandboxes of 4 panes - PSS with 0) / 500
+//                            goal <= 48 KiB, stretch 24; exit 1 when missed
+//   bench_memory --one N     one measurement with N sandboxes: prints PSS and heap in use, in KiB
 //
-// The provider is the in-memory one of the tests (its own records are subtracted by measuring a
-// second set of boxes without actors), the journal numbers and forgets. Not counted: the HTTP
-// engine's buffers of one stream a sandbox (12 KiB with libcurl's smallest buffer). Each repetition
-// is a process of its own, so that freed memory of an earlier one does not hide a later one's.
+// Every measurement is a process of its own, started anew. In it run the real actors under their
+// real supervisors, on a virtual clock: every sandbox has come to `running` and every pane runs,
+// has written 8 KiB, and is silent; two minutes later, when no deadline of a finished request is
+// waiting any more, PSS is read as it is. The output streams are real (memory_provider.hpp). The
+// journal numbers events, counts those that say that a sandbox runs, and forgets.
 #include "actors/journal.hpp"
 #include "actors/sandbox.hpp"
-#include "tests/sandbox/fake_api.hpp"
+#include "tests/bench/memory_provider.hpp"
 #include "tests/support/virtual_system.hpp"
 
 #include <cstdio>
-#include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <malloc.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ using namespace skep::actors;
 
 constexpr double goal_kib = 48;
 constexpr std::uint32_t panes_each = 4;
+constexpr auto patience = std::chrono::seconds{60};
 
 class forgetful_backend : public journal_backend {
 public:
@@ -35,6 +37,15 @@ public:
   result<std::uint64_t> append(chunk& c) override {
     c.first_seq = head_ + 1;
     head_ += c.count;
+    for (event_reader events{c.body.data}; !events.done();) {
+      auto raw = events.next();
+      if (!raw) break;
+      auto e = interpret(*raw);
+      if (!e) continue;
+      if (auto* changed = std::get_if<phase_changed>(&*e))
+        sandboxes_running_ += changed->to == phase::running;
+      panes_running_ += std::holds_alternative<pane_started>(*e);
+    }
     return c.first_seq;
   }
   result<void> commit() override { return {}; }
@@ -42,12 +53,14 @@ public:
   std::string stream_id() const override { return "bench"; }
   bool broken() const override { return false; }
 
+  static inline std::uint32_t sandboxes_running_ = 0;
+  static inline std::uint32_t panes_running_ = 0;
+
 private:
   std::uint64_t head_ = 0;
 };
 
 double pss_kib() {
-  ::malloc_trim(0);
   std::ifstream in("/proc/self/smaps_rollup");
   std::string word;
   while (in >> word)
@@ -75,7 +88,7 @@ result<sandbox::command_result> inside(const sandbox::remote&, const sandbox::co
   return says("{}");
 }
 
-services_ptr make_services(const directory_ptr& handles) {
+services_ptr make_services(const directory_ptr& handles, const std::filesystem::path& folder) {
   auto svc = std::make_shared<services>();
   svc->handles = handles;
   svc->gateway_url = [](const std::string&) { return std::string{}; };
@@ -88,7 +101,9 @@ services_ptr make_services(const directory_ptr& handles) {
   svc->load_panes = [](const sandbox_id&) {
     return result<std::vector<pane_record>>(make_error(errc::not_found));
   };
-  svc->state_dir = std::filesystem::temp_directory_path();
+  svc->state_dir = folder;
+  svc->guest_binary = folder / "file";
+  std::ofstream{svc->guest_binary} << "x";
   svc->guest_sha256 = std::string(64, 'a');
   svc->install_id = "bench";
   svc->epoch = 1;
@@ -115,28 +130,32 @@ sandbox_start start_of(std::uint32_t index, const swarm_id& swarm,
   return out;
 }
 
-// KiB a sandbox, or a negative number when not all of them came to run.
-double measure(std::uint32_t count) {
+struct reading {
+  double pss_kib = -1;
+  double heap_kib = -1; ///< What malloc has given out.
+};
+
+// Negative when not every sandbox came to run and was heard.
+reading measure(std::uint32_t count, const std::string& url) {
   test::virtual_system v;
   auto handles = std::make_shared<directory>([] { return utc_time{std::chrono::milliseconds{1}}; });
   handles->put_journal(v.root(
       spawn_journal_undetached(v.sys, handles, []() -> result<std::unique_ptr<journal_backend>> {
         return std::unique_ptr<journal_backend>(std::make_unique<forgetful_backend>());
       })));
-  auto api = std::make_shared<sandbox::fake_api>();
+  auto api = std::make_shared<bench::provider>(url);
   api->on_run = inside;
-  auto svc = make_services(handles);
+  auto folder = std::filesystem::temp_directory_path() / "skep-bench-memory-XXXXXX";
+  auto name = folder.string();
+  if (!::mkdtemp(name.data())) return {};
+  folder = name;
+  const auto svc = make_services(handles, folder);
   auto spec = std::make_shared<swarm_spec>();
   spec->argv = {"true"};
-  spec->sandboxes = count;
+  spec->sandboxes = std::max(count, 1u);
   spec->panes = panes_each;
-  auto bundle_file =
-      std::filesystem::temp_directory_path() / ("bench-memory-" + std::to_string(::getpid()));
-  std::ofstream{bundle_file} << "x";
-  auto guest = std::const_pointer_cast<services>(svc);
-  guest->guest_binary = bundle_file;
   auto bundle = std::make_shared<upload_bundle>();
-  bundle->archive = bundle_file;
+  bundle->archive = svc->guest_binary;
   bundle->files = 1;
   bundle->size_bytes = 1;
   bundle->manifest_sha256 = "m";
@@ -145,9 +164,9 @@ double measure(std::uint32_t count) {
   options.stop_together = true;
   auto top = v.root(spawn_supervisor(v.sys, options, {}));
   v.run();
-  auto before = pss_kib();
   std::vector<context_ptr> contexts;
   auto swarm = swarm_id::make();
+  std::size_t expected = 0, heard = 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     auto context = std::make_shared<sandbox_context>();
     context->svc = svc;
@@ -158,56 +177,113 @@ double measure(std::uint32_t count) {
     auto start = start_of(i, swarm, bundle);
     context->sandbox = start.record.sandbox;
     contexts.push_back(context);
+    std::string panes;
+    for (const auto& p : start.panes)
+      panes += (panes.empty() ? "" : ",") + p.pane.value;
+    for (const auto& f : bench::follower_frames(panes))
+      expected += f.size();
+    api->next_panes(panes);
     caf::anon_send(top, add_child_a::value,
                    sandbox_child(context, std::move(start), [] { return swarm_actor{}; }));
-    v.run();
+    v.advance(std::chrono::milliseconds{50});
+    // One after the other: starts of agents are admitted a few at a time.
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (heard < expected && std::chrono::steady_clock::now() < deadline)
+      heard = api->deliver(std::chrono::milliseconds{100}, [&v] { v.run(); });
   }
-  v.advance(std::chrono::seconds{1});
-  api->calls.clear();
-  api->calls.shrink_to_fit();
-  auto after = pss_kib();
-  auto streams = api->streams.size();
+  v.advance(std::chrono::minutes{2});
+  api->forget();
+  reading out;
+  if (heard == expected && forgetful_backend::sandboxes_running_ == count
+      && forgetful_backend::panes_running_ == count * panes_each)
+    out = {pss_kib(), static_cast<double>(::mallinfo2().uordblks) / 1024};
   for (auto& c : contexts)
     c->clear();
   handles->clear();
-  std::filesystem::remove(bundle_file);
-  return streams == count ? (after - before) / count : -1;
+  std::filesystem::remove_all(folder);
+  return out;
 }
 
-// One measurement in a process of its own.
-double measure_apart(std::uint32_t count) {
-  int ends[2];
-  if (::pipe(ends) != 0) return -1;
-  auto child = ::fork();
-  if (child == 0) {
-    auto x = measure(count);
-    auto n = ::write(ends[1], &x, sizeof x);
-    ::_exit(n == sizeof x ? 0 : 1);
-  }
-  ::close(ends[1]);
-  double out = -1;
-  if (::read(ends[0], &out, sizeof out) != sizeof out) out = -1;
-  ::close(ends[0]);
-  ::waitpid(child, nullptr, 0);
+// ---- one process a measurement, and one for the other side of the streams --------------------
+
+struct child {
+  pid_t pid = -1;
+  int in = -1; ///< Its standard input; closing it ends the server.
+  std::string first_line;
+};
+
+child start_self(const std::vector<std::string>& args) {
+  int to[2], from[2];
+  if (::pipe2(to, O_CLOEXEC) != 0 || ::pipe2(from, O_CLOEXEC) != 0) return {};
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, to[0], 0);
+  ::posix_spawn_file_actions_adddup2(&actions, from[1], 1);
+  std::vector<char*> argv = {const_cast<char*>("bench_memory")};
+  for (const auto& a : args)
+    argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  child out;
+  if (::posix_spawn(&out.pid, "/proc/self/exe", &actions, nullptr, argv.data(), environ) != 0)
+    out.pid = -1;
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(to[0]);
+  ::close(from[1]);
+  out.in = to[1];
+  for (char c; ::read(from[0], &c, 1) == 1 && c != '\n';)
+    out.first_line.push_back(c);
+  ::close(from[0]);
   return out;
+}
+
+void end(child& c) {
+  ::close(c.in);
+  if (c.pid > 0) ::waitpid(c.pid, nullptr, 0);
+}
+
+// What `bench_memory --one COUNT` says.
+reading measure_apart(std::uint32_t count) {
+  auto process = start_self({"--one", std::to_string(count)});
+  end(process);
+  reading out;
+  std::istringstream{process.first_line} >> out.pss_kib >> out.heap_kib;
+  return out;
+}
+
+int measure_here(std::uint32_t count) {
+  auto server = start_self({"--serve"});
+  auto r = measure(count, server.first_line);
+  end(server);
+  std::printf("%.1f %.1f\n", r.pss_kib, r.heap_kib);
+  return r.pss_kib < 0 ? 1 : 0;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-  auto tiny = argc > 1 && std::strcmp(argv[1], "--tiny") == 0;
-  auto count = tiny ? 20u : 500u;
-  std::vector<double> all;
-  for (int i = 0; i < (tiny ? 1 : 5); ++i)
-    all.push_back(measure_apart(count));
-  std::sort(all.begin(), all.end());
-  auto median = all[all.size() / 2];
-  std::printf("memory: %u sandboxes x %u panes: median %.1f KiB a sandbox (min %.1f, max %.1f), "
-              "goal %.0f, stretch 24\n",
-              count, panes_each, median, all.front(), all.back(), goal_kib);
-  if (all.front() < 0) {
-    std::printf("memory: not every sandbox came to run\n");
-    return 1;
+  const std::string_view mode = argc > 1 ? argv[1] : "";
+  if (mode == "--serve") return bench::serve_followers();
+  if (mode == "--one" && argc > 2)
+    return measure_here(static_cast<std::uint32_t>(std::stoul(argv[2])));
+  const bool tiny = mode == "--tiny";
+  const auto count = tiny ? 20u : 500u;
+  std::vector<double> all, heap;
+  for (int i = 0; i < (tiny ? 1 : 5); ++i) {
+    auto without = measure_apart(0);
+    auto with = measure_apart(count);
+    if (without.pss_kib < 0 || with.pss_kib < 0) {
+      std::printf("memory: not every sandbox came to run\n");
+      return 1;
+    }
+    all.push_back((with.pss_kib - without.pss_kib) / count);
+    heap.push_back((with.heap_kib - without.heap_kib) / count);
   }
+  std::sort(all.begin(), all.end());
+  std::sort(heap.begin(), heap.end());
+  const auto median = all[all.size() / 2];
+  std::printf(
+      "memory: %u sandboxes x %u panes: median %.1f KiB a sandbox (min %.1f, max %.1f; of it "
+      "%.1f in use by malloc), goal %.0f, stretch 24\n",
+      count, panes_each, median, all.front(), all.back(), heap[heap.size() / 2], goal_kib);
   return tiny || median <= goal_kib ? 0 : 1;
 }

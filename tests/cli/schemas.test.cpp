@@ -99,6 +99,10 @@ std::map<std::string, json> all_schemas() {
   add("db-change", "skep db migrate|rollback --json.",
       object_of(
           {{"from", typed("integer")}, {"to", typed("integer")}, {"backup", typed("string")}}));
+  add("db-rebind", "skep db rebind --json.",
+      object_of({{"install", typed("string")},
+                 {"closed_swarms", typed("integer")},
+                 {"closed_sandboxes", typed("integer")}}));
   add("db-backup", "skep db backup --json.", object_of({{"backup", typed("string")}}));
   add("version", "skep version --json.",
       object_of({{"version", typed("string")}, {"protocol", typed("integer")}}));
@@ -203,6 +207,7 @@ TEST_CASE("what every command prints with --json fits its schema") {
   fits("db-change", w.skep({"db", "migrate", "--json"}));
   fits("db-status", w.skep({"db", "status", "--json"}));
   fits("db-backup", w.skep({"db", "backup", w.dir.path + "/b.db", "--json"}));
+  fits("db-rebind", w.skep({"db", "rebind", "--keep-id", "--json"}));
   fits("db-change", w.skep({"db", "rollback", "--to", "0", "--json"}));
   fake_daemon daemon{w};
   fits("daemon", w.skep({"daemon", "status", "--json"}));

@@ -26,6 +26,7 @@ const std::vector<std::vector<std::string>> commands = {{"run"},
                                                         {"db", "migrate"},
                                                         {"db", "rollback"},
                                                         {"db", "backup"},
+                                                        {"db", "rebind"},
                                                         {"daemon", "start"},
                                                         {"daemon", "stop"},
                                                         {"daemon", "status"},
@@ -196,6 +197,59 @@ TEST_CASE("the database is upgraded, shown, copied and rolled back without a dae
   CHECK(down.code == 0);
   CHECK(down.document()["to"] == 0);
   CHECK(w.skep({"db", "rollback", "--to", "99"}).code == info(errc::bad_argument).exit_code);
+}
+
+TEST_CASE("doctor names a copied state, and the user decides whose it is") {
+  cli_world w;
+  auto code_of = [](const finished& x) {
+    auto doc = x.document();
+    return doc.is_object() && doc.contains("error") ? doc["error"].value("code", "")
+                                                    : std::string{};
+  };
+  REQUIRE(w.skep({"db", "migrate"}).code == 0);
+  REQUIRE(w.skep({"db", "rebind", "--keep-id"}).code == 0); // what the first skepd does
+  auto id_of = [](const std::string& dir) {
+    std::ifstream in{dir + "/install"};
+    std::string id;
+    std::getline(in, id);
+    return id;
+  };
+  auto id = id_of(w.state);
+  REQUIRE(id.starts_with("in_"));
+  auto copy = w.dir.path + "/copy";
+  auto moved = w.dir.path + "/moved";
+  std::filesystem::copy(w.state, copy, std::filesystem::copy_options::recursive);
+  std::filesystem::permissions(copy, std::filesystem::perms::owner_all);
+  std::filesystem::rename(w.state, moved);
+  auto in = [&](const std::string& dir, std::vector<std::string> args) {
+    args.insert(args.begin(), {"--state", dir});
+    args.push_back("--json");
+    return w.skep(args);
+  };
+  for (const auto& dir : {copy, moved}) {
+    INFO(dir);
+    auto doctor = in(dir, {"doctor"});
+    CHECK(doctor.code != 0);
+    CHECK(doctor.out.find("copied_state") != std::string::npos);
+    CHECK(doctor.out.find("skep db rebind") != std::string::npos);
+    CHECK(code_of(in(dir, {"db", "rebind"})) == "bad_argument");
+    CHECK(code_of(in(dir, {"db", "rebind", "--keep-id", "--new-id"})) == "bad_argument");
+    CHECK(id_of(dir) == id);
+  }
+  auto kept = in(moved, {"db", "rebind", "--keep-id"});
+  CHECK(kept.code == 0);
+  CHECK(kept.document()["install"] == id);
+  auto fresh = in(copy, {"db", "rebind", "--new-id"});
+  CHECK(fresh.code == 0);
+  CHECK(fresh.document()["install"] == id_of(copy));
+  CHECK(id_of(copy) != id);
+  for (const auto& dir : {copy, moved}) {
+    INFO(dir);
+    CHECK(code_of(in(dir, {"db", "rebind", "--new-id"})) == "bad_argument"); // no copy any more
+    CHECK(in(dir, {"db", "rebind", "--keep-id"}).code == 0);
+  }
+  CHECK(code_of(in(w.dir.path + "/nowhere", {"db", "rebind", "--new-id"})) == "file_not_found");
+  CHECK_FALSE(std::filesystem::exists(w.dir.path + "/nowhere"));
 }
 
 TEST_CASE("doctor names everything it looked at and its exit code tells the result") {

@@ -50,7 +50,7 @@ TEST_CASE("without keys the requests of web pages are refused") {
 TEST_CASE("the ready file and the first line say where the host serves") {
   host_state state;
   auto file = state.dir() / "ready.json";
-  host_process host{state, {"--ready-file", file}};
+  host_process host{state, {"--ready-file", file, "--tag", "of \"mine\""}};
   REQUIRE(host.serving());
   std::ifstream in{file};
   auto j = json::parse(in);
@@ -59,6 +59,8 @@ TEST_CASE("the ready file and the first line say where the host serves") {
   CHECK(j.contains("version"));
   auto info = body_of(host.call("GET", "/skep/v1/info"));
   CHECK(info.value("isolation", "") == "bubblewrap");
+  CHECK(j.value("tag", "") == "of \"mine\"");
+  CHECK(info.value("tag", "") == "of \"mine\"");
   CHECK(info.value("sandboxes", -1) == 0);
   host_process second{state};
   CHECK_FALSE(second.serving());

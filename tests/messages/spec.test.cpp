@@ -115,6 +115,22 @@ TEST_CASE("each rule of a spec refuses a spec that breaks it alone") {
         },
         errc::bad_argument},
        {"second variable", [](auto& s) { s.env["Z="] = "x"; }, errc::bad_argument},
+       {"name that is not UTF-8", [](auto& s) { s.name = "\xff"; }, errc::bad_argument},
+       {"argument that is not UTF-8",
+        [](auto& s) {
+          s.argv = {"a", "\xc3"};
+        },
+        errc::bad_argument},
+       {"variable that is not UTF-8",
+        [](auto& s) {
+          s.env = {{"A", "\xed\xa0\x80"}};
+        },
+        errc::bad_argument},
+       {"variable's name that is not UTF-8",
+        [](auto& s) {
+          s.env = {{"\xc0\x80", "x"}};
+        },
+        errc::bad_argument},
        {"two prompts for six panes", [](auto& s) { s.prompts.assign(2, "p"); }, errc::bad_argument},
        {"seven prompts for six panes", [](auto& s) { s.prompts.assign(7, "p"); },
         errc::bad_argument},

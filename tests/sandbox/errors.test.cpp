@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.hpp"
 
+#include <set>
+
 using namespace skep;
 using namespace skep::sandbox;
 
@@ -14,9 +16,24 @@ errc code_of(int status, std::string_view body,
 
 } // namespace
 
+TEST_CASE("a host that cannot isolate says so with its cause") {
+  auto e = classify(503, {},
+                    R"({"code":503,"error_code":"no_isolation","message":"bubblewrap is missing",)"
+                    R"("cause":"no bwrap"})");
+  CHECK(e.code == errc::no_isolation);
+  CHECK(e.message == "bubblewrap is missing");
+  CHECK(e.cause == "no bwrap");
+}
+
 TEST_CASE("errors are told apart by status, body code and headers") {
   CHECK(code_of(401, R"({"code":401,"message":"Invalid API key"})") == errc::auth);
   CHECK(code_of(403, R"({"code":403,"message":"blocked"})") == errc::auth);
+  CHECK(code_of(402, R"({"code":402,"message":"spending limit reached"})") == errc::quota);
+  // Words decide nothing, however much they sound like another class.
+  CHECK(code_of(400, R"({"code":400,"message":"author not found, quota unauthorized 401"})")
+        == errc::refused);
+  CHECK(code_of(404, R"({"code":404,"message":"unauthorized: rate limit, forbidden"})")
+        == errc::not_found);
   CHECK(code_of(403, R"({"code":"permission_denied","message":"open /x"})") == errc::refused);
   CHECK(code_of(404, R"({"code":404,"message":"Sandbox \"x\" doesn't exist"})") == errc::not_found);
   CHECK(code_of(404, R"({"code":"not_found","message":"file not found"})") == errc::not_found);
@@ -71,4 +88,85 @@ TEST_CASE("the words of the provider are kept as the cause, cut and made harmles
   wide = "x" + wide;
   auto cut = foreign_text(wide);
   CHECK(cut.size() == 499); // not inside a two-byte character
+}
+
+// Done by evidence, never by words: for each class real answers, and the same answers saying what
+// the others say.
+TEST_CASE("every error class has its status and body, and words of another class change nothing") {
+  struct example {
+    errc code;
+    int status;
+    std::map<std::string, std::string> headers;
+    std::string body; ///< WORDS stands for the message.
+  };
+  const std::vector<example> examples{
+      {errc::auth, 401, {}, R"({"code":401,"message":"WORDS"})"},
+      {errc::auth, 403, {}, R"({"code":403,"message":"WORDS"})"},
+      {errc::auth, 401, {}, R"({"code":"unauthenticated","message":"WORDS"})"},
+      {errc::quota, 429, {}, R"({"code":429,"message":"WORDS"})"},
+      {errc::quota, 429, {}, R"({"code":"resource_exhausted","message":"WORDS"})"},
+      {errc::rate, 429, {{"retry-after", "3"}}, R"({"code":429,"message":"WORDS"})"},
+      {errc::rate, 429, {}, R"({"sandboxId":"i","connectionLimit":5,"message":"WORDS"})"},
+      {errc::not_found, 404, {}, R"({"code":404,"message":"WORDS"})"},
+      {errc::not_found, 404, {}, R"({"code":"not_found","message":"WORDS"})"},
+      {errc::gone, 502, {}, R"({"sandboxId":"i","message":"WORDS","code":502})"},
+      {errc::wrong_phase, 409, {}, R"({"code":409,"message":"WORDS"})"},
+      {errc::exists, 409, {}, R"({"code":"already_exists","message":"WORDS"})"},
+      {errc::capacity,
+       503,
+       {},
+       R"({"code":503,"error_code":"sandbox_no_compatible_node","message":"WORDS"})"},
+      {errc::network, 503, {}, R"({"code":503,"message":"WORDS"})"},
+      {errc::network, 502, {}, R"({"sandboxId":"i","port":3000,"message":"WORDS"})"},
+      {errc::network, 502, {}, "WORDS"},
+      {errc::network, 503, {}, R"({"code":"unavailable","message":"WORDS"})"},
+      {errc::timed_out, 408, {}, R"({"code":408,"message":"WORDS"})"},
+      {errc::timed_out, 504, {}, R"({"code":"deadline_exceeded","message":"WORDS"})"},
+      {errc::protocol, 404, {}, "WORDS"},
+      {errc::protocol, 501, {}, R"({"code":"unimplemented","message":"WORDS"})"},
+      {errc::protocol, 302, {}, "WORDS"},
+      {errc::refused, 400, {}, R"({"code":400,"message":"WORDS"})"},
+      {errc::refused, 507, {}, R"({"code":507,"message":"WORDS"})"},
+  };
+  const std::vector<std::string> words{
+      "Invalid API key, please visit",
+      "unauthorized access",
+      "Rate limit exceeded, Retry-After: 9",
+      "you have reached the maximum number of concurrent E2B sandboxes (20)",
+      "Sandbox doesn't exist, 404 not found",
+      "The sandbox was not found",
+      "sandbox is already paused: 409 conflict",
+      "already_exists",
+      "sandbox_capacity_unavailable: no capacity",
+      "network unreachable: 503 unavailable",
+      "context deadline exceeded: timeout",
+      "code: unimplemented, protocol error",
+      "connectionLimit 5",
+  };
+  std::set<errc> classes;
+  for (const auto& x : examples) {
+    classes.insert(x.code);
+    for (const auto& decoy : words) {
+      auto body = x.body;
+      body.replace(body.find("WORDS"), 5, decoy);
+      INFO(x.status << " " << body);
+      auto e = classify(x.status, x.headers, body);
+      CHECK(e.code == x.code);
+      CHECK(e.cause.find(decoy) != std::string::npos); // kept for people, not for decisions
+    }
+  }
+  CHECK(classes.size() == 12);
+}
+
+TEST_CASE("the error of a stream's end is told apart by its code, not its words") {
+  const std::vector<std::pair<std::string, errc>> codes{
+      {"unauthenticated", errc::auth},        {"not_found", errc::not_found},
+      {"already_exists", errc::exists},       {"aborted", errc::wrong_phase},
+      {"deadline_exceeded", errc::timed_out}, {"canceled", errc::timed_out},
+      {"unavailable", errc::network},         {"resource_exhausted", errc::quota},
+      {"unimplemented", errc::protocol},      {"internal", errc::refused},
+      {"permission_denied", errc::refused},   {"tomorrow", errc::refused}};
+  for (const auto& [code, wanted] : codes)
+    for (const auto& [decoy, other] : codes)
+      CHECK(classify_connect(code, decoy + ": this is about " + decoy).code == wanted);
 }

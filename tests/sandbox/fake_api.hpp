@@ -41,6 +41,7 @@ public:
     create_params params;
     network_rules network;
     std::chrono::seconds lease{0};
+    usage_sample usage;                       ///< What usage() answers.
     std::map<std::string, std::string> files; ///< By absolute path.
     std::set<std::string> directories;
     std::map<std::uint32_t, command> processes; ///< Started in the background or by streams.
@@ -188,6 +189,31 @@ public:
       i->second.network = std::move(rules);
       return {};
     });
+  }
+
+  call_id pause(std::string remote_id, bool, done<bool> then) override {
+    return act<bool>(operation::pause, remote_id, {}, then, [&]() -> result<bool> {
+      auto i = boxes.find(remote_id);
+      if (i == boxes.end()) return make_error(errc::not_found);
+      return std::exchange(i->second.info.state, remote_state::paused) == remote_state::running;
+    });
+  }
+  call_id connect(std::string remote_id, std::chrono::seconds lease, done<created> then) override {
+    return act<created>(operation::connect, remote_id, std::to_string(lease.count()), then,
+                        [&]() -> result<created> {
+                          auto i = boxes.find(remote_id);
+                          if (i == boxes.end()) return make_error(errc::not_found);
+                          auto& info = i->second.info;
+                          info.end_at = std::max(info.end_at, now() + lease);
+                          created out{info.address, info.envd_version};
+                          out.resumed = std::exchange(info.state, remote_state::running)
+                                        == remote_state::paused;
+                          return out;
+                        });
+  }
+  call_id usage(remote where, done<usage_sample> then) override {
+    return inside<usage_sample>(operation::usage, where, {}, then,
+                                [](box& b) -> result<usage_sample> { return b.usage; });
   }
 
   call_id run(remote where, command what, done<command_result> then) override {

@@ -1,129 +1,10 @@
 // The real client against the real skep-host: the same calls as in client_*.test.cpp, but the
 // answers come from holders, bubblewrap and skep-envd.
-#include "messages/json.hpp"
-#include "sandbox/client.hpp"
-#include "tests/sandbox/await.hpp"
-#include "tests/support/skip.hpp"
-
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
+#include "tests/sandbox/host_fixture.hpp"
 
 using namespace skep;
 using namespace skep::sandbox;
-using namespace std::chrono_literals;
-
-namespace {
-
-std::string program(const char* name) {
-  const char* bin = std::getenv("SKEP_BIN");
-  return std::string{bin ? bin : "."} + "/" + name;
-}
-
-/// A skep-host of this test alone, on a free port; it and its sandboxes end with the object.
-class host {
-public:
-  host() {
-    std::string name = std::filesystem::temp_directory_path() / "skep-contract-XXXXXX";
-    dir_ = ::mkdtemp(name.data());
-    ::chmod(dir_.c_str(), 0711); // the user that sandboxes run as passes through
-    std::vector<std::string> words{program("skep-host"), "--listen",
-                                   "127.0.0.1:0",        "--state",
-                                   dir_ / "state",       "--insecure-loopback"};
-    std::vector<char*> argv;
-    for (auto& w : words)
-      argv.push_back(w.data());
-    argv.push_back(nullptr);
-    int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-    posix_spawn_file_actions_addopen(&actions, 2, (dir_ / "log").c_str(),
-                                     O_WRONLY | O_CREAT | O_APPEND, 0600);
-    const int rc = ::posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    ::close(ends[1]);
-    if (rc == 0) url_ = read_url(ends[0]);
-    ::close(ends[0]);
-  }
-  ~host() {
-    if (pid_ > 0) {
-      ::kill(pid_, SIGTERM);
-      pollfd over{static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)), POLLIN, 0};
-      if (over.fd < 0 || ::poll(&over, 1, 20'000) <= 0) ::kill(pid_, SIGKILL);
-      if (over.fd >= 0) ::close(over.fd);
-      ::waitpid(pid_, nullptr, 0);
-    }
-    std::filesystem::remove_all(dir_);
-  }
-  host(const host&) = delete;
-  host& operator=(const host&) = delete;
-
-  /// Empty when it did not start.
-  const std::string& url() const { return url_; }
-  std::string log() const {
-    std::ifstream in{dir_ / "log"};
-    return {std::istreambuf_iterator<char>{in}, {}};
-  }
-  const std::filesystem::path& dir() const { return dir_; }
-
-private:
-  static std::string read_url(int fd) {
-    std::string line;
-    pollfd ready{fd, POLLIN, 0};
-    while (line.find('\n') == std::string::npos && ::poll(&ready, 1, 20'000) > 0) {
-      char piece[512];
-      auto n = ::read(fd, piece, sizeof piece);
-      if (n <= 0) break;
-      line.append(piece, static_cast<std::size_t>(n));
-    }
-    auto j = nlohmann::json::parse(line, nullptr, false);
-    return j.is_object() ? j.value("url", "") : "";
-  }
-
-  std::filesystem::path dir_;
-  pid_t pid_ = 0;
-  std::string url_;
-};
-
-command argv(std::vector<std::string> words) {
-  command c;
-  c.argv = std::move(words);
-  c.limit = 20s;
-  return c;
-}
-
-/// One sandbox, killed at the end.
-struct one_box {
-  explicit one_box(client& api) : api_(api) {
-    create_params p;
-    p.lease = 120s;
-    p.metadata = {{"skep.install", "contract"}, {"odd key", "a&b=c d"}};
-    p.env["FROM_CREATE"] = "yes";
-    auto r = await<created>([&](auto t) { api_.create(p, t); });
-    if (!r) FAIL(render(r.err()));
-    at = r->address;
-  }
-  ~one_box() {
-    auto done = std::make_shared<std::promise<void>>();
-    api_.kill(at.remote_id, [done](auto) { done->set_value(); });
-    done->get_future().wait_for(await_limit);
-  }
-  client& api_;
-  remote at;
-};
-
-} // namespace
+using namespace skep::sandbox::test;
 
 TEST_CASE("the client's whole life with skep-host: create, run, stream, files, kill") {
   if (::access(program("skep-host").c_str(), X_OK) != 0) SKEP_SKIP("skep-host is not built");
@@ -193,7 +74,7 @@ TEST_CASE("the client's whole life with skep-host: create, run, stream, files, k
   REQUIRE(missing);
   CHECK(missing->exit_code == 127);
   auto bad_cwd = argv({"/bin/true"});
-  bad_cwd.cwd = "/no/such/dir";
+  bad_cwd.cwd = "/proc/self/fd/no-such-dir"; // on no machine
   CHECK(run(bad_cwd).err().code == errc::refused);
   auto slow = argv({"/bin/sleep", "60"});
   slow.limit = 300ms;

@@ -40,28 +40,31 @@ std::size_t count(const std::string& text, const std::string& what) {
 } // namespace
 
 TEST_CASE("every function of the api has a deadline in the table, and the table has no other") {
-  std::set<std::string> table;
+  std::set<std::string> table, declared;
   for (std::size_t i = 0; i < operation_count; ++i) {
     auto op = static_cast<operation>(i);
     table.insert(std::string{to_string(op)});
     CHECK(policy{}.of(op).deadline.count() > 0);
     CHECK(policy{}.of(op).attempts >= 1);
+    if (policy{}.of(op).repeat == guard::once) CHECK(policy{}.of(op).attempts == 1);
   }
   CHECK(table.size() == operation_count);
-  CHECK(matches(source("api.hpp"), R"(virtual call_id (\w+)\()") == table);
+  for (auto header : {"api.hpp", "control.hpp", "templates.hpp", "envd.hpp"})
+    declared.merge(matches(source(header), R"((?:virtual|\n) +call_id (\w+)\()"));
+  CHECK(declared == table);
 }
 
 TEST_CASE("the client opens every call under its operation and sends from one place") {
   std::string client;
-  for (auto name :
-       {"client_core.cpp", "client_control.cpp", "client_process.cpp", "client_files.cpp"})
+  for (auto name : {"client_core.cpp", "client_control.cpp", "client_process.cpp",
+                    "client_files.cpp", "control.cpp", "templates.cpp", "envd.cpp"})
     client += source(name);
   CHECK(count(client, "engine_.submit(") == 1);
   CHECK(count(client, "http_request out{") == 1);
   std::set<std::string> table;
   for (std::size_t i = 0; i < operation_count; ++i)
     table.insert(std::string{to_string(static_cast<operation>(i))});
-  CHECK(matches(client, R"((?:open|simple(?:<[^(]*>)?)\(\s*operation::(\w+))") == table);
+  CHECK(matches(client, R"((?:open|simple<[^(;]*>)\(\s*operation::(\w+))") == table);
 }
 
 TEST_CASE("a request cannot be made without limits, nor limits without a number") {
@@ -81,5 +84,18 @@ TEST_CASE("the documented limits of the capability rows hold") {
   CHECK(p.of(operation::run).deadline == 300s);  // S2-07
   CHECK(p.of(operation::health).deadline == 5s); // S2-20
   CHECK(p.of(operation::create).attempts == 1);
+  CHECK(p.of(operation::compose).deadline == 5min); // S1-01 join parts
+  auto of = [](step use) { return limit_of(use).deadline; };
+  CHECK(of(step::part_write) == 2min);
+  CHECK(of(step::unpack) == 5min);
+  CHECK(of(step::git_status) == 30s);
+  CHECK(of(step::pack) == 2min);
+  CHECK(of(step::size_check) == 5s);
+  CHECK(of(step::log_create) == 5s);
+  CHECK(of(step::log_truncate) == 30s);
+  CHECK(of(step::stability_check) == 5s);
+  CHECK(of(step::liveness) == 30s);  // S1-02
+  CHECK(of(step::install) == 10min); // S2-07
+  CHECK(of(step::terminal) == 10s);
   CHECK(p.stream_idle > p.keepalive_interval);
 }

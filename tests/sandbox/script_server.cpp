@@ -169,6 +169,19 @@ bool script_server::peer::end_chunks() {
   return send("0\r\n\r\n");
 }
 
+bool script_server::peer::closed_within(int ms) {
+  // Readable means closed: nobody sends two requests at once here.
+  char byte;
+  if (server_.wait(fd_, POLLIN, ms)) closing_ = ::recv(fd_, &byte, 1, 0) <= 0;
+  return closing_;
+}
+
+void script_server::peer::drip(std::string_view bytes, int interval_ms) {
+  for (char c : bytes)
+    if (!send({&c, 1}) || closed_within(interval_ms)) break;
+  wait_closed();
+}
+
 void script_server::peer::wait_closed() {
   char byte;
   while (server_.wait(fd_, POLLIN)) {

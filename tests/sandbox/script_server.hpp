@@ -42,6 +42,10 @@ public:
     bool begin_chunks(int status, std::vector<std::string> headers);
     bool chunk(std::string_view bytes);
     bool end_chunks();
+    /// One byte, then a pause of `interval_ms`, and so on until the other side closes.
+    void drip(std::string_view bytes, int interval_ms);
+    /// Waits at most `ms`, less when the server stops; true when the other side has closed.
+    bool closed_within(int ms);
     /// Until the other side closes.
     void wait_closed();
     void close() { closing_ = true; }

@@ -1,5 +1,7 @@
 #!/usr/bin/python3
 """Who is meant is found by its id alone: panes beside each other, and two daemons on one host, never mix."""
+# timeout: 600
+# presets: dev
 import random
 
 from installation import Installation, repository
@@ -99,6 +101,18 @@ def _(work):
         for name in ("p0", "p1"):
             first.run("send", f"{ours}/{name}", "end", code=0)
         assert first.closed(ours)["swarm"]["result"] == "completed"
+
+
+@scenario("100 panes work in one sandbox, each with its own number, tree and log")
+def _(work):
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\necho \"$SKEP_PANE_NAME\" | tee \"mine-$SKEP_PANE_INDEX\"\n"})
+    with Installation(work) as skep:
+        lines = skep.json_lines("run", "--repo", repo, "--panes", "100", "--", "./agent", limit_s=400)
+        out, summary = repo / "skep-out" / lines[0]["run"]["swarm"], lines[-1]["summary"]
+        assert summary["swarm"]["result"] == "completed" and len(summary["panes"]) == 100, summary["swarm"]
+        for i in range(100):
+            made = {p.name: p.read_text() for p in (out / f"p{i}/files").iterdir()}
+            assert made == {f"mine-{i}": f"p{i}\n"} and (out / f"p{i}.log").read_text() == f"p{i}\n", (i, made)
 
 
 main()

@@ -128,6 +128,8 @@ COMMAND_LINE = [
     ("a command that this machine does not have", good, words("--", "no-such-program"),
      "agent_not_visible", 69, "no-such-program"),
     ("an unknown provider", good, words("--provider", "nowhere", "--", "true"), "unknown_provider", 64, "nowhere"),
+    ("a template that local sandboxes do not have", good, words("--template", "bose", "--", "true"), "bad_argument", 64,
+     "bose"),
     ("claude without a key", good, words(*CLAUDE, "--prompt", "x"), "secret_missing", 77, "ANTHROPIC_API_KEY"),
 ]
 
@@ -155,6 +157,9 @@ def _(work):
         for counts in (("--panes", "1"), ("--panes", "100"), ("--sandboxes", "1000", "--panes", "100"), ("--sandboxes", "1")):
             # Numbers are looked at before the program: what is refused is the next mistake.
             refused(skep, ["run", "--repo", repo, *counts, "--", "no-such-program"], "agent_not_visible", 69)
+        for counts in (("--panes", "-1"), ("--panes", "0"), ("--panes", "101"), ("--sandboxes", "1001")):
+            refused(skep, ["run", "--repo", repo, *counts, "--", "no-such-program"], "out_of_range", 64)
+        refused(skep, ["run", "--repo", repo, "--panes", "four", "--", "no-such-program"], "bad_argument", 64)
         nothing_made(skep, repo)
         swarm = skep.json_lines("run", "--repo", repo, "--", "true")[-1]["summary"]
         assert (len(swarm["sandboxes"]), len(swarm["panes"])) == (1, 1), swarm
@@ -179,7 +184,8 @@ def _(work):
 def _(work):
     repo = good(work)
     for text, line in (("[local]\nbnid = []\n", 2), ("[local]\nbind = 5\n", 2), ("not toml\n", 1),
-                       ("[providers.x]\napi_url = \"ftp://x\"\nkey = \"K\"\n", 1)):
+                       ("[providers.x]\napi_url = \"ftp://x\"\nkey = \"K\"\n", 1),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreate_timeout_s = 0\n", 4)):
         skep = Installation(work, config=None)
         skep.config(text)
         with skep:

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """skep logs -f shows output as it is made, ends with the run, and goes on from any byte."""
+# presets: dev
 import base64
 import statistics
 import time

@@ -180,6 +180,9 @@ TEST_CASE("a copied, moved or carried-off state directory is refused until the u
   auto moved = prepared(dir / "moved");
   CHECK(install_id(moved, dir / "machine").err().code == errc::copied_state);
 
+  CHECK(look_at_install(copy, dir / "machine").err().code == errc::copied_state);
+  CHECK(look_at_install(prepared(dir / "new"), dir / "machine").value().empty());
+  CHECK_FALSE(fs::exists(dir / "new" / "install"));
   CHECK(rebind_install(moved, rebind::keep_id, dir / "machine").value() == *id);
   CHECK(install_id(moved, dir / "machine").value() == *id);
   auto fresh = rebind_install(copy, rebind::new_id, dir / "machine");

@@ -4,6 +4,8 @@ import select
 import signal
 from pathlib import Path
 
+from scenario import PATIENCE
+
 
 def processes():
     """(pid, cmdline as bytes) of every process that can be looked at."""
@@ -14,6 +16,15 @@ def processes():
             continue
 
 
+def alive(pid):
+    """False also for a process that ended and was not yet reaped by its parent."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
 def wait_for_end(pid, limit_s):
     """True when the process ended in time."""
     try:
@@ -21,7 +32,7 @@ def wait_for_end(pid, limit_s):
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([descriptor], [], [], limit_s)[0])
+        return bool(select.select([descriptor], [], [], limit_s * PATIENCE)[0])
     finally:
         os.close(descriptor)
 
@@ -34,7 +45,7 @@ def end_process(pid, number=signal.SIGKILL, limit_s=10):
         return
     try:
         signal.pidfd_send_signal(watch, number)
-        assert select.select([watch], [], [], limit_s)[0], f"process {pid} did not end within {limit_s} s of signal {number}"
+        assert select.select([watch], [], [], limit_s * PATIENCE)[0], f"process {pid} did not end within {limit_s} s of signal {number}"
     except ProcessLookupError:
         pass
     finally:

@@ -46,6 +46,11 @@ def program(name):
     return path
 
 
+# Sanitized programs are several times slower; every limit of a scenario is multiplied by this. A limit says when
+# evidence is given up on, never how long something takes.
+PATIENCE = {"asan": 4, "tsan": 8}.get(os.environ.get("SKEP_PRESET", ""), 1)
+
+
 def run(argv, limit_s=60, **options):
     """Runs a command with no input and captured text; the first word may be a program of ours."""
     argv = [os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in argv]
@@ -54,11 +59,12 @@ def run(argv, limit_s=60, **options):
     options.setdefault("stdin", subprocess.DEVNULL)
     if "input" in options:
         del options["stdin"]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=limit_s, **options)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=limit_s * PATIENCE, **options)
 
 
 def wait_until(what, condition, limit_s=30):
     """The first true value of `condition()`; AssertionError naming `what` after the limit."""
+    limit_s *= PATIENCE
     end = time.monotonic() + limit_s
     while True:
         value = condition()

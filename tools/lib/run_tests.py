@@ -35,6 +35,7 @@ SKIPPED = re.compile(r"^SKIPPED: (.+?): (.*)$", re.MULTILINE)
 SCENARIO_LINE = re.compile(r"^(ok|not ok|skip) - ([^:\n]+?)(?:: (.*))?$")
 DEFAULT_UNIT_LIMIT_S = 300
 DEFAULT_SCENARIO_LIMIT_S = 300
+SANITIZED_LIMIT_FACTOR = 4
 
 
 def run_limited(argv, env, limit_s, cwd):
@@ -175,6 +176,7 @@ def run_scenarios(preset, build, only, report):
         head = script.read_text()[:4000]
         limit = re.search(r"^# timeout: (\d+)", head, re.MULTILINE)
         limit_s = float(limit.group(1)) if limit else DEFAULT_SCENARIO_LIMIT_S
+        limit_s *= 1 if preset in ("dev", "release") else SANITIZED_LIMIT_FACTOR
         presets = re.search(r"^# presets: (.+)$", head, re.MULTILINE)
         if preset not in (presets.group(1).split() if presets else ["dev", "asan"]):
             continue

@@ -1,4 +1,5 @@
-// skep db status|migrate|rollback|backup: the database file itself, without skepd.
+// skep db status|migrate|rollback|backup|rebind: the state on disk itself, without skepd.
+#include "storage/disown.hpp"
 #include "storage/migrator.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/term.hpp"
@@ -14,7 +15,7 @@ storage::migrator migrator_of(const storage::state_paths& paths) {
   return {paths.database(), paths.backups()};
 }
 
-int status(const app& a) {
+int schema_status(const app& a) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto s = migrator_of(*paths).status();
@@ -89,19 +90,81 @@ int backup(const app& a, const std::string& file) {
   return 0;
 }
 
+/// What the local host of the original goes by: a copy must not find, and use, that one.
+void forget_host(const storage::state_paths& paths) {
+  std::error_code ignored;
+  std::filesystem::remove(paths.host() / "key", ignored);
+  std::filesystem::remove(paths.host() / "state" / "ready.json", ignored);
+}
+
+int rebind(const app& a, bool keep_id, bool new_id) {
+  if (keep_id == new_id)
+    return fail(a,
+                make_error(errc::bad_argument,
+                           "give --keep-id (the original is gone: this is it, moved) or --new-id "
+                           "(both live on: this copy begins anew)"));
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  if (!std::filesystem::exists(paths->root))
+    return fail(a, make_error(errc::file_not_found, paths->root.string()));
+  paths = made_state(a);
+  if (!paths) return fail(a, paths.err());
+  auto lock = storage::state_lock::acquire(*paths);
+  if (!lock) return fail(a, lock.err());
+  auto bound = storage::look_at_install(*paths);
+  if (!bound && bound.err().code != errc::copied_state) return fail(a, bound.err());
+  if (bound && new_id)
+    return fail(a, make_error(errc::bad_argument,
+                              paths->root.string() + " belongs here already: it is no copy"));
+  storage::disowned closed;
+  if (new_id) {
+    auto now =
+        std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+    auto done = storage::disown_open_runs(paths->database(), now);
+    if (!done) return fail(a, done.err());
+    closed = *done;
+    forget_host(*paths);
+  }
+  auto id = bound ? storage::install_id(*paths)
+                  : storage::rebind_install(*paths, keep_id ? storage::rebind::keep_id
+                                                            : storage::rebind::new_id);
+  if (!id) return fail(a, id.err());
+  if (a.json_mode) {
+    print_json({{"install", *id},
+                {"closed_swarms", closed.swarms},
+                {"closed_sandboxes", closed.sandboxes}});
+    return 0;
+  }
+  print_line(paths->root.string() + " is " + *id + " and belongs here.");
+  if (closed.swarms > 0)
+    print_line(std::to_string(closed.swarms) + " swarms with " + std::to_string(closed.sandboxes)
+               + " sandboxes were closed as lost: they are the original's.");
+  return 0;
+}
+
 } // namespace
 
 void add_db(CLI::App& cli, app& a) {
   auto* group = cli.add_subcommand("db", "Look at, upgrade and back up the database");
   group->require_subcommand(1);
   add_command(*group, a, "status", "Show schema versions and backups", "  skep db status --json",
-              [&a] { return status(a); });
+              [&a] { return schema_status(a); });
   add_command(*group, a, "migrate", "Upgrade the schema, after a backup", "  skep db migrate",
               [&a] { return migrate(a); });
   auto to = std::make_shared<int>(0);
   auto* down = add_command(*group, a, "rollback", "Go back to an older schema, after a backup",
                            "  skep db rollback --to 1", [&a, to] { return rollback(a, *to); });
   down->add_option("--to", *to, "Version to go back to")->required();
+  auto keep = std::make_shared<bool>(false);
+  auto fresh = std::make_shared<bool>(false);
+  auto* bind =
+      add_command(*group, a, "rebind", "Bind a moved or copied state directory to this place",
+                  "  skep db rebind --keep-id\n  skep db rebind --new-id",
+                  [&a, keep, fresh] { return rebind(a, *keep, *fresh); });
+  bind->add_flag("--keep-id", *keep,
+                 "The original is gone (moved, restored): go on with its sandboxes");
+  bind->add_flag("--new-id", *fresh,
+                 "The original lives on: leave its sandboxes to it, close its runs here as lost");
   auto file = std::make_shared<std::string>();
   auto* copy =
       add_command(*group, a, "backup", "Copy the database, also while skepd runs",

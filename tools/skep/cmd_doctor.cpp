@@ -115,6 +115,10 @@ void look_at_state(examination& out, const storage::state_paths& paths) {
     out.add("state", {}, make_error(errc::io, paths.root.string() + " is not writable"));
   else
     out.add("state", paths.root.string());
+  if (auto bound = storage::look_at_install(paths); !bound)
+    out.add("installation", {}, bound.err());
+  else
+    out.add("installation", bound->empty() ? "none yet" : *bound);
   storage::migrator migrator{paths.database(), paths.backups()};
   auto schema = migrator.status();
   if (schema)

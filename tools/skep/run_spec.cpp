@@ -182,6 +182,8 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   if (!settings) return settings.err();
   if (spec.provider != "local" && settings->providers.count(spec.provider) == 0)
     return make_error(errc::unknown_provider, spec.provider);
+  if (spec.provider == "local" && spec.template_name != "base")
+    return usage("local sandboxes have the template base alone, not " + spec.template_name);
   if (auto e = check_keys(spec, paths)) return e;
   if (auto e = check_program(spec, paths)) return e;
   lead_to_program(spec);

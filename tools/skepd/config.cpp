@@ -64,7 +64,9 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   const auto* t = node.as_table();
   if (!t) return bad(file, &node, "a provider is a table");
   if (name == "local") return bad(file, &node, "the provider 'local' is built in; see [local]");
-  if (auto e = check_keys(file, *t, {"api_url", "sandbox_url", "domain", "key"})) return e;
+  if (auto e =
+          check_keys(file, *t, {"api_url", "sandbox_url", "domain", "key", "create_timeout_s"}))
+    return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},
                              {"sandbox_url", &p.sandbox_url},
@@ -77,6 +79,13 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
       || (!p.sandbox_url.empty() && !is_url(p.sandbox_url)))
     return bad(file, &node, "URLs begin with http:// or https://");
   if (p.key_secret.empty()) return bad(file, &node, "a provider needs key, the name of a secret");
+  if (const auto* limit = t->get("create_timeout_s")) {
+    constexpr std::int64_t most_s = 600;
+    auto s = limit->value<std::int64_t>();
+    if (!limit->is_integer() || *s < 1 || *s > most_s)
+      return bad(file, limit, "create_timeout_s takes 1 to 600 seconds");
+    p.create_timeout = std::chrono::seconds{*s};
+  }
   out.providers[name] = std::move(p);
   return {};
 }

@@ -8,10 +8,12 @@
 //   api_url = "https://api.e2b.app"             # or domain = "e2b.app"
 //   sandbox_url = ""                            # empty: derived from the domain
 //   key = "E2B_API_KEY"                         # name of a secret (`skep secret set`)
+//   create_timeout_s = 60                       # how long a create may take
 #pragma once
 
 #include "messages/error.hpp"
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -23,7 +25,8 @@ struct provider_entry {
   std::string api_url;
   std::string sandbox_url;
   std::string domain;
-  std::string key_secret; ///< Name of the secret that holds the API key.
+  std::string key_secret;                 ///< Name of the secret that holds the API key.
+  std::chrono::seconds create_timeout{0}; ///< 0: as sandbox/policy.hpp has it.
 };
 
 struct config {

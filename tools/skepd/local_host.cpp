@@ -1,6 +1,7 @@
 #include "tools/skepd/local_host.hpp"
 
 #include "messages/json.hpp"
+#include "transfer/sha256.hpp"
 
 #include <cerrno>
 #include <csignal>
@@ -9,7 +10,9 @@
 #include <fstream>
 #include <future>
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +24,7 @@ using namespace std::chrono_literals;
 
 constexpr auto start_deadline = 30s;
 constexpr auto answer_deadline = 5s;
+constexpr auto end_deadline = 10s;
 constexpr const char* idle_exit_seconds = "900";
 
 // Starts argv in a session of its own, detached from us: standard output is `out`, standard error
@@ -63,10 +67,18 @@ result<void> start_detached(const std::vector<std::string>& argv,
   return {};
 }
 
+// What a host says of itself; null when the file is missing or says something else.
+json read_ready(const fs::path& file) {
+  std::ifstream in{file};
+  auto j = json::parse(in, nullptr, false);
+  auto good = j.is_object() && j.contains("url") && j["url"].is_string() && j.contains("pid")
+              && j["pid"].is_number_integer() && (!j.contains("tag") || j["tag"].is_string());
+  return good ? j : json{};
+}
+
 // Where the former host listened: the next one takes the same port, so that clients find it again.
 std::string former_address(const fs::path& ready_file) {
-  std::ifstream in{ready_file};
-  auto ready = json::parse(in, nullptr, false);
+  auto ready = read_ready(ready_file);
   auto url = ready.is_object() ? ready.value("url", std::string{}) : std::string{};
   return url.starts_with("http://127.0.0.1:") ? url.substr(7) : std::string{"127.0.0.1:0"};
 }
@@ -108,6 +120,26 @@ error host_error(const std::string& log) {
   return make_error(errc::host_failed, {}, log.substr(log.size() > 500 ? log.size() - 500 : 0));
 }
 
+// Everything that a host is started with and a sandbox notices.
+std::string fingerprint(const config& settings) {
+  json j{{"version", SKEP_VERSION}, {"bind", settings.local_bind}, {"upstream", json::object()}};
+  for (const auto& [domain, url] : settings.local_upstream)
+    j["upstream"][domain] = url;
+  return transfer::sha256_of(to_line(j)).substr(0, 16);
+}
+
+// Whether `pid` is a skep-host on this directory, as its command line says: pids are used again.
+bool is_host_of(std::int64_t pid, const fs::path& host_dir) {
+  std::ifstream in{"/proc/" + std::to_string(pid) + "/cmdline", std::ios::binary};
+  std::string text{std::istreambuf_iterator<char>{in}, {}};
+  auto holds = [&](const std::string& word) {
+    return ('\0' + text).find('\0' + word + '\0') != std::string::npos;
+  };
+  auto program = text.substr(0, text.find('\0'));
+  return fs::path{program}.filename() == "skep-host" && holds("--state")
+         && holds(host_dir.string());
+}
+
 } // namespace
 
 local_host::local_host(fs::path state_root, std::string install_id, config settings,
@@ -115,10 +147,12 @@ local_host::local_host(fs::path state_root, std::string install_id, config setti
     : own_dir_(state_root / "host"),
       host_dir_(::geteuid() == 0 ? fs::path{"/var/lib/skep-host"} / install_id
                                  : own_dir_ / "state"),
-      settings_(std::move(settings)), programs_(std::move(programs)), engine_(std::move(engine)) {}
+      settings_(std::move(settings)), tag_(fingerprint(settings_)), programs_(std::move(programs)),
+      engine_(std::move(engine)) {}
 
 result<std::shared_ptr<sandbox::api>> local_host::connect() {
   std::lock_guard guard{mutex_};
+  if (auto replaced = replace_outdated(); !replaced) return replaced.err();
   if (auto running = try_running(); running.ok()) return running;
   if (auto started = start(); !started) return started.err();
   return try_running();
@@ -144,11 +178,35 @@ result<std::string> local_host::key() {
   return text;
 }
 
+// Ends a host with other settings; start() then takes its place, at its address.
+result<void> local_host::replace_outdated() {
+  auto ready = read_ready(host_dir_ / "ready.json");
+  if (!ready.is_object() || ready.value("tag", std::string{}) == tag_) return {};
+  auto pid = ready.value("pid", std::int64_t{0});
+  if (pid <= 1) return {};
+  auto process = static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0));
+  if (process < 0) return {}; // gone
+  error failure;
+  if (is_host_of(pid, host_dir_)) {
+    spdlog::info("replacing skep-host pid={}: its settings or its release are others", pid);
+    successor_of_ = former_address(host_dir_ / "ready.json"); // the file goes with that host
+    pollfd ended{process, POLLIN, 0};
+    if (::syscall(SYS_pidfd_send_signal, process, SIGTERM, nullptr, 0) != 0 && errno != ESRCH)
+      failure = make_error(errc::host_failed, "cannot end process " + std::to_string(pid),
+                           std::strerror(errno));
+    else if (::poll(&ended, 1, std::chrono::milliseconds{end_deadline}.count()) != 1)
+      failure = make_error(errc::host_failed, "process " + std::to_string(pid)
+                                                  + " has other settings and does not end");
+  }
+  ::close(process);
+  if (failure) return failure;
+  return {};
+}
+
 result<std::shared_ptr<sandbox::api>> local_host::try_running() {
   auto secret = key();
   if (!secret) return secret.err();
-  std::ifstream in{host_dir_ / "ready.json"};
-  auto ready = json::parse(in, nullptr, false);
+  auto ready = read_ready(host_dir_ / "ready.json");
   if (!ready.is_object())
     return make_error(errc::host_failed, "skep-host has not written its address");
   auto url = ready.value("url", std::string{});
@@ -175,7 +233,8 @@ result<std::shared_ptr<sandbox::api>> local_host::try_running() {
 }
 
 result<void> local_host::start() {
-  auto address = former_address(host_dir_ / "ready.json");
+  auto address = successor_of_.empty() ? former_address(host_dir_ / "ready.json")
+                                       : std::exchange(successor_of_, {});
   auto started = start_at(address);
   if (!started && address != "127.0.0.1:0" && started.err().code != errc::no_isolation)
     return start_at("127.0.0.1:0"); // somebody else may have taken the port
@@ -201,6 +260,8 @@ result<void> local_host::start_at(const std::string& address) {
                                    (own_dir_ / "key").string(),
                                    "--ready-file",
                                    (host_dir_ / "ready.json").string(),
+                                   "--tag",
+                                   tag_,
                                    "--idle-exit",
                                    idle_exit_seconds};
   for (const auto& path : settings_.local_bind) {

@@ -3,6 +3,11 @@
 // skep-host outlives skepd: it is started in a session of its own, with an empty environment but
 // for PATH and locale, and writes its URL to HOST/ready.json. Its state lies in STATE/host; started
 // by root it lies in /var/lib/skep-host/INSTALL, since the service user it drops to must reach it.
+//
+// It also outlives changes of its settings ([local] in skep.toml) and of the release. So it carries
+// their fingerprint as its tag; one with another tag is ended and a new one started in its place.
+// Holders live on and are adopted: sandboxes that are there keep what they were made with, new ones
+// get the new settings.
 #pragma once
 
 #include "sandbox/client.hpp"
@@ -26,6 +31,7 @@ public:
 
 private:
   result<std::shared_ptr<sandbox::api>> try_running();
+  result<void> replace_outdated();
   result<void> start();
   result<void> start_at(const std::string& address);
   result<std::string> key();
@@ -33,11 +39,13 @@ private:
   std::filesystem::path own_dir_;  ///< Key and log: ours.
   std::filesystem::path host_dir_; ///< The host's own, which a service user may own.
   config settings_;
+  std::string tag_;                ///< Of a host that has these settings and is of this release.
   std::filesystem::path programs_; ///< Folder of skep-host.
   std::shared_ptr<sandbox::http_engine> engine_;
   std::mutex mutex_;
   std::shared_ptr<sandbox::api> api_;
-  std::string url_; ///< That api_ talks to.
+  std::string url_;          ///< That api_ talks to.
+  std::string successor_of_; ///< Address of a host that was ended; empty when there was none.
 };
 
 } // namespace skep::tools

@@ -26,7 +26,11 @@ result<std::shared_ptr<sandbox::api>> providers::connect(const std::string& name
   where.sandbox_url = entry->second.sandbox_url;
   if (!entry->second.domain.empty()) where.domain = entry->second.domain;
   where.api_key = *key;
-  std::shared_ptr<sandbox::api> api = std::make_shared<sandbox::client>(engine_, std::move(where));
+  sandbox::policy limits;
+  if (entry->second.create_timeout.count() > 0)
+    limits.of(sandbox::operation::create).deadline = entry->second.create_timeout;
+  std::shared_ptr<sandbox::api> api =
+      std::make_shared<sandbox::client>(engine_, std::move(where), limits);
   clients_[name] = api;
   return api;
 }

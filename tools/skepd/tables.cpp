@@ -3,6 +3,29 @@
 #include <set>
 
 namespace skep::tools {
+namespace {
+
+// The intent is among the first events of its sandbox, so that a page or two are read.
+result<utc_time> intended_at(storage::reader& r, const sandbox_id& id, const std::string& intent) {
+  storage::chunk_selector want;
+  want.sandbox = id;
+  for (;;) {
+    auto page = r.read_chunks(want);
+    if (!page) return page.err();
+    for (const auto& c : page->chunks)
+      for (event_reader events{c.body.data}; !events.done();) {
+        auto raw = events.next();
+        if (!raw) return raw.err();
+        auto e = interpret(*raw);
+        if (!e) continue; // of a newer release
+        if (auto* x = std::get_if<create_intended>(&*e); x && x->intent == intent) return raw->at;
+      }
+    if (page->next > page->head) return make_error(errc::not_found, "no intent of this name");
+    want.from = page->next;
+  }
+}
+
+} // namespace
 
 std::vector<actors::open_run> state_reader::open_runs() {
   std::vector<actors::open_run> out;
@@ -32,12 +55,19 @@ void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
     if (!row) return row.err();
     return row->swarm;
   };
+  svc.intended_at = [t](const sandbox_id& id, const std::string& intent) -> result<utc_time> {
+    return t->with([&](storage::reader& r) { return intended_at(r, id, intent); });
+  };
   svc.find_command =
       [t, now = svc.wall_now](
           const std::string& key) -> std::tuple<std::string, std::string, std::string> {
     auto row = t->with([&](storage::reader& r) { return r.command(key, now()); });
     if (!row || !*row) return {};
     return {(*row)->command, (*row)->fingerprint, (*row)->reply.data};
+  };
+  svc.created_seq = [t](const swarm_id& id) {
+    auto seq = t->with([&](storage::reader& r) { return r.created_seq(id); });
+    return seq ? *seq : std::uint64_t{0};
   };
 }
 
@@ -46,6 +76,9 @@ actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> t,
   actors::reaper_tables out;
   out.unconfirmed_kills = [t] {
     return t->with([](storage::reader& r) { return r.unconfirmed_kills(); });
+  };
+  out.unresolved_creates = [t] {
+    return t->with([](storage::reader& r) { return r.unresolved_creates(); });
   };
   out.sandbox = [t](const sandbox_id& id) {
     return t->with([&](storage::reader& r) { return r.sandbox(id); });

@@ -1,0 +1,90 @@
+#include "actors/transfer_base.hpp"
+#include "transfer/results.hpp"
+
+namespace skep::actors {
+namespace {
+
+class download_impl : public transfer_base {
+public:
+  download_impl(caf::actor_config& cfg, context_ptr context, download_plan plan)
+      : transfer_base(cfg, std::move(context), plan.transfer, inside::outbox),
+        plan_(std::move(plan)) {}
+
+private:
+  std::filesystem::path patch() const { return local_dir() / (plan_.tree + ".patch"); }
+  std::filesystem::path archive() const { return local_dir() / (plan_.tree + ".tar"); }
+  std::string remote(const char* ending) const { return remote_dir() + "/" + plan_.tree + ending; }
+
+  // Downloads of a sandbox come one after the other: what else lies here and there was left by a
+  // daemon that was killed.
+  void start() override {
+    in_pool_then<std::filesystem::path>(
+        "download",
+        [folder = local_dir()]() -> result<std::filesystem::path> {
+          std::error_code ec;
+          std::filesystem::remove_all(folder.parent_path(), ec);
+          std::filesystem::create_directories(folder, ec);
+          if (ec) return make_error(errc::io, "cannot make " + folder.string(), ec.message());
+          return folder;
+        },
+        [this](const std::filesystem::path&) {
+          remove_then(std::string{inside::outbox}, "download", [this] { make_diff(); });
+        });
+  }
+
+  void make_diff() {
+    guest_then({"diff", "--tree", context().tree_of(plan_.tree), "--base", plan_.base_commit,
+                "--name", plan_.tree, "--out", remote_dir()},
+               limits().collect, "diff", [this](const json& answer) {
+                 claim_ = to_line(answer);
+                 fetch();
+               });
+  }
+
+  void fetch() {
+    download_then(remote(".patch"), patch(),
+                  [this] { download_then(remote(".tar"), archive(), [this] { unpack(); }); });
+  }
+
+  // The sandbox's archive is hostile until proven otherwise: transfer/ unpacks it with confinement.
+  void unpack() {
+    auto out_dir = std::filesystem::path{context().spec->out_dir} / context().swarm.value;
+    in_pool_then<transfer::pane_changes>(
+        "unpack",
+        [patch = patch(), archive = archive(), claim = claim_, tree = plan_.tree,
+         out_dir]() -> result<transfer::pane_changes> {
+          auto summary = transfer::parse_diff_summary(claim);
+          if (!summary) return summary.err();
+          std::error_code ec;
+          std::filesystem::create_directories(out_dir, ec);
+          std::filesystem::remove_all(out_dir / tree, ec); // what an earlier attempt left half done
+          return transfer::collect_pane(patch, archive, out_dir, tree, *summary);
+        },
+        [this](const transfer::pane_changes& got) {
+          transfer_ending x;
+          x.files = got.files.files.size();
+          x.size_bytes = got.summary.patch_bytes;
+          x.sha256 = got.summary.patch_sha256;
+          finish(std::move(x));
+        });
+  }
+
+  download_plan plan_;
+  std::string claim_; ///< skep-guest's summary, a claim of the sandbox.
+};
+
+} // namespace
+
+child_spec download_child(context_ptr context, download_plan plan) {
+  auto id = plan.transfer.value;
+  auto deadline = context->svc->limits.download_deadline;
+  return {std::move(id),
+          [context = std::move(context), plan = std::move(plan)](caf::scheduled_actor* parent) {
+            auto h = parent->spawn<download_impl>(context, plan);
+            caf::anon_send(h, begin_a::value);
+            return caf::actor_cast<caf::strong_actor_ptr>(h);
+          },
+          restart_kind::temporary, std::chrono::seconds{5}, deadline};
+}
+
+} // namespace skep::actors

@@ -1,0 +1,99 @@
+#include "actors/health_poller.hpp"
+
+namespace skep::actors {
+namespace {
+
+class health_poller_impl : public domain_actor<health_actor> {
+public:
+  health_poller_impl(caf::actor_config& cfg, context_ptr context)
+      : domain_actor(cfg), ctx_(std::move(context)) {}
+
+  const char* name() const override { return "health_poller"; }
+
+  behavior_type make_behavior() override {
+    return {
+        [this](tick_a) { on_tick(); },
+        [](done_a, const continuation& c) { c.run(); },
+    };
+  }
+
+  void on_exit() override {
+    if (call_ != 0) ctx_->api->cancel(call_);
+    ctx_.reset();
+  }
+
+private:
+  const policies& limits() const { return ctx_->svc->limits; }
+
+  void on_tick() {
+    auto waited = this->clock().now() - asked_at_;
+    if (asking_) {
+      if (waited >= limits().health_deadline) no_answer();
+      return;
+    }
+    if (!asked_ || waited >= limits().health_interval) ask();
+  }
+
+  void ask() {
+    asked_ = asking_ = true;
+    asked_at_ = this->clock().now();
+    call_ = ctx_->api->health(ctx_->address(), home<void>([this, n = ++question_](result<void> r) {
+                                if (n == question_) answered(r);
+                              }));
+  }
+
+  void no_answer() {
+    ++question_; // its late answer counts no more
+    ctx_->api->cancel(call_);
+    answered(
+        make_error(errc::timed_out,
+                   "no answer for " + std::to_string(limits().health_deadline.count()) + " s"));
+  }
+
+  void answered(const result<void>& r) {
+    asking_ = false;
+    call_ = 0;
+    if (!r) return failed(r.err());
+    if (std::exchange(failures_, 0) > 0) tell(severity::info, "healthy", "answers again");
+  }
+
+  void failed(const error& why) {
+    ++failures_;
+    if (failures_ <= limits().health_failures)
+      tell(severity::warning, "unhealthy",
+           "did not answer, " + std::to_string(failures_) + "/"
+               + std::to_string(limits().health_failures) + ": " + render(why));
+    if (failures_ >= limits().health_failures || why.code == errc::gone) ask_provider();
+  }
+
+  void ask_provider() {
+    ctx_->api->get(ctx_->address().remote_id, home<sandbox::detail>([this](const auto& r) {
+                     if (r.ok() || r.err().code != errc::not_found) return;
+                     if (auto keeper = ctx_->keeper())
+                       caf::anon_send(keeper, lost_a::value, r.err());
+                   }));
+  }
+
+  void tell(severity level, const char* code, const std::string& text) {
+    note(ctx_->recorder(), ctx_->svc->wall_now(),
+         notice{level, code, ctx_->sandbox.value + " " + text});
+  }
+
+  context_ptr ctx_;
+  caf::actor_clock::time_point asked_at_{};
+  sandbox::call_id call_ = 0;
+  std::uint64_t question_ = 0;
+  std::uint32_t failures_ = 0;
+  bool asked_ = false;
+  bool asking_ = false;
+};
+
+} // namespace
+
+caf::strong_actor_ptr spawn_health_poller(caf::scheduled_actor* parent, context_ptr context) {
+  auto h = parent->spawn<health_poller_impl>(context);
+  context->health(h);
+  return caf::actor_cast<caf::strong_actor_ptr>(h);
+}
+
+} // namespace skep::actors

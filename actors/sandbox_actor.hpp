@@ -1,0 +1,166 @@
+// The SANDBOX's class, for the files that define it and nobody else:
+//
+//   sandbox.cpp            its messages, the order of its phases while all goes well, its panes
+//   sandbox_create.cpp     how it comes to be: create, search, adoption
+//   sandbox_transfers.cpp  what travels: the upload, the downloads one by one
+//   sandbox_end.cpp        how it ends: stop, loss, kill, the last event
+//   sandbox_child.cpp      its supervisor
+#pragma once
+
+#include "actors/pane_set.hpp"
+#include "actors/sandbox.hpp"
+#include "actors/sandbox_birth.hpp"
+
+#include <optional>
+
+namespace skep::actors {
+
+class sandbox_impl : public domain_actor<sandbox_actor> {
+public:
+  sandbox_impl(caf::actor_config& cfg, context_ptr context, sandbox_start start,
+               std::function<swarm_actor()> swarm, supervisor_actor supervisor);
+
+  const char* name() const override { return "sandbox"; }
+  behavior_type make_behavior() override;
+  void on_exit() override;
+
+private:
+  // ---- helpers ----
+  utc_time now() const { return ctx_->svc->wall_now(); }
+  const policies& limits() const { return ctx_->svc->limits; }
+
+  /// Puts a fact on disk, then goes on. When it cannot be, this actor ends in error and is
+  /// restarted: the tables know more.
+  template <event E, class Next>
+  void fact(const E& e, Next next) {
+    record(
+        ctx_->recorder(), now(), e, [next](std::uint64_t) mutable { next(); },
+        [this](const error& why) { this->quit(to_caf(why)); });
+  }
+
+  /// Enters a phase (a fact) and goes on; phases only grow, entering an old one again is skipped.
+  template <class Next>
+  void enter(phase to, Next next) {
+    if (rec_.state >= to) return next();
+    using std::chrono::milliseconds;
+    auto spent = std::chrono::duration_cast<milliseconds>(now() - rec_.phase_since).count();
+    fact(phase_changed{to, rec_.phase_since.time_since_epoch().count() > 0 ? spent : 0},
+         [this, to, next] {
+           rec_.state = to;
+           rec_.phase_since = now();
+           next();
+         });
+  }
+
+  /// Continuation of a step: its error fails the sandbox, a wish to end comes before `next`.
+  template <class T, class Next>
+  std::function<void(result<T>)> then_or_fail(Next next) {
+    return home<T>([this, next](result<T> r) {
+      if (!r) return fail(r.err());
+      if (ending()) return;
+      if constexpr (std::is_void_v<T>)
+        next();
+      else
+        next(std::move(*r));
+    });
+  }
+
+  static error at_step(error e, std::string_view step) {
+    if (e.step.empty()) e.step = step;
+    return e;
+  }
+
+  /// Adds a child of the supervisor behind the others; `failed` when it could not be started. One
+  /// that is there already is fine: the supervisor restarts what stands behind this actor.
+  void add_child(child_spec child, std::function<void(error)> failed);
+  void remove_child(std::string id);
+
+  // ---- sandbox_create.cpp ----
+  void introduce();
+  void create();
+  void on_created(result<sandbox::created> r);
+  void born(sandbox::created made);
+  void search(utc_time intended_at);
+  void look();
+  void on_look(utc_time asked_at, result<sandbox::created> r);
+  void no_sandbox_came();
+  void resume();
+  void resume_search();
+  void resume_phase();
+
+  // ---- sandbox.cpp ----
+  void verify();
+  void provision();
+  void extend_lease();
+  void start_panes();
+  child_spec pane_child(const pane_record& p);
+  void on_pane_ready(const pane_id& pane);
+  void on_pane_closed(const pane_id& pane, outcome result, const error& why);
+  void check_panes();
+  void on_tick();
+  caf::result<std::uint64_t> on_input(const pane_id& pane, const std::string& key,
+                                      const std::string& bytes);
+
+  // ---- sandbox_transfers.cpp ----
+  void upload();
+  void collect();
+  void next_download();
+  void begin_transfer(const transfer_intended& what, child_spec child);
+  void on_transfer_over(const transfer_ending& x);
+  void uploaded(const transfer_ending& x);
+  void downloaded(const transfer_ending& x);
+  void cancel_transfer();
+
+  // ---- sandbox_end.cpp ----
+  /// True when the end was asked for or an error came: the sandbox is being destroyed.
+  bool ending();
+  void fail(error e);
+  void lost(error why, std::string_view step);
+  void on_output_lost(const error& why);
+  void on_lost(const error& why);
+  void on_stop(stop_mode how);
+  void destroy();
+  void close_unborn(const pane_record& p);
+  void kill();
+  void finish_when_quiet();
+  outcome verdict(error& why) const;
+  void report(outcome result, const error& why);
+
+  /// The one transfer under way.
+  struct transfer {
+    transfer_id id;
+    transfer_direction direction;
+  };
+
+  context_ptr ctx_;
+  sandbox_record rec_;
+  pane_set panes_;
+  std::shared_ptr<const upload_bundle> bundle_;
+  bool fresh_;
+  std::function<swarm_actor()> swarm_;
+  supervisor_actor supervisor_;
+
+  // create
+  std::optional<create_search> search_; ///< While a create is unresolved.
+  error create_error_;                  ///< Of the newest create.
+  std::uint32_t creates_ = 0;
+  std::uint32_t adopt_failures_ = 0;
+
+  // running, collecting
+  bool moving_ = false; ///< A change of phase is on its way to the disk.
+  bool ticking_ = false;
+  std::optional<transfer> transfer_;
+  std::size_t collect_next_ = 0;
+
+  // the end
+  error first_error_;
+  std::optional<stop_mode> stop_;
+  std::uint32_t kills_ = 0;
+  bool lost_ = false;
+  bool kept_ = false;
+  bool destroying_ = false;
+  bool gone_ = false; ///< At the provider, or not ours to end.
+  bool finishing_ = false;
+};
+
+} // namespace skep::actors

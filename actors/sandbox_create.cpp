@@ -1,0 +1,164 @@
+// How a sandbox comes to be at its provider, and how it is found again after a restart. One create
+// per intent; what became of one without an answer is found out before anything else is done.
+#include "actors/sandbox_actor.hpp"
+#include "actors/sandbox_steps.hpp"
+
+namespace skep::actors {
+namespace {
+
+pane_created created_event(const pane_record& p) {
+  return {p.pane, p.index, p.name, p.agent, p.branch};
+}
+
+} // namespace
+
+// ---- queued, creating -----------------------------------------------------------------------
+
+void sandbox_impl::introduce() {
+  note(ctx_->recorder(), now(), sandbox_queued{ctx_->index, ctx_->spec->provider});
+  const auto& all = panes_.all();
+  for (std::size_t i = 0; i + 1 < all.size(); ++i)
+    note(ctx_->recorder(), now(), created_event(all[i]));
+  fact(created_event(all.back()), [this] {
+    rec_.phase_since = now();
+    create();
+  });
+}
+
+void sandbox_impl::create() {
+  if (ending()) return;
+  enter(phase::creating, [this] {
+    auto intent = random_token(20);
+    auto request = create_request(*ctx_, intent);
+    if (!request) return fail(at_step(request.err(), "create"));
+    rec_.intent = intent;
+    auto lease = std::chrono::milliseconds{limits().create_lease}.count();
+    auto at = now();
+    fact(create_intended{intent, ctx_->spec->template_name, lease},
+         [this, at, request = std::move(*request)] {
+           ctx_->api->create(request,
+                             home<sandbox::created>([this, at](result<sandbox::created> r) {
+                               if (r.ok() || create_is_settled(r.err()))
+                                 return on_created(std::move(r));
+                               create_error_ = r.err();
+                               if (ending()) return; // what came of it is the REAPER's to find out
+                               search(at);
+                             }));
+         });
+  });
+}
+
+void sandbox_impl::on_created(result<sandbox::created> r) {
+  if (r.ok()) return born(std::move(*r));
+  fact(create_failed{rec_.intent, r.err()}, [this, e = r.err()] { fail(at_step(e, "create")); });
+}
+
+void sandbox_impl::born(sandbox::created made) {
+  search_.reset();
+  rec_.remote_id = made.address.remote_id;
+  ctx_->address(made.address);
+  fact(sandbox_created{rec_.intent, rec_.remote_id, made.envd_version}, [this, late = destroying_] {
+    if (late) return fact(kill_intended{"its answer came too late"}, [this] { kill(); });
+    if (!ending()) verify();
+  });
+}
+
+// ---- a create without an answer -------------------------------------------------------------
+
+void sandbox_impl::search(utc_time intended_at) {
+  search_.emplace(intended_at, limits());
+  note(ctx_->recorder(), now(),
+       notice{severity::warning, "create_unresolved",
+              ctx_->sandbox.value + ": the provider did not answer the create; it is looked for by "
+                  + "its label: " + render(create_error_)});
+  look();
+}
+
+void sandbox_impl::look() {
+  if (!search_ || destroying_) return;
+  find_by_intent(ctx_->api, ctx_->svc->install_id, rec_.intent,
+                 home<sandbox::created>([this, asked_at = now()](result<sandbox::created> r) {
+                   on_look(asked_at, std::move(r));
+                 }));
+}
+
+void sandbox_impl::on_look(utc_time asked_at, result<sandbox::created> r) {
+  if (!search_ || destroying_) return;
+  if (r.ok()) return born(std::move(*r));
+  // Neither its answer to the create nor its list makes sense: that is no provider.
+  if (r.err().code == errc::protocol && create_error_.code == errc::protocol) {
+    search_.reset();
+    return fact(create_failed{rec_.intent, create_error_},
+                [this] { fail(at_step(create_error_, "create")); });
+  }
+  using verdict = create_search::verdict;
+  auto now_known =
+      r.err().code == errc::not_found ? search_->missed(asked_at) : search_->failed(asked_at);
+  switch (now_known) {
+  case verdict::go_on:
+    return later(search_->wait(now()), [this] { look(); });
+  case verdict::settled:
+    return no_sandbox_came();
+  case verdict::blind: // it stays unresolved in the tables, and the REAPER goes on
+    return fail(at_step(create_error_, "create"));
+  }
+}
+
+// Only now may another create be tried, with an intent of its own.
+void sandbox_impl::no_sandbox_came() {
+  search_.reset();
+  fact(create_failed{rec_.intent, create_error_}, [this] {
+    if (++creates_ >= limits().step_attempts) return fail(at_step(create_error_, "create"));
+    create();
+  });
+}
+
+// ---- re-adoption ----------------------------------------------------------------------------
+
+void sandbox_impl::resume() {
+  if (rec_.state == phase::closed) return report(rec_.result, {});
+  if (rec_.remote_id.empty()) return rec_.unresolved ? resume_search() : create();
+  if (rec_.kill_intended) return destroy(); // whether it is still there or not
+  // GET, never connect: connect would resume and extend.
+  ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this](result<sandbox::detail> r) {
+                   if (r.ok()) {
+                     ctx_->address(r->address);
+                     return resume_phase();
+                   }
+                   if (r.err().code == errc::not_found) return lost(r.err(), "adopt");
+                   if (++adopt_failures_ < limits().step_attempts * 4)
+                     return later(limits().settle_interval, [this] { resume(); });
+                   fail(at_step(r.err(), "adopt"));
+                 }));
+}
+
+// The time counts from the intent; when the journal cannot tell, from now, which is never too soon.
+void sandbox_impl::resume_search() {
+  create_error_ = make_error(errc::timed_out, "the daemon ended before the answer");
+  in_pool<utc_time>(
+      ctx_->svc,
+      [svc = ctx_->svc, id = ctx_->sandbox, intent = rec_.intent]() -> result<utc_time> {
+        if (!svc->intended_at) return make_error(errc::not_found);
+        return svc->intended_at(id, intent);
+      },
+      [this](result<utc_time> at) {
+        if (!ending()) search(at.ok() ? *at : now());
+      });
+}
+
+void sandbox_impl::resume_phase() {
+  switch (rec_.state) {
+  case phase::starting:
+  case phase::running:
+    return start_panes();
+  case phase::draining:
+    start_panes();
+    return on_stop(stop_mode::graceful);
+  case phase::collecting:
+    return stop_leftovers(ctx_, then_or_fail<void>([this] { collect(); }));
+  default:
+    return stop_leftovers(ctx_, then_or_fail<void>([this] { verify(); }));
+  }
+}
+
+} // namespace skep::actors

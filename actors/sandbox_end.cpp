@@ -1,0 +1,139 @@
+// How a sandbox ends: a wish to stop, an error, or its loss; then what was made is destroyed, its
+// panes are closed, and its last event is written.
+#include "actors/sandbox_actor.hpp"
+
+namespace skep::actors {
+
+// ---- reasons --------------------------------------------------------------------------------
+
+bool sandbox_impl::ending() {
+  if (!first_error_ && !stop_) return false;
+  destroy();
+  return true;
+}
+
+void sandbox_impl::fail(error e) {
+  if (e.sandbox.empty()) e.sandbox = ctx_->sandbox;
+  if (!first_error_) first_error_ = std::move(e);
+  destroy();
+}
+
+void sandbox_impl::lost(error why, std::string_view step) {
+  lost_ = true;
+  why.step = step;
+  fail(std::move(why));
+}
+
+// Once the results are being collected, nobody needs output or health any more.
+void sandbox_impl::on_output_lost(const error& why) {
+  if (destroying_ || rec_.state >= phase::collecting) return;
+  ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this, why](result<sandbox::detail> r) {
+                   if (destroying_ || rec_.state >= phase::collecting) return;
+                   if (!r && r.err().code == errc::not_found) return on_lost(r.err());
+                   auto e = why;
+                   e.message =
+                       "output incomplete" + (why.message.empty() ? "" : ": " + why.message);
+                   fail(std::move(e));
+                 }));
+}
+
+void sandbox_impl::on_lost(const error& why) {
+  if (destroying_ || rec_.state >= phase::collecting) return;
+  lost(why, to_string(rec_.state));
+}
+
+void sandbox_impl::on_stop(stop_mode how) {
+  if (destroying_ || rec_.state == phase::closed) return;
+  auto first = !stop_;
+  if (first || how == stop_mode::kill) stop_ = how;
+  if (how == stop_mode::kill) return destroy();
+  if (!first) return;
+  if (rec_.state >= phase::starting) {
+    for (const auto& p : panes_.all())
+      if (auto h = ctx_->pane(p.pane)) caf::anon_send(h, stop_a::value, how);
+    return check_panes();
+  }
+  // Nobody needs an upload any more, and what came of a create the REAPER finds out. Every other
+  // step before the agents is short, and looks at stop_ when it ends.
+  if (search_ || transfer_) destroy();
+}
+
+// ---- the end --------------------------------------------------------------------------------
+
+void sandbox_impl::destroy() {
+  if (std::exchange(destroying_, true)) return;
+  search_.reset();
+  cancel_transfer();
+  remove_child("health");
+  remove_child("poller"); // its stream would only break when the sandbox goes
+  for (const auto& p : panes_.all()) {
+    if (p.state == pane_phase::closed) continue;
+    if (auto h = ctx_->pane(p.pane))
+      caf::anon_send(h, stop_a::value, stop_mode::kill);
+    else
+      close_unborn(p);
+  }
+  kept_ = ctx_->spec->keep && !rec_.remote_id.empty() && !lost_ && !first_error_
+          && stop_ != stop_mode::kill && !rec_.kill_intended;
+  if (rec_.remote_id.empty() || lost_ || kept_) {
+    gone_ = true;
+    return finish_when_quiet();
+  }
+  if (rec_.kill_intended) return kill(); // by a former life of this actor
+  fact(
+      kill_intended{first_error_ ? std::string{to_string(first_error_.code)} : std::string{"done"}},
+      [this] { kill(); });
+}
+
+// Its actor never came to be, so nobody else will say how it ended.
+void sandbox_impl::close_unborn(const pane_record& p) {
+  auto result = first_error_ ? outcome::failed : outcome::cancelled;
+  fact(pane_closed{p.pane, result, first_error_, p.attempt, p.final_offset},
+       [this, id = p.pane, result] {
+         panes_.closed(id, result, {});
+         finish_when_quiet();
+       });
+}
+
+void sandbox_impl::kill() {
+  ctx_->api->kill(rec_.remote_id, home<bool>([this](result<bool> r) {
+                    if (r.ok())
+                      return fact(kill_confirmed{rec_.remote_id}, [this] {
+                        gone_ = true;
+                        finish_when_quiet();
+                      });
+                    if (++kills_ < limits().kill_attempts)
+                      return later(limits().kill_retry, [this] { kill(); });
+                    gone_ = true; // the intent is on disk: the REAPER goes on
+                    finish_when_quiet();
+                  }));
+}
+
+// The sandbox's last event comes after the last words of its panes.
+void sandbox_impl::finish_when_quiet() {
+  if (!gone_ || !panes_.all_closed() || std::exchange(finishing_, true)) return;
+  auto why = first_error_;
+  auto result = verdict(why);
+  if (why) why.sandbox = ctx_->sandbox;
+  fact(sandbox_closed{result, why, kept_}, [this, result, why] {
+    rec_.state = phase::closed;
+    report(result, why);
+  });
+}
+
+outcome sandbox_impl::verdict(error& why) const {
+  if (lost_) return outcome::lost;
+  if (first_error_) return outcome::failed;
+  if (!stop_) return panes_.verdict(why);
+  if (*stop_ == stop_mode::kill) return outcome::killed;
+  if (*stop_ != stop_mode::timed_out) return outcome::cancelled;
+  why = make_error(errc::timed_out, "the time limit of the run was reached");
+  return outcome::timed_out;
+}
+
+void sandbox_impl::report(outcome result, const error& why) {
+  if (auto swarm = swarm_())
+    caf::anon_send(swarm, exited_a::value, sandbox_ending{ctx_->sandbox, result, why});
+}
+
+} // namespace skep::actors

@@ -1,0 +1,86 @@
+#include "actors/swarm_sandboxes.hpp"
+
+namespace skep::actors {
+
+sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index) {
+  sandbox_start start;
+  start.record.sandbox = sandbox_id::make();
+  start.record.swarm = swarm;
+  start.record.index = index;
+  for (std::uint32_t k = 0; k < spec.panes; ++k) {
+    pane_record p;
+    p.pane = pane_id::make();
+    p.sandbox = start.record.sandbox;
+    p.swarm = swarm;
+    p.index = index * spec.panes + k;
+    p.name = "p" + std::to_string(p.index);
+    p.branch = "skep/" + p.name;
+    p.agent = spec.agent;
+    start.panes.push_back(std::move(p));
+  }
+  return start;
+}
+
+result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why) {
+  auto row = svc.load_sandbox(sandbox);
+  if (!row) return row.err();
+  if (row->state == phase::closed)
+    return make_error(errc::wrong_phase, sandbox.value + " is closed");
+  auto panes = svc.load_panes(sandbox);
+  if (!panes) return panes.err();
+  auto c = std::make_shared<chunk>();
+  c->swarm = row->swarm;
+  c->sandbox = sandbox;
+  auto add = [&](const auto& e) {
+    pack_event(c->body.data, svc.wall_now(), e);
+    ++c->count;
+  };
+  for (const auto& p : *panes)
+    if (p.state != pane_phase::closed)
+      add(pane_closed{p.pane, outcome::failed, why, p.attempt, p.final_offset});
+  if (!row->remote_id.empty() && !row->kill_intended) add(kill_intended{"supervisor gave up"});
+  add(sandbox_closed{outcome::failed, why, false});
+  return c;
+}
+
+context_ptr sandbox_set::add(const services_ptr& svc, std::shared_ptr<const swarm_spec> spec,
+                             std::shared_ptr<sandbox::api> api, const sandbox_start& start) {
+  auto context = std::make_shared<sandbox_context>();
+  context->svc = svc;
+  context->spec = std::move(spec);
+  context->api = std::move(api);
+  context->swarm = start.record.swarm;
+  context->sandbox = start.record.sandbox;
+  context->index = start.record.index;
+  all_[context->sandbox] = context;
+  open_.insert(context->sandbox);
+  return context;
+}
+
+void sandbox_set::drop(const sandbox_id& id) {
+  auto i = all_.find(id);
+  if (i == all_.end()) return;
+  i->second->clear();
+  all_.erase(i);
+}
+
+void sandbox_set::clear() {
+  for (auto& [id, context] : all_)
+    context->clear();
+  all_.clear();
+  open_.clear();
+}
+
+void sandbox_set::tell_stop(stop_mode how) const {
+  for (const auto& id : open_)
+    if (auto i = all_.find(id); i != all_.end())
+      if (auto keeper = i->second->keeper()) caf::anon_send(keeper, stop_a::value, how);
+}
+
+sandbox_actor sandbox_set::keeper_of(const pane_id& pane) const {
+  for (const auto& [id, context] : all_)
+    if (context->pane(pane)) return context->keeper();
+  return {};
+}
+
+} // namespace skep::actors

@@ -1,0 +1,44 @@
+// What a SWARM knows about its sandboxes: which are open, how to reach them, how a new one is
+// planned, and what is journaled of one that nobody looks after any more. No actor.
+#pragma once
+
+#include "actors/sandbox.hpp"
+
+#include <map>
+#include <set>
+
+namespace skep::actors {
+
+/// A fresh sandbox, number `index` of its swarm, with its panes; the ids are drawn here.
+sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index);
+
+/// The chunk that closes a sandbox whose actors are gone: its open panes, a kill intent (the
+/// REAPER's order) where it lives at the provider, and its end. wrong_phase when it is closed
+/// already. Reads the tables.
+result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why);
+
+/// The sandboxes of one SWARM, used in its handlers only.
+class sandbox_set {
+public:
+  /// Makes the context of a sandbox that is about to start; it is open from here on.
+  context_ptr add(const services_ptr& svc, std::shared_ptr<const swarm_spec> spec,
+                  std::shared_ptr<sandbox::api> api, const sandbox_start& start);
+  bool open(const sandbox_id& id) const { return open_.count(id) > 0; }
+  bool any_open() const { return !open_.empty(); }
+  /// No longer open; false when it was not.
+  bool close(const sandbox_id& id) { return open_.erase(id) > 0; }
+  /// Forgets a sandbox and its handles.
+  void drop(const sandbox_id& id);
+  /// Forgets all.
+  void clear();
+  /// Tells every open sandbox that has an actor now to end.
+  void tell_stop(stop_mode how) const;
+  /// The SANDBOX of a pane that runs; null when there is none.
+  sandbox_actor keeper_of(const pane_id& pane) const;
+
+private:
+  std::map<sandbox_id, context_ptr> all_;
+  std::set<sandbox_id> open_;
+};
+
+} // namespace skep::actors

@@ -1,0 +1,38 @@
+// The TRANSFER: one upload or one download of a sandbox, as a child of the sandbox's supervisor.
+//
+//   SANDBOX --add_child--> supervisor --starts--> TRANSFER --transfer_ending--> SANDBOX
+//                              '--- in its place when it died or its deadline passed ---^
+//
+// Temporary: a failed transfer is not started again by the supervisor; what follows from it is the
+// SANDBOX's to decide. transfer_base.hpp is what both kinds share.
+#pragma once
+
+#include "actors/domain.hpp"
+
+namespace skep::actors {
+
+/// What is uploaded: the bundle becomes the repository inside, its base commit, and one work tree
+/// for each name (none when the tree is shared).
+struct upload_plan {
+  transfer_id transfer;
+  std::shared_ptr<const upload_bundle> bundle;
+  std::vector<std::string> trees;
+};
+
+/// What is brought back: the changes of one tree since the base, to out_dir/SWARM/`tree`*.
+struct download_plan {
+  transfer_id transfer;
+  std::string tree; ///< A pane's name, or "sandbox-N" when the tree is shared.
+  std::string base_commit;
+};
+
+/// Uploads, unpacks, verifies exactly (count, size, manifest hash), makes base and work trees.
+/// Starts from nothing each time, so it may be repeated while no agent runs. Steps of errors:
+/// upload, unpack, verify, base, worktree.
+child_spec upload_child(context_ptr context, upload_plan plan);
+
+/// Computes the difference inside, downloads it, checks it (it is hostile) and unpacks it. Replaces
+/// what an earlier attempt left. Steps of errors: diff, download, unpack.
+child_spec download_child(context_ptr context, download_plan plan);
+
+} // namespace skep::actors

@@ -1,0 +1,75 @@
+// What uploads and downloads share: one call at a time, cancelled when the actor ends; one report;
+// temporary files removed on every path.
+//
+//   inside:    REMOTE_DIR, a folder of this transfer alone
+//   outside:   local_dir(), a folder of this transfer alone
+//
+// Both go when the actor ends, whatever ended it. After a success the SANDBOX hears of it when the
+// folder inside is gone; failing to remove it is a warning.
+#pragma once
+
+#include "actors/guest_call.hpp"
+#include "actors/transfer.hpp"
+
+namespace skep::actors {
+
+class transfer_base : public domain_actor<transfer_actor> {
+public:
+  transfer_base(caf::actor_config& cfg, context_ptr context, transfer_id id,
+                std::string_view remote_parent);
+
+  const char* name() const override { return "transfer"; }
+  behavior_type make_behavior() override;
+  void on_exit() override;
+
+protected:
+  /// The first step.
+  virtual void start() = 0;
+
+  sandbox::api& api() { return *ctx_->api; }
+  const sandbox_context& context() const { return *ctx_; }
+  const policies& limits() const { return ctx_->svc->limits; }
+  const std::string& remote_dir() const { return remote_dir_; }
+  std::filesystem::path local_dir() const;
+
+  /// Runs work in the pool; its error fails the transfer at `step`.
+  template <class T, class Next>
+  void in_pool_then(const char* step, std::function<result<T>()> work, Next next) {
+    in_pool<T>(ctx_->svc, std::move(work), arrived<T>(step, std::move(next)));
+  }
+
+  /// Removes a path inside, then goes on.
+  void remove_then(std::string path, const char* step, std::function<void()> next);
+  /// Calls skep-guest; its answer goes to `next`.
+  void guest_then(std::vector<std::string> args, std::chrono::milliseconds limit, const char* step,
+                  std::function<void(json)> next);
+  void upload_then(std::filesystem::path from, std::string to, std::function<void()> next);
+  void download_then(std::string from, std::filesystem::path to, std::function<void()> next);
+
+  /// The last step of success: cleans up inside, reports, ends.
+  void finish(transfer_ending x);
+  /// The last step otherwise.
+  void fail(error why, const char* step);
+
+private:
+  template <class T, class Next>
+  auto arrived(const char* step, Next next) {
+    return [this, step, next = std::move(next)](result<T> r) mutable {
+      call_ = 0;
+      if (!r) return fail(r.err(), step);
+      if constexpr (std::is_void_v<T>)
+        next();
+      else
+        next(std::move(*r));
+    };
+  }
+  void report(transfer_ending x);
+
+  context_ptr ctx_;
+  transfer_id id_;
+  std::string remote_dir_;
+  sandbox::call_id call_ = 0; ///< Under way, or 0.
+  bool cleaned_ = false;      ///< Inside.
+};
+
+} // namespace skep::actors

@@ -1,0 +1,211 @@
+// Scripts of the COMMANDS desk: idempotency keys, and that no command is lost.
+#include "tests/actors/tree_fixture.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+struct desk_world : tree_world {
+  desk_world() { start(); }
+  template <class R>
+  errc refused(const R& r, const std::string& key = {}) {
+    auto a = call(r, key);
+    return a ? errc::none : a.err().code;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(desk_world,
+                 "the same key and run get the first answer, before and after a restart") {
+  auto first = call(run_request{*spec}, "k1");
+  REQUIRE(first);
+  CHECK(first->seq > 0);
+  for (int i = 0; i < 2; ++i) {
+    auto again = call(run_request{*spec}, "k1");
+    REQUIRE(again);
+    CHECK(again->swarm == first->swarm);
+    CHECK(again->seq == first->seq);
+    stop();
+    start();
+  }
+  CHECK(count("swarm.created") == 1);
+  auto other = *spec;
+  other.name = "another";
+  CHECK(refused(run_request{other}, "k1") == errc::key_reused);
+  CHECK(refused(stop_request{first->swarm, false}, "k1") == errc::key_reused);
+  CHECK(count("swarm.created") == 1);
+  CHECK(swarm(first->swarm).state == swarm_phase::running);
+  CHECK(refused(run_request{*spec}, std::string(65, 'k')) == errc::bad_argument);
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "a run that was refused does not use up its key") {
+  auto bad = *spec;
+  bad.panes = 0;
+  CHECK(refused(run_request{bad}, "k1") != errc::none);
+  REQUIRE(call(run_request{*spec}, "k1"));
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "a stop with a key is carried out once and answers the same") {
+  auto one = run();
+  auto first = call(stop_request{{}, false}, "s1"); // all
+  REQUIRE(first);
+  CHECK(first->swarms == std::vector<swarm_id>{one});
+  agents_end(only_sandbox(one), 130);
+  auto two = run(); // not meant by that stop
+  auto again = call(stop_request{{}, false}, "s1");
+  REQUIRE(again);
+  CHECK(again->swarms == first->swarms);
+  CHECK(again->seq == first->seq);
+  CHECK(swarm(two).state == swarm_phase::running);
+  stop();
+  start();
+  CHECK(call(stop_request{{}, false}, "s1")->seq == first->seq);
+  CHECK(swarm(two).state == swarm_phase::running);
+  CHECK(refused(stop_request{{}, true}, "s1") == errc::key_reused);
+  CHECK(refused(daemon_stop_request{false}, "s1") == errc::key_reused);
+  CHECK(swarm(two).state == swarm_phase::running);
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "a key is kept for 24 hours") {
+  auto id = run("k1");
+  REQUIRE(call(stop_request{id, true}));
+  advance(2s);
+  v.advance(23h);
+  CHECK(call(run_request{*spec}, "k1")->swarm == id);
+  v.advance(1h);
+  auto next = call(run_request{*spec}, "k1");
+  REQUIRE(next);
+  CHECK_FALSE(next->swarm == id);
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "input with a key is written once") {
+  auto id = run();
+  auto pane = tables->panes(only_sandbox(id).sandbox)->at(0).pane;
+  auto first = call(send_request{pane, {"hello\n"}}, "i1");
+  REQUIRE(first);
+  CHECK(call(send_request{pane, {"hello\n"}}, "i1")->seq == first->seq);
+  CHECK(guest_calls("input") == 1);
+  CHECK(refused(send_request{pane, {"other\n"}}, "i1") == errc::key_reused);
+  CHECK(guest_calls("input") == 1);
+  CHECK(call(send_request{pane, {"hello\n"}})->seq > first->seq); // without a key: again
+  CHECK(guest_calls("input") == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world,
+                 "the end of the daemon has a key, too, and is refused while swarms run") {
+  auto id = run();
+  CHECK(refused(daemon_stop_request{false}, "d1") == errc::wrong_phase);
+  CHECK(shut_downs == 0);
+  REQUIRE(call(stop_request{id, true}));
+  advance(2s);
+  CHECK(call(daemon_stop_request{false}, "d1")->open_swarms == 0);
+  CHECK(shut_downs == 1);
+  stop();
+  start();
+  CHECK(call(daemon_stop_request{false}, "d1")); // meant the one before
+  CHECK(shut_downs == 1);
+  CHECK(call(daemon_stop_request{false}, "d2"));
+  CHECK(shut_downs == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "a second request with a key waits for the answer of the first") {
+  auto id = run();
+  crash(path_of(id) + "/swarm");
+  auto first = post(stop_request{id, false}, "s1");
+  auto second = post(stop_request{id, false}, "s1");
+  auto other = post(stop_request{id, true}, "s1");
+  CHECK_FALSE(*first);
+  CHECK_FALSE(*second);
+  CHECK(read<stop_reply>(other).err().code == errc::key_reused);
+  advance(3s);
+  REQUIRE(read<stop_reply>(first));
+  CHECK(read<stop_reply>(second)->seq == read<stop_reply>(first)->seq);
+  CHECK((*second)->id != (*first)->id);
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  agents_end(only_sandbox(id), 130);
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "a stop while the swarm is being restarted waits and is not lost") {
+  auto id = run();
+  crash(path_of(id) + "/swarm");
+  REQUIRE(at(path_of(id) + "/swarm") == nullptr);
+  auto reply = post(stop_request{id, true});
+  CHECK_FALSE(*reply);
+  advance(3s);
+  REQUIRE(read<stop_reply>(reply));
+  advance(1s);
+  CHECK(ending(id) == "closed killed");
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "a stop that overtakes the swarm's beginning is carried out") {
+  auto begun = post(run_request{*spec});
+  // Nothing of the pool has run yet: the swarm exists and packs.
+  REQUIRE(read<run_reply>(begun));
+  auto id = read<run_reply>(begun)->swarm;
+  REQUIRE(call(stop_request{id, false}));
+  advance(1s);
+  CHECK(ending(id) == "closed cancelled");
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world,
+                 "a command whose desk dies is refused, and nothing of it happens later") {
+  auto id = run();
+  crash(path_of(id) + "/swarm"); // so that the answer takes a while
+  auto reply = post(stop_request{id, true}, "s1");
+  crash("work/commands");
+  settle();
+  CHECK(read<stop_reply>(reply).err().code == errc::shutting_down);
+  advance(5s);
+  CHECK(swarm(id).state == swarm_phase::running);
+  CHECK(api->boxes.size() == 1);
+  REQUIRE(call(stop_request{id, true}, "s1")); // the key is free
+  advance(2s);
+  CHECK(ending(id) == "closed killed");
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world,
+                 "stopping what is closed or unknown says so; kept sandboxes can be killed") {
+  spec->keep = true;
+  auto id = run();
+  agents_end(only_sandbox(id));
+  CHECK(ending(id) == "closed completed");
+  CHECK(api->boxes.size() == 1);
+  CHECK(refused(stop_request{id, false}) == errc::wrong_phase);
+  CHECK(refused(stop_request{{"sw_nosuch"}, false}) == errc::no_such_swarm);
+  REQUIRE(call(stop_request{id, true}, "k"));
+  advance(1s);
+  CHECK(api->boxes.empty());
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(call(stop_request{id, true}, "k"));
+  CHECK(refused(stop_request{id, true}) == errc::wrong_phase);
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "what can be refused is refused before anything is made") {
+  svc->secret = [](const std::string&) { return std::string{}; };
+  svc->knows_provider = [](const std::string& name) { return name == "local"; };
+  spec->provider = "elsewhere";
+  CHECK(refused(run_request{*spec}) == errc::unknown_provider);
+  spec->provider = "local";
+  spec->agent = agent_kind::claude;
+  spec->argv.clear();
+  spec->prompts = {"do it"};
+  CHECK(refused(run_request{*spec}) == errc::secret_missing);
+  CHECK(log->committed.empty());
+  CHECK(api->calls.empty());
+  finish();
+}

@@ -1,0 +1,183 @@
+// Scripts of the SANDBOX that is started again, in every phase: it goes on from the state tables
+// and repeats no side effect.
+#include "tests/actors/sandbox_world.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+/// The state tables as facts make them, as far as the SANDBOX reads them.
+struct readopt_world : sandbox_world {
+  bool tables_fail = false;
+
+  readopt_world() {
+    svc->load_sandbox = [this](const sandbox_id&) -> result<sandbox_record> {
+      if (tables_fail) return make_error(errc::io);
+      if (count("sandbox.queued") == 0) return make_error(errc::not_found);
+      return fold_sandbox();
+    };
+    svc->load_panes = [this](const sandbox_id&) -> result<std::vector<pane_record>> {
+      return fold_panes();
+    };
+  }
+  sandbox_record fold_sandbox() const {
+    auto r = start.record;
+    for_each([&]<class E>(const E& e) {
+      if constexpr (std::is_same_v<E, phase_changed>) r.state = e.to;
+      if constexpr (std::is_same_v<E, create_intended>) {
+        r.intent = e.intent;
+        r.unresolved = true;
+      }
+      if constexpr (std::is_same_v<E, sandbox_created>) {
+        r.remote_id = e.remote_id;
+        r.unresolved = false;
+      }
+      if constexpr (std::is_same_v<E, create_failed>) r.unresolved = false;
+      if constexpr (std::is_same_v<E, base_recorded>) r.base_commit = e.commit;
+      if constexpr (std::is_same_v<E, kill_intended>) r.kill_intended = true;
+      if constexpr (std::is_same_v<E, sandbox_closed>) {
+        r.state = phase::closed;
+        r.result = e.result;
+      }
+    });
+    return r;
+  }
+  std::vector<pane_record> fold_panes() const {
+    auto rows = start.panes;
+    for_each([&]<class E>(const E& e) {
+      if constexpr (requires { e.pane, e.attempt; }) {
+        auto i = std::find_if(rows.begin(), rows.end(), [&](auto& p) { return p.pane == e.pane; });
+        if (i == rows.end()) return;
+        i->attempt = e.attempt;
+        if constexpr (std::is_same_v<E, pane_start_intended>) i->state = pane_phase::starting;
+        if constexpr (std::is_same_v<E, pane_started>) i->state = pane_phase::running;
+        if constexpr (std::is_same_v<E, pane_exited>) {
+          i->state = pane_phase::exited;
+          i->exit_code = e.exit_code;
+        }
+        if constexpr (std::is_same_v<E, pane_closed>) {
+          i->state = pane_phase::closed;
+          i->result = e.result;
+        }
+      }
+    });
+    return rows;
+  }
+  template <class F>
+  void for_each(F f) const {
+    for (const auto& c : log->committed)
+      for (event_reader r{c.body.data}; !r.done();) {
+        auto e = interpret(*r.next());
+        if (e.ok()) std::visit(f, *e);
+      }
+  }
+  /// The actor dies without a word; its supervisor starts it again.
+  void crash() {
+    auto old = ctx->keeper();
+    caf::anon_send_exit(old, caf::exit_reason::kill);
+    settle();
+    advance(3s);
+    CHECK(ctx->keeper() != old);
+  }
+  /// Holds the answers of `op` from the first call of skep-guest with this word on.
+  void hold_at(const std::string& word, operation op) {
+    auto usual = guest.at(word);
+    guest[word] = [this, usual, op, done = std::make_shared<bool>(false)](
+                      const sandbox::command& c) -> result<command_result> {
+      if (!std::exchange(*done, true)) api->hold(op);
+      return usual(c);
+    };
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(readopt_world,
+                 "a sandbox actor that dies in any phase goes on and repeats nothing") {
+  auto at =
+      GENERATE(phase::creating, phase::verifying, phase::provisioning, phase::uploading,
+               phase::starting, phase::running, phase::draining, phase::collecting, phase::closed);
+  INFO(to_string(at));
+  panes(2);
+  auto held = operation::run;
+  switch (at) {
+  case phase::creating:
+    api->hold(held = operation::create);
+    break;
+  case phase::verifying:
+    api->hold(held = operation::health);
+    break;
+  case phase::provisioning:
+    hold_at("--version", operation::run);
+    break;
+  case phase::uploading:
+    api->hold(held = operation::upload_file);
+    break;
+  case phase::starting:
+    hold_at("pane", operation::run);
+    break;
+  case phase::collecting:
+    api->hold(held = operation::download_file);
+    break;
+  case phase::closed:
+    api->hold(held = operation::kill);
+    break;
+  default:
+    break;
+  }
+  begin();
+  if (at == phase::draining) stop(stop_mode::graceful);
+  if (at >= phase::collecting) {
+    exit("pn_0");
+    exit("pn_1");
+  }
+  if (at != phase::closed) REQUIRE(phases().back() == to_string(at));
+  crash();
+  api->release(held);
+  advance(1s);
+  if (at < phase::collecting) {
+    exit("pn_0");
+    exit("pn_1");
+  }
+  advance(3s);
+  CHECK(ending() == (at == phase::draining ? "cancelled" : "completed"));
+  CHECK(api->count(operation::create) == 1);
+  CHECK(count("sandbox.create_intended") == 1);
+  CHECK(count("sandbox.created") == 1);
+  CHECK(count("pane.start_intended") == 2); // no agent was started twice
+  CHECK(count("pane.started") == 2);
+  CHECK(count("sandbox.base_recorded") == 1);
+  CHECK(count("sandbox.kill_intended") == 1);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(api->boxes.empty());
+  auto seen = phases(); // each once, in order
+  auto sorted = seen;
+  std::sort(sorted.begin(), sorted.end());
+  CHECK(std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end());
+}
+
+TEST_CASE_METHOD(readopt_world, "a sandbox actor that cannot read its tables does not start anew") {
+  begin();
+  tables_fail = true;
+  caf::anon_send_exit(ctx->keeper(), caf::exit_reason::kill);
+  settle();
+  advance(2s);
+  tables_fail = false;
+  advance(10s);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+  CHECK(api->count(operation::create) == 1);
+}
+
+TEST_CASE_METHOD(readopt_world,
+                 "an actor that dies before its first event starts as the first one") {
+  // Its supervisor starts it; it dies before its events reach the journal.
+  parent = v.root(spawn_supervisor(v.sys, supervisor_options{},
+                                   {sandbox_child(ctx, start, [this] { return swarm; })}));
+  caf::anon_send_exit(ctx->keeper(), caf::exit_reason::kill);
+  advance(3s);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+  CHECK(api->count(operation::create) == 1);
+}

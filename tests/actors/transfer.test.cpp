@@ -1,0 +1,219 @@
+// Scripts of TRANSFERs: uploads and downloads that fail, hang, die, and what they leave.
+#include "tests/actors/sandbox_world.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+struct transfer_world : sandbox_world {
+  /// What transfers of this sandbox left on this machine.
+  std::size_t left_here() const {
+    std::error_code ec;
+    std::filesystem::directory_iterator all{svc->state_dir / "work" / "sw_a" / "sb_a", ec};
+    return ec ? 0
+              : static_cast<std::size_t>(
+                  std::distance(std::filesystem::begin(all), std::filesystem::end(all)));
+  }
+  /// What they left inside.
+  strings left_inside(const std::string& box) const {
+    strings out;
+    for (const auto& [path, content] : api->boxes.at(box).files)
+      if (path.find("/.skep/in/tr_") != std::string::npos
+          || path.find("/.skep/out/") != std::string::npos)
+        out.push_back(path);
+    return out;
+  }
+  /// The folder of this transfer inside was removed.
+  bool cleaned(const transfer_id& id) const {
+    auto is = [&](const fake_api::record& c) {
+      return c.op == operation::remove && c.what.ends_with("/" + id.value);
+    };
+    return std::any_of(api->calls.begin(), api->calls.end(), is);
+  }
+  /// The n-th call of skep-guest with this word does `what` instead.
+  void at_call(const std::string& word, int n,
+               std::function<result<command_result>(const sandbox::command&)> what) {
+    auto calls = std::make_shared<int>(0);
+    auto where = api->on_run;
+    api->on_run = [=, this](const sandbox::remote& r, const sandbox::command& c) {
+      if (c.argv[0] == ctx->guest_path() && c.argv.at(1) == word && (*calls)++ == n) return what(c);
+      return where(r, c);
+    };
+  }
+  bool has_patch(const std::string& pane) const {
+    return std::filesystem::exists(tmp.path / "out" / "sw_a" / (pane + ".patch"));
+  }
+};
+
+result<command_result> refused(const sandbox::command&) {
+  return said("{\"error\":\"x\",\"message\":\"no\"}\n", 1);
+}
+
+} // namespace
+
+TEST_CASE_METHOD(transfer_world,
+                 "an upload that fails at any step says which, and leaves nothing") {
+  auto step = GENERATE(as<std::string>{}, "upload", "unpack", "base", "worktree", "verify");
+  if (step == "upload")
+    api->fail(operation::upload_file, make_error(errc::network));
+  else if (step == "verify")
+    guest["unpack"] = [](const sandbox::command&) -> result<command_result> {
+      return said("{\"files\":2,\"size_bytes\":300,\"manifest_sha256\":\"cafe\"}\n");
+    };
+  else
+    guest[step] = refused;
+  begin();
+  const std::string code = step == "upload"   ? "network"
+                           : step == "verify" ? "verification"
+                                              : "remote_command_failed";
+  CHECK(ending() == "failed " + code + "@" + step);
+  REQUIRE(all<transfer_failed>().size() == 1);
+  CHECK(all<transfer_failed>()[0].why.step == step);
+  CHECK(all<transfer_failed>()[0].why.sandbox == ctx->sandbox);
+  CHECK(cleaned(all<transfer_intended>().at(0).transfer));
+  CHECK(left_here() == 0);
+  CHECK(api->boxes.empty());
+  CHECK(guest_calls("pane") == 0);
+}
+
+TEST_CASE_METHOD(transfer_world, "an upload that hangs fails at its deadline, not later") {
+  svc->limits.upload_deadline = 60s;
+  api->hold(operation::upload_file);
+  begin();
+  advance(59s);
+  CHECK(count("transfer.failed") == 0);
+  CHECK(api->boxes.size() == 1);
+  advance(2s);
+  CHECK(ending() == "failed timed_out@upload");
+  CHECK(all<transfer_failed>().at(0).why.code == errc::timed_out);
+  CHECK(cleaned(all<transfer_intended>().at(0).transfer));
+  CHECK(api->boxes.empty());
+  api->release(operation::upload_file); // its call was cancelled: nobody hears this
+  advance(1s);
+  CHECK(count("sandbox.closed") == 1);
+}
+
+TEST_CASE_METHOD(transfer_world, "an upload whose actor dies is a failed upload, not a hang") {
+  guest["unpack"] = [](const sandbox::command&) -> result<command_result> {
+    throw std::runtime_error("a bug");
+  };
+  begin();
+  CHECK(ending() == "failed internal@upload");
+  CHECK(all<sandbox_closed>().at(0).why.message.find("died: internal: a bug") != std::string::npos);
+  CHECK(count("transfer.failed") == 1);
+  CHECK(cleaned(all<transfer_intended>().at(0).transfer));
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(transfer_world, "a stop ends an upload at once, and it says so") {
+  api->hold(operation::upload_file);
+  begin();
+  stop(stop_mode::graceful);
+  CHECK(ending() == "cancelled");
+  CHECK(all<transfer_failed>().at(0).why.code == errc::cancelled);
+  CHECK(cleaned(all<transfer_intended>().at(0).transfer));
+  CHECK(api->boxes.empty());
+  CHECK(guest_calls("pane") == 0);
+}
+
+TEST_CASE_METHOD(transfer_world, "transfers that end well leave nothing here and nothing inside") {
+  spec->keep = true;
+  panes(2);
+  begin();
+  CHECK(left_inside("i100000").empty());
+  exit("pn_0");
+  exit("pn_1");
+  CHECK(ending() == "completed");
+  CHECK(count("transfer.done") == 3);
+  CHECK(left_inside("i100000").empty());
+  CHECK(left_here() == 0);
+  CHECK(count("clean_up_failed") == 0);
+}
+
+TEST_CASE_METHOD(transfer_world, "what cannot be removed inside is a warning and no failure") {
+  guest["worktree"] = [this](const sandbox::command&) -> result<command_result> {
+    api->fail(operation::remove, make_error(errc::network));
+    return said("{}\n");
+  };
+  begin();
+  CHECK(count("clean_up_failed") == 1);
+  CHECK(count("transfer.done") == 1);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(transfer_world,
+                 "the download of one pane may fail, whatever the way; the others come") {
+  int which = GENERATE(0, 1, 2);
+  auto [how, expected] =
+      GENERATE(table<std::string, std::string>({{"refused", "failed remote_command_failed@diff"},
+                                                {"cut", "failed network@download"},
+                                                {"damaged", "failed checksum@unpack"},
+                                                {"dies", "failed internal@download"},
+                                                {"hangs", "failed timed_out@download"}}));
+  INFO(how << " " << which);
+  svc->limits.download_deadline = 20s;
+  panes(3);
+  auto usual = api->on_run;
+  auto where = sandbox::remote{"i100000", "token-i100000", ""};
+  at_call("diff", which, [&, way = how](const sandbox::command& c) -> result<command_result> {
+    if (way == "refused") return refused(c);
+    if (way == "dies") throw std::runtime_error("a bug");
+    auto out = usual(where, c);
+    if (way == "cut") api->fail(operation::download_file, make_error(errc::network));
+    if (way == "hangs") api->hold(operation::download_file);
+    if (way == "damaged")
+      for (auto& [path, content] : api->boxes.at("i100000").files)
+        if (path.ends_with(".patch") || path.ends_with(".tar")) content += "x";
+    return out;
+  });
+  begin();
+  for (int i = 0; i < 3; ++i)
+    exit("pn_" + std::to_string(i));
+  if (how == "hangs") {
+    advance(19s);
+    CHECK(count("transfer.failed") == 0);
+    advance(1s);
+    api->release(operation::download_file); // for the others
+    advance(1s);
+  }
+  CHECK(ending() == expected);
+  CHECK(count("transfer.done") == 1 + 2);
+  REQUIRE(all<transfer_failed>().size() == 1);
+  for (int i = 0; i < 3; ++i)
+    CHECK(has_patch("p" + std::to_string(i)) == (i != which));
+  for (const auto& t : all<transfer_intended>())
+    CHECK(cleaned(t.transfer));
+  CHECK(left_here() == 0);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(transfer_world, "a kill ends a download at once") {
+  api->hold(operation::download_file);
+  begin();
+  exit("pn_0");
+  CHECK(phases().back() == "collecting");
+  stop(stop_mode::kill);
+  CHECK(ending() == "killed");
+  CHECK(all<transfer_failed>().at(0).why.code == errc::cancelled);
+  CHECK(left_here() == 0);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(transfer_world,
+                 "the leftovers of a daemon that was killed are gone with the next transfer") {
+  recorded(phase::collecting);
+  start.panes[0].state = pane_phase::closed;
+  start.panes[0].result = outcome::completed;
+  spec->keep = true;
+  auto old = svc->state_dir / "work" / "sw_a" / "sb_a" / "tr_old";
+  std::filesystem::create_directories(old);
+  std::ofstream{old / "p0.tar"} << "half";
+  api->boxes["i1"].files["/home/user/.skep/out/tr_old/p0.tar"] = "half";
+  begin();
+  advance(1s);
+  CHECK(all<sandbox_closed>().at(0).result == outcome::completed);
+  CHECK(left_here() == 0);
+  CHECK(left_inside("i1").empty());
+}

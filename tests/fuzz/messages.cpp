@@ -1,0 +1,64 @@
+// Every registered message from msgpack and from JSON. What was read is written and read again, and
+// must be the same.
+#include "tests/fuzz/input.hpp"
+#include "tests/messages/all_messages.hpp"
+
+using namespace skep;
+
+namespace {
+
+template <message T>
+bool reads(std::string_view data, T& out) {
+  std::size_t used = 0;
+  auto handle = parse_object(data, used);
+  return handle.ok() && used == data.size() && unpack_value(handle->get(), out);
+}
+
+template <message T>
+void packed(std::string_view data) {
+  T x, again;
+  if (reads(data, x))
+    fuzz::require(reads(pack(x), again) && same(x, again), "a message survives msgpack");
+}
+
+template <message T>
+void document(const json& j) {
+  T x, again;
+  if (from_json_value(j, x))
+    fuzz::require(from_json_value(to_json(x), again) && same(x, again), "a message survives JSON");
+}
+
+void events(std::string_view body) {
+  event_reader reader{body};
+  for (std::size_t n = 0; !reader.done(); ++n) {
+    fuzz::require(n <= body.size(), "reading events makes progress");
+    auto raw = reader.next();
+    if (!raw) return;
+    auto line = to_line(event_to_json(*raw));
+    fuzz::require(line.find('\n') == std::string::npos, "an event is one line");
+  }
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::input in{data, size};
+  const auto wanted = in.choice();
+  const bool as_json = wanted >= 128;
+  if (wanted == 127) {
+    events(in.rest());
+    return 0;
+  }
+  json j;
+  if (as_json) j = json::parse(in.rest(), nullptr, false);
+  if (j.is_discarded()) return 0;
+  unsigned index = 0;
+  test::for_each_message([&]<class T>(std::string_view) {
+    if (index++ != wanted % 128) return;
+    if (as_json)
+      document<T>(j);
+    else
+      packed<T>(in.rest());
+  });
+  return 0;
+}
