@@ -2,7 +2,7 @@
 // `ok - NAME` or `not ok - NAME: why`. Every wait of a case has its deadline here.
 import { Sandbox } from 'e2b'
 
-const limitMs = 40_000
+const limitMs = 120_000
 const cases = []
 const made = new Set()
 
