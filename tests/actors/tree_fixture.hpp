@@ -103,6 +103,7 @@ struct tree_world : world {
     p.facts.open_swarms = [r = registry] { return r->size(); };
     p.open_reader = [this] { return storage::reader::open(database()); };
     p.tables.unconfirmed_kills = [this] { return tables->unconfirmed_kills(); };
+    p.tables.unresolved_creates = [this] { return tables->unresolved_creates(); };
     p.tables.sandbox = [this](const sandbox_id& id) { return tables->sandbox(id); };
     p.tables.providers = [] { return strings{"local"}; };
     p.open_runs = [this] {

@@ -222,7 +222,7 @@ TEST_CASE("doctor names a copied state, and the user decides whose it is") {
   std::filesystem::permissions(copy, std::filesystem::perms::owner_all);
   std::filesystem::rename(w.state, moved);
   auto in = [&](const std::string& dir, std::vector<std::string> args) {
-    args.insert(args.begin(), {"--state", dir});
+    w.state = dir;
     args.push_back("--json");
     return w.skep(args);
   };

@@ -33,8 +33,8 @@ TEST_CASE("a paused sandbox keeps its processes and runs none of them, also unde
   host_process host{state};
   auto s = host.create();
   REQUIRE(s.ok());
-  auto counting = host.start(
-      s, "n=0; while :; do n=$((n+1)); echo $n >c.tmp; mv c.tmp count; done & echo $!; wait");
+  auto counting =
+      host.start(s, "n=0; while :; do n=$((n+1)); echo $n >c.tmp; mv c.tmp count; done & wait");
   counting.pid();
   auto counted = [&](const host_process& by) { return std::atol(by.run(s, "cat count").c_str()); };
   REQUIRE(until([&] { return counted(host) > 10; }));
@@ -106,7 +106,7 @@ TEST_CASE("a process that was stopped before a pause is stopped after it") {
   host_process host{state};
   auto s = host.create();
   REQUIRE(s.ok());
-  auto pid = host.run(s, "sleep 1000 >/dev/null 2>&1 & kill -STOP $!; echo $!");
+  auto pid = host.run(s, "setsid sh -c 'kill -STOP $$; exec sleep 1000' >/dev/null 2>&1 & echo $!");
   auto letter = [&] { return host.run(s, "ps -o stat= -p " + pid).substr(0, 1); };
   REQUIRE(until([&] { return letter() == "T"; }));
   CHECK(host.call("POST", "/sandboxes/" + s.id + "/pause").status == 204);

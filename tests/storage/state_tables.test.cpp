@@ -252,7 +252,8 @@ TEST_CASE("facts that do not fit are refused by name") {
   CHECK(put(j, w, s, 9, create_intended{"in2", "base", 1}) == e::wrong_phase);
   // Claims from inside that no column can hold.
   CHECK(put(j, w, s, 9, pane_usage{p, -1, 0, 0, 0, ""}) == e::out_of_range);
-  CHECK(put(j, w, s, 9, pane_usage{p, std::nan(""), 0, 0, 0, ""}) == e::out_of_range);
+  CHECK(put(j, w, s, 9, pane_usage{p, std::nan(""), 0, 0, 0, ""})
+        == e::bad_frame); // no such number
   CHECK(put(j, w, s, 9, pane_usage{p, 0, UINT64_MAX, 0, 0, ""}) == e::out_of_range);
   // Events in the wrong place.
   CHECK(put(j, w, {}, 9, kill_intended{""}) == e::bad_frame);
