@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """kill -9 of skepd at any time: the next one has the same swarm, starts no agent twice and loses no byte of output."""
-# timeout: 400
+# timeout: 700
 import hashlib
 import json
 from pathlib import Path
@@ -121,7 +121,7 @@ def killed_at(work, event_type, guest_runs="", files=40):
         skep.kill_daemon()
         watch.kill()
         assert [s["swarm"] for s in skep.json("ps", "--all")["swarms"]] == [swarm]
-        done = skep.closed(swarm, 120)
+        done = skep.closed(swarm, 300)  # a create that nobody answered is settled after 180 s
         assert done["swarm"]["result"] == "completed", done["swarm"]["error_text"]
         assert len(done["panes"]) == 4 and all(p["result"] == "completed" for p in done["panes"]), done["panes"]
         for p in done["panes"]:
