@@ -95,6 +95,7 @@ services_ptr make_services(const directory_ptr& handles, const std::filesystem::
   svc->secret = [](const std::string&) { return std::string{}; };
   svc->known_secrets = [] { return std::vector<std::string>{}; };
   svc->wall_now = [] { return utc_time{std::chrono::milliseconds{1}}; };
+  svc->pool = std::make_shared<work_pool>(1); // removes the folders of transfers
   svc->load_sandbox = [](const sandbox_id&) {
     return result<sandbox_record>(make_error(errc::not_found));
   };
