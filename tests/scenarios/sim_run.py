@@ -61,10 +61,13 @@ def _(work):
         words = ("--name", "ask", "--detach", "--", "sim-agent", "--ask", "Really?", "--lines", "4")
         swarm = run(skep, repo, *words)[0]["run"]["swarm"]
 
+        def runs(name):
+            """The pane runs; a swarm that was just made has none yet."""
+            return any(p["state"] == "running" for p in skep.json("status", name)["panes"])
+
         def log():
             return "".join(d["text"] for d in skep.json_lines("logs", "ask/p0", "--from", "0"))
-        wait_until("the question is asked",
-                   lambda: skep.json("status", swarm)["panes"][0]["state"] == "running" and "Really?" in log(), 40)
+        wait_until("the question is asked", lambda: runs(swarm) and "Really?" in log(), 40)
         skep.json("send", "ask/p0", "yes")
         closed = wait_until("the swarm is closed", lambda: [s for s in skep.json("ps", "--all")["swarms"]
                                                             if s["swarm"] == swarm and s["state"] == "closed"], 40)
@@ -72,7 +75,7 @@ def _(work):
         assert "answered: yes\n" in log()
         slow = run(skep, repo, "--name", "slow", "--detach", "--", "sim-agent", "--stall-ms", "600000",
                    "--lines", "2")[0]["run"]["swarm"]
-        wait_until("the agent stalls", lambda: skep.json("status", slow)["panes"][0]["state"] == "running", 40)
+        wait_until("the agent stalls", lambda: runs(slow), 40)
         skep.json("stop", slow)
         wait_until("it was stopped", lambda: skep.json("status", slow)["swarm"]["state"] == "closed", 40)
         assert skep.json("status", slow)["swarm"]["result"] == "cancelled"
