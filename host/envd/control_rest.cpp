@@ -99,7 +99,7 @@ task<void> init_post(services& s, exchange& x) {
 task<void> freeze_post(services& s, exchange& x) {
   s.time.freeze();
   for (const auto& p : s.processes.running())
-    p->drop_listeners();
+    p->feed().drop();
   s.watches.drop_all();
   co_await x.reply(204, {}, {});
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "host/envd/connect_rpc.hpp"
+#include "host/envd/event_stream.hpp"
 #include "host/envd/server.hpp"
 
 namespace skep::envd {
@@ -18,11 +19,6 @@ task<void> filesystem_watch_dir(services& s, exchange& x, json request);
 
 /// The client-streaming RPC: reads the envelopes of the request itself, answers with one message.
 task<json> process_stream_input(services& s, exchange& x);
-
-/// Time allowed by Connect-Timeout-Ms; none when absent or 0. Throws rpc_failure{invalid_argument}.
-std::optional<std::chrono::milliseconds> time_allowed(const exchange& x);
-/// Silence after which a stream sends a keepalive (Keepalive-Ping-Interval; 90 s).
-std::chrono::seconds keepalive_interval(const exchange& x);
 
 /// Unary RPCs: the answer, or a thrown rpc_failure.
 task<json> process_list(services& s, json request);

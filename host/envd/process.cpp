@@ -7,7 +7,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -19,12 +18,7 @@ namespace skep::envd {
 namespace {
 constexpr std::size_t pipe_piece_bytes = 32U << 10;
 constexpr std::size_t terminal_piece_bytes = 16U << 10;
-constexpr std::size_t listener_pieces = 4; ///< Queued for one listener before reading stops.
 constexpr std::chrono::seconds ended_kept_for{30};
-
-std::shared_ptr<const std::string> event_envelope(const json& event) {
-  return std::make_shared<const std::string>(envelope(0, dump(json{{"event", event}})));
-}
 
 // The words of Go's syscall.Signal, which E2B's clients see.
 std::string signal_text(int number) {
@@ -93,7 +87,7 @@ process::process(asio::io_context& io, pause_clock& time, const spawned& s, json
                  std::optional<std::string> tag)
     : io_(io), time_(time), pid_(s.pid), config_(std::move(config)), tag_(std::move(tag)),
       input_(io), output_(io), errors_(io), terminal_(io), on_terminal_(s.terminal >= 0),
-      deadline_(io), room_(io), input_free_(io) {
+      deadline_(io), feed_(io), input_free_(io) {
   adopt(input_, s.input);
   adopt(output_, s.output);
   adopt(errors_, s.errors);
@@ -114,22 +108,17 @@ void process::run() {
   start(terminal_, "pty", terminal_piece_bytes);
 }
 
-bool process::room() const {
-  return std::all_of(listeners_.begin(), listeners_.end(),
-                     [](const auto& l) { return l->queue.size() < listener_pieces; });
-}
-
 task<void> process::pump(descriptor& from, const char* name, std::size_t piece_bytes) {
   static std::array<char, pipe_piece_bytes> piece; // filled and emptied without a wait between
   auto self = shared_from_this();
   for (;;) {
-    while (!room())
-      co_await room_.wait();
+    while (!feed_.room())
+      co_await feed_.room_changed.wait();
     auto n = ::read(from.native_handle(), piece.data(), piece_bytes);
     if (n > 0) {
-      if (!listeners_.empty()) {
+      if (feed_.heard()) {
         std::string_view bytes{piece.data(), static_cast<std::size_t>(n)};
-        publish(json{{"data", {{name, base64_encode(bytes)}}}});
+        feed_.publish(json{{"data", {{name, base64_encode(bytes)}}}});
       }
       // Others get their turn, also when a process writes without end.
       co_await asio::post(io_, asio::use_awaitable);
@@ -148,29 +137,8 @@ task<void> process::pump(descriptor& from, const char* name, std::size_t piece_b
   try_end();
 }
 
-void process::publish(const json& event) {
-  auto text = event_envelope(event);
-  for (auto& l : listeners_) {
-    l->queue.push_back(text);
-    l->wake.notify();
-  }
-}
-
-std::shared_ptr<listener> process::attach() {
-  auto l = std::make_shared<listener>(io_);
-  l->queue.push_back(event_envelope(json{{"start", {{"pid", pid_}}}}));
-  if (end_event_) {
-    l->queue.push_back(end_event_);
-    l->complete = true;
-  } else {
-    listeners_.push_back(l);
-  }
-  return l;
-}
-
-void process::detach(const std::shared_ptr<listener>& who) {
-  std::erase(listeners_, who);
-  room_.notify();
+std::shared_ptr<event_queue> process::attach() {
+  return feed_.attach(json{{"start", {{"pid", pid_}}}});
 }
 
 void process::kill_after(std::chrono::milliseconds limit) {
@@ -189,13 +157,6 @@ void process::await_deadline() {
     else
       self->signal(SIGKILL);
   });
-}
-
-void process::drop_listeners() {
-  for (auto& l : listeners_) {
-    l->gone = true;
-    l->wake.notify();
-  }
 }
 
 bool process::signal(int number) {
@@ -250,16 +211,10 @@ void process::cut() {
 }
 
 void process::try_end() {
-  if (!status_ || pumps_ > 0 || end_event_) return;
+  if (!status_ || pumps_ > 0 || ended()) return;
   auto end = end_of(*status_);
   ended_how_ = end["end"]["status"].get<std::string>();
-  end_event_ = event_envelope(end);
-  for (auto& l : listeners_) {
-    l->queue.push_back(end_event_);
-    l->complete = true;
-    l->wake.notify();
-  }
-  listeners_.clear();
+  feed_.end(end);
   if (on_end) on_end();
 }
 

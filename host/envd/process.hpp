@@ -7,13 +7,13 @@
 #pragma once
 
 #include "host/envd/async.hpp"
+#include "host/envd/event_stream.hpp"
 #include "host/envd/pause_clock.hpp"
 #include "host/envd/spawn.hpp"
 #include "messages/json.hpp"
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,16 +22,6 @@
 #include <vector>
 
 namespace skep::envd {
-
-/// Envelopes on their way to one client. Shared between listeners: the text is made once.
-class listener {
-public:
-  explicit listener(asio::io_context& io) : wake(io) {}
-  std::deque<std::shared_ptr<const std::string>> queue;
-  notifier wake;         ///< Something was queued, or the client went away.
-  bool complete = false; ///< The end event is the last in `queue`.
-  bool gone = false;     ///< The client went away.
-};
 
 class process : public std::enable_shared_from_this<process> {
 public:
@@ -45,20 +35,16 @@ public:
   /// How it ended, in Go's words; empty before it has.
   const std::string& ended_how() const { return ended_how_; }
   /// True after the end event.
-  bool ended() const { return end_event_ != nullptr; }
+  bool ended() const { return feed_.ended(); }
 
   /// Starts to read the output. Call it once, after the first attach().
   void run();
   /// A new listener; it gets the start event at once, and the end event when there is one already.
-  std::shared_ptr<listener> attach();
-  void detach(const std::shared_ptr<listener>& who);
-  /// The listener took something out of its queue.
-  void took() { room_.notify(); }
+  std::shared_ptr<event_queue> attach();
+  event_feed& feed() { return feed_; }
 
   /// Kills it (SIGKILL, this process only) when `limit` has passed.
   void kill_after(std::chrono::milliseconds limit);
-  /// Lets the clients of all listeners go without an end of the stream (before a pause).
-  void drop_listeners();
   /// False: it has exited already.
   bool signal(int number);
   /// Ends it now, if it has exited, whoever still holds its pipes.
@@ -80,8 +66,6 @@ public:
 private:
   using descriptor = asio::posix::stream_descriptor;
   task<void> pump(descriptor& from, const char* name, std::size_t piece_bytes);
-  bool room() const;
-  void publish(const json& event);
   void await_deadline();
   void cut();
   void try_end();
@@ -98,16 +82,14 @@ private:
   bool on_terminal_;
   asio::steady_timer deadline_;
   clock::time_point kill_at_{}; ///< Of `time_`.
-  notifier room_;
+  event_feed feed_;
   notifier input_free_;
   bool input_busy_ = false;
-  std::vector<std::shared_ptr<listener>> listeners_;
   int pumps_ = 0;
   bool cut_ = false; ///< Read what is there, do not wait for more.
   bool signalled_ = false;
   std::optional<int> status_;
   std::string ended_how_;
-  std::shared_ptr<const std::string> end_event_;
 };
 
 /// All processes; the ended ones for 30 s more, so that a late Connect learns the outcome.

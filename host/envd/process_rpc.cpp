@@ -1,20 +1,12 @@
 // process.Process: see the table in docs of E2B's envd; semantics are noted in process.hpp.
 #include "host/envd/handlers.hpp"
 
-#include <charconv>
 #include <csignal>
 #include <sys/stat.h>
 
 namespace skep::envd {
 
 namespace {
-
-std::optional<std::int64_t> number(std::string_view text) {
-  std::int64_t value = 0;
-  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (ec != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 terminal_size size_of(const json& pty) {
   const auto* size = find(pty, "size");
@@ -86,73 +78,7 @@ json config_of(const json& request) {
   return out;
 }
 
-/// Keeps the client's listening from outliving the request, however that ends.
-struct attachment {
-  exchange& x;
-  std::shared_ptr<process> p;
-  std::shared_ptr<listener> l;
-  ~attachment() {
-    x.stop_watching();
-    p->detach(l);
-  }
-};
-
-task<void> stream_events(services& s, exchange& x, std::shared_ptr<process> p,
-                         std::shared_ptr<listener> l,
-                         std::optional<std::chrono::milliseconds> limit) {
-  attachment here{x, p, l};
-  auto interval = keepalive_interval(x);
-  auto deadline = limit ? s.time.now() + *limit : clock::time_point::max();
-  co_await x.begin_stream(200, "application/connect+json");
-  x.watch_peer([weak = std::weak_ptr<listener>(l)] {
-    if (auto listening = weak.lock()) {
-      listening->gone = true;
-      listening->wake.notify();
-    }
-  });
-  static const std::string keepalive = envelope(0, R"({"event":{"keepalive":{}}})");
-  auto keepalive_at = clock::now() + interval;
-  for (;;) {
-    if (l->gone) throw peer_gone{};
-    if (!l->queue.empty()) {
-      auto text = l->queue.front();
-      l->queue.pop_front();
-      p->took();
-      co_await x.write(*text);
-      keepalive_at = clock::now() + interval;
-      continue;
-    }
-    if (l->complete) break;
-    auto left = deadline - s.time.now();
-    if (limit && left <= clock::duration::zero())
-      fail(rpc_code::deadline_exceeded, "context deadline exceeded");
-    if (clock::now() >= keepalive_at) {
-      co_await x.write(keepalive);
-      keepalive_at = clock::now() + interval;
-      continue;
-    }
-    co_await l->wake.wait_until(limit ? std::min(clock::now() + left, keepalive_at) : keepalive_at);
-  }
-  co_await x.write(end_of_stream());
-  co_await x.end_stream();
-}
-
 } // namespace
-
-std::optional<std::chrono::milliseconds> time_allowed(const exchange& x) {
-  if (!x.has_header("Connect-Timeout-Ms")) return std::nullopt;
-  auto text = x.header("Connect-Timeout-Ms");
-  auto ms = number(text);
-  if (!ms || *ms < 0 || text.size() > 10)
-    fail(rpc_code::invalid_argument, "Connect-Timeout-Ms is no number of at most 10 digits");
-  if (*ms == 0) return std::nullopt;
-  return std::chrono::milliseconds{*ms};
-}
-
-std::chrono::seconds keepalive_interval(const exchange& x) {
-  auto seconds = number(x.header("Keepalive-Ping-Interval"));
-  return std::chrono::seconds{seconds && *seconds > 0 && *seconds < 86400 ? *seconds : 90};
-}
 
 task<void> process_start(services& s, exchange& x, json request) {
   auto limit = time_allowed(x);
@@ -161,13 +87,16 @@ task<void> process_start(services& s, exchange& x, json request) {
   if (limit) p->kill_after(*limit);
   auto l = p->attach();
   p->run();
-  co_await stream_events(s, x, p, l, limit);
+  stream_terms terms{.limit = limit, .time = s.time, .keepalive = event_keepalive()};
+  co_await stream_feed(x, p->feed(), l, terms);
 }
 
 task<void> process_connect(services& s, exchange& x, json request) {
   auto limit = time_allowed(x);
   auto p = s.processes.find(process_of(request), true);
-  co_await stream_events(s, x, p, p->attach(), limit);
+  auto l = p->attach();
+  stream_terms terms{.limit = limit, .time = s.time, .keepalive = event_keepalive()};
+  co_await stream_feed(x, p->feed(), l, terms);
 }
 
 task<json> process_list(services& s, json) {

@@ -71,6 +71,23 @@ std::shared_ptr<watcher> watch_hub::watch(const std::string& directory, bool rec
   return w;
 }
 
+void fail_lost() {
+  fail(rpc_code::resource_exhausted, "more happened in the watched directory than was taken");
+}
+
+std::shared_ptr<const std::string> watcher::next() {
+  if (queue.empty()) return nullptr;
+  auto text =
+      std::make_shared<const std::string>(envelope(0, dump(json{{"filesystem", queue.front()}})));
+  queue.pop_front();
+  return text;
+}
+
+bool watcher::complete() const {
+  if (lost) fail_lost();
+  return false;
+}
+
 void watch_hub::end(const std::shared_ptr<watcher>& w) {
   forget(w, {});
 }
@@ -78,10 +95,7 @@ void watch_hub::end(const std::shared_ptr<watcher>& w) {
 void watch_hub::drop_all() {
   for (auto& [wd, list] : places_)
     for (auto& [weak, name] : list)
-      if (auto w = weak.lock()) {
-        w->gone = true;
-        w->wake.notify();
-      }
+      if (auto w = weak.lock()) w->let_go();
 }
 
 void watch_hub::open() {

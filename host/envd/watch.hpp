@@ -7,7 +7,7 @@
 #pragma once
 
 #include "host/envd/account.hpp"
-#include "host/envd/async.hpp"
+#include "host/envd/event_stream.hpp"
 #include "messages/json.hpp"
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -26,23 +26,29 @@ class watch_hub;
 
 /// What one client wants to know of one directory. Made by watch_hub::watch(); it ends when the
 /// last reference goes.
-class watcher {
+class watcher : public stream_client {
 public:
   watcher(asio::io_context& io, std::string directory, bool recurse, bool with_entries)
-      : root(std::move(directory)), recursive(recurse), include_entry(with_entries), wake(io) {}
+      : stream_client(io), root(std::move(directory)), recursive(recurse),
+        include_entry(with_entries) {}
+  /// As a stream: each event as a message of its own; never complete, but it fails when events were
+  /// lost.
+  std::shared_ptr<const std::string> next() override;
+  bool complete() const override;
 
   const std::string root; ///< Absolute, as the client wrote it.
   const bool recursive;
   const bool include_entry;
   std::deque<json> queue; ///< FilesystemEvents, oldest first.
-  notifier wake;          ///< Something was queued, lost, or the client went away.
   bool lost = false;      ///< Events were dropped: nobody took them for too long.
-  bool gone = false;      ///< The client went away.
 
 private:
   friend class watch_hub;
   std::set<std::string> seen_; ///< Names told by reading a new directory, not yet by the kernel.
 };
+
+/// Throws the rpc_failure of a watcher that lost events.
+[[noreturn]] void fail_lost();
 
 class watch_hub {
 public:

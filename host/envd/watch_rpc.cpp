@@ -21,12 +21,8 @@ std::shared_ptr<watcher> begin_watch(services& s, const json& request) {
 /// Ends the watch with the request, however that ends.
 struct watch_guard {
   services& s;
-  exchange& x;
   std::shared_ptr<watcher> w;
-  ~watch_guard() {
-    x.stop_watching();
-    s.watches.end(w);
-  }
+  ~watch_guard() { s.watches.end(w); }
 };
 
 std::string new_watcher_id() {
@@ -45,48 +41,15 @@ std::shared_ptr<watcher> polled(services& s, const json& request) {
   return i->second;
 }
 
-[[noreturn]] void fail_lost() {
-  fail(rpc_code::resource_exhausted, "more happened in the watched directory than was taken");
-}
 } // namespace
 
 task<void> filesystem_watch_dir(services& s, exchange& x, json request) {
-  auto limit = time_allowed(x);
-  watch_guard here{s, x, begin_watch(s, request)};
-  auto& w = *here.w;
-  auto interval = keepalive_interval(x);
-  auto deadline = limit ? s.time.now() + *limit : clock::time_point::max();
-  co_await x.begin_stream(200, "application/connect+json");
-  x.watch_peer([weak = std::weak_ptr<watcher>(here.w)] {
-    if (auto watched = weak.lock()) {
-      watched->gone = true;
-      watched->wake.notify();
-    }
-  });
-  auto start = envelope(0, R"({"start":{}})");
-  co_await x.write(start);
-  static const std::string keepalive = envelope(0, R"({"keepalive":{}})");
-  auto keepalive_at = clock::now() + interval;
-  for (;;) {
-    if (w.gone) throw peer_gone{};
-    if (!w.queue.empty()) {
-      auto text = envelope(0, dump(json{{"filesystem", w.queue.front()}}));
-      w.queue.pop_front();
-      co_await x.write(text);
-      keepalive_at = clock::now() + interval;
-      continue;
-    }
-    if (w.lost) fail_lost();
-    auto left = deadline - s.time.now();
-    if (limit && left <= clock::duration::zero())
-      fail(rpc_code::deadline_exceeded, "context deadline exceeded");
-    if (clock::now() >= keepalive_at) {
-      co_await x.write(keepalive);
-      keepalive_at = clock::now() + interval;
-      continue;
-    }
-    co_await w.wake.wait_until(limit ? std::min(clock::now() + left, keepalive_at) : keepalive_at);
-  }
+  stream_terms terms{.limit = time_allowed(x),
+                     .time = s.time,
+                     .opening = envelope(0, R"({"start":{}})"),
+                     .keepalive = envelope(0, R"({"keepalive":{}})")};
+  watch_guard here{s, begin_watch(s, request)};
+  co_await run_stream(x, *here.w, terms);
 }
 
 task<json> filesystem_create_watcher(services& s, json request) {

@@ -3,7 +3,6 @@
 #include "host/envd/connect_rpc.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 
 namespace skep::host::sim {
@@ -11,27 +10,12 @@ namespace {
 
 using envd::rpc_code;
 using envd::rpc_failure;
+using envd::stream_type;
 
 constexpr std::string_view json_type = "application/json";
-constexpr std::string_view stream_type = "application/connect+json";
 constexpr std::size_t rpc_limit_bytes = 16u << 20;
 
 // -- streams --------------------------------------------------------------------------------------
-
-std::optional<std::int64_t> number(std::string_view text) {
-  std::int64_t value = 0;
-  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (ec != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-std::optional<std::chrono::milliseconds> time_allowed(const exchange& x) {
-  if (!x.has_header("Connect-Timeout-Ms")) return std::nullopt;
-  auto ms = number(x.header("Connect-Timeout-Ms"));
-  if (!ms || *ms < 0) envd::fail(rpc_code::invalid_argument, "Connect-Timeout-Ms is no number");
-  if (*ms == 0) return std::nullopt;
-  return std::chrono::milliseconds{*ms};
-}
 
 /// Writes envelopes to the client, unless they meet their mishap.
 class event_writer {
@@ -59,56 +43,15 @@ private:
   draw luck_;
 };
 
-struct attachment {
-  exchange& x;
-  std::shared_ptr<process> p;
-  std::shared_ptr<listener> l;
-  ~attachment() {
-    x.stop_watching();
-    p->detach(l);
-  }
-};
-
-task<void> stream_events(envd_call& c, std::shared_ptr<process> p, std::shared_ptr<listener> l,
+task<void> stream_events(envd_call& c, std::shared_ptr<process> p,
+                         std::shared_ptr<envd::event_queue> l,
                          std::optional<std::chrono::milliseconds> limit) {
-  auto& x = c.x;
-  attachment here{x, p, l};
-  auto seconds = number(x.header("Keepalive-Ping-Interval")).value_or(0);
-  auto interval = std::chrono::seconds{seconds > 0 && seconds < 86400 ? seconds : 90};
-  auto deadline = limit ? envd::clock::now() + *limit : envd::clock::time_point::max();
-  co_await x.begin_stream(200, stream_type);
-  x.watch_peer([weak = std::weak_ptr<listener>(l)] {
-    if (auto listening = weak.lock()) {
-      listening->gone = true;
-      listening->wake.notify();
-    }
-  });
-  static const std::string keepalive = envd::envelope(0, R"({"event":{"keepalive":{}}})");
+  static const envd::pause_clock time; // no simulated pause stops a deadline
   event_writer out{c};
-  auto keepalive_at = envd::clock::now() + interval;
-  for (;;) {
-    if (l->gone || c.where->dead) throw envd::peer_gone{};
-    if (!l->queue.empty()) {
-      auto text = l->queue.front();
-      l->queue.pop_front();
-      p->took();
-      co_await out.write(text);
-      keepalive_at = envd::clock::now() + interval;
-      continue;
-    }
-    if (l->complete) break;
-    auto now = envd::clock::now();
-    if (now >= deadline) envd::fail(rpc_code::deadline_exceeded, "context deadline exceeded");
-    if (now >= keepalive_at) {
-      co_await x.write(keepalive);
-      keepalive_at = envd::clock::now() + interval;
-      continue;
-    }
-    co_await l->wake.wait_until(std::min(deadline, keepalive_at));
-  }
-  auto end = envd::end_of_stream();
-  co_await x.write(end);
-  co_await x.end_stream();
+  envd::stream_terms terms{.limit = limit, .time = time, .keepalive = envd::event_keepalive()};
+  terms.write = [&out](std::shared_ptr<const std::string> text) { return out.write(text); };
+  terms.cut = [&c] { return c.where->dead; };
+  co_await envd::stream_feed(c.x, p->feed(), l, terms);
 }
 
 // -- process.Process ------------------------------------------------------------------------------
@@ -146,7 +89,7 @@ program_ptr to_program(box& b, const json& request) {
 }
 
 task<void> start(envd_call& c, json request) {
-  auto limit = time_allowed(c.x);
+  auto limit = envd::time_allowed(c.x);
   auto what = to_program(*c.where, request);
   bool terminal = envd::find(request, "pty") != nullptr;
   auto p = c.where->processes.start(std::move(what), process_of(request),
@@ -159,7 +102,7 @@ task<void> start(envd_call& c, json request) {
 }
 
 task<void> connect(envd_call& c, json request) {
-  auto limit = time_allowed(c.x);
+  auto limit = envd::time_allowed(c.x);
   auto p = c.where->processes.find(process_of(request), true);
   auto l = p->attach();
   co_await stream_events(c, p, l, limit);

@@ -11,14 +11,9 @@ namespace skep::host::sim {
 namespace {
 
 constexpr std::size_t piece_bytes = 32u << 10;
-constexpr std::size_t listener_pieces = 4;
 constexpr std::chrono::seconds ended_kept_for{30};
 
 using envd::rpc_code;
-
-std::shared_ptr<const std::string> event_envelope(const json& event) {
-  return std::make_shared<const std::string>(envd::envelope(0, envd::dump(json{{"event", event}})));
-}
 
 const char* signal_text(int number) {
   switch (number) {
@@ -53,7 +48,7 @@ json end_of(exit_state end) {
 process::process(asio::io_context& io, program_ptr what, json config,
                  std::optional<std::string> tag, bool terminal, bool stdin_pipe)
     : io_(io), what_(std::move(what)), config_(std::move(config)), tag_(std::move(tag)),
-      terminal_(terminal), stdin_pipe_(stdin_pipe), deadline_(io), room_(io) {
+      terminal_(terminal), stdin_pipe_(stdin_pipe), deadline_(io), feed_(io) {
   if (!terminal_ && !stdin_pipe_) what_->close_input();
 }
 
@@ -71,57 +66,24 @@ task<void> process::play() {
   end.code = co_await run_program(what_);
   if (what_->signalled() != 0) end = {-1, what_->signalled()};
   deadline_.cancel();
-  end_event_ = event_envelope(end_of(end));
-  for (auto& l : listeners_) {
-    l->queue.push_back(end_event_);
-    l->complete = true;
-    l->wake.notify();
-  }
-  listeners_.clear();
+  feed_.end(end_of(end));
   what_->sink = {};
   if (on_end) std::exchange(on_end, {})();
-}
-
-bool process::room() const {
-  return std::all_of(listeners_.begin(), listeners_.end(),
-                     [](const auto& l) { return l->queue.size() < listener_pieces; });
 }
 
 task<void> process::take(channel from, std::string text) {
   auto self = shared_from_this();
   const char* name = terminal_ ? "pty" : from == channel::out ? "stdout" : "stderr";
   for (std::size_t at = 0; at < text.size(); at += piece_bytes) {
-    while (!room() && what_->signalled() == 0)
-      co_await room_.wait_until(envd::clock::now() + std::chrono::seconds{1});
+    while (!feed_.room() && what_->signalled() == 0)
+      co_await feed_.room_changed.wait_until(envd::clock::now() + std::chrono::seconds{1});
     if (what_->signalled() != 0) co_return;
-    publish(json{{"data", {{name, base64_encode(text.substr(at, piece_bytes))}}}});
+    feed_.publish(json{{"data", {{name, base64_encode(text.substr(at, piece_bytes))}}}});
   }
 }
 
-void process::publish(const json& event) {
-  if (listeners_.empty()) return;
-  auto text = event_envelope(event);
-  for (auto& l : listeners_) {
-    l->queue.push_back(text);
-    l->wake.notify();
-  }
-}
-
-std::shared_ptr<listener> process::attach() {
-  auto l = std::make_shared<listener>(io_);
-  l->queue.push_back(event_envelope(json{{"start", {{"pid", pid()}}}}));
-  if (end_event_) {
-    l->queue.push_back(end_event_);
-    l->complete = true;
-  } else {
-    listeners_.push_back(l);
-  }
-  return l;
-}
-
-void process::detach(const std::shared_ptr<listener>& who) {
-  std::erase(listeners_, who);
-  room_.notify();
+std::shared_ptr<envd::event_queue> process::attach() {
+  return feed_.attach(json{{"start", {{"pid", pid()}}}});
 }
 
 void process::kill_after(std::chrono::milliseconds limit) {

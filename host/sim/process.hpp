@@ -12,8 +12,6 @@
 
 namespace skep::host::sim {
 
-using envd::listener;
-
 class process : public std::enable_shared_from_this<process> {
 public:
   process(asio::io_context& io, program_ptr what, json config, std::optional<std::string> tag,
@@ -22,14 +20,13 @@ public:
   int pid() const { return what_->pid; }
   const std::optional<std::string>& tag() const { return tag_; }
   const json& config() const { return config_; }
-  bool ended() const { return end_event_ != nullptr; }
+  bool ended() const { return feed_.ended(); }
   bool terminal() const { return terminal_; }
 
   /// Starts the program. Call it once, after the first attach().
   void run();
-  std::shared_ptr<listener> attach();
-  void detach(const std::shared_ptr<listener>& who);
-  void took() { room_.notify(); }
+  std::shared_ptr<envd::event_queue> attach();
+  envd::event_feed& feed() { return feed_; }
 
   void kill_after(std::chrono::milliseconds limit);
   void signal(int number) { what_->signal(number); }
@@ -43,8 +40,6 @@ public:
 private:
   task<void> play();
   task<void> take(channel from, std::string text);
-  void publish(const json& event);
-  bool room() const;
 
   asio::io_context& io_;
   program_ptr what_;
@@ -52,9 +47,7 @@ private:
   std::optional<std::string> tag_;
   bool terminal_, stdin_pipe_;
   asio::steady_timer deadline_;
-  notifier room_;
-  std::vector<std::shared_ptr<listener>> listeners_;
-  std::shared_ptr<const std::string> end_event_;
+  envd::event_feed feed_;
 };
 
 /// All processes; the ended ones for 30 s more.
