@@ -76,15 +76,8 @@ private:
 } // namespace
 
 child_spec download_child(context_ptr context, download_plan plan) {
-  auto id = plan.transfer.value;
   auto deadline = context->svc->limits.download_deadline;
-  return {std::move(id),
-          [context = std::move(context), plan = std::move(plan)](caf::scheduled_actor* parent) {
-            auto h = parent->spawn<download_impl>(context, plan);
-            caf::anon_send(h, begin_a::value);
-            return caf::actor_cast<caf::strong_actor_ptr>(h);
-          },
-          restart_kind::temporary, std::chrono::seconds{5}, deadline};
+  return transfer_child<download_impl>(std::move(context), std::move(plan), deadline);
 }
 
 } // namespace skep::actors

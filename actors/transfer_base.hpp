@@ -72,4 +72,17 @@ private:
   bool cleaned_ = false;      ///< Inside.
 };
 
+/// A TRANSFER as a child: temporary, named by its id, ended by its parent at the deadline.
+template <class Transfer, class Plan>
+child_spec transfer_child(context_ptr context, Plan plan, std::chrono::milliseconds deadline) {
+  auto id = plan.transfer.value;
+  return {std::move(id),
+          [context = std::move(context), plan = std::move(plan)](caf::scheduled_actor* parent) {
+            auto h = parent->spawn<Transfer>(context, plan);
+            caf::anon_send(h, begin_a::value);
+            return caf::actor_cast<caf::strong_actor_ptr>(h);
+          },
+          restart_kind::temporary, std::chrono::seconds{5}, deadline};
+}
+
 } // namespace skep::actors

@@ -84,15 +84,8 @@ private:
 } // namespace
 
 child_spec upload_child(context_ptr context, upload_plan plan) {
-  auto id = plan.transfer.value;
   auto deadline = context->svc->limits.upload_deadline;
-  return {std::move(id),
-          [context = std::move(context), plan = std::move(plan)](caf::scheduled_actor* parent) {
-            auto h = parent->spawn<upload_impl>(context, plan);
-            caf::anon_send(h, begin_a::value);
-            return caf::actor_cast<caf::strong_actor_ptr>(h);
-          },
-          restart_kind::temporary, std::chrono::seconds{5}, deadline};
+  return transfer_child<upload_impl>(std::move(context), std::move(plan), deadline);
 }
 
 } // namespace skep::actors
