@@ -177,6 +177,15 @@ result<exchange> filesystem_rpc(remote where, std::string_view method, const std
                                 const std::vector<std::pair<std::string, std::string>>& members);
 /// Paths, not sandboxes, are what is missing here: not_found becomes file_not_found.
 error about_file(error e);
+/// Reads the answer of a call about files: `parse`, or the failure as about_file() says it.
+template <class T>
+std::function<result<T>(http_answer&, const error&)>
+file_answer(std::function<result<T>(std::string_view)> parse) {
+  return [parse = std::move(parse)](http_answer& answer, const error& failure) -> result<T> {
+    if (failure) return about_file(failure);
+    return parse(answer.body);
+  };
+}
 
 /// A unary envd RPC. `user` empty: envd's default.
 exchange rpc(remote where, std::string method, std::string body, const std::string& user = {});

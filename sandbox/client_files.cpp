@@ -31,15 +31,6 @@ result<exchange> content_of(remote where, const char* method, const std::string&
   return files_exchange(std::move(where), method, path, options.user);
 }
 
-template <class T>
-std::function<result<T>(http_answer&, const error&)>
-file_answer(std::function<result<T>(std::string_view)> parse) {
-  return [parse = std::move(parse)](http_answer& answer, const error& failure) -> result<T> {
-    if (failure) return about_file(failure);
-    return parse(answer.body);
-  };
-}
-
 result<void> entry_given(std::string_view body) {
   if (auto e = wire::read_entry(body); !e) return e.err();
   return {};

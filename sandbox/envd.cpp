@@ -34,15 +34,6 @@ result<exchange> with_body(remote where, const char* method, result<std::string>
              user);
 }
 
-template <class T>
-std::function<result<T>(http_answer&, const error&)>
-file_answer(std::function<result<T>(std::string_view)> parse) {
-  return [parse = std::move(parse)](http_answer& answer, const error& failure) -> result<T> {
-    if (failure) return about_file(failure);
-    return parse(answer.body);
-  };
-}
-
 /// A header's value and name must not end it; the engine refuses control characters.
 result<void> add_metadata(exchange& plan, const std::map<std::string, std::string>& metadata) {
   for (const auto& [name, text] : metadata) {

@@ -164,7 +164,7 @@ TEST_CASE("no cut and no damage of a frame does more than fail") {
     const auto whole = understood(frame);
     REQUIRE(whole > 0);
     for (std::size_t n = 0; n < frame.size(); ++n) {
-      CAPTURE(n, frame.size(), frame.substr(0,1));
+      CAPTURE(n, frame.size(), frame.substr(0, 1));
       CHECK(understood(std::string_view{frame}.substr(0, n)) < whole);
     }
     for (int round = 0; round < 4000; ++round) {

@@ -4,15 +4,9 @@
 #include "tests/messages/all_messages.hpp"
 
 using namespace skep;
+using skep::test::reads;
 
 namespace {
-
-template <message T>
-bool reads(std::string_view data, T& out) {
-  std::size_t used = 0;
-  auto handle = parse_object(data, used);
-  return handle.ok() && used == data.size() && unpack_value(handle->get(), out);
-}
 
 template <message T>
 void packed(std::string_view data) {

@@ -116,6 +116,15 @@ T filled(fill_mode mode = fill_mode::distinct) {
   return x;
 }
 
+/// True when `data` is one whole message of this type. As unpack<T>(), also for `error`, of which
+/// there is no result.
+template <message T>
+bool reads(std::string_view data, T& out) {
+  std::size_t used = 0;
+  auto handle = parse_object(data, used);
+  return handle.ok() && used == data.size() && unpack_value(handle->get(), out);
+}
+
 /// Path of a file or folder of the source tree.
 std::string source_path(std::string_view below);
 

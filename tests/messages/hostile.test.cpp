@@ -100,14 +100,6 @@ std::string hex(std::string_view data) {
   return out;
 }
 
-/// unpack<T>() also for `error`, of which there is no result.
-template <message T>
-bool reads(std::string_view data, T& out) {
-  std::size_t used = 0;
-  auto handle = parse_object(data, used);
-  return handle.ok() && used == data.size() && unpack_value(handle->get(), out);
-}
-
 template <message T>
 void attack_msgpack(std::string_view name, dice& r, int attempts) {
   const auto good = pack(filled<T>());
