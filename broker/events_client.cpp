@@ -196,12 +196,6 @@ event_stream::event_stream(event_stream&&) noexcept = default;
 event_stream& event_stream::operator=(event_stream&&) noexcept = default;
 event_stream::~event_stream() = default;
 
-namespace {
-error zmq_failed(const zmq::error_t& e) {
-  return make_error(errc::io, "the event socket", e.what());
-}
-} // namespace
-
 result<event_stream> event_stream::follow(const endpoints& where, std::uint64_t from, selector what,
                                           follow_policy policy) {
   if (!what.sandbox.empty() && what.swarm.empty())

@@ -144,12 +144,6 @@ output_stream::output_stream(output_stream&&) noexcept = default;
 output_stream& output_stream::operator=(output_stream&&) noexcept = default;
 output_stream::~output_stream() = default;
 
-namespace {
-error zmq_failed(const zmq::error_t& e) {
-  return make_error(errc::io, "the event socket", e.what());
-}
-} // namespace
-
 result<output_stream> output_stream::open(const endpoints& where, selector what,
                                           output_policy policy) {
   if (auto e = check_socket_path(where.events)) return e;

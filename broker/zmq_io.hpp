@@ -2,11 +2,18 @@
 // Private to the client library.
 #pragma once
 
+#include "messages/error.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <zmq.hpp>
 
 namespace skep::broker {
+
+/// What the caller of a stream is told when its socket fails.
+inline error zmq_failed(const zmq::error_t& e) {
+  return make_error(errc::io, "the event socket", e.what());
+}
 
 /// Waits for `events`; true when one of them is there.
 inline bool wait_ready(zmq::socket_t& socket, short events, std::chrono::milliseconds limit) {

@@ -8,7 +8,6 @@
 namespace skep::sandbox {
 namespace {
 
-constexpr std::chrono::milliseconds by_policy{0};
 constexpr int page_limit = 1000; // of 100 sandboxes; a provider that never ends is broken
 
 /// A list of several pages on its way.

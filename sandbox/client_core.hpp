@@ -37,6 +37,15 @@ struct exchange {
   std::function<flow(std::string_view)> on_data = {};
 };
 
+/// As a call's deadline: the one that the policy has for its operation.
+inline constexpr std::chrono::milliseconds by_policy{0};
+
+/// The same exchange, never repeated on its own: the peer may have done it though no answer came.
+inline result<exchange> once(result<exchange> plan) {
+  if (plan) plan->once = true;
+  return plan;
+}
+
 class client_core : public std::enable_shared_from_this<client_core> {
 public:
   using steady = std::chrono::steady_clock;

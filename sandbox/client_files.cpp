@@ -15,8 +15,6 @@
 namespace skep::sandbox {
 namespace {
 
-constexpr std::chrono::milliseconds by_policy{0};
-
 result<void> check_path(std::string_view path) {
   if (path.empty()) return make_error(errc::bad_argument, "an empty path");
   if (path.find('\0') != std::string_view::npos)

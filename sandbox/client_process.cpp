@@ -12,7 +12,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds by_policy{0};
 constexpr std::size_t stdin_piece_bytes = 256U << 10U;
 constexpr std::size_t shown_command_bytes = 100; // row S2-07
 

@@ -6,15 +6,8 @@
 namespace skep::sandbox {
 namespace {
 
-constexpr std::chrono::milliseconds by_policy{0};
-
 result<exchange> checked(result<exchange> plan, bool good, const char* why) {
   if (!good) return make_error(errc::bad_argument, why);
-  return plan;
-}
-
-result<exchange> once(result<exchange> plan) {
-  if (plan) plan->once = true;
   return plan;
 }
 

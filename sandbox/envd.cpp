@@ -12,19 +12,12 @@
 namespace skep::sandbox {
 namespace {
 
-constexpr std::chrono::milliseconds by_policy{0};
-
 /// An RPC about one process, by its selector.
 result<exchange> about(remote where, const char* method, const process_selector& which,
                        std::string_view more = {}) {
   auto body = wire::selector_body(which, more);
   if (!body) return body.err();
   return rpc(std::move(where), std::string{"process.Process/"} + method, std::move(*body));
-}
-
-result<exchange> once(result<exchange> plan) {
-  if (plan) plan->once = true;
-  return plan;
 }
 
 result<exchange> with_body(remote where, const char* method, result<std::string> body,

@@ -7,8 +7,6 @@
 namespace skep::sandbox {
 namespace {
 
-constexpr std::chrono::milliseconds by_policy{0};
-
 exchange to(std::string method, std::string path, std::string body = {}) {
   exchange out;
   out.method = std::move(method);
@@ -38,11 +36,6 @@ result<exchange> about_build(std::string method, std::string_view before,
 result<exchange> sending(const char* method, const char* path, result<std::string> body) {
   if (!body) return body.err();
   return to(method, path, std::move(*body));
-}
-
-result<exchange> once(result<exchange> plan) {
-  if (plan) plan->once = true;
-  return plan;
 }
 
 } // namespace

@@ -23,6 +23,9 @@ using clock = std::chrono::steady_clock;
 template <class T>
 using task = asio::awaitable<T>;
 
+/// How long a listener rests when it can accept nothing: then descriptors are short.
+inline constexpr std::chrono::seconds accept_pause{1};
+
 /// Completion token: resume this coroutine and put the outcome into `ec` instead of throwing.
 inline auto into(error_code& ec) {
   return asio::redirect_error(asio::use_awaitable, ec);

@@ -14,7 +14,6 @@ namespace skep::envd {
 
 namespace {
 using asio::ip::tcp;
-constexpr std::chrono::seconds accept_pause{1};
 
 template <class A, class B>
 struct pair_of {

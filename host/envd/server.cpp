@@ -14,7 +14,6 @@
 namespace skep::envd {
 
 namespace {
-constexpr std::chrono::seconds accept_pause{1};
 constexpr std::string_view json_type = "application/json";
 constexpr std::string_view rest_type = "application/json; charset=utf-8";
 

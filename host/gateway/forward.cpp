@@ -20,8 +20,6 @@ namespace skep::host::gate {
 
 namespace {
 constexpr std::size_t piece_bytes = 16U << 10;
-constexpr std::uint32_t header_limit_bytes = 64U << 10;
-constexpr std::size_t read_ahead_bytes = 16U << 10;
 
 constexpr refusal unreachable{502, "api_error", "gateway: the upstream cannot be reached"};
 constexpr refusal unverified{502, "api_error",

@@ -15,6 +15,11 @@ namespace skep::host::gate {
 namespace beast = boost::beast;
 namespace http = beast::http;
 
+/// Of a request and of an answer.
+inline constexpr std::uint32_t header_limit_bytes = 64U << 10;
+/// What is read from a connection at a time, at least.
+inline constexpr std::size_t read_ahead_bytes = 16U << 10;
+
 /// A client's connection and the request that it is in.
 struct client {
   explicit client(local_socket s) : socket(std::move(s)) {}

@@ -18,8 +18,6 @@ namespace skep::host {
 using namespace gate;
 
 namespace {
-constexpr std::uint32_t header_limit_bytes = 64U << 10;
-constexpr std::size_t read_ahead_bytes = 16U << 10;
 constexpr std::size_t discard_limit_bytes = 1U << 20;
 constexpr std::chrono::seconds accept_pause{1};
 

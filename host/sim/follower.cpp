@@ -5,7 +5,7 @@
 namespace skep::host::sim {
 namespace {
 
-constexpr std::size_t piece_bytes = 32 * 1024;
+constexpr std::size_t log_piece_bytes = 32 * 1024;
 constexpr std::chrono::seconds pulse_after{10};
 
 /// How far one attempt's log was sent.
@@ -28,7 +28,7 @@ std::string next_frame(const box& where, const pane& x, progress& at) {
   auto log = where.files.find(x.dir + "/log");
   if (log && log->size() > at.offset) {
     follow_data data{x.id, x.generation, at.offset, {}};
-    data.data.data = log->data->substr(at.offset, piece_bytes);
+    data.data.data = log->data->substr(at.offset, log_piece_bytes);
     at.offset += data.data.data.size();
     return frame(follow_kind::data, data);
   }

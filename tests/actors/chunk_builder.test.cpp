@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 namespace {
 
 const swarm_id swarm{"sw_a"};
-const sandbox_id sandbox{"sb_a"};
+const sandbox_id this_sandbox{"sb_a"};
 
 packed_event note_event(const std::string& code, std::size_t padding = 0) {
   return pack_now({}, notice{severity::info, code, std::string(padding, 'x')});
@@ -42,7 +42,7 @@ struct bench {
     h.set_timer = [this](caf::timespan d, std::uint64_t t) { timers.emplace_back(d, t); };
     h.wall_now = [] { return utc_time{}; };
     h.credit = &credit;
-    b = std::make_unique<chunk_builder>(std::move(h), swarm, sandbox, limits);
+    b = std::make_unique<chunk_builder>(std::move(h), swarm, this_sandbox, limits);
     b->on_lost = [this](std::uint32_t n, const error&) { lost.push_back(n); };
   }
   bench() { make(); }
@@ -85,7 +85,7 @@ TEST_CASE_METHOD(bench, "notes wait for the linger time and travel together") {
   REQUIRE(sent.size() == 1);
   CHECK(sent[0].c->count == 2);
   CHECK(sent[0].c->swarm == swarm);
-  CHECK(sent[0].c->sandbox == sandbox);
+  CHECK(sent[0].c->sandbox == this_sandbox);
   CHECK(codes(0) == "ab");
   b->on_timer(timers[0].second); // late: harmless
   CHECK(sent.size() == 1);

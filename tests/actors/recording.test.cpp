@@ -15,10 +15,10 @@ namespace {
 
 using strings = std::vector<std::string>;
 
-packed_event note_event(const std::string& code) {
+packed_event a_note(const std::string& code) {
   return pack_now({}, notice{severity::info, code, {}});
 }
-packed_event fact_event(phase to = phase::running) {
+packed_event a_fact(phase to = phase::running) {
   return pack_now({}, phase_changed{to, 0});
 }
 
@@ -72,13 +72,13 @@ struct desk {
 } // namespace
 
 TEST_CASE_METHOD(desk, "the journal numbers, answers after the commit, then publishes") {
-  auto first = v.ask<std::uint64_t>(journal, append_a::value,
-                                    make_chunk({note_event("a"), note_event("b")}));
+  auto first =
+      v.ask<std::uint64_t>(journal, append_a::value, make_chunk({a_note("a"), a_note("b")}));
   REQUIRE(first);
   CHECK(*first == 1);
   CHECK(dir->head_seq() == 2);
   CHECK(published == std::vector<std::uint64_t>{1});
-  CHECK(*v.ask<std::uint64_t>(journal, append_a::value, make_chunk({note_event("c")})) == 3);
+  CHECK(*v.ask<std::uint64_t>(journal, append_a::value, make_chunk({a_note("c")})) == 3);
   REQUIRE(log->committed.size() == 2);
   CHECK(log->committed[1].previous_in_sandbox == 2);
   CHECK(log->events() == strings{"1:a", "2:b", "3:c"});
@@ -86,14 +86,14 @@ TEST_CASE_METHOD(desk, "the journal numbers, answers after the commit, then publ
 
 TEST_CASE_METHOD(desk, "what waits in the mailbox becomes one transaction") {
   for (int i = 0; i < 100; ++i)
-    caf::anon_send(journal, append_a::value, make_chunk({note_event("n")}));
+    caf::anon_send(journal, append_a::value, make_chunk({a_note("n")}));
   v.run();
   CHECK(log->commits == std::vector<std::uint32_t>{100});
   CHECK(published.size() == 100);
 }
 
 TEST_CASE_METHOD(desk, "a transaction holds at most a thousand events") {
-  std::vector<packed_event> events(250, note_event("n"));
+  std::vector<packed_event> events(250, a_note("n"));
   for (int i = 0; i < 9; ++i)
     caf::anon_send(journal, append_a::value, make_chunk(events));
   v.run();
@@ -104,10 +104,10 @@ TEST_CASE_METHOD(desk, "an error of one chunk leaves the others of its transacti
   log->refuse = [](const chunk& c) {
     return c.sandbox.value == "sb_bad" ? make_error(errc::wrong_phase, "no") : error{};
   };
-  auto a = v.self->request(journal, caf::infinite, append_a::value, make_chunk({note_event("a")}));
-  auto b = v.self->request(journal, caf::infinite, append_a::value,
-                           make_chunk({note_event("b")}, "sb_bad"));
-  auto c = v.self->request(journal, caf::infinite, append_a::value, make_chunk({note_event("c")}));
+  auto a = v.self->request(journal, caf::infinite, append_a::value, make_chunk({a_note("a")}));
+  auto b =
+      v.self->request(journal, caf::infinite, append_a::value, make_chunk({a_note("b")}, "sb_bad"));
+  auto c = v.self->request(journal, caf::infinite, append_a::value, make_chunk({a_note("c")}));
   v.run();
   std::uint64_t seq_a = 0, seq_c = 0;
   error why;
@@ -124,7 +124,7 @@ TEST_CASE_METHOD(desk, "an error of one chunk leaves the others of its transacti
 
 TEST_CASE_METHOD(desk, "a failed commit is fatal: nothing is answered as stored or published") {
   log->commit_failure = make_error(errc::io, "no space");
-  auto r = v.ask<std::uint64_t>(journal, append_a::value, make_chunk({note_event("a")}));
+  auto r = v.ask<std::uint64_t>(journal, append_a::value, make_chunk({a_note("a")}));
   REQUIRE_FALSE(r);
   CHECK(from_caf(r.error()).code == errc::io);
   CHECK(fatal.size() == 1);
@@ -138,7 +138,7 @@ TEST_CASE_METHOD(desk, "a broken transaction is fatal too") {
     log->broken = true;
     return make_error(errc::sql, "rolled back");
   };
-  CHECK_FALSE(v.ask<std::uint64_t>(journal, append_a::value, make_chunk({note_event("a")})));
+  CHECK_FALSE(v.ask<std::uint64_t>(journal, append_a::value, make_chunk({a_note("a")})));
   CHECK(fatal.size() == 1);
 }
 
@@ -151,10 +151,10 @@ TEST_CASE_METHOD(desk, "a journal that cannot be opened ends with the reason") {
 }
 
 TEST_CASE_METHOD(desk, "what was accepted before the end is committed and answered") {
-  auto r = v.self->request(journal, caf::infinite, append_a::value, make_chunk({note_event("a")}));
+  auto r = v.self->request(journal, caf::infinite, append_a::value, make_chunk({a_note("a")}));
   caf::anon_send_exit(journal, caf::exit_reason::user_shutdown);
   auto late =
-      v.self->request(journal, caf::infinite, append_a::value, make_chunk({note_event("late")}));
+      v.self->request(journal, caf::infinite, append_a::value, make_chunk({a_note("late")}));
   v.run();
   std::uint64_t seq = 0;
   r.receive([&](std::uint64_t x) { seq = x; }, [](caf::error& e) { FAIL(describe(e)); });
@@ -173,7 +173,7 @@ TEST_CASE_METHOD(desk, "a slow transaction is committed although more keeps comi
     return error{};
   };
   for (int i = 0; i < 6; ++i)
-    caf::anon_send(journal, append_a::value, make_chunk({note_event("n")}));
+    caf::anon_send(journal, append_a::value, make_chunk({a_note("n")}));
   v.run();
   CHECK(log->commits == std::vector<std::uint32_t>{2, 2, 2});
 }
@@ -186,20 +186,20 @@ TEST_CASE_METHOD(desk, "an empty chunk is refused") {
 
 TEST_CASE_METHOD(desk, "notes are stored within the linger time and waiters get right sequences") {
   auto r = recorder();
-  caf::anon_send(r, note_a::value, note_event("a"));
+  caf::anon_send(r, note_a::value, a_note("a"));
   v.advance(4ms);
   CHECK(log->committed.empty());
   v.advance(1ms);
   CHECK(log->events() == strings{"1:a"});
-  caf::anon_send(r, note_a::value, note_event("b"));
-  CHECK(*v.ask<std::uint64_t>(r, record_a::value, fact_event()) == 3);
+  caf::anon_send(r, note_a::value, a_note("b"));
+  CHECK(*v.ask<std::uint64_t>(r, record_a::value, a_fact()) == 3);
   CHECK(log->events() == strings{"1:a", "2:b", "3:sandbox.phase_changed"});
 }
 
 TEST_CASE_METHOD(desk, "closed comes after all notes that were sent before it") {
   auto r = recorder();
   for (int i = 0; i < 500; ++i)
-    caf::anon_send(r, note_a::value, note_event(std::to_string(i)));
+    caf::anon_send(r, note_a::value, a_note(std::to_string(i)));
   CHECK(*v.ask<std::uint64_t>(r, record_a::value, pack_now({}, sandbox_closed{})) == 501);
   const auto all = log->events();
   REQUIRE(all.size() == 501);
@@ -217,26 +217,26 @@ TEST_CASE_METHOD(desk, "a refused fact is told to its waiter and the recorder go
     return error{};
   };
   auto r = recorder();
-  caf::anon_send(r, note_a::value, note_event("a"));
-  auto bad = v.ask<std::uint64_t>(r, record_a::value, fact_event());
+  caf::anon_send(r, note_a::value, a_note("a"));
+  auto bad = v.ask<std::uint64_t>(r, record_a::value, a_fact());
   REQUIRE_FALSE(bad);
   CHECK(from_caf(bad.error()).code == errc::wrong_phase);
-  CHECK(*v.ask<std::uint64_t>(r, record_a::value, note_event("b")) == 2);
+  CHECK(*v.ask<std::uint64_t>(r, record_a::value, a_note("b")) == 2);
   CHECK(log->events() == strings{"1:a", "2:b"});
 }
 
 TEST_CASE_METHOD(desk, "without a journal the answer is an error, not silence") {
   dir->put_journal({});
-  auto r = v.ask<std::uint64_t>(recorder(), record_a::value, fact_event());
+  auto r = v.ask<std::uint64_t>(recorder(), record_a::value, a_fact());
   REQUIRE_FALSE(r);
   CHECK(from_caf(r.error()).code == errc::shutting_down);
 }
 
 TEST_CASE_METHOD(desk, "a recorder that is stopped stores what it has before it ends") {
   auto r = recorder();
-  caf::anon_send(r, note_a::value, note_event("last words"));
+  caf::anon_send(r, note_a::value, a_note("last words"));
   caf::anon_send_exit(r, caf::exit_reason::user_shutdown);
-  caf::anon_send(r, note_a::value, note_event("too late"));
+  caf::anon_send(r, note_a::value, a_note("too late"));
   v.run();
   CHECK(log->events() == strings{"1:last words"});
   CHECK(v.reason_of(r) == caf::exit_reason::user_shutdown);
@@ -251,7 +251,7 @@ TEST_CASE_METHOD(desk, "a recorder does not wait for ever for a journal that han
   }));
   dir->put_journal(mute);
   auto r = recorder();
-  auto waiting = v.self->request(r, caf::infinite, record_a::value, fact_event());
+  auto waiting = v.self->request(r, caf::infinite, record_a::value, a_fact());
   caf::anon_send_exit(r, caf::exit_reason::user_shutdown);
   v.advance(2999ms);
   CHECK(dir->credit().used() > 0);
@@ -265,7 +265,7 @@ TEST_CASE_METHOD(desk, "a recorder does not wait for ever for a journal that han
 TEST_CASE_METHOD(desk, "an hour of notes every second keeps its order and leaves nothing behind") {
   auto r = recorder();
   for (int i = 0; i < 3600; ++i) {
-    caf::anon_send(r, note_a::value, note_event(std::to_string(i)));
+    caf::anon_send(r, note_a::value, a_note(std::to_string(i)));
     v.advance(1s);
   }
   CHECK(log->committed.size() == 3600);

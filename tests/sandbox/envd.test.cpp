@@ -12,8 +12,8 @@ using namespace skep::sandbox::test;
 
 namespace {
 
-struct more : fixture {
-  explicit more(script_server::handler h) : fixture(std::move(h)), all(api) {}
+struct envd_fixture : fixture {
+  explicit envd_fixture(script_server::handler h) : fixture(std::move(h)), all(api) {}
   envd all;
 };
 
@@ -61,7 +61,7 @@ TEST_CASE("signatures and addresses are those that were observed") {
 }
 
 TEST_CASE("a running process is followed by pid or tag, with its own limit") {
-  more f{[](peer& p, const request& r) {
+  envd_fixture f{[](peer& p, const request& r) {
     if (r.body.find("none") != std::string::npos)
       return stream(p, last(R"({"error":{"code":"not_found","message":"process not found"}})"));
     stream(p, start_event(7) + data_event("hi") + end_event(3) + last());
@@ -95,7 +95,7 @@ TEST_CASE("a running process is followed by pid or tag, with its own limit") {
 }
 
 TEST_CASE("input, signals and sizes go to a process by its tag; streamed input in one request") {
-  more f{[](peer& p, const request& r) {
+  envd_fixture f{[](peer& p, const request& r) {
     if (r.path() == "/process.Process/StreamInput")
       stream(p, make_envelope("{}") + last());
     else
@@ -123,7 +123,7 @@ TEST_CASE("input, signals and sizes go to a process by its tag; streamed input i
 
 TEST_CASE("streamed input that fails or is cut is an error though its status is 200") {
   std::atomic<int> n{0};
-  more f{[&](peer& p, const request&) {
+  envd_fixture f{[&](peer& p, const request&) {
     if (++n == 1) return stream(p, last(R"({"error":{"code":"not_found","message":"x"}})"));
     stream(p, make_envelope("{}")); // no end of stream
   }};
@@ -135,7 +135,7 @@ TEST_CASE("streamed input that fails or is cut is an error though its status is 
 }
 
 TEST_CASE("a watch stream tells its start, then every change, and can be paused") {
-  more f{[](peer& p, const request& r) {
+  envd_fixture f{[](peer& p, const request& r) {
     if (r.body.find("/none") != std::string::npos)
       return stream(p, last(R"({"error":{"code":"not_found","message":"path"}})"));
     p.begin_chunks(200, {"Content-Type: application/connect+json"});
@@ -185,7 +185,7 @@ TEST_CASE("a watch stream tells its start, then every change, and can be paused"
 
 TEST_CASE("a watcher collects, is asked, and is removed; its events are asked for once") {
   std::atomic<int> polls{0};
-  more f{[&](peer& p, const request& r) {
+  envd_fixture f{[&](peer& p, const request& r) {
     if (r.path().ends_with("/CreateWatcher"))
       p.answer(200, R"({"watcherId":"w123"})");
     else if (r.path().ends_with("/RemoveWatcher"))
@@ -209,7 +209,7 @@ TEST_CASE("a watcher collects, is asked, and is removed; its events are asked fo
 }
 
 TEST_CASE("files are written as octets, gzip'd, with metadata, or several in one multipart body") {
-  more f{[](peer& p, const request&) {
+  envd_fixture f{[](peer& p, const request&) {
     p.answer(200, R"([{"path":"/a","name":"a","type":"file","metadata":{"k":"v"}},{"path":"/b"}])",
              {"Content-Type: text/plain; charset=utf-8"});
   }};
@@ -262,7 +262,7 @@ TEST_CASE("files are written as octets, gzip'd, with metadata, or several in one
 }
 
 TEST_CASE("compose and the default environment") {
-  more f{[](peer& p, const request& r) {
+  envd_fixture f{[](peer& p, const request& r) {
     if (r.path() == "/envs")
       p.answer(200, R"({"A":"b"})");
     else if (r.body.find("none") != std::string::npos)
@@ -283,7 +283,7 @@ TEST_CASE("compose and the default environment") {
 }
 
 TEST_CASE("an entry holds all that envd knows of a file") {
-  more f{[](peer& p, const request&) {
+  envd_fixture f{[](peer& p, const request&) {
     p.answer(200, R"({"entry":{"name":"a","path":"/a","type":"FILE_TYPE_FILE","mode":420,
       "permissions":"-rw-r--r--","owner":"user","group":"1001","size":"12",
       "modifiedTime":"2026-01-02T03:04:05.123456789Z","metadata":{"k":"v"}}})");

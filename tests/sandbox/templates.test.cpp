@@ -11,8 +11,8 @@ namespace {
 
 const std::string hash(64, 'a');
 
-struct more : fixture {
-  explicit more(script_server::handler h) : fixture(std::move(h)), all(api) {}
+struct templates_fixture : fixture {
+  explicit templates_fixture(script_server::handler h) : fixture(std::move(h)), all(api) {}
   templates all;
 };
 
@@ -20,7 +20,7 @@ struct more : fixture {
 
 TEST_CASE("a build goes the observed way: create, link, upload without a key, start, status") {
   std::string base;
-  more f{[&](peer& p, const request& r) {
+  templates_fixture f{[&](peer& p, const request& r) {
     if (r.target == "/v3/templates")
       p.answer(202, R"({"templateID":"t1","buildID":"b1","public":true,"names":["my"],"tags":[],
                         "aliases":[]})");
@@ -90,7 +90,7 @@ TEST_CASE("a build goes the observed way: create, link, upload without a key, st
 
 TEST_CASE("an upload's address stays out of its error, and a bad build is refused before it is "
           "sent") {
-  more f{[](peer& p, const request& r) { p.answer(500, "no: " + r.target); }};
+  templates_fixture f{[](peer& p, const request& r) { p.answer(500, "no: " + r.target); }};
   scratch dir;
   std::ofstream{dir.path / "layer"} << "tar";
   const auto url = f.server.url() + "/put?sig=SECRET";
@@ -113,7 +113,7 @@ TEST_CASE("an upload's address stays out of its error, and a bad build is refuse
 }
 
 TEST_CASE("templates are listed by pages, looked at, published and deleted") {
-  more f{[](peer& p, const request& r) {
+  templates_fixture f{[](peer& p, const request& r) {
     if (r.path() == "/v2/templates" && r.method == "GET")
       p.answer(200, R"([{"templateID":"t1","buildID":"b","cpuCount":2,"memoryMB":512,
         "diskSizeMB":1,"public":false,"names":["n"],"createdAt":"2026-01-02T03:04:05Z",
@@ -153,7 +153,7 @@ TEST_CASE("templates are listed by pages, looked at, published and deleted") {
 }
 
 TEST_CASE("tags are assigned, listed and removed, and a DELETE may have a body") {
-  more f{[](peer& p, const request& r) {
+  templates_fixture f{[](peer& p, const request& r) {
     if (r.method == "GET")
       p.answer(200, R"([{"tag":"prod","buildID":"b","createdAt":"2026-01-02T03:04:05Z"}])");
     else if (r.method == "POST")
@@ -174,7 +174,7 @@ TEST_CASE("tags are assigned, listed and removed, and a DELETE may have a body")
 }
 
 TEST_CASE("build logs are read by cursor") {
-  more f{[](peer& p, const request&) {
+  templates_fixture f{[](peer& p, const request&) {
     p.answer(200,
              R"({"logs":[{"timestamp":"2026-01-02T03:04:05Z","level":"error","message":"m"}]})");
   }};
