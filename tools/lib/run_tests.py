@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Runs the tests of one build and counts single test cases, not programs.
 
-    tools/lib/run_tests.py PRESET [--unit] [--scenarios] [--offline] [--label L] [--only WORD] [--out FILE]
+    tools/lib/run_tests.py PRESET [--unit] [--scenarios] [--offline] [--label L] [--only WORD] [--jobs N]
+                           [--out FILE]
 
 Three kinds of test:
 - Catch2 programs, as CTest knows them (name, environment, time limit, labels). Each writes an
@@ -12,12 +13,15 @@ Three kinds of test:
   prints no result at all, counts as one failure. A line `# timeout: SECONDS` near its top sets its limit
   (default 300), a line `# presets: dev asan` the builds it is for (default dev and asan).
 - With --offline, Catch2 programs see no network interface but lo (tools/lib/offline) and no key in their environment.
+- Programs and scripts run N at a time (default: one a processor), for most of them wait more than they work. A line
+  `# alone: WHY` near a script's top keeps it for itself, after the others.
 - A Catch2 case that cannot run here prints `SKIPPED: CASE: reason` (tests/support/skip.hpp).
 
 Everything goes to build/test-results/PRESET[-LABEL].json: {"preset", "results": [{name, program, status,
 reason, seconds}]}, from which tools/test sums up and tools/check learns what really ran.
 """
 import argparse
+import concurrent.futures
 import html
 import json
 import os
@@ -36,6 +40,7 @@ SCENARIO_LINE = re.compile(r"^(ok|not ok|skip) - ([^:\n]+?)(?:: (.*))?$")
 DEFAULT_UNIT_LIMIT_S = 300
 DEFAULT_SCENARIO_LIMIT_S = 300
 SANITIZED_LIMIT_FACTOR = 4
+running = set()  # Process groups of what is being run, to be taken along when we are interrupted.
 
 
 def run_limited(argv, env, limit_s, cwd):
@@ -46,20 +51,33 @@ def run_limited(argv, env, limit_s, cwd):
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out,
                                    stderr=subprocess.STDOUT, start_new_session=True)
+        running.add(process.pid)
         try:
             code = process.wait(limit_s)
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            # What a test left behind in its session goes with it, also after an interrupt.
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            # What a test left behind in its session goes with it.
+            end_group(process.pid)
             process.wait()
+            running.discard(process.pid)
         out.seek(0)
         text = out.read().decode("utf-8", "replace")
     return code, text, time.monotonic() - started
+
+
+def end_group(group):
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def interrupted(*_):
+    """Ends what runs and then us, without waiting for the threads that wait for it."""
+    for group in list(running):
+        end_group(group)
+    os._exit(130)
 
 
 def sanitizer_env(preset):
@@ -132,75 +150,118 @@ def without_keys():
     return {k: v for k, v in os.environ.items() if not re.search(r"(KEY|TOKEN|SECRET|PASSWORD)S?$", k)}
 
 
-def run_unit(preset, build, label, only, report, offline):
+class Report:
+    """What one program or script had to say: its results, and the lines for the terminal, printed in one piece."""
+
+    def __init__(self, program):
+        self.program = program
+        self.results = []
+        self.lines = []
+
+    def add(self, name, status, reason="", seconds=0.0, output=""):
+        self.results.append({"name": name, "program": self.program, "status": status, "reason": reason,
+                             "seconds": round(seconds, 3)})
+        if status == "skipped":
+            self.say(f"skipped: {name}: {reason}")
+        if status == "failed":
+            self.say(f"FAILED {name}: {reason}".replace("\n", "\n    "))
+            self.lines += ["    | " + line for line in output.splitlines()[-60:]]
+
+    def say(self, line):
+        self.lines.append("    " + line)
+
+
+def run_unit(name, argv, env, limit_s, preset, build, offline):
+    """One Catch2 program."""
+    report = Report(name)
+    if not argv or not os.path.exists(argv[0]):
+        report.add(f"test_{name}", "failed", "it is not built")
+        return report
     front = [str(ROOT / "tools" / "lib" / "offline")] if offline else []
-    for name, argv, env, limit_s in unit_tests(build, label):
-        if only and only not in name:
-            continue
-        if not argv or not os.path.exists(argv[0]):
-            report(f"test_{name}", name, "failed", "it is not built", 0)
-            print(f"    FAILED test_{name}: it is not built", flush=True)
-            continue
-        with tempfile.TemporaryDirectory() as scratch:
-            xml = Path(scratch) / "result.xml"
-            code, output, seconds = run_limited(
-                [*front, *argv, "-r", "xml", "-d", "yes", "-o", str(xml)],
-                {**(without_keys() if offline else os.environ), **sanitizer_env(preset), **env}, limit_s, build)
-            text = xml.read_text(errors="replace") if xml.exists() else ""
-        cases, died_in = parse_catch_xml(text)
-        for match in SKIPPED.finditer(output + "\n" + html.unescape(text)):
-            cases[match.group(1)] = ("skipped", match.group(2), 0.0)
-        for case, (status, reason, spent) in cases.items():
-            report(case, name, status, reason, spent)
-            if status == "failed":
-                print(f"    FAILED {case}\n        " + reason.replace("\n", "\n        "))
-        if code is None:
-            why = f"no end within {limit_s:.0f} s"
-        elif died_in or code < 0:
-            why = f"it ended with {code}"
-        elif not cases:
-            why = f"no result; it ended with {code}"
-        elif code != 0 and all(c[0] != "failed" for c in cases.values()):
-            why = f"it ended with {code} though every case passed"
-        else:
-            why = ""
-        if why:
-            report(died_in or f"test_{name}", name, "failed", why, seconds, output)
-        print(f"    {name}: {len(cases)} cases, {seconds:.1f} s", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        xml = Path(scratch) / "result.xml"
+        code, output, seconds = run_limited(
+            [*front, *argv, "-r", "xml", "-d", "yes", "-o", str(xml)],
+            {**(without_keys() if offline else os.environ), **sanitizer_env(preset), **env}, limit_s, build)
+        text = xml.read_text(errors="replace") if xml.exists() else ""
+    cases, died_in = parse_catch_xml(text)
+    for match in SKIPPED.finditer(output + "\n" + html.unescape(text)):
+        cases[match.group(1)] = ("skipped", match.group(2), 0.0)
+    for case, (status, reason, spent) in cases.items():
+        report.add(case, status, reason, spent)
+    if code is None:
+        why = f"no end within {limit_s:.0f} s"
+    elif died_in or code < 0:
+        why = f"it ended with {code}"
+    elif not cases:
+        why = f"no result; it ended with {code}"
+    elif code != 0 and all(c[0] != "failed" for c in cases.values()):
+        why = f"it ended with {code} though every case passed"
+    else:
+        why = ""
+    if why:
+        report.add(died_in or f"test_{name}", "failed", why, seconds, output)
+    report.say(f"{name}: {len(cases)} cases, {seconds:.1f} s")
+    return report
 
 
-def run_scenarios(preset, build, only, report):
+def run_scenario(script, preset, build):
+    """One scenario script."""
+    report = Report(f"scenarios/{script.stem}")
+    limit_s = float(header(script, "timeout") or DEFAULT_SCENARIO_LIMIT_S)
+    limit_s *= 1 if preset in ("dev", "release") else SANITIZED_LIMIT_FACTOR
+    env = {**os.environ, **sanitizer_env(preset), "SKEP_BIN": str(build / "bin"),
+           "SKEP_SOURCE": str(ROOT), "SKEP_PRESET": preset, "PYTHONUNBUFFERED": "1",
+           "PYTHONPATH": str(ROOT / "tests" / "support"), "PYTHONDONTWRITEBYTECODE": "1"}
+    code, text, seconds = run_limited(["/usr/bin/python3", str(script)], env, limit_s, ROOT)
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for match in filter(None, map(SCENARIO_LINE.match, text.splitlines())):
+        status = {"ok": "passed", "not ok": "failed", "skip": "skipped"}[match.group(1)]
+        counts[status] += 1
+        report.add(match.group(2), status, match.group(3) or "")
+    if code is None:
+        report.add(report.program, "failed", f"no end within {limit_s:.0f} s", seconds, text)
+    elif code != 0 and not counts["failed"]:
+        report.add(report.program, "failed", f"it ended with {code}", seconds, text)
+    elif not sum(counts.values()):
+        report.add(report.program, "failed", "it printed no result", seconds, text)
+    elif counts["failed"]:
+        report.lines += ["    | " + line for line in text.splitlines()[-60:]]
+    report.say(f"{report.program}: {sum(counts.values())} results, {seconds:.1f} s")
+    return report
+
+
+def header(script, word):
+    """The value of a line `# WORD: VALUE` near the top of a script; None without one."""
+    found = re.search(rf"^# {word}: (.+)$", script.read_text()[:4000], re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def scenarios(preset, only, alone):
+    """The scripts for this build; those that run by themselves, or the others."""
     for script in sorted((ROOT / "tests" / "scenarios").glob("*.py")):
-        if script.name.startswith("_") or (only and only not in script.name):
-            continue
-        head = script.read_text()[:4000]
-        limit = re.search(r"^# timeout: (\d+)", head, re.MULTILINE)
-        limit_s = float(limit.group(1)) if limit else DEFAULT_SCENARIO_LIMIT_S
-        limit_s *= 1 if preset in ("dev", "release") else SANITIZED_LIMIT_FACTOR
-        presets = re.search(r"^# presets: (.+)$", head, re.MULTILINE)
-        if preset not in (presets.group(1).split() if presets else ["dev", "asan"]):
-            continue
-        env = {**os.environ, **sanitizer_env(preset), "SKEP_BIN": str(build / "bin"),
-               "SKEP_SOURCE": str(ROOT), "SKEP_PRESET": preset, "PYTHONUNBUFFERED": "1",
-               "PYTHONPATH": str(ROOT / "tests" / "support"), "PYTHONDONTWRITEBYTECODE": "1"}
-        program = f"scenarios/{script.stem}"
-        code, text, seconds = run_limited(["/usr/bin/python3", str(script)], env, limit_s, ROOT)
-        counts = {"ok": 0, "not ok": 0, "skip": 0}
-        for line in text.splitlines():
-            match = SCENARIO_LINE.match(line)
-            if match:
-                counts[match.group(1)] += 1
-                status = {"ok": "passed", "not ok": "failed", "skip": "skipped"}[match.group(1)]
-                report(match.group(2), program, status, match.group(3) or "", 0)
-        if code is None:
-            report(program, program, "failed", f"no end within {limit_s:.0f} s", seconds, text)
-        elif code != 0 and not counts["not ok"]:
-            report(program, program, "failed", f"it ended with {code}", seconds, text)
-        elif not sum(counts.values()):
-            report(program, program, "failed", "it printed no result", seconds, text)
-        elif counts["not ok"]:
-            print("    | " + "\n    | ".join(text.splitlines()[-60:]))
-        print(f"    {program}: {sum(counts.values())} results, {seconds:.1f} s", flush=True)
+        if not script.name.startswith("_") and (not only or only in script.name) \
+                and preset in (header(script, "presets") or "dev asan").split() \
+                and bool(header(script, "alone")) == alone:
+            yield script
+
+
+def run_all(args, build):
+    """Yields the reports of everything asked for, as they come."""
+    both = args.unit == args.scenarios
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        tasks = []
+        if args.unit or both:
+            tasks += [pool.submit(run_unit, *test, args.preset, build, args.offline)
+                      for test in unit_tests(build, args.label) if not args.only or args.only in test[0]]
+        if args.scenarios or both:
+            tasks += [pool.submit(run_scenario, script, args.preset, build)
+                      for script in scenarios(args.preset, args.only, False)]
+        for task in concurrent.futures.as_completed(tasks):
+            yield task.result()
+    if args.scenarios or both:
+        for script in scenarios(args.preset, args.only, True):
+            yield run_scenario(script, args.preset, build)
 
 
 def main():
@@ -211,23 +272,16 @@ def main():
     parser.add_argument("--offline", action="store_true", help="no network interface but lo for the Catch2 programs")
     parser.add_argument("--label", help="only programs with this CTest label")
     parser.add_argument("--only", help="only programs and scripts whose name holds this word")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time (default: %(default)s)")
     parser.add_argument("--out", help="the result file")
     args = parser.parse_args()
-    build = ROOT / "build" / args.preset
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     results = []
-
-    def report(name, program, status, reason, seconds, output=""):
-        results.append({"name": name, "program": program, "status": status, "reason": reason,
-                        "seconds": round(seconds, 3)})
-        if status == "skipped":
-            print(f"    skipped: {name}: {reason}")
-        if status == "failed" and output:
-            print(f"    FAILED {name}: {reason}\n    | " + "\n    | ".join(output.splitlines()[-60:]))
-
-    if args.unit or not args.scenarios:
-        run_unit(args.preset, build, args.label, args.only, report, args.offline)
-    if args.scenarios or not args.unit:
-        run_scenarios(args.preset, build, args.only, report)
+    for report in run_all(args, ROOT / "build" / args.preset):
+        results += report.results
+        print("\n".join(report.lines), flush=True)
+    results.sort(key=lambda r: r["program"])  # Stable: the cases of a program stay in their order.
     out = Path(args.out) if args.out else ROOT / "build" / "test-results" / f"{args.preset}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"preset": args.preset, "results": results}, indent=1))
