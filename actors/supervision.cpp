@@ -369,6 +369,11 @@ void supervision::kill_all() noexcept {
     for (auto& w : k.on_stopped)
       w({});
   }
+  // Who reports to somebody may be held by him; what is over holds nobody.
+  options_.on_restarted = {};
+  options_.on_gave_up = {};
+  options_.on_ended = {};
+  options_.on_refused = {};
 }
 
 } // namespace skep::actors

@@ -79,8 +79,11 @@ task<void> run_stream(exchange& x, stream_client& client, const stream_terms& te
       keepalive_at = clock::now() + interval;
       continue;
     }
-    co_await client.wake.wait_until(terms.limit ? std::min(clock::now() + left, keepalive_at)
-                                                : keepalive_at);
+    // The sooner of the two; a far deadline added to this clock's time would not fit its type.
+    auto to_keepalive = keepalive_at - clock::now();
+    co_await client.wake.wait_until(
+        clock::now()
+        + (terms.limit ? std::min<clock::duration>(left, to_keepalive) : to_keepalive));
   }
   auto end = end_of_stream();
   co_await x.write(end);

@@ -65,7 +65,7 @@ public:
         kept.emplace_back(to_stderr, std::move(bytes));
         return;
       }
-      auto& to = to_stderr ? handlers.on_stderr : handlers.on_stdout;
+      auto to = to_stderr ? handlers.on_stderr : handlers.on_stdout; // it may end the stream
       if (to && !to(bytes)) paused = true;
     }
     void end(int exit_code) {
@@ -74,7 +74,9 @@ public:
     }
     void fail(error e) { finish(std::move(e)); }
     void finish(result<command_result> how) {
-      if (std::exchange(open, false)) handlers.on_end(std::move(how));
+      if (!std::exchange(open, false)) return;
+      // What ended holds nobody any more, as with the real client.
+      std::exchange(handlers, {}).on_end(std::move(how));
     }
   };
 
