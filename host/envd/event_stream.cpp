@@ -70,10 +70,11 @@ task<void> run_stream(exchange& x, stream_client& client, const stream_terms& te
       keepalive_at = clock::now() + interval;
       continue;
     }
-    if (client.complete()) break;
     auto left = deadline - terms.time.now();
-    if (terms.limit && left <= clock::duration::zero())
-      fail(rpc_code::deadline_exceeded, "context deadline exceeded");
+    auto late = client.complete() ? terms.overdue && terms.overdue()
+                                  : terms.limit && left <= clock::duration::zero();
+    if (late) fail(rpc_code::deadline_exceeded, "context deadline exceeded");
+    if (client.complete()) break;
     if (clock::now() >= keepalive_at) {
       co_await x.write(terms.keepalive);
       keepalive_at = clock::now() + interval;

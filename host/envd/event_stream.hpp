@@ -54,6 +54,8 @@ struct stream_terms {
   std::function<task<void>(std::shared_ptr<const std::string>)> write = {};
   /// True: the connection closes without an end; for rehearsals.
   std::function<bool()> cut = {};
+  /// Asked when the client is complete. True: it ended by the limit, and that is what is said.
+  std::function<bool()> overdue = {};
 };
 
 /// Answers `x` with the client's envelopes until it is complete. Throws rpc_failure

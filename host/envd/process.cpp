@@ -155,7 +155,7 @@ void process::await_deadline() {
     if (self->time_.now() < self->kill_at_)
       self->await_deadline();
     else
-      self->signal(SIGKILL);
+      self->killed_late_ = self->signal(SIGKILL);
   });
 }
 

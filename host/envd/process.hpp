@@ -45,6 +45,8 @@ public:
 
   /// Kills it (SIGKILL, this process only) when `limit` has passed.
   void kill_after(std::chrono::milliseconds limit);
+  /// True when kill_after() was what ended it.
+  bool killed_late() const { return killed_late_; }
   /// False: it has exited already.
   bool signal(int number);
   /// Ends it now, if it has exited, whoever still holds its pipes.
@@ -82,6 +84,7 @@ private:
   bool on_terminal_;
   asio::steady_timer deadline_;
   clock::time_point kill_at_{}; ///< Of `time_`.
+  bool killed_late_ = false;
   event_feed feed_;
   notifier input_free_;
   bool input_busy_ = false;
