@@ -3,6 +3,7 @@
 #include "actors/agents/adapter.hpp"
 #include "actors/key_book.hpp"
 #include "actors/swarm.hpp"
+#include "actors/swarm_results.hpp"
 #include "actors/swarm_sandboxes.hpp"
 
 namespace skep::actors {
@@ -26,6 +27,10 @@ public:
 
   behavior_type make_behavior() override {
     this->set_down_handler([this](caf::down_msg& d) { on_down(d); });
+    std::vector<swarm_id> open;
+    for (const auto& run : open_)
+      open.push_back(run.record.swarm);
+    sweep_work_files(*svc_, open);
     for (auto& run : open_)
       take_up(std::move(run));
     open_.clear();

@@ -10,7 +10,7 @@ sandbox_impl::sandbox_impl(caf::actor_config& cfg, context_ptr context, sandbox_
                            std::function<swarm_actor()> swarm, supervisor_actor supervisor)
     : domain_actor(cfg), ctx_(std::move(context)), rec_(std::move(start.record)),
       panes_(std::move(start.panes)), bundle_(std::move(start.bundle)), fresh_(start.fresh),
-      swarm_(std::move(swarm)), supervisor_(std::move(supervisor)) {}
+      former_stop_(start.stop), swarm_(std::move(swarm)), supervisor_(std::move(supervisor)) {}
 
 sandbox_impl::behavior_type sandbox_impl::make_behavior() {
   return {

@@ -21,6 +21,8 @@ struct sandbox_start {
   std::vector<pane_record> panes;
   bool fresh = true;
   std::shared_ptr<const upload_bundle> bundle; ///< Null once a base is recorded.
+  /// How the run was ended, for one that was draining in a former life of the daemon.
+  std::optional<stop_mode> stop = {};
 };
 
 /// The child that supervises one sandbox: RECORDER and SANDBOX first, then what the SANDBOX adds

@@ -137,6 +137,7 @@ private:
   pane_set panes_;
   std::shared_ptr<const upload_bundle> bundle_;
   bool fresh_;
+  std::optional<stop_mode> former_stop_; ///< See sandbox_start.
   std::function<swarm_actor()> swarm_;
   supervisor_actor supervisor_;
 

@@ -153,7 +153,7 @@ void sandbox_impl::resume_phase() {
     return start_panes();
   case phase::draining:
     start_panes();
-    return on_stop(stop_mode::graceful);
+    return on_stop(former_stop_.value_or(stop_mode::graceful));
   case phase::collecting:
     return stop_leftovers(ctx_, then_or_fail<void>([this] { collect(); }));
   default:

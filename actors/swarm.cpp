@@ -222,7 +222,7 @@ private:
 
   void adopt_all(const std::vector<sandbox_record>& open) {
     for (const auto& r : open) {
-      sandbox_start start{r, {}, false, nullptr};
+      sandbox_start start{r, {}, false, nullptr, stop_};
       if (auto panes = ctx_->svc->load_panes(r.sandbox); panes.ok() && !panes->empty()) {
         start.panes = std::move(*panes);
         start_sandbox(std::move(start));

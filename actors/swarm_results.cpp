@@ -3,6 +3,7 @@
 #include "transfer/pack.hpp"
 #include "transfer/results.hpp"
 
+#include <algorithm>
 #include <fstream>
 
 namespace skep::actors {
@@ -101,6 +102,16 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
 void remove_work_files(const services& svc, const swarm_id& swarm) {
   std::error_code ec;
   fs::remove_all(work_dir(svc, swarm), ec);
+}
+
+void sweep_work_files(const services& svc, const std::vector<swarm_id>& open) {
+  std::error_code ec;
+  std::vector<fs::path> left;
+  for (fs::directory_iterator i{svc.state_dir / "work", ec}, end; !ec && i != end; i.increment(ec))
+    if (std::find(open.begin(), open.end(), swarm_id{i->path().filename().string()}) == open.end())
+      left.push_back(i->path());
+  for (const auto& path : left)
+    fs::remove_all(path, ec);
 }
 
 result<swarm_results> write_results(const services& svc, const swarm_spec& spec,

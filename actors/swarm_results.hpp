@@ -37,4 +37,8 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
 /// Removes what prepare_bundle and the downloads left in the state directory.
 void remove_work_files(const services& svc, const swarm_id& swarm);
 
+/// Removes what a daemon that was killed left of every other swarm than these. For the time before
+/// a run can begin; what cannot be removed stays.
+void sweep_work_files(const services& svc, const std::vector<swarm_id>& open);
+
 } // namespace skep::actors

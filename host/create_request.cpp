@@ -3,7 +3,10 @@
 #include "host/web_text.hpp"
 
 #include <algorithm>
+#include <arpa/inet.h>
+#include <array>
 #include <cctype>
+#include <charconv>
 
 namespace skep::host {
 namespace {
@@ -30,6 +33,32 @@ bool is_domain(const std::string& text) {
          && std::all_of(text.begin(), text.end(), [](unsigned char c) {
               return std::islower(c) || std::isdigit(c) || c == '.' || c == '-';
             });
+}
+
+// An address, or a range of them (address/bits).
+bool is_range(const std::string& text) {
+  auto slash = text.find('/');
+  auto address = text.substr(0, slash);
+  std::array<unsigned char, sizeof(in6_addr)> bytes{};
+  bool v4 = ::inet_pton(AF_INET, address.c_str(), bytes.data()) == 1;
+  if (!v4 && ::inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1) return false;
+  if (slash == text.npos) return true;
+  int bits = -1;
+  auto [end, ec] = std::from_chars(text.data() + slash + 1, text.data() + text.size(), bits);
+  return ec == std::errc{} && end == text.data() + text.size() && bits >= 0
+         && bits <= (v4 ? 32 : 128);
+}
+
+// A list of texts; nothing at all is an empty one.
+bool read_texts(const json& from, const char* name, std::vector<std::string>& out) {
+  auto i = from.find(name);
+  if (i == from.end() || i->is_null()) return true;
+  if (!i->is_array()) return false;
+  for (const auto& x : *i) {
+    if (!x.is_string()) return false;
+    out.push_back(x.get<std::string>());
+  }
+  return true;
 }
 
 bool is_header_name(const std::string& text) {
@@ -86,8 +115,16 @@ result<void> read_network(const json& network, const std::map<std::string, std::
   if (!network.is_object()) return bad("network");
   for (const char* name : {"egressProxy", "maskRequestHost"})
     if (present(network, name)) return unsupported(std::string{"network."} + name);
-  if (auto i = network.find("allowOut"); i != network.end() && i->is_array() && !i->empty())
-    return unsupported("network.allowOut");
+  std::vector<std::string> allowed, denied;
+  if (!read_texts(network, "allowOut", allowed)) return bad("network.allowOut is no list of texts");
+  if (!read_texts(network, "denyOut", denied)) return bad("network.denyOut is no list of texts");
+  bool by_name =
+      std::any_of(allowed.begin(), allowed.end(), [](const auto& x) { return !is_range(x); });
+  if (by_name && std::find(denied.begin(), denied.end(), "0.0.0.0/0") == denied.end())
+    return bad("network.allowOut names a domain, which needs 0.0.0.0/0 in network.denyOut");
+  for (const auto& x : denied)
+    if (!is_range(x)) return bad("network.denyOut: '" + x + "' is no address and no range of them");
+  if (!allowed.empty()) return unsupported("network.allowOut");
   if (auto i = network.find("allowPublicTraffic"); i != network.end() && *i == false)
     out.traffic_token = "wanted"; // the caller of parse_create puts a random one here
   auto rules = network.find("rules");

@@ -100,6 +100,8 @@ int main(int argc, char** argv) {
     return failed_exit;
   }
   std::signal(SIGPIPE, SIG_IGN);
+  // What is made inside has the modes of any Linux; outside, the folder above lets nobody else in.
+  ::umask(022);
   try {
     boost::asio::io_context io(1);
     std::optional<skep::envd::gateway_relay> relay;

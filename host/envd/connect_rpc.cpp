@@ -1,6 +1,7 @@
 #include "host/envd/connect_rpc.hpp"
 
 #include <charconv>
+#include <csignal>
 
 namespace skep::envd {
 
@@ -146,6 +147,24 @@ std::string get_bytes(const json& j, std::string_view name) {
   if (!base64_decode(get_string(j, name), out))
     fail(rpc_code::invalid_argument, "field " + std::string{name} + " is no base64");
   return out;
+}
+
+std::optional<std::string> requested_user(const exchange& x) {
+  if (x.path() != "/process.Process/Start" && !x.path().starts_with("/filesystem.")) return {};
+  auto text = x.header("Authorization");
+  if (!text.starts_with("Basic ")) return {};
+  std::string name;
+  if (!base64_decode(text.substr(6), name)) fail(rpc_code::unauthenticated, "invalid username");
+  return name.substr(0, name.find(':'));
+}
+
+int requested_signal(const json& request) {
+  const auto* asked = find(request, "signal");
+  if (!asked || *asked == "SIGNAL_UNSPECIFIED" || *asked == 0)
+    fail(rpc_code::unimplemented, "only SIGNAL_SIGTERM and SIGNAL_SIGKILL can be sent");
+  if (*asked == "SIGNAL_SIGTERM" || *asked == SIGTERM) return SIGTERM;
+  if (*asked == "SIGNAL_SIGKILL" || *asked == SIGKILL) return SIGKILL;
+  fail(rpc_code::invalid_argument, "signal: only SIGNAL_SIGTERM and SIGNAL_SIGKILL are known");
 }
 
 } // namespace skep::envd

@@ -6,6 +6,7 @@
 //   bytes 5..  payload (JSON)
 #pragma once
 
+#include "host/envd/exchange.hpp"
 #include "host/envd/failure.hpp"
 #include "messages/json.hpp"
 
@@ -32,6 +33,14 @@ std::string error_json(const rpc_failure& f);
 json parse_message(std::string_view body);
 /// The one message of a streaming request. Throws rpc_failure{invalid_argument}.
 json parse_enveloped(std::string_view body);
+
+/// The Linux user that the headers of an RPC name (`Authorization: Basic base64("user:")`), for
+/// those RPCs that look at it. Throws rpc_failure{unauthenticated}.
+std::optional<std::string> requested_user(const exchange& x);
+
+/// The number of a request's `signal`. Throws rpc_failure: invalid_argument for what is no signal
+/// of the protocol, unimplemented for the one that is none.
+int requested_signal(const json& request);
 
 /// Fields with protobuf's JSON rules: absent or null is the default; another type throws
 /// rpc_failure{invalid_argument}. Names are given in camelCase; snake_case is accepted too.

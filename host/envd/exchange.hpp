@@ -19,6 +19,11 @@ namespace skep::envd {
 /// Decodes %XX, and `+` as a space when `plus` is set. False on a broken escape or a NUL.
 bool percent_decode(std::string_view text, bool plus, std::string& out);
 
+/// The answer to a browser that asks before it sends: any page may.
+inline constexpr std::string_view preflight_headers =
+    "Access-Control-Allow-Methods: HEAD, GET, POST, PUT, PATCH, DELETE\r\n"
+    "Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 7200\r\n";
+
 class exchange {
 public:
   /// `early`: bytes that were read from the connection already.

@@ -42,20 +42,6 @@ struct open_file {
   }
 };
 
-std::string http_date(std::time_t t) {
-  tm utc{};
-  ::gmtime_r(&t, &utc);
-  std::array<char, 64> text;
-  auto n = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
-  return {text.data(), n};
-}
-
-// What is packed already only costs time.
-bool worth_packing(std::string_view type) {
-  return !type.starts_with("image/") && type != "application/gzip" && type != "application/zip"
-         && type != "application/pdf";
-}
-
 // ---- POST
 
 metadata requested_metadata(const exchange& x) {
@@ -169,42 +155,15 @@ task<void> files_get(services& s, exchange& x) {
   if (S_ISDIR(st.st_mode)) fail(400, "path '" + path + "' is a directory");
   if (!S_ISREG(st.st_mode)) fail(400, "path '" + path + "' is not a regular file");
 
-  auto modified = http_date(st.st_mtime);
-  if (!x.has_header("Range") && x.header("If-Modified-Since") == modified) {
-    co_await x.reply(304, {}, {}, "Last-Modified: " + modified + "\r\n");
-    co_return;
-  }
   auto size = static_cast<std::uint64_t>(st.st_size);
-  byte_range range{0, size};
-  auto kind = range_kind::whole;
-  auto if_range = x.header("If-Range");
-  if (x.has_header("Range") && (if_range.empty() || if_range == modified))
-    kind = parse_range(x.header("Range"), size, range);
-  std::string total = std::to_string(size);
-  if (kind == range_kind::unsatisfiable) {
-    co_await x.reply(416, "text/plain; charset=utf-8", "invalid range: failed to overlap\n",
-                     "Content-Range: bytes */" + total + "\r\n");
-    co_return;
-  }
   std::vector<char> piece(std::min<std::uint64_t>(piece_bytes, std::max<std::uint64_t>(size, 512)));
   auto sniffed = ::pread(file.fd, piece.data(), 512, 0);
-  auto name = path.substr(path.rfind('/') + 1);
-  auto type =
-      content_type(name, {piece.data(), static_cast<std::size_t>(std::max<ssize_t>(sniffed, 0))});
-  std::string extra = "Accept-Ranges: bytes\r\nVary: Accept-Encoding\r\nLast-Modified: " + modified
-                      + "\r\nContent-Disposition: inline; filename=" + header_quoted(name) + "\r\n";
-  if (kind == range_kind::part)
-    extra += "Content-Range: bytes " + std::to_string(range.begin) + '-'
-             + std::to_string(range.end - 1) + '/' + total + "\r\n";
+  auto plan = plan_answer(x, path.substr(path.rfind('/') + 1), size, st.st_mtime,
+                          {piece.data(), static_cast<std::size_t>(std::max<ssize_t>(sniffed, 0))});
+  if (co_await send_head(x, plan)) co_return;
   std::optional<gzip_encoder> packed;
-  if (!x.has_header("Range") && worth_packing(type) && accepts_gzip(x.header("Accept-Encoding"))) {
-    packed.emplace();
-    co_await x.begin_stream(200, type, "Content-Encoding: gzip\r\n" + extra);
-  } else {
-    co_await x.begin_sized(kind == range_kind::part ? 206 : 200, type, range.end - range.begin,
-                           extra);
-  }
-  if (x.method() == "HEAD") co_return;
+  if (plan.packed) packed.emplace();
+  auto range = plan.range;
   while (range.begin < range.end) {
     auto want = std::min<std::uint64_t>(piece.size(), range.end - range.begin);
     auto n = ::pread(file.fd, piece.data(), want, static_cast<off_t>(range.begin));

@@ -131,12 +131,7 @@ task<json> process_send_input(services& s, json request) {
 
 task<json> process_send_signal(services& s, json request) {
   auto p = s.processes.find(process_of(request), false);
-  const auto* asked = find(request, "signal");
-  int signal = 0;
-  if (asked && (*asked == "SIGNAL_SIGTERM" || *asked == SIGTERM)) signal = SIGTERM;
-  if (asked && (*asked == "SIGNAL_SIGKILL" || *asked == SIGKILL)) signal = SIGKILL;
-  if (signal == 0)
-    fail(rpc_code::unimplemented, "only SIGNAL_SIGTERM and SIGNAL_SIGKILL can be sent");
+  auto signal = requested_signal(request);
   // Exited, but its pipes are still held by others: nothing to signal, and nobody waits any longer.
   if (!p->signal(signal)) p->stop_waiting();
   co_return json::object();

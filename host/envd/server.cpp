@@ -59,18 +59,10 @@ std::string rest_body(unsigned status, const std::string& message) {
   return dump(json{{"code", status}, {"message", message}}) + "\n";
 }
 
-// The user of an RPC: `Authorization: Basic base64("user:")`.
 void check_user(const account& user, const exchange& x) {
-  auto text = x.header("Authorization");
-  if (!text.starts_with("Basic ")) return;
-  std::string name;
-  if (!base64_decode(text.substr(6), name)) fail(rpc_code::unauthenticated, "invalid username");
-  name = name.substr(0, name.find(':'));
-  if (!user.known(name)) fail(rpc_code::unauthenticated, "invalid username: '" + name + "'");
-}
-
-bool names_user(std::string_view path) {
-  return path == "/process.Process/Start" || path.starts_with("/filesystem.");
+  auto name = requested_user(x);
+  if (name && !user.known(*name))
+    fail(rpc_code::unauthenticated, "invalid username: '" + *name + "'");
 }
 
 // `type` without its parameters.
@@ -85,7 +77,7 @@ task<void> serve_unary(services& s, exchange& x, const rpc& r) {
   std::optional<rpc_failure> failure;
   std::string body;
   try {
-    if (names_user(x.path())) check_user(s.user, x);
+    check_user(s.user, x);
     auto text = co_await x.body(rpc_limit_bytes);
     auto request = parse_message(text);
     auto answer = co_await r.unary(s, std::move(request));
@@ -100,7 +92,7 @@ task<void> serve_unary(services& s, exchange& x, const rpc& r) {
 task<void> serve_stream(services& s, exchange& x, const rpc& r) {
   std::optional<rpc_failure> failure;
   try {
-    if (names_user(x.path())) check_user(s.user, x);
+    check_user(s.user, x);
     if (r.stream) {
       auto text = co_await x.body(rpc_limit_bytes);
       auto request = parse_enveloped(text);
@@ -201,25 +193,6 @@ task<void> server::handle(exchange& x) {
   co_await x.reply(failure->status, rest_type, body, "X-Content-Type-Options: nosniff\r\n");
 }
 
-// Throws rest_failure{401}. /init looks at the token itself: it may bring the first one.
-void server::authorize(exchange& x) const {
-  const auto& token = config_.access_token;
-  const auto& path = x.path();
-  if (token.empty() || path == "/health" || path == "/init") return;
-  auto given = x.header("X-Access-Token");
-  bool reading = x.method() == "GET" || x.method() == "HEAD";
-  if (path == "/files" && (reading || x.method() == "POST")) {
-    if (given.empty()) {
-      check_signature(x, reading ? "read" : "write", token, std::time(nullptr));
-    } else if (!same_secret(given, token)) {
-      fail(401, "access token present in header but does not match");
-    }
-  } else if (!same_secret(given, token)) {
-    fail(401, "unauthorized access, please provide a valid access token or method signing if "
-              "supported");
-  }
-}
-
 task<void> server::route(exchange& x) {
   auto method = x.method();
   const auto& path = x.path();
@@ -228,13 +201,11 @@ task<void> server::route(exchange& x) {
     co_return;
   }
   if (method == "OPTIONS") {
-    co_await x.reply(204, {}, {},
-                     "Access-Control-Allow-Methods: HEAD, GET, POST, PUT, PATCH, DELETE\r\n"
-                     "Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 7200\r\n");
+    co_await x.reply(204, {}, {}, preflight_headers);
     co_return;
   }
   bool get = method == "GET" || method == "HEAD";
-  authorize(x);
+  authorize(x, config_.access_token);
   if (auto i = rpcs.find(path); i != rpcs.end()) {
     co_await serve_rpc(services_, x, i->second);
   } else if (path == "/health" && get) {

@@ -37,7 +37,6 @@ private:
   task<void> connection(local_socket socket);
   task<void> handle(exchange& x);
   task<void> route(exchange& x);
-  void authorize(exchange& x) const;
   void await_children();
 
   asio::io_context& io_;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <charconv>
+#include <ctime>
 
 namespace skep::envd {
 
@@ -46,6 +47,22 @@ void check_signature(const exchange& x, std::string_view operation, std::string_
   if (ec != std::errc{} || stop != expiration.data() + expiration.size())
     fail(401, "invalid signature expiration");
   if (end < now_s) fail(401, "signature is already expired");
+}
+
+void authorize(const exchange& x, std::string_view token) {
+  const auto& path = x.path();
+  if (token.empty() || path == "/health" || path == "/init") return;
+  auto given = x.header("X-Access-Token");
+  bool reading = x.method() == "GET" || x.method() == "HEAD";
+  if (path == "/files" && (reading || x.method() == "POST")) {
+    if (given.empty())
+      check_signature(x, reading ? "read" : "write", token, std::time(nullptr));
+    else if (!same_secret(given, token))
+      fail(401, "access token present in header but does not match");
+  } else if (!same_secret(given, token)) {
+    fail(401, "unauthorized access, please provide a valid access token or method signing if "
+              "supported");
+  }
 }
 
 } // namespace skep::envd

@@ -18,6 +18,11 @@ std::string file_signature(std::string_view path, std::string_view operation, st
 /// True when `a` and `b` are equal; takes the same time wherever they differ.
 bool same_secret(std::string_view a, std::string_view b);
 
+/// Lets `x` pass by its X-Access-Token, or by a signature where /files is read or written.
+/// Everybody passes where `token` is empty, and to /health and /init (which looks at the token
+/// itself: it may bring the first one). Throws rest_failure{401} with E2B's words.
+void authorize(const exchange& x, std::string_view token);
+
 /// Throws rest_failure{401} with E2B's words unless the query of `x` is signed with `token` and not
 /// expired at `now_s` (Unix time).
 void check_signature(const exchange& x, std::string_view operation, std::string_view token,

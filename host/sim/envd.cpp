@@ -1,9 +1,11 @@
 #include "host/sim/envd.hpp"
 
 #include "host/envd/connect_rpc.hpp"
+#include "host/envd/signature.hpp"
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 namespace skep::host::sim {
 namespace {
@@ -161,14 +163,7 @@ json send_input(box& b, const json& request) {
 }
 
 json send_signal(box& b, const json& request) {
-  auto p = b.processes.find(process_of(request), false);
-  const auto* asked = envd::find(request, "signal");
-  if (asked && (*asked == "SIGNAL_SIGTERM" || *asked == SIGTERM))
-    p->signal(SIGTERM);
-  else if (asked && (*asked == "SIGNAL_SIGKILL" || *asked == SIGKILL))
-    p->signal(SIGKILL);
-  else
-    envd::fail(rpc_code::unimplemented, "only SIGNAL_SIGTERM and SIGNAL_SIGKILL can be sent");
+  b.processes.find(process_of(request), false)->signal(envd::requested_signal(request));
   return json::object();
 }
 
@@ -193,10 +188,24 @@ const std::map<std::string_view, unary> unary_calls = {
     {"/filesystem.Filesystem/Remove", files_remove},
 };
 
+const std::set<std::string_view> unsimulated = {
+    "/filesystem.Filesystem/WatchDir",
+    "/filesystem.Filesystem/CreateWatcher",
+    "/filesystem.Filesystem/GetWatcherEvents",
+    "/filesystem.Filesystem/RemoveWatcher",
+};
+
+void check_user(const exchange& x) {
+  auto name = envd::requested_user(x);
+  if (name && !known_user(*name))
+    envd::fail(rpc_code::unauthenticated, "invalid username: '" + *name + "'");
+}
+
 task<void> serve_unary(envd_call& c, unary call) {
   std::optional<rpc_failure> failure;
   std::string body;
   try {
+    check_user(c.x);
     auto text = co_await c.x.body(rpc_limit_bytes);
     body = envd::dump(call(*c.where, envd::parse_message(text)));
   } catch (rpc_failure& f) {
@@ -209,6 +218,7 @@ task<void> serve_unary(envd_call& c, unary call) {
 task<void> serve_stream(envd_call& c) {
   std::optional<rpc_failure> failure;
   try {
+    check_user(c.x);
     if (c.x.path() == "/process.Process/StreamInput") {
       co_await stream_input(c);
       co_return;
@@ -229,7 +239,9 @@ task<void> serve_stream(envd_call& c) {
   co_await c.x.end_stream();
 }
 
-json metrics(const box& b) {
+} // namespace
+
+json usage_figures(const box& b) {
   draw luck{b.world.seed, "metrics", b.info.sandbox_id, 0};
   constexpr std::int64_t mib = 1 << 20;
   auto used = static_cast<std::int64_t>(64 + luck.unit() * 256);
@@ -239,15 +251,18 @@ json metrics(const box& b) {
           {"disk_total", 1024 * mib}};
 }
 
+namespace {
+
 task<void> route(envd_call& c) {
   auto& x = c.x;
   auto method = x.method();
   const auto path = x.path();
   bool get = method == "GET" || method == "HEAD";
-  const auto& token = c.where->info.access_token;
-  if (path != "/health" && x.header("X-Access-Token") != token)
-    envd::fail(401, "unauthorized access, please provide a valid access token or method signing if "
-                    "supported");
+  if (method == "OPTIONS") {
+    co_await x.reply(204, {}, {}, envd::preflight_headers);
+    co_return;
+  }
+  envd::authorize(x, c.where->info.access_token);
   bool stream = path == "/process.Process/Start" || path == "/process.Process/Connect"
                 || path == "/process.Process/StreamInput";
   auto call = unary_calls.find(path);
@@ -261,7 +276,7 @@ task<void> route(envd_call& c) {
       co_await serve_stream(c);
     else
       co_await serve_unary(c, call->second);
-  } else if (path.starts_with("/filesystem.Filesystem/") || path.starts_with("/process.Process/")) {
+  } else if (unsimulated.contains(path)) {
     envd::rpc_failure f{rpc_code::unimplemented, path + " is not part of the simulation"};
     auto body = envd::error_json(f);
     co_await x.reply(501, json_type, body);
@@ -271,8 +286,10 @@ task<void> route(envd_call& c) {
     co_await files_get(c);
   } else if (path == "/files" && method == "POST") {
     co_await files_post(c);
+  } else if (path == "/files/compose" && method == "POST") {
+    co_await files_compose(c);
   } else if (path == "/metrics" && get) {
-    auto body = dump(metrics(*c.where));
+    auto body = dump(usage_figures(*c.where));
     co_await x.reply(200, json_type, body);
   } else if (path == "/envs" && get) {
     json all = c.where->env_vars;

@@ -28,6 +28,14 @@ struct envd_call {
   stream_mishap mishap;
 };
 
+/// What GET /metrics says: drawn from the seed, the same each time.
+json usage_figures(const box& b);
+
+/// True for the users of a simulated sandbox: `user`, who is meant by nothing too.
+inline bool known_user(std::string_view name) {
+  return name.empty() || name == "user";
+}
+
 /// Answers the request whose header `c.x` has read. Throws envd::peer_gone.
 task<void> answer_envd(envd_call& c);
 
@@ -39,5 +47,6 @@ json files_move(box& b, const json& request);
 json files_remove(box& b, const json& request);
 task<void> files_get(envd_call& c);
 task<void> files_post(envd_call& c);
+task<void> files_compose(envd_call& c);
 
 } // namespace skep::host::sim

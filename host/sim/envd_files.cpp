@@ -2,6 +2,7 @@
 #include "host/sim/envd.hpp"
 
 #include "host/envd/connect_rpc.hpp"
+#include "host/envd/deflate.hpp"
 #include "host/envd/entry_info.hpp"
 #include "host/envd/file_answer.hpp"
 #include "host/envd/inflate.hpp"
@@ -86,6 +87,8 @@ void list_below(const box& b, const std::string& path, std::int64_t depth, json&
 }
 
 std::string requested_path(const exchange& x) {
+  auto user = x.query("username").value_or("");
+  if (!known_user(user)) envd::fail(401, "error looking up user '" + user + "': no such user here");
   auto asked = x.query("path").value_or("");
   auto out = resolved(asked);
   if (out.empty()) envd::fail(400, "path '" + asked + "' is no path of this user");
@@ -102,6 +105,16 @@ task<std::string> upload_body(exchange& x) {
   if (!gzip.feed(body, [&out](std::string_view piece) { out.append(piece); }) || !gzip.complete())
     envd::fail(400, "the body is no gzip");
   co_return out;
+}
+
+bool read_strings(const json& from, const char* name, std::vector<std::string>& out) {
+  auto i = from.find(name);
+  if (i == from.end() || !i->is_array()) return false;
+  for (const auto& x : *i) {
+    if (!x.is_string()) return false;
+    out.push_back(x.get<std::string>());
+  }
+  return true;
 }
 
 json store(box& b, const std::string& path, std::string bytes, const labels& metadata) {
@@ -200,26 +213,17 @@ task<void> files_get(envd_call& c) {
   if (n->type != node::kind::file) envd::fail(400, "path '" + asked + "' is a directory");
   // A copy of what it is now: a log may grow while it is sent.
   auto data = n->data;
-  auto size = static_cast<std::uint64_t>(data->size());
-  envd::byte_range range{0, size};
-  auto kind = envd::range_kind::whole;
-  if (x.has_header("Range")) kind = envd::parse_range(x.header("Range"), size, range);
-  auto total = std::to_string(size);
-  if (kind == envd::range_kind::unsatisfiable) {
-    co_await x.reply(416, "text/plain; charset=utf-8", "invalid range: failed to overlap\n",
-                     "Content-Range: bytes */" + total + "\r\n");
+  auto plan = envd::plan_answer(x, asked.substr(asked.rfind('/') + 1), data->size(),
+                                n->modified_ms / 1000, std::string_view{*data}.substr(0, 512));
+  if (co_await envd::send_head(x, plan)) co_return;
+  if (plan.packed) {
+    envd::gzip_encoder gzip;
+    auto out = gzip.feed(*data, true);
+    co_await x.write(out);
+    co_await x.end_stream();
     co_return;
   }
-  auto name = asked.substr(asked.rfind('/') + 1);
-  auto extra = "Accept-Ranges: bytes\r\nContent-Disposition: inline; filename="
-               + envd::header_quoted(name) + "\r\n";
-  if (kind == envd::range_kind::part)
-    extra += "Content-Range: bytes " + std::to_string(range.begin) + '-'
-             + std::to_string(range.end - 1) + '/' + total + "\r\n";
-  auto type = envd::content_type(name, std::string_view{*data}.substr(0, 512));
-  co_await x.begin_sized(kind == envd::range_kind::part ? 206 : 200, type, range.end - range.begin,
-                         extra);
-  if (x.method() == "HEAD") co_return;
+  const auto range = plan.range;
   for (auto at = range.begin; at < range.end;) {
     auto piece = data->substr(at, std::min<std::uint64_t>(piece_bytes, range.end - at));
     at += piece.size();
@@ -246,6 +250,32 @@ task<void> files_post(envd_call& c) {
     written.push_back(store(*c.where, path, std::move(bytes), metadata));
   auto body = envd::dump(written);
   co_await x.reply(200, "text/plain; charset=utf-8", body);
+}
+
+task<void> files_compose(envd_call& c) {
+  auto text = co_await c.x.body(upload_limit_bytes);
+  auto j = json::parse(text, nullptr, false);
+  std::vector<std::string> sources;
+  if (!j.is_object() || !read_strings(j, "source_paths", sources) || sources.empty()
+      || !j.contains("destination") || !j["destination"].is_string())
+    envd::fail(400, "source_paths and destination are required");
+  auto destination = resolved(j["destination"].get<std::string>());
+  if (destination.empty()) envd::fail(400, "the destination is no path of this user");
+  auto& files = c.where->files;
+  std::string bytes;
+  for (auto& source : sources) {
+    auto path = resolved(source);
+    auto n = files.find(path);
+    if (path.empty() || !n) envd::fail(404, "path '" + source + "' does not exist");
+    if (n->type != node::kind::file) envd::fail(400, "path '" + source + "' is not a regular file");
+    bytes += *n->data;
+    source = path;
+  }
+  auto written = store(*c.where, destination, std::move(bytes), {});
+  for (const auto& source : sources)
+    if (source != destination) files.remove(source);
+  auto body = envd::dump(written);
+  co_await c.x.reply(200, "application/json", body);
 }
 
 } // namespace skep::host::sim

@@ -1,5 +1,6 @@
 #include "host/sim/world.hpp"
 
+#include "host/history.hpp"
 #include "host/sim/envd.hpp"
 
 #include <boost/asio/local/stream_protocol.hpp>
@@ -188,6 +189,14 @@ task<result<sandbox_info>> world::pause(std::string id) {
     co_return make_error(errc::wrong_phase, "Sandbox " + id + " is already paused");
   set_paused(i->second, true);
   co_return what->info;
+}
+
+task<result<json>> world::metrics(std::string id) {
+  auto i = boxes_.find(id);
+  if (i == boxes_.end()) co_return make_error(errc::not_found, id);
+  history now;
+  now.add_metrics(dump(usage_figures(*i->second.what)), wall_now_ms(), {});
+  co_return now.metrics();
 }
 
 task<result<sandbox_info>> world::resume(std::string id, std::int64_t ms) {

@@ -30,6 +30,7 @@ public:
   const sandbox_info* find(const std::string& id) const override;
   std::vector<sandbox_info> list() const override;
   task<result<sandbox_info>> pause(std::string id) override;
+  task<result<json>> metrics(std::string id) override; ///< One sample, of now.
   task<result<sandbox_info>> resume(std::string id, std::int64_t ms) override;
   std::size_t occupied() const override;
   bool unknown(const std::string&) const override { return false; }

@@ -182,6 +182,36 @@ TEST_CASE_METHOD(swarm_world, "the hard limit ends a run to the second, without 
   finish();
 }
 
+TEST_CASE_METHOD(swarm_world,
+                 "a restart of the daemon while the limit ends a run changes no outcome") {
+  spec->limit_ms = 60'000;
+  auto id = run();
+  auto rows = sandboxes(id);
+  advance(62s);
+  REQUIRE(states(id) == strings{"draining"});
+  restart(2s);
+  for (const auto& s : rows)
+    agents_end(s, 130);
+  CHECK(ending(id) == "closed timed_out");
+  CHECK(sandboxes(id).at(0).result == outcome::timed_out);
+  finish();
+}
+
+TEST_CASE_METHOD(
+    swarm_world,
+    "what a killed daemon left of a run that is over is swept away at the next start") {
+  auto id = run();
+  auto work = svc->state_dir / "work";
+  auto old = work / "sw_ended" / "sb_a" / "tr_x";
+  std::filesystem::create_directories(old);
+  std::ofstream{old / "worktree.tar"} << "half an archive";
+  REQUIRE(std::filesystem::exists(work / id.value));
+  restart();
+  CHECK_FALSE(std::filesystem::exists(work / "sw_ended"));
+  CHECK(std::filesystem::exists(work / id.value)); // its sandboxes go on with it
+  finish();
+}
+
 TEST_CASE_METHOD(swarm_world, "a clock set forward or back ends nothing and prolongs nothing") {
   wall_jump = GENERATE(std::chrono::milliseconds{1h}, std::chrono::milliseconds{-2h});
   auto jump = std::exchange(wall_jump, 0ms);

@@ -38,7 +38,8 @@ def _(work):
 
         tell(panes, 3)
         # Words that a parser of options might take for its own.
-        for words in (("''", '"x"', "a=b"), ("{index}", "%s", "\\n", "$HOME", "*", "`id`", "; exit")):
+        for words in (("''", '"x"', "a=b"), ("{index}", "%s", "\\n", "$HOME", "*", "`id`", "; exit"),
+                      ("[x]",), ("[a,b]", "[]")):
             skep.run("send", panes[5]["pane"], *words, code=0)
             sent[panes[5]["pane"]].append(" ".join(words))
         ended = [panes[0], panes[3], panes[4]]
