@@ -164,8 +164,7 @@ void add_input(CLI::App& cli, app& a) {
                         "  skep send pn_y < answers.txt",
                         [&a, o] { return send(a, *o); });
   s->add_option("PANE", o->pane, "pn_... or SWARM/NAME")->required();
-  s->add_option("TEXT", o->words, "Words of the line; none: standard input as it is")
-      ->allow_extra_args(false); // else "[a,b]" would be read as a list
+  s->add_option("TEXT", o->words, "Words of the line; none: standard input as it is");
   s->add_flag("--no-newline", o->no_newline, "Do not end TEXT with a newline");
   auto name = std::make_shared<std::string>();
   auto* c = add_command(cli, a, "attach", "Watch an agent and type to it", "  skep attach sw_x/p0",

@@ -204,7 +204,7 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--prompt-file", o->prompt_files,
                 "The prompt from a file; repeated: one for each pane")
       ->expected(1)
-      ->allow_extra_args(false) // else "[a,b]" would be read as a list
+      ->allow_extra_args(false) // one value each time it is given
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--provider", o->provider, "Where the sandboxes are made")->capture_default_str();
   c->add_option("--template", o->template_name, "Sandbox template")->capture_default_str();
@@ -214,7 +214,7 @@ void add_run(CLI::App& cli, app& a) {
       ->capture_default_str();
   c->add_option("--env", o->env, "NAME=VALUE for the agents; repeatable; never secrets")
       ->expected(1)
-      ->allow_extra_args(false) // else "[a,b]" would be read as a list
+      ->allow_extra_args(false) // one value each time it is given
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--name", o->name, "A name for this run");
   c->add_option("--out", o->out_dir, "Folder for results (default: REPO/skep-out)");

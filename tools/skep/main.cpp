@@ -34,6 +34,24 @@ int usage_error(const skep::cli::app& a, const CLI::App& cli, const std::string&
   return code;
 }
 
+// CLI11 reads a word in brackets as a list and cuts it at its commas wherever an option takes many values. A NUL,
+// which no argument of a program can hold, closes such a word until the parser has taken it as one.
+void close_brackets(std::vector<std::string>& words) {
+  for (auto& w : words)
+    if (w.size() > 1 && w.front() == '[' && w.back() == ']') w.push_back('\0');
+}
+
+void open_brackets(CLI::App& cli) {
+  auto open = [](std::string& word) {
+    if (!word.empty() && word.back() == '\0') word.pop_back();
+    return std::string{};
+  };
+  for (auto* option : cli.get_options())
+    if (option->get_items_expected_max() > 0) option->transform(CLI::Validator(open, ""));
+  for (auto* command : cli.get_subcommands({}))
+    open_brackets(*command);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -65,10 +83,12 @@ int main(int argc, char** argv) {
   skep::cli::add_secret(cli, a);
   skep::cli::add_db(cli, a);
   skep::cli::add_daemon(cli, a);
+  open_brackets(cli);
 
   if (has_trailing
       && (words.empty() || std::find(words.begin(), words.end(), "run") == words.end()))
     return usage_error(a, cli, "only `skep run` takes a command after --");
+  close_brackets(words);
   std::reverse(words.begin(), words.end()); // what CLI11 wants
   try {
     cli.parse(std::move(words));
