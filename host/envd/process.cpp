@@ -131,10 +131,16 @@ task<void> process::pump(descriptor& from, const char* name, std::size_t piece_b
     co_await from.async_wait(descriptor::wait_read, into(ec));
     if (ec && !cut_) break;
   }
-  error_code ignored;
-  from.close(ignored);
   --pumps_;
+  close_read(from);
   try_end();
+}
+
+// Closing our side of a terminal hangs it up, and SIGHUP would end a process that has closed its descriptors but not
+// yet exited. So a terminal stays until its process has gone.
+void process::close_read(descriptor& from) {
+  error_code ignored;
+  if (&from != &terminal_ || status_) from.close(ignored);
 }
 
 std::shared_ptr<event_queue> process::attach() {
@@ -199,6 +205,7 @@ void process::exited(int status) {
   error_code ignored;
   input_.close(ignored);
   if (signalled_) cut();
+  if (pumps_ == 0) terminal_.close(ignored);
   try_end();
 }
 

@@ -69,6 +69,7 @@ private:
   using descriptor = asio::posix::stream_descriptor;
   task<void> pump(descriptor& from, const char* name, std::size_t piece_bytes);
   void await_deadline();
+  void close_read(descriptor& from);
   void cut();
   void try_end();
 

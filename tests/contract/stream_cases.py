@@ -110,7 +110,8 @@ def _(t):
     rpc_error(call(box, "SendInput", {"process": {"pid": pid}, "input": {"stdin": b64("x")}}), 500, "internal")
     rpc_error(call(box, "CloseStdin", {"process": {"pid": pid}}), 500, "unknown")
     call(box, "SendInput", {"process": {"pid": pid}, "input": {"pty": b64("\x04")}})
-    assert stream.finish().end["exited"]
+    ended = stream.finish()
+    assert ended.end.get("exited"), ended
     plain = box.start("sleep", "600")
     pid = plain.pid()
     rpc_error(call(box, "Update", {"process": {"pid": pid}, "pty": {"size": {"cols": 80, "rows": 24}}}), 500, "internal")

@@ -318,6 +318,16 @@ TEST_CASE("a terminal has a size, can be resized and takes typed input") {
   plain.finish();
 }
 
+TEST_CASE("a program that closes its terminal before it exits is not hung up") {
+  envd e;
+  auto s = e.start(
+      {{"process", {{"cmd", "/bin/sh"}, {"args", {"-c", "exec <&- >&- 2>&-; sleep 0.2; exit 7"}}}},
+       {"pty", {{"size", {{"cols", 80}, {"rows", 24}}}}}});
+  s.finish();
+  INFO(s.end.dump());
+  CHECK(s.end.value("exitCode", 0) == 7);
+}
+
 TEST_CASE("a process inherits no descriptor and no signal disposition of the daemon") {
   envd e;
   auto s = e.shell("ls /proc/self/fd | wc -l; grep -E '^Sig(Ign|Blk)' /proc/self/status");
