@@ -355,18 +355,21 @@ task<bool> server::control(client_connection& client, request_reader& reader, mi
   if (beast::iequals(reader.get()[http::field::expect], "100-continue"))
     co_await allow_body(client, reader);
   std::array<char, 16384> piece;
-  while (!reader.is_done()) {
+  std::size_t taken = 0;
+  while (!reader.is_done() && taken <= policy_.refused_body_bytes) {
     reader.get().body().data = piece.data();
     reader.get().body().size = piece.size();
     error_code ec;
     co_await http::async_read_some(client.stream, client.buffer, reader, into(ec));
     if (ec == http::error::need_buffer) ec = {};
     if (ec) co_return false;
-    request.body.append(piece.data(), piece.size() - reader.get().body().size);
-    if (request.body.size() > policy_.body_limit_bytes) {
-      auto answer = api_error(413, "the request is too large");
-      co_return co_await reply(client, reader, std::move(answer));
-    }
+    auto n = piece.size() - reader.get().body().size;
+    taken += n;
+    if (taken <= policy_.body_limit_bytes) request.body.append(piece.data(), n);
+  }
+  if (taken > policy_.body_limit_bytes) {
+    auto answer = api_error(413, "the request is too large");
+    co_return co_await reply(client, reader, std::move(answer));
   }
   client.stream.expires_never();
   // No conditional expression over co_await: GCC 12 destroys its temporaries twice.

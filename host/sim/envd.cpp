@@ -47,12 +47,13 @@ private:
 
 task<void> stream_events(envd_call& c, std::shared_ptr<process> p,
                          std::shared_ptr<envd::event_queue> l,
-                         std::optional<std::chrono::milliseconds> limit) {
+                         std::optional<std::chrono::milliseconds> limit, bool starts) {
   static const envd::pause_clock time; // no simulated pause stops a deadline
   event_writer out{c};
   envd::stream_terms terms{.limit = limit, .time = time, .keepalive = envd::event_keepalive()};
   terms.write = [&out](std::shared_ptr<const std::string> text) { return out.write(text); };
   terms.cut = [&c] { return c.where->dead; };
+  if (starts) terms.overdue = [p] { return p->killed_late(); };
   co_await envd::stream_feed(c.x, p->feed(), l, terms);
 }
 
@@ -100,14 +101,14 @@ task<void> start(envd_call& c, json request) {
   if (limit) p->kill_after(*limit);
   auto l = p->attach();
   p->run();
-  co_await stream_events(c, p, l, limit);
+  co_await stream_events(c, p, l, limit, true);
 }
 
 task<void> connect(envd_call& c, json request) {
   auto limit = envd::time_allowed(c.x);
   auto p = c.where->processes.find(process_of(request), true);
   auto l = p->attach();
-  co_await stream_events(c, p, l, limit);
+  co_await stream_events(c, p, l, limit, false);
 }
 
 void take_input(box& b, const json& selector, const json& request) {

@@ -90,7 +90,9 @@ void process::kill_after(std::chrono::milliseconds limit) {
   deadline_.expires_after(limit);
   deadline_.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
     auto self = weak.lock();
-    if (!ec && self) self->signal(SIGKILL);
+    if (ec || !self || self->ended()) return;
+    self->killed_late_ = true;
+    self->signal(SIGKILL);
   });
 }
 

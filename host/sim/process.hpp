@@ -29,6 +29,8 @@ public:
   envd::event_feed& feed() { return feed_; }
 
   void kill_after(std::chrono::milliseconds limit);
+  /// The deadline of kill_after() ended it.
+  bool killed_late() const { return killed_late_; }
   void signal(int number) { what_->signal(number); }
   void wake() { what_->wake(); }
   /// Throw rpc_failure.
@@ -46,6 +48,7 @@ private:
   json config_;
   std::optional<std::string> tag_;
   bool terminal_, stdin_pipe_;
+  bool killed_late_ = false;
   asio::steady_timer deadline_;
   envd::event_feed feed_;
 };
