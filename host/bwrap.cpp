@@ -106,11 +106,18 @@ result<void> file_system(arguments& args, const sandbox_order& order, const sand
         {"/etc/nsswitch.conf", std::string{nsswitch_text}},
         {"/etc/hosts", "127.0.0.1 localhost " + order.sandbox_id + "\n::1 localhost\n"}})
     if (auto r = args.generated(path, text); !r) return r;
+  // Those below the home are mounted upon it.
+  std::vector<std::string> in_home;
   for (const auto& path : order.binds)
-    args.add({"--ro-bind", path, path});
+    if (path.starts_with("/home/user/"))
+      in_home.insert(in_home.end(), {"--ro-bind", path, path});
+    else
+      args.add({"--ro-bind", path, path});
   args.add({"--ro-bind", order.envd_path, "/opt/skep/skep-envd"});
   if (!parts.gateway_dir.empty()) args.add({"--ro-bind", parts.gateway_dir, "/run/skep"});
-  args.add({"--bind", parts.home_dir, "/home/user", "--remount-ro", "/"});
+  args.add({"--bind", parts.home_dir, "/home/user"});
+  args.add(std::move(in_home));
+  args.add({"--remount-ro", "/"});
   return {};
 }
 
