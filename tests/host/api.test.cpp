@@ -124,7 +124,7 @@ TEST_CASE("bad requests are told apart, each with a JSON body that repeats its s
                         {"POST", "/sandboxes/iabc/connect", R"({"timeout":1})", 404},
                         {"POST", "/v2/sandboxes/iabc/connect", "", 404},
                         {"POST", "/sandboxes/iabc/pause", "{}", 404},
-                        {"GET", "/templates", "", 501},
+                        {"POST", "/v3/templates", R"({"name":"x"})", 501},
                         {"GET", "/nowhere", "", 404},
                         {"GET", "/skep/v1/nothing", "", 404},
                         {"GET", "/skep/v1/sandboxes/iabc/usage", "", 404},
