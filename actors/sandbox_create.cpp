@@ -160,8 +160,8 @@ void sandbox_impl::renew_lease() {
           if (r.err().code == errc::not_found) return on_lost(r.err());
           note(ctx_->recorder(), now(),
                notice{severity::warning, "lease_not_renewed",
-                      ctx_->sandbox.value + ": the provider did not renew its lease: "
-                          + render(r.err())});
+                      ctx_->sandbox.value
+                          + ": the provider did not renew its lease: " + render(r.err())});
         }));
   });
 }

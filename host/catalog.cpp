@@ -16,9 +16,11 @@ constexpr const char* base_build = "00000000-0000-4000-8000-000000000000";
 constexpr std::int64_t catalog_page_max = 100;
 
 api_reply refused(std::string_view what) {
-  return api_error(501, std::string{what} + " on this host: every sandbox has this machine's own "
-                            "programs. Use the template `base` and install what is missing in the "
-                            "sandbox");
+  return api_error(501,
+                   std::string{what}
+                       + " on this host: every sandbox has this machine's own "
+                         "programs. Use the template `base` and install what is missing in the "
+                         "sandbox");
 }
 
 api_reply no_such(std::string_view kind, const std::string& name) {
@@ -42,7 +44,8 @@ bool means_base(std::string text) {
 api_reply whole_list(const std::string& query, json rows) {
   auto params = parse_query(query);
   if (!params) return api_error(400, "the query string is malformed");
-  if (auto limit = param(*params, "limit"); !limit.empty() && !number_param(limit, 1, catalog_page_max))
+  if (auto limit = param(*params, "limit");
+      !limit.empty() && !number_param(limit, 1, catalog_page_max))
     return api_error(400, "limit must be 1 to 100");
   if (!param(*params, "nextToken").empty()) return api_error(400, "Invalid next token");
   return json_answer(200, rows);

@@ -1,6 +1,6 @@
-// What E2B keeps beside sandboxes, as this host has it: one template, `base`, which is the machine's
-// own programs, and no snapshots, volumes or secrets. Questions about them are answered; what would
-// make one is refused with 501 and a sentence that says what to do instead.
+// What E2B keeps beside sandboxes, as this host has it: one template, `base`, which is the
+// machine's own programs, and no snapshots, volumes or secrets. Questions about them are answered;
+// what would make one is refused with 501 and a sentence that says what to do instead.
 #pragma once
 
 #include "host/control_api.hpp"
