@@ -13,14 +13,15 @@ SOURCES = (".cpp", ".hpp", ".h", ".py", ".sh", ".sql", ".mjs")
 # The second part of each pattern is bracketed so that it does not find itself.
 HOSTS = re.compile(r"registry\.npm[j]s|pypi\.or[g]|files\.pythonhoste[d]|deb\.debia[n]\.org|static\.crate[s]\.io|proxy\.golan[g]", re.IGNORECASE)
 HOME = re.compile(r"(?<![\w.])/(?:home|Users)/(?!u\b|agent\b|user\b|sandbox\w*\b|skep\b|you\b|me\b|alice\b|bob\b)[a-z][\w-]*/")
+# Folders of many machines: they tell nothing of this one. A sandbox's home is the last.
+NO_SIGN = ("/root", "/tmp", "/home", "/usr/src", "/build", "/skep", "/home/user")
 CONFLICT = re.compile(r"^(?:<{7} |>{7} |={7}$)")
 
 
 def machine_paths(tree):
     """Folders that only this checkout's machine has: where the checkout lies, and the user's home."""
     paths = {str(tree.root), str(tree.root.parent), os.path.expanduser("~")}
-    # Too short or too usual to mean anything.
-    return {p for p in paths if len(p) > 5 and p not in ("/root", "/tmp", "/home", "/usr/src", "/build", "/skep")}
+    return {p for p in paths if len(p) > 5 and p not in NO_SIGN}
 
 
 def run(tree):
