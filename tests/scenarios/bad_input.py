@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -408,6 +409,8 @@ def add_garbage_case(what, answer, code, exit_code):
             ended_with, ended = run_at_junk(work, "one", server.server_port)
             assert ended["swarm"]["error_code"] == code and ended_with == exit_code, \
                 (ended_with, ended["swarm"], ended["sandboxes"][0]["error_text"], server.seen[:20])
+            if code in ("auth", "refused"):  # clear words are not asked for twice
+                assert server.seen.count("POST /sandboxes") == 1, server.seen[:20]
         finally:
             server.shutdown()
             server.server_close()
@@ -421,6 +424,27 @@ for case in [
     ("400", (400, "application/json", b'{"code": 400, "message": "no such template"}'), "refused", 76),
 ]:
     add_garbage_case(*case)
+
+
+@scenario("a key that the provider does not know ends the run with auth, and nothing was made there")
+def _(work):
+    state = work / "host"
+    work.chmod(0o711)  # a service user starts its sandboxes
+    keys = work / "keys"
+    keys.write_text("e2b_" + "a" * 40 + "\n")
+    host = subprocess.Popen([program("skep-host"), "--listen", "127.0.0.1:0", "--state", state, "--key-file", keys],
+                            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    try:
+        url = json.loads(host.stdout.readline())["url"]
+        ended_with, ended = run_at_junk(work, "unknown", int(url.rsplit(":", 1)[1]))
+        swarm, box = ended["swarm"], ended["sandboxes"][0]
+        assert (swarm["error_code"], ended_with) == ("auth", 77), ended
+        assert "create" in box["error_text"] and "attempts" not in box["error_text"], box
+        assert list((state / "holders").iterdir()) == []
+    finally:
+        host.terminate()
+        host.wait(20)
+        host.stdout.close()
 
 
 main()
