@@ -18,7 +18,6 @@ namespace {
 constexpr int envd_listen_fd = 3;
 constexpr int envd_config_fd = 4;
 constexpr int first_data_fd = 5;
-constexpr std::uint16_t gateway_port = 49984;
 
 constexpr std::string_view passwd_text =
     "root:x:0:0:root:/root:/usr/sbin/nologin\n"
@@ -49,16 +48,12 @@ result<unique_fd> filled_pipe(std::string_view data) {
 }
 
 json envd_config(const sandbox_order& order) {
-  json domains = json::array();
-  for (const auto& r : order.rules)
-    domains.push_back(r.domain);
   return {{"accessToken", order.access_token},
           {"envVars", order.env_vars},
           {"defaultUser", "user"},
           {"defaultWorkdir", "/home/user"},
           {"sandboxID", order.sandbox_id},
           {"templateID", order.template_id},
-          {"gatewayDomains", domains},
           {"gatewayPort", gateway_port},
           {"logEvents", true}};
 }
