@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import schemas  # noqa: E402 behind the path they need
 from installation import Installation, git, repository  # noqa: E402 behind the path they need
-from scenario import SOURCE, Skip, main, program, run, scenario  # noqa: E402 behind the path they need
+from scenario import SOURCE, Skip, main, program, run, scenario, with_mounts  # noqa: E402 behind the path they need
 
 KEY = "sk-ant-api03-not-a-real-key"
 
@@ -210,20 +210,12 @@ def _(work):
 
 # -- what the machine lacks
 
-def in_mount_namespace(skep, script, *arguments):
-    """A fixed shell script with `skep` as $1 and the arguments behind it, as root, where its mounts are its own."""
-    if os.geteuid() != 0:
-        raise Skip("a mount namespace for this needs root")
-    return run(["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", program("skep"), *arguments],
-               env=skep.environment)
-
-
 @scenario("without bubblewrap nothing is made and the error is no_isolation")
 def _(work):
     repo = good(work)
     with Installation(work) as skep:
-        done = in_mount_namespace(skep, 'mount --bind /dev/null /usr/bin/bwrap && exec "$1" run --json --repo "$2" -- true',
-                                  repo)
+        done = run([*with_mounts("mount --bind /dev/null /usr/bin/bwrap"), program("skep"), "run", "--json", "--repo", repo,
+                    "--", "true"], env=skep.environment)
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         assert "error" in documents[0], f"refused late, after {len(documents)} documents: {done.stdout[-1500:]}"
         found = schemas.check(documents[0], "error")["error"]
@@ -238,10 +230,9 @@ def _(work):
     with Installation(work) as skep:
         skep.state.mkdir(mode=0o700)
         # Room for a daemon, but less than is kept free for work that already runs.
-        done = in_mount_namespace(
-            skep, 'mount -t tmpfs -o size=24m,mode=700 none "$SKEP_STATE" && "$1" daemon start --json && '
-            '{ "$1" run --json --repo "$2" -- true; code=$?; "$1" ps --all --json; "$1" daemon stop --force --json; '
-            'exit $code; }', repo)
+        done = run([*with_mounts('mount -t tmpfs -o size=24m,mode=700 none "$SKEP_STATE"'), "sh", "-c",
+                    '"$1" daemon start --json && { "$1" run --json --repo "$2" -- true; code=$?; "$1" ps --all --json; '
+                    '"$1" daemon stop --force --json; exit $code; }', "sh", program("skep"), repo], env=skep.environment)
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         found = schemas.check(documents[1], "error")["error"]
         assert (done.returncode, found["code"]) == (74, "disk_full") and found["hint"], found
