@@ -83,8 +83,9 @@ void usage_reader::document(std::string_view text) {
   if (const auto* gemini = member(j, "usageMetadata"); gemini && !usage) usage = gemini;
   if (!usage) return;
   seen_ = true;
-  for (const json* where : {&j, member(j, "message"), member(j, "response")})
-    if (where && model_.empty()) model_ = model_in(*where);
+  if (model_.empty()) model_ = model_in(j);
+  for (const char* outer : {"message", "response"})
+    if (const auto* inner = member(j, outer); inner && model_.empty()) model_ = model_in(*inner);
   auto in = number(*usage, "input_tokens") + number(*usage, "prompt_tokens")
             + number(*usage, "promptTokenCount");
   auto out = number(*usage, "output_tokens") + number(*usage, "completion_tokens")

@@ -22,12 +22,12 @@ struct base_tree : temp {
   base_tree() {
     put(work + "/.gitignore", "deps/\n*.log\n");
     put(work + "/package.json", "{}\n");
-    auto made = guest({"base", "--repo", work});
+    auto made = test::guest({"base", "--repo", work});
     REQUIRE(made.exit_code == 0);
     base = made.j["commit"];
   }
   json settle() const {
-    auto a = guest({"settle", "--repo", work});
+    auto a = test::guest({"settle", "--repo", work});
     INFO(a.text);
     REQUIRE(a.exit_code == 0);
     return a.j;
@@ -37,7 +37,7 @@ struct base_tree : temp {
     std::vector<std::string> words{"worktree", "--repo",     work,     "--name", name,
                                    "--dest",   *this / name, "--base", from};
     words.insert(words.end(), more.begin(), more.end());
-    auto made = guest(words);
+    auto made = test::guest(words);
     INFO(made.text);
     REQUIRE(made.exit_code == 0);
     return *this / name;
