@@ -34,8 +34,9 @@ int usage_error(const skep::cli::app& a, const CLI::App& cli, const std::string&
   return code;
 }
 
-// CLI11 reads a word in brackets as a list and cuts it at its commas wherever an option takes many values. A NUL,
-// which no argument of a program can hold, closes such a word until the parser has taken it as one.
+// CLI11 reads a word in brackets as a list and cuts it at its commas wherever an option takes many
+// values. A NUL, which no argument of a program can hold, closes such a word until the parser has
+// taken it as one.
 void close_brackets(std::vector<std::string>& words) {
   for (auto& w : words)
     if (w.size() > 1 && w.front() == '[' && w.back() == ']') w.push_back('\0');
@@ -78,6 +79,7 @@ int main(int argc, char** argv) {
   skep::cli::add_logs(cli, a);
   skep::cli::add_events(cli, a);
   skep::cli::add_input(cli, a);
+  skep::cli::add_attach(cli, a);
   skep::cli::add_stop(cli, a);
   skep::cli::add_doctor(cli, a);
   skep::cli::add_secret(cli, a);
