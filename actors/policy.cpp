@@ -1,5 +1,6 @@
 #include "actors/policy.hpp"
 
+#include "messages/commands.hpp"
 #include "sandbox/policy.hpp"
 
 namespace skep::actors {
@@ -29,6 +30,10 @@ error validate(const policies& p) {
     return bad("pane_wait_first must not exceed pane_wait_most");
   if (p.step_attempts < 1 || p.kill_attempts < 1) return bad("attempts must be positive");
   if (p.poll_buffer_bytes < 64 * 1024) return bad("poll_buffer_bytes must be at least 64 KiB");
+  if (p.attach_idle <= std::chrono::milliseconds{max_attach_wait_ms} || p.attach_life < 1s)
+    return bad("attach_idle must be above the longest wait, attach_life positive");
+  if (p.attach_buffer_bytes < max_attach_bytes || p.attach_input_bytes < 4096 || p.attach_most < 1)
+    return bad("attach_buffer_bytes must be at least 64 KiB, attach_input_bytes 4 KiB");
   return {};
 }
 

@@ -67,6 +67,15 @@ struct policies {
   /// Attempts of one remote step that failed for a reason that may pass (network, capacity).
   std::uint32_t step_attempts = 4;
   std::chrono::milliseconds step_wait{500};
+  /// An attachment that nobody reads for this long ends; longer than the longest wait of one read.
+  std::chrono::seconds attach_idle{30};
+  /// Longest life of an attachment; its viewer inside ends with it, also without us.
+  std::chrono::seconds attach_life{8 * 3600};
+  /// Output that waits for the client, and then is no longer read; input that waits for the viewer.
+  std::size_t attach_buffer_bytes = 256 * 1024;
+  std::size_t attach_input_bytes = 64 * 1024;
+  /// Attachments at a time.
+  std::uint32_t attach_most = 64;
   /// Largest archive or patch accepted from a sandbox.
   std::uint64_t download_cap_bytes = 2ull * 1024 * 1024 * 1024;
 };

@@ -19,6 +19,7 @@ sandbox_impl::behavior_type sandbox_impl::make_behavior() {
       [this](input_a, const pane_id& pane, const std::string& key, const std::string& bytes) {
         return on_input(pane, key, bytes);
       },
+      [this](attach_a, const attach_open_request& r) { return on_attach(r); },
       [this](ready_a, const pane_id& pane) { on_pane_ready(pane); },
       [this](exited_a, const pane_id& pane, outcome result, const error& why) {
         on_pane_closed(pane, result, why);

@@ -95,6 +95,9 @@ struct heard {
 struct fake_state {
   static inline const char* name = "fake";
 };
+inline caf::result<caf::strong_actor_ptr, std::uint32_t> no_attach() {
+  return to_caf(make_error(errc::wrong_phase));
+}
 inline sandbox_actor::behavior_type fake_keeper(sandbox_actor::stateful_pointer<fake_state>,
                                                 heard* to) {
   return {
@@ -103,6 +106,7 @@ inline sandbox_actor::behavior_type fake_keeper(sandbox_actor::stateful_pointer<
       [](input_a, const pane_id&, const std::string&, const std::string&) {
         return std::uint64_t{0};
       },
+      [](attach_a, const attach_open_request&) { return no_attach(); },
       [to](ready_a, const pane_id&) { to->lines.push_back("ready"); },
       [to](exited_a, const pane_id&, outcome result, const error& why) {
         to->lines.push_back("closed " + std::string{to_string(result)}
@@ -128,6 +132,7 @@ inline swarm_actor::behavior_type fake_swarm(swarm_actor::stateful_pointer<fake_
       [](input_a, const pane_id&, const std::string&, const std::string&) {
         return std::uint64_t{0};
       },
+      [](attach_a, const attach_open_request&) { return no_attach(); },
       [to](exited_a, const sandbox_ending& e) { to->endings.push_back(e); },
       [](tick_a) {},
       [](done_a, const continuation& c) { c.run(); },

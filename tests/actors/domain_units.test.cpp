@@ -250,5 +250,7 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.poll_wait_first = 6s; }).find("poll_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.pane_wait_first = 61s; }).find("pane_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.step_attempts = 0; }).find("attempts") != std::string::npos);
+  CHECK(refused([](p& x) { x.attach_idle = 10s; }).find("attach_idle") != std::string::npos);
+  CHECK(refused([](p& x) { x.attach_most = 0; }).find("attach") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_buffer_bytes = 1; }).find("poll_buffer") != std::string::npos);
 }

@@ -200,16 +200,7 @@ int run(const options& opt) {
     c.version = SKEP_VERSION;
     c.desk_for = [handles = svc->handles, asked](std::uint32_t command) {
       ++*asked;
-      switch (command) {
-      case command_traits<list_request>::number:
-      case command_traits<status_request>::number:
-      case command_traits<log_read_request>::number:
-      case command_traits<daemon_status_request>::number:
-      case command_traits<replay_request>::number:
-        return handles->queries();
-      default:
-        return handles->commands();
-      }
+      return handles->desk_for(command);
     };
     return broker::start_control(sys, std::move(c));
   };
