@@ -115,7 +115,11 @@ result<void> file_system(arguments& args, const sandbox_order& order, const sand
     args.add({"--ro-bind", path, path});
   args.add({"--ro-bind", order.envd_path, "/opt/skep/skep-envd"});
   if (!parts.gateway_dir.empty()) args.add({"--ro-bind", parts.gateway_dir, "/run/skep"});
-  args.add({"--bind", parts.home_dir, "/home/user", "--remount-ro", "/"});
+  if (auto mb = order.limits.disk_mb; mb > 0)
+    args.add({"--size", std::to_string(mb << 20), "--perms", "0700", "--tmpfs", "/home/user"});
+  else
+    args.add({"--bind", parts.home_dir, "/home/user"});
+  args.add({"--remount-ro", "/"});
   return {};
 }
 
