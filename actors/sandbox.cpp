@@ -62,10 +62,14 @@ void sandbox_impl::provision() {
         [this] { provision_guest(ctx_, then_or_fail<void>([this] { extend_lease(); })); });
 }
 
+std::chrono::seconds sandbox_impl::working_lease() const {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::milliseconds{ctx_->spec->limit_ms})
+         + limits().lease_grace;
+}
+
 void sandbox_impl::extend_lease() {
-  auto lease = std::chrono::duration_cast<std::chrono::seconds>(
-                   std::chrono::milliseconds{ctx_->spec->limit_ms})
-               + limits().lease_grace;
+  auto lease = working_lease();
   fact(lease_intended{now() + lease}, [this, lease] {
     ctx_->api->set_timeout(rec_.remote_id, lease, then_or_fail<void>([this] { upload(); }));
   });

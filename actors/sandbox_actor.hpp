@@ -87,11 +87,14 @@ private:
   void resume();
   void resume_search();
   void resume_phase();
+  void renew_lease();
 
   // ---- sandbox.cpp ----
   void verify();
   void provision();
   void extend_lease();
+  /// The time limit and the grace: what the provider is asked for while agents work.
+  std::chrono::seconds working_lease() const;
   void start_panes();
   child_spec pane_child(const pane_record& p);
   void on_pane_ready(const pane_id& pane);

@@ -1,6 +1,7 @@
+#include "host/catalog.hpp"
 #include "host/control_answers.hpp"
-
 #include "host/create_request.hpp"
+#include "host/network_request.hpp"
 
 #include "messages/ids.hpp"
 
@@ -44,6 +45,13 @@ std::optional<json> read_body(const std::string& body) {
   return j;
 }
 
+// What waiting does not lift, or what may have happened: clients that repeat a 429, 503 or 504 by
+// themselves read this header.
+api_reply not_again(api_reply answer) {
+  answer.headers.emplace_back("Should-Retry", "false");
+  return answer;
+}
+
 } // namespace
 
 api_reply not_found(const std::string& id) {
@@ -64,17 +72,17 @@ api_reply failed(const error& e, const std::string& id) {
     return api_error(400, e.message);
   case errc::wrong_phase:
     return api_error(409, e.message);
-  case errc::quota:
-    return api_error(429, e.message); // without Retry-After: a quota, not a rate
+  case errc::quota: // without Retry-After: a quota, not a rate
+    return not_again(api_error(429, e.message));
   case errc::refused:
     return api_error(501, e.message);
   case errc::no_isolation: // E2B has no word for it; clients that know ours pass it on
-    return json_answer(503, {{"code", 503},
-                             {"message", e.message},
-                             {"error_code", to_string(e.code)},
-                             {"cause", e.cause}});
+    return not_again(json_answer(503, {{"code", 503},
+                                       {"message", e.message},
+                                       {"error_code", to_string(e.code)},
+                                       {"cause", e.cause}}));
   case errc::timed_out:
-    return api_error(504, e.message);
+    return not_again(api_error(504, e.message));
   default:
     return api_error(500, render(e));
   }
@@ -84,27 +92,29 @@ api_reply api_error(unsigned status, const std::string& message) {
   return json_answer(status, {{"code", status}, {"message", message}});
 }
 
+control_api::control_api(driver& sandboxes, api_settings settings)
+    : sandboxes_(sandboxes), settings_(std::move(settings)) {
+  template_use_.since_ms = wall_now_ms();
+}
+
 task<api_reply> control_api::handle(api_request request) {
   auto parts = split_path(request.path);
+  const auto& method = request.method;
+  const bool versioned = parts.size() > 1 && (parts[0] == "v2" || parts[0] == "v3");
+  if (const auto words = std::span{parts}.subspan(versioned ? 1 : 0);
+      !words.empty() && in_catalog(words[0]))
+    co_return catalog_answer(method, words, request.query, template_use_);
   bool v2 = !parts.empty() && parts[0] == "v2";
   if (v2) parts.erase(parts.begin());
-  const auto& method = request.method;
   auto n = parts.size();
 
   if (!v2 && n == 1 && parts[0] == "health" && method == "GET") co_return no_content();
   if (!v2 && n >= 2 && parts[0] == "skep" && parts[1] == "v1") {
     if (n == 3 && parts[2] == "info" && method == "GET") co_return info();
-    if (n == 5 && parts[2] == "sandboxes" && parts[4] == "usage" && method == "GET")
-      co_return co_await usage(parts[3]);
+    if (n == 5 && parts[2] == "sandboxes") co_return co_await account(std::move(request), parts);
     co_return api_error(404, "there is no such route");
   }
-  if (n == 0 || parts[0] != "sandboxes") {
-    if (n > 0
-        && (parts[0] == "templates" || parts[0] == "snapshots" || parts[0] == "volumes"
-            || parts[0] == "secrets" || parts[0] == "events"))
-      co_return api_error(501, parts[0] + " are not supported by this host");
-    co_return api_error(404, "there is no such route");
-  }
+  if (n == 0 || parts[0] != "sandboxes") co_return api_error(404, "there is no such route");
   if (n == 1 && method == "POST") co_return co_await create(std::move(request), v2);
   if (n == 1 && method == "GET") co_return list(request, v2);
   if (n == 1) co_return api_error(405, "method not allowed");
@@ -125,13 +135,15 @@ task<api_reply> control_api::handle(api_request request) {
     if (parts[2] == "pause") co_return co_await pause(*id, std::move(request.body));
     if (parts[2] == "resume") co_return co_await resume(*id, std::move(request.body));
   }
+  if (n == 3 && parts[2] == "network" && method == "PUT")
+    co_return co_await set_network(*id, std::move(request.body));
   if (!sandboxes_.find(*id)) co_return not_found(*id);
   if (n == 3 && parts[2] == "metrics" && method == "GET")
     co_return co_await metrics(*id, std::move(request.query));
   if (n == 3 && parts[2] == "logs" && method == "GET")
     co_return co_await logs(*id, std::move(request.query), v2);
   if (n == 3)
-    for (const char* known : {"snapshots", "fork", "network"})
+    for (const char* known : {"snapshots", "fork"})
       if (parts[2] == known) co_return api_error(501, parts[2] + " is not supported by this host");
   co_return api_error(404, "there is no such route");
 }
@@ -150,8 +162,11 @@ task<api_reply> control_api::create(api_request request, bool v2) {
   order->cgroups = settings_.cgroups;
   order->binds = settings_.binds;
   order->envd_path = settings_.envd_program;
+  order->prices = settings_.prices;
   auto made = co_await sandboxes_.create(std::move(*order));
   if (!made) co_return failed(made.err(), {});
+  ++template_use_.spawned;
+  template_use_.last_spawn_ms = made->started_at_ms;
   co_return json_answer(201, sandbox_json(*made));
 }
 
@@ -248,11 +263,13 @@ task<api_reply> control_api::resume(std::string id, std::string body) {
   co_return co_await wake(std::move(id), ms);
 }
 
-task<api_reply> control_api::usage(std::string id) {
-  if (!valid_sandbox_id(id)) co_return api_error(400, "Invalid sandbox ID");
-  auto r = co_await sandboxes_.usage(id);
-  if (!r) co_return r.err().code == errc::gone ? not_found(id) : failed(r.err(), id);
-  co_return json_answer(200, {{"sandboxID", id}, {"gateway", r->value("gateway", json{})}});
+task<api_reply> control_api::set_network(std::string id, std::string body) {
+  auto j = read_body(body);
+  if (!j) co_return api_error(400, "the body is not a JSON object");
+  auto access = parse_network(*j, settings_.upstreams);
+  if (!access) co_return failed(access.err(), id);
+  auto r = co_await sandboxes_.set_network(id, std::move(*access));
+  co_return r ? no_content() : failed(r.err(), id);
 }
 
 api_reply control_api::detail(const std::string& id) const {

@@ -27,8 +27,8 @@ struct server_policy {
   rate create_rate;                       ///< Creations of sandboxes, for each key.
   rate control_rate;                      ///< All other control requests, for each key.
   std::size_t body_limit_bytes = 1u << 20; ///< Of a control request.
-  /// Of a control request that is refused for its size: so much is read before the answer, for a proxy in between
-  /// would turn an answer into the middle of a body into a reset.
+  /// Of a control request that is refused for its size: so much is read before the answer, for a
+  /// proxy in between would turn an answer into the middle of a body into a reset.
   std::size_t refused_body_bytes = 16u << 20;
   std::uint32_t header_limit_bytes = 64u << 10;
 };

@@ -136,8 +136,8 @@ task<void> process::pump(descriptor& from, const char* name, std::size_t piece_b
   try_end();
 }
 
-// Closing our side of a terminal hangs it up, and SIGHUP would end a process that has closed its descriptors but not
-// yet exited. So a terminal stays until its process has gone.
+// Closing our side of a terminal hangs it up, and SIGHUP would end a process that has closed its
+// descriptors but not yet exited. So a terminal stays until its process has gone.
 void process::close_read(descriptor& from) {
   error_code ignored;
   if (&from != &terminal_ || status_) from.close(ignored);

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -130,6 +131,20 @@ COMMAND_LINE = [
     ("an unknown provider", good, words("--provider", "nowhere", "--", "true"), "unknown_provider", 64, "nowhere"),
     ("a template that local sandboxes do not have", good, words("--template", "bose", "--", "true"), "bad_argument", 64,
      "bose"),
+    ("an unknown network policy", good, words("--network", "lan", "--", "true"), "bad_argument", 64, "lan"),
+    ("an allow-list without a host", good, words("--network", "allowlist", "--", "true"), "bad_argument", 64, "hosts"),
+    ("a host beside a policy that takes none", good, words("--network", "open", "--allow", "a.example.com", "--", "true"),
+     "bad_argument", 64, "open"),
+    ("an address as a host to allow", good, words("--allow", "10.0.0.1", "--", "true"), "bad_argument", 64, "10.0.0.1"),
+    ("a URL as a host to allow", good, words("--allow", "https://example.com", "--", "true"), "bad_argument", 64,
+     "https://example.com"),
+    ("a host to allow with a port", good, words("--allow", "example.com:8443", "--", "true"), "bad_argument", 64, "8443"),
+    ("a bare * as a host to allow", good, words("--allow", "*", "--", "true"), "bad_argument", 64, "host name"),
+    ("a host to allow with an escape sequence", good, words("--allow", "a\x1b[2J.com", "--", "true"), "bad_argument", 64,
+     "what was given"),
+    ("claude without a network", good, words(*CLAUDE, "--prompt", "x", "--network", "none"), "bad_argument", 64, "model"),
+    ("a setup without a program", good, words("--setup", "", "--", "true"), "bad_argument", 64, "setup"),
+    ("a setup that is not UTF-8", good, words("--setup", b"\xff", "--", "true"), "bad_argument", 64, "setup"),
     ("claude without a key", good, words(*CLAUDE, "--prompt", "x"), "secret_missing", 77, "ANTHROPIC_API_KEY"),
 ]
 
@@ -408,6 +423,8 @@ def add_garbage_case(what, answer, code, exit_code):
             ended_with, ended = run_at_junk(work, "one", server.server_port)
             assert ended["swarm"]["error_code"] == code and ended_with == exit_code, \
                 (ended_with, ended["swarm"], ended["sandboxes"][0]["error_text"], server.seen[:20])
+            if code in ("auth", "refused"):  # clear words are not asked for twice
+                assert server.seen.count("POST /sandboxes") == 1, server.seen[:20]
         finally:
             server.shutdown()
             server.server_close()
@@ -421,6 +438,27 @@ for case in [
     ("400", (400, "application/json", b'{"code": 400, "message": "no such template"}'), "refused", 76),
 ]:
     add_garbage_case(*case)
+
+
+@scenario("a key that the provider does not know ends the run with auth, and nothing was made there")
+def _(work):
+    state = work / "host"
+    work.chmod(0o711)  # a service user starts its sandboxes
+    keys = work / "keys"
+    keys.write_text("e2b_" + "a" * 40 + "\n")
+    host = subprocess.Popen([program("skep-host"), "--listen", "127.0.0.1:0", "--state", state, "--key-file", keys],
+                            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    try:
+        url = json.loads(host.stdout.readline())["url"]
+        ended_with, ended = run_at_junk(work, "unknown", int(url.rsplit(":", 1)[1]))
+        swarm, box = ended["swarm"], ended["sandboxes"][0]
+        assert (swarm["error_code"], ended_with) == ("auth", 77), ended
+        assert "create" in box["error_text"] and "attempts" not in box["error_text"], box
+        assert list((state / "holders").iterdir()) == []
+    finally:
+        host.terminate()
+        host.wait(20)
+        host.stdout.close()
 
 
 main()

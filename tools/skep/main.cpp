@@ -34,8 +34,9 @@ int usage_error(const skep::cli::app& a, const CLI::App& cli, const std::string&
   return code;
 }
 
-// CLI11 reads a word in brackets as a list and cuts it at its commas wherever an option takes many values. A NUL,
-// which no argument of a program can hold, closes such a word until the parser has taken it as one.
+// CLI11 reads a word in brackets as a list and cuts it at its commas wherever an option takes many
+// values. A NUL, which no argument of a program can hold, closes such a word until the parser has
+// taken it as one.
 void close_brackets(std::vector<std::string>& words) {
   for (auto& w : words)
     if (w.size() > 1 && w.front() == '[' && w.back() == ']') w.push_back('\0');
