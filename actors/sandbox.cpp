@@ -54,9 +54,8 @@ void sandbox_impl::remove_child(std::string id) {
 // ---- verifying, provisioning ----------------------------------------------------------------
 
 void sandbox_impl::verify() {
-  enter(phase::verifying, [this] {
-    verify_inside(ctx_, then_or_fail<inside_facts>([this](inside_facts) { provision(); }));
-  });
+  enter(phase::verifying,
+        [this] { verify_inside(ctx_, rec_.intent, then_or_fail<void>([this] { provision(); })); });
 }
 
 void sandbox_impl::provision() {

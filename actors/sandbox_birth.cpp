@@ -1,5 +1,6 @@
 #include "actors/sandbox_birth.hpp"
 
+#include "actors/isolation_check.hpp"
 #include "actors/network_plan.hpp"
 
 namespace skep::actors {
@@ -18,6 +19,7 @@ result<sandbox::create_params> create_request(const sandbox_context& ctx,
   out.template_name = ctx.spec->template_name;
   out.lease = ctx.svc->limits.create_lease;
   out.metadata = sandbox_labels(ctx, intent);
+  out.env[std::string{mark_variable}] = intent;
   pane_context any;
   any.gateway_url = ctx.svc->gateway_url(ctx.spec->provider);
   auto plan = make_adapter(ctx.spec->agent)->plan(*ctx.spec, any);

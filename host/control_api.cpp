@@ -288,7 +288,8 @@ api_reply control_api::info() const {
                                     {"pids", settings_.limits.pids}})
     j["limits"][name] = {{"value", value},
                          {"enforced", value > 0 && settings_.cgroups.contains(name)}};
-  j["limits"]["disk"] = {{"value", 0}, {"enforced", false}};
+  auto disk = settings_.limits.disk_mb;
+  j["limits"]["disk"] = {{"value", disk}, {"enforced", disk > 0}};
   if (settings_.isolation) j["isolationError"] = render(settings_.isolation);
   return json_answer(200, j);
 }
