@@ -17,8 +17,8 @@ error validate(const policies& p) {
     return bad("settle_looks, settle_interval and settle_failures must be positive");
   if (p.settle_interval > p.settle_interval_most)
     return bad("settle_interval must not exceed settle_interval_most");
-  if (p.upload_deadline < 1s || p.download_deadline < 1s || p.clean_up < 1s)
-    return bad("upload_deadline, download_deadline and clean_up must be positive");
+  if (p.upload_deadline < 1s || p.download_deadline < 1s || p.clean_up < 1s || p.setup < 1s)
+    return bad("upload_deadline, download_deadline, clean_up and setup must be positive");
   if (p.tick < 1s || p.health_deadline < 1s || p.health_failures < 1)
     return bad("tick, health_deadline and health_failures must be positive");
   if (p.health_interval < p.health_deadline)

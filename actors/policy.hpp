@@ -30,6 +30,9 @@ struct policies {
   /// transfer.
   std::chrono::seconds upload_deadline{1200};
   std::chrono::seconds download_deadline{600};
+  /// The setup of a sandbox, which a transfer runs; and what is kept of its output.
+  std::chrono::seconds setup{600};
+  std::uint64_t setup_log_bytes = 10ull * 1024 * 1024;
   /// Removing the temporary files of a transfer inside; failing to is a warning (row S1-11).
   std::chrono::seconds clean_up{5};
   std::chrono::seconds unpack{300};

@@ -1,6 +1,6 @@
 #include "actors/sandbox_birth.hpp"
 
-#include "actors/agents/adapter.hpp"
+#include "actors/network_plan.hpp"
 
 namespace skep::actors {
 
@@ -20,11 +20,10 @@ result<sandbox::create_params> create_request(const sandbox_context& ctx,
   out.metadata = sandbox_labels(ctx, intent);
   pane_context any;
   any.gateway_url = ctx.svc->gateway_url(ctx.spec->provider);
-  for (const auto& use : make_adapter(ctx.spec->agent)->plan(*ctx.spec, any).gateway) {
-    auto key = ctx.svc->secret(use.secret);
-    if (key.empty()) return make_error(errc::secret_missing, use.secret);
-    out.network.inject[use.domain][use.header] = key;
-  }
+  auto plan = make_adapter(ctx.spec->agent)->plan(*ctx.spec, any);
+  auto network = network_plan(*ctx.spec, plan.gateway, ctx.svc->secret);
+  if (!network) return network.err();
+  out.network = std::move(*network);
   return out;
 }
 

@@ -1,6 +1,7 @@
 #include "actors/sandbox_steps.hpp"
 
 #include "actors/guest_call.hpp"
+#include "actors/transfer.hpp"
 
 #include <set>
 
@@ -93,16 +94,16 @@ void stop_leftovers(context_ptr ctx, done<void> then) {
       ctx->address(),
       and_then<std::vector<process_info>>(
           "adopt", then, [ctx, then](const std::vector<process_info>& all) {
-            static const std::set<std::string> short_ones = {"unpack", "base", "worktree", "verify",
-                                                             "diff"};
+            static const std::set<std::string> short_ones = {"unpack", "base", "worktree",
+                                                             "verify", "diff", "settle"};
             auto left = std::make_shared<std::size_t>(1);
             auto one_less = [left, then] {
               if (--*left == 0) then({});
             };
             for (const auto& p : all) {
-              if (p.argv.size() < 2 || p.argv[0] != ctx->guest_path()
-                  || !short_ones.count(p.argv[1]))
-                continue;
+              bool guest_call = p.argv.size() >= 2 && p.argv[0] == ctx->guest_path()
+                                && short_ones.count(p.argv[1]);
+              if (!guest_call && p.tag != setup_tag) continue;
               ++*left;
               ctx->api->send_signal(ctx->address(), p.pid, sandbox::signal::kill,
                                     [one_less](const result<void>&) { one_less(); });

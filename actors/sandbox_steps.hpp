@@ -15,8 +15,8 @@ struct inside_facts {
 void verify_inside(context_ptr ctx, sandbox::done<inside_facts> then);
 
 /// Ends short commands of skep-guest that a former daemon or a dead TRANSFER started and that still
-/// run (an unpack, a diff): their steps are about to be repeated. Panes and their holders are not
-/// touched.
+/// run (an unpack, a diff), and a setup: their steps are about to be repeated. Panes and their
+/// holders are not touched.
 void stop_leftovers(context_ptr ctx, sandbox::done<void> then);
 
 /// Uploads skep-guest under its hash, makes it executable, checks that it runs.

@@ -87,6 +87,7 @@ private:
                       {pack(s)}},
         [this, promise, began](std::uint64_t seq) mutable {
           promise.deliver(seq);
+          warn_if_open();
           limit_from(began);
           went_on();
           // Somebody may have asked for the end meanwhile: then phase `running` would not fit.
@@ -97,6 +98,14 @@ private:
           promise.deliver(to_caf(why));
           this->quit(to_caf(why));
         });
+  }
+
+  void warn_if_open() {
+    if (spec().network == network_policy::open)
+      note(ctx_->recorder(), now(),
+           notice{severity::warning, "network_open",
+                  "the sandboxes of " + ctx_->swarm.value
+                      + " may reach every public address of the internet"});
   }
 
   // After a restart of the daemon, of this actor, or of the supervisor of its sandboxes.

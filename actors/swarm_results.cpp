@@ -145,8 +145,8 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   } else {
     keep(merged.err());
   }
-  auto summary = to_json(
-      swarm_summary{swarm, spec.repo, spec.agent, sandboxes, panes, out.merged, out.conflicts});
+  auto summary = to_json(swarm_summary{swarm, spec.repo, spec.agent, sandboxes, panes, out.merged,
+                                       out.conflicts, spec.network});
   if (auto r = write_file(dir / "summary.json",
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
       !r)

@@ -26,10 +26,18 @@ struct download_plan {
   std::string base_commit;
 };
 
-/// Uploads, unpacks, verifies exactly (count, size, manifest hash), makes base and work trees.
-/// Starts from nothing each time, so it may be repeated while no agent runs. Steps of errors:
-/// upload, unpack, verify, base, worktree.
+/// Uploads, unpacks, verifies exactly (count, size, manifest hash), makes the base, runs the setup
+/// of the spec, makes work trees. Starts from nothing each time, so it may be repeated while no
+/// agent runs. Steps of errors: upload, unpack, verify, base, setup, worktree. The setup has a
+/// deadline of its own (policies::setup); one that does not end well is errc::setup_failed.
 child_spec upload_child(context_ptr context, upload_plan plan);
+
+/// Where the output of a sandbox's setup goes: setup.log among the results, setup-N.log when the
+/// swarm has several sandboxes. Secrets in it are masked.
+std::filesystem::path setup_log_path(const sandbox_context& context);
+
+/// The tag of the setup's process at envd.
+inline constexpr const char* setup_tag = "skep-setup";
 
 /// Computes the difference inside, downloads it, checks it (it is hostile) and unpacks it. Replaces
 /// what an earlier attempt left. Steps of errors: diff, download, unpack.

@@ -59,6 +59,26 @@ void transfer_base::guest_then(std::vector<std::string> args, std::chrono::milli
                     }));
 }
 
+void transfer_base::stream_then(sandbox::command what,
+                                std::function<void(const std::string&)> on_output,
+                                std::function<void(const result<sandbox::command_result>&)> next) {
+  auto pass = [self = me(), on_output = std::move(on_output)](std::string_view bytes) {
+    caf::anon_send(
+        self, done_a::value,
+        continuation{[on_output, text = std::string{bytes}]() mutable { on_output(text); }});
+    return true;
+  };
+  sandbox::stream_handlers handlers;
+  handlers.on_stdout = pass;
+  handlers.on_stderr = pass;
+  handlers.on_end = home<sandbox::command_result>(
+      [this, next = std::move(next)](const result<sandbox::command_result>& r) {
+        call_ = 0;
+        next(r);
+      });
+  call_ = api().open_stream(ctx_->address(), std::move(what), std::move(handlers));
+}
+
 void transfer_base::upload_then(std::filesystem::path from, std::string to,
                                 std::function<void()> next) {
   call_ = api().upload_file(ctx_->address(), std::move(from), std::move(to), {},

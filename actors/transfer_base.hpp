@@ -43,6 +43,10 @@ protected:
   /// Calls skep-guest; its answer goes to `next`.
   void guest_then(std::vector<std::string> args, std::chrono::milliseconds limit, const char* step,
                   std::function<void(json)> next);
+  /// Runs a command in the sandbox; what it prints goes to `on_output` as it comes, its end to
+  /// `next`, also when it ends badly.
+  void stream_then(sandbox::command what, std::function<void(const std::string&)> on_output,
+                   std::function<void(const result<sandbox::command_result>&)> next);
   void upload_then(std::filesystem::path from, std::string to, std::function<void()> next);
   void download_then(std::string from, std::filesystem::path to, std::function<void()> next);
 

@@ -99,6 +99,64 @@ result<json> make_base(const base_options& o) {
   return answer(*commit);
 }
 
+result<json> settle_base(const std::string& repo) {
+  git g{repo};
+  fixed_identity(g);
+  auto before = g.line({"rev-parse", "--verify", "-q", std::string{base_ref} + "^{commit}"});
+  if (!before) return before.err();
+  if (auto added = g.run({"add", "-A", "."}); !added) return added.err();
+  auto same = g.test({"diff", "--cached", "--quiet", *before, "--"});
+  if (!same) return same.err();
+  json out = json::object();
+  out["commit"] = *before;
+  out["changed"] = !*same;
+  if (!*same) {
+    auto tree = g.line({"write-tree"});
+    if (!tree) return tree.err();
+    auto commit = g.line({"commit-tree", *tree, "-p", *before, "-m", "What the setup changed"});
+    if (!commit) return commit.err();
+    out["commit"] = *commit;
+  }
+  // Wherever its own git calls have led: the work trees start from here.
+  for (auto& arguments : {std::vector<std::string>{"symbolic-ref", "HEAD", base_ref},
+                          {"update-ref", base_ref, out["commit"].get<std::string>()}})
+    if (auto done = g.run(arguments); !done) return done.err();
+  return out;
+}
+
+namespace {
+
+/// Copies what git ignores in `from` to `to`, links as links, times and modes kept.
+result<void> copy_ignored(const git& g, const std::string& from, const std::string& to) {
+  constexpr std::size_t at_a_time = 200; // paths on a command line
+  auto list =
+      g.out({"ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"});
+  if (!list) return list.err();
+  std::vector<std::string> paths;
+  for (std::size_t at = 0; at < list->size();) {
+    auto end = list->find('\0', at);
+    auto path = list->substr(at, end - at);
+    while (path.ends_with('/'))
+      path.pop_back();
+    paths.push_back("./" + path);
+    at = end == std::string::npos ? list->size() : end + 1;
+  }
+  for (std::size_t at = 0; at < paths.size(); at += at_a_time) {
+    transfer::program copy;
+    copy.argv = {"cp", "-a", "--reflink=auto", "--parents", "--"};
+    auto end = std::min(paths.size(), at + at_a_time);
+    copy.argv.insert(copy.argv.end(), paths.begin() + static_cast<std::ptrdiff_t>(at),
+                     paths.begin() + static_cast<std::ptrdiff_t>(end));
+    copy.argv.push_back(to);
+    copy.working_dir = from;
+    copy.limit = std::chrono::minutes{4};
+    if (auto done = transfer::run_for_output(copy); !done) return done.err();
+  }
+  return {};
+}
+
+} // namespace
+
 result<json> add_worktree(const worktree_options& o) {
   auto branch = "skep/" + o.name;
   git g{o.repo};
@@ -128,6 +186,8 @@ result<json> add_worktree(const worktree_options& o) {
     static_cast<void>(g.test({"worktree", "prune"}));
     auto added = g.run({"worktree", "add", "-q", "-f", "-B", branch, o.dest, o.base});
     if (!added) return added.err();
+    if (o.copy_ignored)
+      if (auto copied = copy_ignored(g, o.repo, o.dest); !copied) return copied.err();
   } else {
     auto is = there.line({"symbolic-ref", "--short", "-q", "HEAD"});
     if (!is || *is != branch) return make_error(errc::exists, o.dest + " holds something else");

@@ -20,11 +20,19 @@ struct base_options {
 /// {"commit":HEX,"is_head":BOOL}
 result<json> make_base(const base_options& options);
 
+/// After a setup in the tree: what it changed and git does not ignore becomes the newest commit of
+/// skep/base, on which the repository stands again. Called again, it answers the same.
+/// {"commit":HEX,"changed":BOOL}
+result<json> settle_base(const std::string& repo);
+
 struct worktree_options {
   std::string repo;
   std::string name; ///< Of the pane; the branch is skep/NAME.
   std::string dest; ///< Made by git; its parents must exist.
   std::string base; ///< Commit.
+  /// What lies in `repo` and git ignores is copied: dependencies that a setup installed. All that
+  /// was uploaded is in the base.
+  bool copy_ignored = false;
 };
 
 /// A work tree of its own for a pane, on a branch of its own, at `base`. The identity of commits

@@ -18,7 +18,6 @@ namespace {
 constexpr int envd_listen_fd = 3;
 constexpr int envd_config_fd = 4;
 constexpr int first_data_fd = 5;
-constexpr std::uint16_t gateway_port = 49984;
 
 constexpr std::string_view passwd_text =
     "root:x:0:0:root:/root:/usr/sbin/nologin\n"
@@ -49,16 +48,12 @@ result<unique_fd> filled_pipe(std::string_view data) {
 }
 
 json envd_config(const sandbox_order& order) {
-  json domains = json::array();
-  for (const auto& r : order.rules)
-    domains.push_back(r.domain);
   return {{"accessToken", order.access_token},
           {"envVars", order.env_vars},
           {"defaultUser", "user"},
           {"defaultWorkdir", "/home/user"},
           {"sandboxID", order.sandbox_id},
           {"templateID", order.template_id},
-          {"gatewayDomains", domains},
           {"gatewayPort", gateway_port},
           {"logEvents", true}};
 }
@@ -106,11 +101,18 @@ result<void> file_system(arguments& args, const sandbox_order& order, const sand
         {"/etc/nsswitch.conf", std::string{nsswitch_text}},
         {"/etc/hosts", "127.0.0.1 localhost " + order.sandbox_id + "\n::1 localhost\n"}})
     if (auto r = args.generated(path, text); !r) return r;
+  // Those below the home are mounted upon it.
+  std::vector<std::string> in_home;
   for (const auto& path : order.binds)
-    args.add({"--ro-bind", path, path});
+    if (path.starts_with("/home/user/"))
+      in_home.insert(in_home.end(), {"--ro-bind", path, path});
+    else
+      args.add({"--ro-bind", path, path});
   args.add({"--ro-bind", order.envd_path, "/opt/skep/skep-envd"});
   if (!parts.gateway_dir.empty()) args.add({"--ro-bind", parts.gateway_dir, "/run/skep"});
-  args.add({"--bind", parts.home_dir, "/home/user", "--remount-ro", "/"});
+  args.add({"--bind", parts.home_dir, "/home/user"});
+  args.add(std::move(in_home));
+  args.add({"--remount-ro", "/"});
   return {};
 }
 

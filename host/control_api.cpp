@@ -1,6 +1,7 @@
 #include "host/catalog.hpp"
 #include "host/control_answers.hpp"
 #include "host/create_request.hpp"
+#include "host/network_request.hpp"
 
 #include "messages/ids.hpp"
 
@@ -110,8 +111,7 @@ task<api_reply> control_api::handle(api_request request) {
   if (!v2 && n == 1 && parts[0] == "health" && method == "GET") co_return no_content();
   if (!v2 && n >= 2 && parts[0] == "skep" && parts[1] == "v1") {
     if (n == 3 && parts[2] == "info" && method == "GET") co_return info();
-    if (n == 5 && parts[2] == "sandboxes" && parts[4] == "usage" && method == "GET")
-      co_return co_await usage(parts[3]);
+    if (n == 5 && parts[2] == "sandboxes") co_return co_await account(std::move(request), parts);
     co_return api_error(404, "there is no such route");
   }
   if (n == 0 || parts[0] != "sandboxes") co_return api_error(404, "there is no such route");
@@ -135,13 +135,15 @@ task<api_reply> control_api::handle(api_request request) {
     if (parts[2] == "pause") co_return co_await pause(*id, std::move(request.body));
     if (parts[2] == "resume") co_return co_await resume(*id, std::move(request.body));
   }
+  if (n == 3 && parts[2] == "network" && method == "PUT")
+    co_return co_await set_network(*id, std::move(request.body));
   if (!sandboxes_.find(*id)) co_return not_found(*id);
   if (n == 3 && parts[2] == "metrics" && method == "GET")
     co_return co_await metrics(*id, std::move(request.query));
   if (n == 3 && parts[2] == "logs" && method == "GET")
     co_return co_await logs(*id, std::move(request.query), v2);
   if (n == 3)
-    for (const char* known : {"snapshots", "fork", "network"})
+    for (const char* known : {"snapshots", "fork"})
       if (parts[2] == known) co_return api_error(501, parts[2] + " is not supported by this host");
   co_return api_error(404, "there is no such route");
 }
@@ -160,6 +162,7 @@ task<api_reply> control_api::create(api_request request, bool v2) {
   order->cgroups = settings_.cgroups;
   order->binds = settings_.binds;
   order->envd_path = settings_.envd_program;
+  order->prices = settings_.prices;
   auto made = co_await sandboxes_.create(std::move(*order));
   if (!made) co_return failed(made.err(), {});
   ++template_use_.spawned;
@@ -260,11 +263,13 @@ task<api_reply> control_api::resume(std::string id, std::string body) {
   co_return co_await wake(std::move(id), ms);
 }
 
-task<api_reply> control_api::usage(std::string id) {
-  if (!valid_sandbox_id(id)) co_return api_error(400, "Invalid sandbox ID");
-  auto r = co_await sandboxes_.usage(id);
-  if (!r) co_return r.err().code == errc::gone ? not_found(id) : failed(r.err(), id);
-  co_return json_answer(200, {{"sandboxID", id}, {"gateway", r->value("gateway", json{})}});
+task<api_reply> control_api::set_network(std::string id, std::string body) {
+  auto j = read_body(body);
+  if (!j) co_return api_error(400, "the body is not a JSON object");
+  auto access = parse_network(*j, settings_.upstreams);
+  if (!access) co_return failed(access.err(), id);
+  auto r = co_await sandboxes_.set_network(id, std::move(*access));
+  co_return r ? no_content() : failed(r.err(), id);
 }
 
 api_reply control_api::detail(const std::string& id) const {

@@ -4,13 +4,16 @@
 //   POST /sandboxes, /v2/sandboxes            GET /sandboxes, /v2/sandboxes
 //   GET, DELETE /sandboxes/{id}               POST /sandboxes/{id}/timeout, /refreshes, /connect
 //   POST /v2/sandboxes/{id}/connect           POST /sandboxes/{id}/pause, /resume
+//   PUT /sandboxes/{id}/network
 //   GET /sandboxes/{id}/metrics               GET /sandboxes/metrics?sandbox_ids=
 //   GET /sandboxes/{id}/logs, /v2/...         GET /health
-//   GET /skep/v1/info                         GET /skep/v1/sandboxes/{id}/usage
+//   GET /skep/v1/info                         GET /skep/v1/sandboxes/{id}/usage?after=
+//   PUT /skep/v1/sandboxes/{id}/allowance     DELETE /skep/v1/sandboxes/{id}/keys
 //   /templates, /snapshots, /volumes, ...     see catalog.hpp
 //
 // What E2B has and this host has not (snapshots, builds, ...) answers 501 with a body.
-// control_api.cpp holds the routes and what changes something, control_views.cpp what only tells.
+// control_api.cpp holds the routes and what changes something, control_views.cpp what only tells,
+// control_account.cpp what sandboxes spend.
 #pragma once
 
 #include "host/async.hpp"
@@ -46,6 +49,7 @@ struct api_settings {
   std::string envd_program;
   std::vector<std::string> binds;
   std::map<std::string, std::string> upstreams; ///< Domain to URL; see sandbox_order.
+  string_map prices;                            ///< See sandbox_order.
   std::size_t max_sandboxes = 100;
   std::string tag; ///< Shown by /skep/v1/info.
   resource_limits limits;
@@ -82,7 +86,8 @@ private:
   task<api_reply> metrics(std::string id, std::string query);
   task<api_reply> metrics_of_many(std::string query);
   task<api_reply> logs(std::string id, std::string query, bool v2);
-  task<api_reply> usage(std::string id);
+  task<api_reply> set_network(std::string id, std::string body);
+  task<api_reply> account(api_request request, std::vector<std::string> path);
   result<void> check_room() const;
   api_reply list(const api_request& request, bool v2) const;
   api_reply detail(const std::string& id) const;

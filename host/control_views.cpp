@@ -95,10 +95,15 @@ json listed_json(const sandbox_info& x) {
 json detail_json(const sandbox_info& x) {
   auto j = listed_json(x);
   j["envdAccessToken"] = x.access_token;
-  j["allowInternetAccess"] = false;
+  j["allowInternetAccess"] =
+      std::find(x.allow.begin(), x.allow.end(), "0.0.0.0/0") != x.allow.end();
   j["domain"] = nullptr;
   j["lifecycle"] = {{"autoResume", x.auto_resume}, {"onTimeout", x.auto_pause ? "pause" : "kill"}};
   j["network"] = {{"allowPublicTraffic", x.traffic_token.empty()}};
+  if (!x.allow.empty()) j["network"]["allowOut"] = x.allow;
+  j["network"]["denyOut"] = {"0.0.0.0/0"};
+  for (const auto& domain : x.domains)
+    j["network"]["rules"][domain] = json::array({json::object()}); // headers are keys
   return j;
 }
 

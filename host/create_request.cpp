@@ -1,18 +1,14 @@
 #include "host/create_request.hpp"
 
+#include "host/network_request.hpp"
 #include "host/web_text.hpp"
 
 #include <algorithm>
-#include <arpa/inet.h>
-#include <array>
 #include <cctype>
-#include <charconv>
 
 namespace skep::host {
 namespace {
 
-constexpr std::size_t max_rule_domains = 10;
-constexpr std::size_t max_rule_headers = 20;
 /// What fits the pipe to envd with room to spare.
 constexpr std::size_t max_env_bytes = 512u << 10;
 
@@ -26,118 +22,6 @@ error unsupported(std::string text) {
 bool present(const json& j, const char* name) {
   auto i = j.find(name);
   return i != j.end() && !i->is_null();
-}
-
-bool is_domain(const std::string& text) {
-  return !text.empty() && text.size() <= 253 && text.front() != '.' && text.front() != '-'
-         && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-              return std::islower(c) || std::isdigit(c) || c == '.' || c == '-';
-            });
-}
-
-// An address, or a range of them (address/bits).
-bool is_range(const std::string& text) {
-  auto slash = text.find('/');
-  auto address = text.substr(0, slash);
-  std::array<unsigned char, sizeof(in6_addr)> bytes{};
-  bool v4 = ::inet_pton(AF_INET, address.c_str(), bytes.data()) == 1;
-  if (!v4 && ::inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1) return false;
-  if (slash == text.npos) return true;
-  int bits = -1;
-  auto [end, ec] = std::from_chars(text.data() + slash + 1, text.data() + text.size(), bits);
-  return ec == std::errc{} && end == text.data() + text.size() && bits >= 0
-         && bits <= (v4 ? 32 : 128);
-}
-
-// A list of texts; nothing at all is an empty one.
-bool read_texts(const json& from, const char* name, std::vector<std::string>& out) {
-  auto i = from.find(name);
-  if (i == from.end() || i->is_null()) return true;
-  if (!i->is_array()) return false;
-  for (const auto& x : *i) {
-    if (!x.is_string()) return false;
-    out.push_back(x.get<std::string>());
-  }
-  return true;
-}
-
-bool is_header_name(const std::string& text) {
-  constexpr std::string_view others = "!#$%&'*+-.^_`|~";
-  return !text.empty() && text.size() <= 256
-         && std::all_of(text.begin(), text.end(), [&](unsigned char c) {
-              return std::isalnum(c) || others.find(static_cast<char>(c)) != others.npos;
-            });
-}
-
-bool is_header_value(const std::string& text) {
-  return text.size() <= 8192 && std::none_of(text.begin(), text.end(), [](unsigned char c) {
-           return (c < 0x20 && c != '\t') || c == 0x7f;
-         });
-}
-
-result<void> read_headers(const json& transform, network_rule& rule) {
-  auto headers = transform.find("headers");
-  if (headers == transform.end()) return {};
-  if (!read_string_map(*headers, rule.headers)) return bad("network.rules: headers");
-  if (rule.headers.size() > max_rule_headers) return bad("network.rules: at most 20 headers");
-  for (const auto& [name, value] : rule.headers)
-    if (!is_header_name(name) || !is_header_value(value))
-      return bad("network.rules: header '" + name + "' is malformed");
-  return {};
-}
-
-result<network_rule> read_rule(const std::string& domain, const json& list) {
-  network_rule rule;
-  rule.domain = domain;
-  std::transform(rule.domain.begin(), rule.domain.end(), rule.domain.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  if (!is_domain(rule.domain)) return bad("network.rules: '" + domain + "' is not a domain");
-  if (!list.is_array() || list.size() > 1 || (!list.empty() && !list[0].is_object()))
-    return bad("network.rules: one transform for each domain");
-  if (list.empty()) return rule;
-  if (auto i = list[0].find("transform"); i != list[0].end()) {
-    if (!i->is_object()) return bad("network.rules: transform");
-    if (auto r = read_headers(*i, rule); !r) return r.err();
-  }
-  if (auto i = list[0].find("paths"); i != list[0].end()) {
-    if (!i->is_array()) return bad("network.rules: paths");
-    for (const auto& p : *i) {
-      if (!p.is_string() || !p.get_ref<const std::string&>().starts_with('/'))
-        return bad("network.rules: a path starts with /");
-      rule.paths.push_back(p.get<std::string>());
-    }
-  }
-  return rule;
-}
-
-result<void> read_network(const json& network, const std::map<std::string, std::string>& upstreams,
-                          sandbox_order& out) {
-  if (!network.is_object()) return bad("network");
-  for (const char* name : {"egressProxy", "maskRequestHost"})
-    if (present(network, name)) return unsupported(std::string{"network."} + name);
-  std::vector<std::string> allowed, denied;
-  if (!read_texts(network, "allowOut", allowed)) return bad("network.allowOut is no list of texts");
-  if (!read_texts(network, "denyOut", denied)) return bad("network.denyOut is no list of texts");
-  bool by_name =
-      std::any_of(allowed.begin(), allowed.end(), [](const auto& x) { return !is_range(x); });
-  if (by_name && std::find(denied.begin(), denied.end(), "0.0.0.0/0") == denied.end())
-    return bad("network.allowOut names a domain, which needs 0.0.0.0/0 in network.denyOut");
-  for (const auto& x : denied)
-    if (!is_range(x)) return bad("network.denyOut: '" + x + "' is no address and no range of them");
-  if (!allowed.empty()) return unsupported("network.allowOut");
-  if (auto i = network.find("allowPublicTraffic"); i != network.end() && *i == false)
-    out.traffic_token = "wanted"; // the caller of parse_create puts a random one here
-  auto rules = network.find("rules");
-  if (rules == network.end() || rules->is_null()) return {};
-  if (!rules->is_object()) return bad("network.rules");
-  if (rules->size() > max_rule_domains) return bad("network.rules: at most 10 domains");
-  for (const auto& [domain, list] : rules->items()) {
-    auto rule = read_rule(domain, list);
-    if (!rule) return rule.err();
-    if (auto i = upstreams.find(rule->domain); i != upstreams.end()) rule->upstream = i->second;
-    out.rules.push_back(std::move(*rule));
-  }
-  return {};
 }
 
 result<void> read_env(const json& j, sandbox_order& out) {
@@ -199,8 +83,15 @@ result<sandbox_order> parse_create(std::string_view body, std::int64_t default_t
     return bad("metadata must map strings to strings");
   if (present(j, "envVars"))
     if (auto r = read_env(j["envVars"], out); !r) return r.err();
-  if (present(j, "network"))
-    if (auto r = read_network(j["network"], upstreams, out); !r) return r.err();
+  if (present(j, "network")) {
+    auto network = parse_network(j["network"], upstreams);
+    if (!network) return network.err();
+    out.network = std::move(*network);
+    if (auto i = j["network"].find("allowPublicTraffic"); i != j["network"].end() && *i == false)
+      out.traffic_token = "wanted"; // the caller puts a random one here
+  }
+  // What the user sets himself stays.
+  if (has_tunnels(out.network)) out.env_vars.merge(proxy_variables());
   return out;
 }
 

@@ -11,12 +11,10 @@ namespace skep::host {
 
 /// A non-empty traffic_token says that one is wanted.
 ///
-/// Fills template, metadata, envVars, timeout and rules of an order. bad_argument: the caller's
+/// Fills template, metadata, envVars, timeout and network of an order. bad_argument: the caller's
 /// mistake (400); refused: E2B has it, this host has not (501). `upstreams` maps a domain to the
 /// URL used instead of it.
-///
-/// Beside E2B's own form, a rule may name the only paths it opens (ours; plain E2B ignores it):
-///   "rules":{"api.x.com":[{"transform":{"headers":{"x-api-key":"K"}},"paths":["/v1/messages"]}]}
+/// Its network: network_request.hpp.
 result<sandbox_order> parse_create(std::string_view body, std::int64_t default_timeout_ms,
                                    const std::map<std::string, std::string>& upstreams);
 

@@ -30,8 +30,19 @@ public:
   virtual task<result<void>> kill(std::string id) = 0;
   /// Ends the lease `ms` from now, or (extend) not before that. errc::not_found.
   virtual task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend) = 0;
-  /// What the sandbox used: {"gateway":...}. errc::not_found.
-  virtual task<result<json>> usage(std::string id) = 0;
+  /// What the sandbox used: {"gateway":{..},"calls":[..],"cursor":N,"oldest":N}, with the calls
+  /// after number `after`. errc::not_found.
+  virtual task<result<json>> usage(std::string id, std::uint64_t after) = 0;
+  /// Sets how much it may spend, {"microUsd":N|null,"tokens":N|null}. errc::bad_argument.
+  virtual task<result<json>> set_allowance(std::string id, json most) {
+    (void)id, (void)most;
+    co_return make_error(errc::refused, "an allowance is not supported by this host");
+  }
+  /// Takes its keys away at once.
+  virtual task<result<json>> revoke_keys(std::string id) {
+    (void)id;
+    co_return make_error(errc::refused, "revoking keys is not supported by this host");
+  }
   /// A connection that speaks HTTP/1.1 with envd of the sandbox. errc::gone.
   virtual task<result<local_socket>> connect_envd(std::string id) = 0;
 
@@ -46,6 +57,9 @@ public:
     (void)id, (void)ms;
     co_return make_error(errc::refused, "resume is not supported by this host");
   }
+  /// Replaces what it may reach: connections from now on, and tunnels to what is not allowed any
+  /// more are closed. errc::not_found; errc::wrong_phase when it is not running.
+  virtual task<result<sandbox_info>> set_network(std::string id, network_access access) = 0;
   /// What the sandbox used over time, oldest first: a list of E2B's SandboxMetric.
   virtual task<result<json>> metrics(std::string id) {
     (void)id;

@@ -77,16 +77,15 @@ result<void> holder::start() {
 
   sandbox_parts parts;
   parts.home_dir = state_.path + "/sandboxes/" + id + "/home";
-  if (!order_.rules.empty()) {
-    auto run = open_dir(claim_.get(), "run");
-    if (!run) return run.err();
-    auto listener = listen_unix(run->get(), "gateway.sock", socket_backlog);
-    if (!listener) return listener.err();
-    auto made = make_gateway(io_, std::move(*listener), order_.rules);
-    if (!made) return made.err();
-    gateway_ = std::move(*made);
-    parts.gateway_dir = state_.path + "/holders/" + id + "/run";
-  }
+  // Also when nothing is allowed: that may change.
+  auto run = open_dir(claim_.get(), "run");
+  if (!run) return run.err();
+  auto listener = listen_unix(run->get(), "gateway.sock", socket_backlog);
+  if (!listener) return listener.err();
+  auto made = make_gateway(io_, std::move(*listener), order_.network, order_.prices);
+  if (!made) return made.err();
+  gateway_ = std::move(*made);
+  parts.gateway_dir = state_.path + "/holders/" + id + "/run";
   auto output = make_pipe();
   if (!output) return output.err();
   errors_.assign(output->read.release());
@@ -103,9 +102,7 @@ result<void> holder::start() {
 
 // Keys live on in the gateway alone.
 void holder::drop_secrets() {
-  for (auto& rule : order_.rules)
-    for (auto& [name, value] : rule.headers)
-      ::explicit_bzero(value.data(), value.size());
+  forget_keys(order_.network);
   order_.env_vars.clear();
 }
 

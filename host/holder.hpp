@@ -18,8 +18,11 @@
 //   {"op":"extend","ms":N}            -> the same, but never to an earlier time
 //   {"op":"pause"}                    -> {"ok":true,"info":{...}} when no process runs any more
 //   {"op":"resume","ms":N}            -> {"ok":true,"info":{...}}; the lease ends N from now
+//   {"op":"network","network":{..}}   -> {"ok":true,"info":{...}}; replaces what may be reached
 //   {"op":"metrics"}, {"op":"logs"}   -> {"ok":true,"metrics":[...]}, {"ok":true,"logs":[...]}
-//   {"op":"usage"}                    -> {"ok":true,"gateway":{...}|null}
+//   {"op":"usage","after":N}          -> {"ok":true,"gateway":{..},"calls":[..],"cursor":N,
+//                                        "oldest":N}
+//   {"op":"allowance","microUsd":N,"tokens":N}, {"op":"revoke_keys"}   -> the same
 //   {"op":"kill"}                     -> {"ok":true} when no process and no file is left
 #pragma once
 

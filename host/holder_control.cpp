@@ -32,8 +32,7 @@ sandbox_info holder::describe() const {
   x.started_at_ms = lease_.started_at_ms();
   x.end_at_ms = lease_.end_at_ms();
   x.pid = ::getpid();
-  for (const auto& rule : order_.rules)
-    x.domains.push_back(rule.domain);
+  set_network(x, order_.network);
   x.ready = ready_;
   x.phase = phase_;
   x.auto_pause = order_.auto_pause;
@@ -94,13 +93,13 @@ task<result<json>> holder::obey(const json& request, control& client) {
     client.watching = true;
     co_return json{{"ok", true}, {"info", to_json(describe())}};
   }
-  if (op == "usage")
-    co_return json{{"ok", true}, {"gateway", gateway_ ? usage_of(*gateway_) : json(nullptr)}};
+  if (op == "usage" || op == "allowance" || op == "revoke_keys") co_return account(op, request);
   if (op == "logs") co_return json{{"ok", true}, {"logs", history_.logs()}};
   if (op == "metrics") {
     co_await sample();
     co_return json{{"ok", true}, {"metrics", history_.metrics()}};
   }
+  if (op == "network") co_return change_network(request);
   if (op == "set_timeout" || op == "extend") co_return move_lease(request, op == "extend");
   result<void> done = make_error(errc::unknown_command, op);
   if (op == "pause") {
@@ -112,6 +111,37 @@ task<result<json>> holder::obey(const json& request, control& client) {
   }
   if (!done) co_return done.err();
   co_return json{{"ok", true}, {"info", to_json(describe())}};
+}
+
+result<json> holder::account(const std::string& op, const json& request) {
+  if (op == "allowance") {
+    auto most = allowance_from(request);
+    if (!most) return most.err();
+    gateway_->set_allowance(*most);
+  }
+  if (op == "revoke_keys") gateway_->revoke_keys();
+  auto after = request.find("after");
+  bool given = after != request.end() && after->is_number_unsigned();
+  json answer = {{"ok", true}};
+  answer.update(usage_of(*gateway_, given ? after->get<std::uint64_t>() : 0));
+  return answer;
+}
+
+result<json> holder::change_network(const json& request) {
+  if (phase_ != sandbox_phase::running)
+    return make_error(errc::wrong_phase, "Sandbox " + order_.sandbox_id + " is not running");
+  network_access access;
+  try {
+    access = network_from(request.at("network"));
+  } catch (const json::exception&) {
+    return make_error(errc::bad_argument, "network");
+  }
+  auto done = allow(*gateway_, access);
+  forget_keys(access);
+  if (!done) return done.err();
+  order_.network = std::move(access);
+  tell_watchers();
+  return json{{"ok", true}, {"info", to_json(describe())}};
 }
 
 result<json> holder::move_lease(const json& request, bool extend) {
@@ -131,6 +161,10 @@ void holder::enter(sandbox_phase phase) {
   phase_ = phase;
   history_.add_line("info", "sandbox is " + std::string{to_string(phase)}, json::object(),
                     wall_now_ms());
+  tell_watchers();
+}
+
+void holder::tell_watchers() {
   auto line = dump({{"ok", true}, {"info", to_json(describe())}}) + "\n";
   // A line fits every socket's buffer many times over; one that is full has a host that is gone.
   for (auto& client : controls_open_)

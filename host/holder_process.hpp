@@ -43,9 +43,12 @@ private:
   task<void> serve_control(std::list<control>::iterator client);
   task<result<json>> obey(const json& request, control& client);
   result<json> move_lease(const json& request, bool extend);
+  result<json> change_network(const json& request);
+  result<json> account(const std::string& op, const json& request);
   task<result<void>> pause();
   task<result<void>> resume(std::int64_t ms);
   void enter(sandbox_phase phase);
+  void tell_watchers();
   task<void> sample();
   task<void> keep_sampling();
   task<void> await_lease();

@@ -54,6 +54,7 @@ result<void> run_host(const host_options& options) {
   settings.limits = options.limits;
   settings.cgroups = place->cgroups;
   settings.upstreams = options.gateway_upstreams;
+  settings.prices = options.prices;
   settings.max_sandboxes =
       options.max_sandboxes > 0
           ? options.max_sandboxes

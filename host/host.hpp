@@ -20,6 +20,7 @@ struct host_options {
   bool insecure_loopback = false; ///< No key needed; loopback addresses only.
   std::vector<std::string> binds; ///< Read-only inside, at the same path.
   std::map<std::string, std::string> gateway_upstreams; ///< Domain to URL.
+  string_map prices; ///< Model to its price, in place of the known one.
   std::string service_user{default_service_user};
   std::string ready_file;
   std::string tag;       ///< Free text of whoever starts it; repeated where it says what it is.

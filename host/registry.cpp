@@ -231,6 +231,12 @@ task<result<sandbox_info>> registry::resume(std::string id, std::int64_t ms) {
   return change(std::move(id), std::move(wish));
 }
 
+task<result<sandbox_info>> registry::set_network(std::string id, network_access access) {
+  auto wish = request("network");
+  wish["network"] = to_json(access);
+  return change(std::move(id), std::move(wish));
+}
+
 task<result<json>> registry::metrics(std::string id) {
   auto question = request("metrics"); // a name of its own: GCC 12 destroys temporaries twice here
   auto answer = co_await put_question(std::move(id), std::move(question), policy_.answer);
@@ -245,8 +251,21 @@ task<result<json>> registry::logs(std::string id) {
   co_return answer->value("logs", json::array());
 }
 
-task<result<json>> registry::usage(std::string id) {
-  return put_question(std::move(id), request("usage"), policy_.answer);
+task<result<json>> registry::usage(std::string id, std::uint64_t after) {
+  auto question = request("usage");
+  question["after"] = after;
+  return put_question(std::move(id), std::move(question), policy_.answer);
+}
+
+task<result<json>> registry::set_allowance(std::string id, json most) {
+  auto wish = request("allowance");
+  for (const char* name : {"microUsd", "tokens"})
+    wish[name] = most.value(name, json{});
+  return put_question(std::move(id), std::move(wish), policy_.answer);
+}
+
+task<result<json>> registry::revoke_keys(std::string id) {
+  return put_question(std::move(id), request("revoke_keys"), policy_.answer);
 }
 
 std::size_t registry::occupied() const {

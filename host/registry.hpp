@@ -47,9 +47,12 @@ public:
   /// Ends the lease `ms` from now, or (extend) not before that.
   task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend) override;
   /// The holder's answer to `usage`.
-  task<result<json>> usage(std::string id) override;
+  task<result<json>> usage(std::string id, std::uint64_t after) override;
+  task<result<json>> set_allowance(std::string id, json most) override;
+  task<result<json>> revoke_keys(std::string id) override;
   task<result<sandbox_info>> pause(std::string id) override;
   task<result<sandbox_info>> resume(std::string id, std::int64_t ms) override;
+  task<result<sandbox_info>> set_network(std::string id, network_access access) override;
   task<result<json>> metrics(std::string id) override;
   task<result<json>> logs(std::string id) override;
   /// A connection to envd in the sandbox. errc::gone, also when it is paused.

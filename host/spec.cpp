@@ -48,28 +48,36 @@ std::string_view to_string(sandbox_phase phase) {
   return phases[static_cast<std::size_t>(phase)];
 }
 
-json to_json(const sandbox_order& x) {
+json to_json(const network_access& x) {
   json rules = json::array();
   for (const auto& r : x.rules)
     rules.push_back({{"domain", r.domain},
                      {"headers", r.headers},
                      {"paths", r.paths},
                      {"upstream", r.upstream}});
-  return {{"state", x.state_dir},
-          {"sandboxID", x.sandbox_id},
-          {"templateID", x.template_id},
-          {"metadata", x.metadata},
-          {"envVars", x.env_vars},
-          {"accessToken", x.access_token},
-          {"timeout_ms", x.timeout_ms},
-          {"binds", x.binds},
-          {"envd", x.envd_path},
-          {"rules", rules},
-          {"trafficToken", x.traffic_token},
-          {"autoPause", x.auto_pause},
-          {"autoResume", x.auto_resume},
-          {"limits", to_json(x.limits)},
-          {"cgroups", x.cgroups}};
+  return {{"rules", rules}, {"allow", x.allow}, {"upstreams", x.upstreams}};
+}
+
+network_access network_from(const json& j) {
+  network_access x;
+  for (const auto& r : j.at("rules"))
+    x.rules.push_back({r.at("domain").get<std::string>(), r.at("headers").get<string_map>(),
+                       r.at("paths").get<std::vector<std::string>>(),
+                       r.at("upstream").get<std::string>()});
+  x.allow = j.at("allow").get<std::vector<std::string>>();
+  x.upstreams = j.at("upstreams").get<string_map>();
+  return x;
+}
+
+json to_json(const sandbox_order& x) {
+  return {{"state", x.state_dir},        {"sandboxID", x.sandbox_id},
+          {"templateID", x.template_id}, {"metadata", x.metadata},
+          {"envVars", x.env_vars},       {"accessToken", x.access_token},
+          {"timeout_ms", x.timeout_ms},  {"binds", x.binds},
+          {"envd", x.envd_path},         {"network", to_json(x.network)},
+          {"prices", x.prices},          {"trafficToken", x.traffic_token},
+          {"autoPause", x.auto_pause},   {"autoResume", x.auto_resume},
+          {"limits", to_json(x.limits)}, {"cgroups", x.cgroups}};
 }
 
 result<sandbox_order> order_from_json(std::string_view text) {
@@ -90,10 +98,8 @@ result<sandbox_order> order_from_json(std::string_view text) {
     x.auto_resume = j.at("autoResume").get<bool>();
     x.limits = limits_from(j.at("limits"));
     x.cgroups = j.at("cgroups").get<string_map>();
-    for (const auto& r : j.at("rules"))
-      x.rules.push_back({r.at("domain").get<std::string>(), r.at("headers").get<string_map>(),
-                         r.at("paths").get<std::vector<std::string>>(),
-                         r.at("upstream").get<std::string>()});
+    x.network = network_from(j.at("network"));
+    x.prices = j.at("prices").get<string_map>();
     if (!valid_sandbox_id(x.sandbox_id)) return make_error(errc::bad_argument, "sandbox id");
     return x;
   } catch (const json::exception& e) {
@@ -101,6 +107,13 @@ result<sandbox_order> order_from_json(std::string_view text) {
     return make_error(errc::bad_frame, "the order of a sandbox",
                       "JSON error " + std::to_string(e.id));
   }
+}
+
+void set_network(sandbox_info& info, const network_access& access) {
+  info.domains.clear();
+  for (const auto& rule : access.rules)
+    info.domains.push_back(rule.domain);
+  info.allow = access.allow;
 }
 
 json to_json(const sandbox_info& x) {
@@ -112,6 +125,7 @@ json to_json(const sandbox_info& x) {
           {"endAt_ms", x.end_at_ms},
           {"pid", x.pid},
           {"domains", x.domains},
+          {"allow", x.allow},
           {"ready", x.ready},
           {"trafficToken", x.traffic_token},
           {"phase", std::string{to_string(x.phase)}},
@@ -132,6 +146,7 @@ result<sandbox_info> info_from_json(const json& j) {
     x.end_at_ms = j.at("endAt_ms").get<std::int64_t>();
     x.pid = j.at("pid").get<std::int64_t>();
     x.domains = j.at("domains").get<std::vector<std::string>>();
+    x.allow = j.at("allow").get<std::vector<std::string>>();
     x.ready = j.at("ready").get<bool>();
     x.traffic_token = j.at("trafficToken").get<std::string>();
     auto phase = j.at("phase").get<std::string>();

@@ -5,10 +5,11 @@
 //   order:  {"state":"/dir","sandboxID":"i...","templateID":"base","metadata":{},"envVars":{},
 //            "accessToken":"..","trafficToken":"","timeout_ms":N,"autoPause":false,"autoResume":false,
 //            "binds":["/opt/x"],"envd":"/path","limits":{"cpus":0,"memory_mb":0,"pids":0},
-//            "cgroups":{"memory":"/sys/fs/cgroup/memory/skep"},"rules":
-//            [{"domain":"api.x.com","headers":{"k":"v"},"paths":["/v1/"],"upstream":""}]}
+//            "cgroups":{"memory":"/sys/fs/cgroup/memory/skep"},"network":
+//            {"rules":[{"domain":"api.x.com","headers":{"k":"v"},"paths":["/v1/"],"upstream":""}],
+//             "allow":["a.x.com"],"upstreams":{}},"prices":{"model-x":"3,15,3.75,0.3"}}
 //   info:   {"sandboxID","templateID","metadata","accessToken","trafficToken","startedAt_ms",
-//            "endAt_ms","pid","domains":["api.x.com"],"ready":true,"phase":"running",
+//            "endAt_ms","pid","domains":["api.x.com"],"allow":["a.x.com"],"ready":true,"phase":"running",
 //            "autoPause","autoResume","limits":{..},"enforced":["memory"]}
 #pragma once
 
@@ -38,6 +39,17 @@ struct network_rule {
   std::string upstream;           ///< URL to use instead of https://domain, or empty.
 };
 
+/// What a sandbox may reach, all of it through its gateway.
+struct network_access {
+  std::vector<network_rule> rules;
+  /// Where tunnels may lead: domains, "*." before one, addresses, ranges.
+  std::vector<std::string> allow;
+  string_map upstreams; ///< Domain to the URL that a tunnel goes to instead; for those in `allow`.
+};
+
+/// The port of 127.0.0.1 inside on which programs find the gateway.
+inline constexpr std::uint16_t gateway_port = 49984;
+
 /// What a sandbox may use; 0 is no limit.
 struct resource_limits {
   std::int64_t cpus = 0; ///< Whole cores.
@@ -65,7 +77,8 @@ struct sandbox_order {
   string_map cgroups; ///< Controller to a directory in which the holder may make groups.
   std::vector<std::string> binds;
   std::string envd_path;
-  std::vector<network_rule> rules;
+  network_access network;
+  string_map prices; ///< Model to its price (gateway/prices.hpp), in place of the known one.
 };
 
 struct sandbox_info {
@@ -76,9 +89,10 @@ struct sandbox_info {
   std::string traffic_token;
   std::int64_t started_at_ms = 0;
   std::int64_t end_at_ms = 0;
-  std::int64_t pid = 0; ///< Of the holder.
-  std::vector<std::string> domains;
-  bool ready = false; ///< envd has answered.
+  std::int64_t pid = 0;             ///< Of the holder.
+  std::vector<std::string> domains; ///< That have a rule.
+  std::vector<std::string> allow;   ///< network_access::allow
+  bool ready = false;               ///< envd has answered.
   sandbox_phase phase = sandbox_phase::running;
   bool auto_pause = false;
   bool auto_resume = false;
@@ -86,11 +100,17 @@ struct sandbox_info {
   std::vector<std::string> enforced; ///< Which of the limits hold here: "cpu", "memory", "pids".
 };
 
+/// The network part of a description: no key in it.
+void set_network(sandbox_info& info, const network_access& access);
+
 /// Largest order and control line accepted.
 inline constexpr std::size_t max_order_bytes = 4u << 20;
 /// How long a sandbox may live in all.
 inline constexpr std::int64_t max_lifetime_ms = 24ll * 3600 * 1000;
 
+json to_json(const network_access& x);
+/// Throws json::exception.
+network_access network_from(const json& j);
 json to_json(const sandbox_order& x);
 result<sandbox_order> order_from_json(std::string_view text);
 json to_json(const sandbox_info& x);

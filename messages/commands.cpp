@@ -1,5 +1,7 @@
 #include "messages/commands.hpp"
 
+#include "messages/hosts.hpp"
+
 namespace skep {
 namespace {
 
@@ -33,6 +35,49 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+// Sandboxes are given arguments and environments as JSON, which holds text alone; prompts are
+// files.
+error check_words(const std::vector<std::string>& words, const std::string& what) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i].find('\0') != std::string::npos)
+      return make_error(errc::bad_argument, what + " contains a NUL");
+    if (!is_utf8(words[i]))
+      return make_error(errc::bad_argument, what + " " + std::to_string(i) + " is not UTF-8");
+  }
+  return {};
+}
+
+// What is wrong goes into terminals and logs: only what can be a host's name is repeated.
+std::string shown_host(const std::string& text) {
+  bool plain = !text.empty() && text.size() <= 100;
+  for (unsigned char c : text)
+    plain = plain && c > 0x20 && c < 0x7f;
+  return plain ? text : std::string{"what was given"};
+}
+
+error check_network(const swarm_spec& spec) {
+  bool takes_hosts =
+      spec.network == network_policy::packages || spec.network == network_policy::allowlist;
+  if (!takes_hosts && !spec.allow_hosts.empty())
+    return make_error(errc::bad_argument, "hosts to allow go with the network policies allowlist "
+                                          "and packages, not with "
+                                              + std::string{to_string(spec.network)});
+  if (spec.network == network_policy::allowlist && spec.allow_hosts.empty())
+    return make_error(errc::bad_argument, "the network policy allowlist needs hosts to allow");
+  if (spec.allow_hosts.size() > max_allow_hosts)
+    return out_of_range("hosts to allow", 0, max_allow_hosts);
+  for (const auto& host : spec.allow_hosts)
+    if (!is_host_pattern(host))
+      return make_error(errc::bad_argument,
+                        shown_host(host)
+                            + " is no host name such as api.example.com or *.example.com");
+  if (spec.network == network_policy::none && spec.agent != agent_kind::command)
+    return make_error(errc::bad_argument,
+                      "the network policy none keeps " + std::string{to_string(spec.agent)}
+                          + " from its model; the policy model allows that alone");
+  return {};
+}
+
 } // namespace
 
 error check_prompt(std::string_view prompt) {
@@ -61,14 +106,11 @@ error check_spec(const swarm_spec& spec) {
   if (spec.agent == agent_kind::command && (spec.argv.empty() || spec.argv.front().empty()))
     return make_error(errc::bad_argument, "the command agent needs a program after --");
   if (!is_utf8(spec.name)) return make_error(errc::bad_argument, "the name is not UTF-8");
-  // Sandboxes are given arguments and environments as JSON, which holds text alone; prompts are
-  // files.
-  for (std::size_t i = 0; i < spec.argv.size(); ++i) {
-    if (spec.argv[i].find('\0') != std::string::npos)
-      return make_error(errc::bad_argument, "an argument contains a NUL");
-    if (!is_utf8(spec.argv[i]))
-      return make_error(errc::bad_argument, "argument " + std::to_string(i) + " is not UTF-8");
-  }
+  if (auto e = check_words(spec.argv, "argument")) return e;
+  if (auto e = check_words(spec.setup, "word of the setup")) return e;
+  if (!spec.setup.empty() && spec.setup.front().empty())
+    return make_error(errc::bad_argument, "the setup needs a program as its first word");
+  if (auto e = check_network(spec)) return e;
   for (const auto& [name, value] : spec.env)
     if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos
         || value.find('\0') != std::string::npos)

@@ -20,6 +20,7 @@ inline constexpr std::size_t max_request_bytes = 1024 * 1024;
 inline constexpr std::size_t max_prompt_bytes = 100'000;
 inline constexpr std::uint32_t max_panes_per_sandbox = 100;
 inline constexpr std::uint32_t max_sandboxes_per_swarm = 1000;
+inline constexpr std::size_t max_allow_hosts = 100;
 
 struct request_frame {
   std::uint32_t version = protocol_version;
@@ -58,13 +59,20 @@ struct swarm_spec {
   std::map<std::string, std::string> env; ///< For agents; never secrets.
   std::int64_t limit_ms = 3'600'000;      ///< Hard limit of a sandbox's life, 1 s .. 24 h.
   std::uint32_t pane_restarts = 0;        ///< Attempts after a failed one, 0 .. 10.
+  network_policy network = network_policy::model;
+  /// For `packages` and `allowlist`: host names, or "*." before one for all hosts below it
+  /// (messages/hosts.hpp). At most max_allow_hosts.
+  std::vector<std::string> allow_hosts;
+  /// Program and arguments of what runs once in each sandbox before its agents; may be empty.
+  std::vector<std::string> setup;
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
               field(4, "provider", x.provider), field(5, "template", x.template_name),
               field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
               field(9, "sandboxes", x.sandboxes), field(10, "panes", x.panes),
               field(11, "keep", x.keep), field(12, "share_tree", x.share_tree),
               field(13, "env", x.env), field(14, "limit_ms", x.limit_ms),
-              field(15, "pane_restarts", x.pane_restarts))
+              field(15, "pane_restarts", x.pane_restarts), field(16, "network", x.network),
+              field(17, "allow_hosts", x.allow_hosts), field(18, "setup", x.setup))
 };
 
 /// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.

@@ -103,4 +103,14 @@ SKEP_ENUM_NAMES(block_kind, "text", "thinking", "tool_use", "tool_result", "retr
 enum class severity : std::uint8_t { info, warning, error };
 SKEP_ENUM_NAMES(severity, "info", "warning", "error");
 
+/// What the sandboxes of a run may reach. Each allows what its agent's model needs, but `none`.
+enum class network_policy : std::uint8_t {
+  none,      ///< Nothing.
+  model,     ///< Nothing more; nothing at all where the agent needs no model.
+  packages,  ///< The common package registries, and the hosts that the user names.
+  allowlist, ///< The hosts that the user names.
+  open       ///< Every public address.
+};
+SKEP_ENUM_NAMES(network_policy, "none", "model", "packages", "allowlist", "open");
+
 } // namespace skep

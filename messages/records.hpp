@@ -140,9 +140,11 @@ struct swarm_summary {
   std::vector<std::string> merged; ///< Panes whose patch is in swarm.patch.
   std::vector<std::string>
       conflicts; ///< Panes left out of it: they touch what another one touches.
+  network_policy network = network_policy::model; ///< What its sandboxes could reach.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "repo", x.repo), field(3, "agent", x.agent),
               field(4, "sandboxes", x.sandboxes), field(5, "panes", x.panes),
-              field(6, "merged", x.merged), field(7, "conflicts", x.conflicts))
+              field(6, "merged", x.merged), field(7, "conflicts", x.conflicts),
+              field(8, "network", x.network))
 };
 
 } // namespace skep

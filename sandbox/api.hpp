@@ -63,14 +63,19 @@ struct egress_proxy {
   std::string password = {}; ///< Secret.
 };
 
+/// The range of every address, as E2B writes it.
+inline constexpr std::string_view everywhere = "0.0.0.0/0";
+
 /// What a sandbox may reach.
 struct network_rules {
   bool internet = false;              ///< false: no egress but what follows.
   std::vector<std::string> allow_out; ///< Domains, addresses or CIDR blocks.
   /// Headers that the provider's egress adds to requests to a domain. Values are secrets.
   std::map<std::string, std::map<std::string, std::string>> inject;
-  std::vector<std::string> deny_out = {}; ///< Addresses or CIDR blocks; goes before allow_out.
+  std::vector<std::string> deny_out = {}; ///< Addresses or CIDR blocks; allow_out goes before it.
   std::optional<egress_proxy> proxy = {};
+  /// Path prefixes that the rule of a domain in `inject` is confined to; ours, E2B takes no notice.
+  std::map<std::string, std::vector<std::string>> paths = {};
 };
 
 struct create_params {

@@ -7,16 +7,16 @@
 namespace skep::sandbox::wire {
 namespace {
 
-constexpr const char* everywhere = "0.0.0.0/0";
-
 value network_value(const network_rules& rules) {
   value out = value::object();
   auto deny = rules.deny_out;
   if (!rules.allow_out.empty()) {
     out["allowOut"] = rules.allow_out;
     // A list of what may be reached means nothing without the refusal of everything else.
-    if (std::find(deny.begin(), deny.end(), everywhere) == deny.end())
-      deny.emplace_back(everywhere);
+    auto has_all = [](const std::vector<std::string>& list) {
+      return std::find(list.begin(), list.end(), everywhere) != list.end();
+    };
+    if (!has_all(deny) && !has_all(rules.allow_out)) deny.emplace_back(everywhere);
   }
   if (!deny.empty()) out["denyOut"] = deny;
   if (rules.proxy) {
@@ -26,8 +26,11 @@ value network_value(const network_rules& rules) {
   }
   if (!rules.inject.empty()) {
     value& by_domain = out["rules"] = value::object();
-    for (const auto& [domain, headers] : rules.inject)
-      by_domain[domain] = value::array({{{"transform", {{"headers", headers}}}}});
+    for (const auto& [domain, headers] : rules.inject) {
+      value rule = {{"transform", {{"headers", headers}}}};
+      if (auto i = rules.paths.find(domain); i != rules.paths.end()) rule["paths"] = i->second;
+      by_domain[domain] = value::array({std::move(rule)});
+    }
   }
   return out;
 }

@@ -188,13 +188,24 @@ int run(int argc, char** argv) {
   b->add_option("--head-pack", base.head_pack)->needs(head);
   b->callback([&] { code = print(make_base(base)); });
 
+  std::string settled;
+  auto* settle = app.add_subcommand("settle", "what a setup changed in a tree becomes its base");
+  settle->add_option("--repo", settled)->required();
+  settle->callback([&] { code = print(settle_base(settled)); });
+
   worktree_options tree;
+  std::string ignored;
   auto* w = app.add_subcommand("worktree", "a work tree and branch of its own for a pane");
   w->add_option("--repo", tree.repo)->required();
   w->add_option("--name", tree.name)->required();
   w->add_option("--dest", tree.dest)->required();
   w->add_option("--base", tree.base)->required();
-  w->callback([&] { code = print(add_worktree(tree)); });
+  w->add_option("--ignored", ignored, "copy: files that git ignores come along")
+      ->check(CLI::IsMember({"copy"}));
+  w->callback([&] {
+    tree.copy_ignored = ignored == "copy";
+    code = print(add_worktree(tree));
+  });
 
   diff_options diff;
   auto* d = app.add_subcommand("diff", "what a pane changed: patch, files, summary");

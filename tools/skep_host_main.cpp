@@ -1,5 +1,6 @@
 // skep-host: the local sandbox host. `skep-host hold ID` is the holder of one sandbox and is
 // started by the host alone.
+#include "host/gateway/prices.hpp"
 #include "host/holder.hpp"
 #include "host/host.hpp"
 #include "host/sim/sim.hpp"
@@ -32,7 +33,7 @@ int main(int argc, char** argv) {
     return skep::host::hold(argv[2]);
 
   skep::host::host_options options;
-  std::vector<std::string> upstreams;
+  std::vector<std::string> upstreams, prices;
   skep::host::sim::sim_options sim;
   std::string driver = "bwrap";
   unsigned idle_seconds = 0;
@@ -46,6 +47,8 @@ int main(int argc, char** argv) {
   app.add_option("--bind", options.binds, "Show PATH read-only inside every sandbox (repeatable)");
   app.add_option("--gateway-upstream", upstreams,
                  "DOMAIN=URL: what the gateway calls instead of https://DOMAIN (repeatable)");
+  app.add_option("--price", prices,
+                 "MODEL=IN,OUT,CACHE_WRITE,CACHE_READ: dollars for a million tokens (repeatable)");
   app.add_option("--service-user", options.service_user,
                  "User to become when started by root (default: skep)");
   app.add_option("--ready-file", options.ready_file,
@@ -92,6 +95,16 @@ int main(int argc, char** argv) {
       return skep::info(skep::errc::bad_argument).exit_code;
     }
     options.gateway_upstreams[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  for (const auto& text : prices) {
+    auto equals = text.find('=');
+    if (equals == 0 || equals == text.npos
+        || !skep::host::parse_price(std::string_view{text}.substr(equals + 1))) {
+      std::fprintf(stderr, "skep-host: --price %s: expected MODEL=IN,OUT,CACHE_WRITE,CACHE_READ\n",
+                   text.c_str());
+      return skep::info(skep::errc::bad_argument).exit_code;
+    }
+    options.prices[text.substr(0, equals)] = text.substr(equals + 1);
   }
   auto r = driver == "sim" ? skep::host::sim::run_sim(options, sim) : skep::host::run_host(options);
   if (r) return 0;

@@ -30,10 +30,11 @@ struct pane_context {
 
 /// A host the agent talks to, and the key it needs there.
 struct gateway_use {
-  std::string domain;       ///< "api.anthropic.com"
-  std::string base_url_env; ///< Variable by which the agent is told another base URL.
-  std::string header;       ///< Header that carries the key: "x-api-key".
-  std::string secret;       ///< Name of the secret whose value goes there.
+  std::string domain;             ///< "api.anthropic.com"
+  std::string base_url_env;       ///< Variable by which the agent is told another base URL.
+  std::string header;             ///< Header that carries the key: "x-api-key".
+  std::string secret;             ///< Name of the secret whose value goes there.
+  std::vector<std::string> paths; ///< Prefixes of what it needs there, by whole segments.
 };
 
 /// Everything needed to start one attempt of an agent.

@@ -116,7 +116,7 @@ launch_plan claude_adapter::plan(const swarm_spec& spec, const pane_context& pan
   out.stdin_open = false; // it begins when its input ends
   out.needs_secrets = {std::string{secret_name}};
   out.gateway = {
-      {"api.anthropic.com", "ANTHROPIC_BASE_URL", "x-api-key", std::string{secret_name}}};
+      {"api.anthropic.com", "ANTHROPIC_BASE_URL", "x-api-key", std::string{secret_name}, {"/v1"}}};
   out.program_to_check = "claude";
   return out;
 }

@@ -1,7 +1,7 @@
 // What skep-envd is told at its start, as JSON on a descriptor of its own (so that the access token
 // is neither in argv nor in the environment):
 //   {"accessToken":"...","envVars":{"K":"V"},"defaultUser":"user","defaultWorkdir":"/home/user",
-//    "sandboxID":"i...","templateID":"base","gatewayDomains":["..."],"gatewayPort":49984,
+//    "sandboxID":"i...","templateID":"base","gatewayPort":49984,
 //    "logEvents":false}
 // Every field may be left out.
 #pragma once

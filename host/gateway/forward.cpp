@@ -3,9 +3,7 @@
 #include "host/gateway/usage.hpp"
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/ssl.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
 
@@ -21,11 +19,6 @@ namespace skep::host::gate {
 namespace {
 constexpr std::size_t piece_bytes = 16U << 10;
 
-constexpr refusal unreachable{502, "api_error", "gateway: the upstream cannot be reached"};
-constexpr refusal unverified{502, "api_error",
-                             "gateway: the upstream's certificate is not trusted"};
-constexpr refusal private_address{403, "permission_error",
-                                  "gateway: the upstream has a private address"};
 constexpr refusal bad_answer{502, "api_error", "gateway: the upstream's answer cannot be read"};
 constexpr refusal too_slow{504, "timeout_error", "gateway: the upstream did not answer in time"};
 
@@ -77,8 +70,8 @@ body_form request_body(const http::request_parser<http::buffer_body>& p) {
   return {false, usual ? "Content-Length: 0\r\n" : ""};
 }
 
-std::string request_header(const client& c, const route& to, const endpoint& e,
-                           const body_form& body) {
+std::string request_header(const client& c, const route& to, const body_form& body) {
+  const auto& e = to.to;
   const auto& head = c.request->get();
   std::string out{view(head.method_string())};
   out.append(" ").append(e.base_path).append(to.target).append(" HTTP/1.1\r\n");
@@ -103,8 +96,12 @@ public:
     upload_done_.expires_at(std::chrono::steady_clock::time_point::max());
   }
 
-  task<std::optional<refusal>> run(std::string header, bool chunked) {
+  task<std::optional<refusal>> run(std::string header, bool chunked, std::string domain) {
     auto self = this->shared_from_this();
+    client_->cut_transfer = [weak = this->weak_from_this()] {
+      if (auto it = weak.lock()) it->abort();
+    };
+    domain_ = domain;
     asio::co_spawn(
         g_.io,
         [self, header = std::move(header), chunked] { return self->upload(header, chunked); },
@@ -114,6 +111,7 @@ public:
     error_code ec;
     while (uploading_)
       co_await upload_done_.async_wait(into(ec));
+    client_->cut_transfer = nullptr;
     co_return failure;
   }
 
@@ -235,13 +233,25 @@ private:
       if (!ec) ec = write_ec;
     }
     usage.finish();
-    g_.counts.input_tokens += usage.input_tokens();
-    g_.counts.output_tokens += usage.output_tokens();
+    if (usage.seen() && client_->uses_key) count(usage, answer->is_done());
     std::string_view end = "0\r\n\r\n";
     if (!ec && chunked)
       co_await asio::async_write(client_->socket, asio::buffer(end.data(), end.size()), into(ec));
     if (ec) client_->keep_alive = false; // cut short: only closing says so
     co_return std::nullopt;
+  }
+
+  void count(const usage_reader& usage, bool complete) {
+    g_.counts.input_tokens += usage.input_tokens();
+    g_.counts.output_tokens += usage.output_tokens();
+    auto now = std::chrono::system_clock::now().time_since_epoch();
+    model_call call;
+    call.at_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+    call.domain = domain_;
+    call.model = usage.model();
+    call.tokens = usage.tokens();
+    call.complete = complete;
+    g_.spend.add(std::move(call));
   }
 
   std::string answer_header(const http::response_parser<http::buffer_body>& answer, bool& chunked) {
@@ -274,41 +284,10 @@ private:
   std::shared_ptr<Stream> up_;
   watchdog idle_;
   asio::steady_timer upload_done_;
+  std::string domain_; ///< The rule's.
   bool uploading_ = true;
   bool finished_ = false;
 };
-
-/// Resolves and connects; addresses that are not public are left out unless the operator named the
-/// place.
-task<std::optional<refusal>> connect(const endpoint& e, tcp::socket& socket,
-                                     tcp::resolver& resolver) {
-  error_code ec;
-  auto found = co_await resolver.async_resolve(e.host, e.port, into(ec));
-  if (ec) co_return unreachable;
-  std::vector<tcp::endpoint> allowed;
-  for (const auto& entry : found)
-    if (e.any_address || is_public(entry.endpoint().address())) allowed.push_back(entry.endpoint());
-  if (allowed.empty()) co_return private_address;
-  co_await asio::async_connect(socket, allowed, into(ec));
-  if (ec) co_return unreachable;
-  socket.set_option(tcp::no_delay(true), ec);
-  co_return std::nullopt;
-}
-
-using tls_stream = asio::ssl::stream<tcp::socket>;
-
-task<std::optional<refusal>> handshake(tls_stream& stream, const std::string& host) {
-  error_code ec;
-  error_code no_address;
-  asio::ip::make_address(host, no_address);
-  if (no_address)
-    SSL_set_tlsext_host_name(stream.native_handle(), host.c_str()); // SNI takes names only
-  stream.set_verify_mode(asio::ssl::verify_peer);
-  stream.set_verify_callback(asio::ssl::host_name_verification(host));
-  co_await stream.async_handshake(asio::ssl::stream_base::client, into(ec));
-  if (!ec) co_return std::nullopt;
-  co_return SSL_get_verify_result(stream.native_handle()) == X509_V_OK ? unreachable : unverified;
-}
 
 } // namespace
 
@@ -328,32 +307,27 @@ bool is_sound(const http::request_parser<http::buffer_body>& request) {
 
 task<std::optional<refusal>> forward(forward_context& g, std::shared_ptr<client> c,
                                      const route& to) {
-  endpoint e;
-  if (!upstream_of(*to.rule, e)) co_return bad_answer;
   auto body = request_body(*c->request);
-  auto header = request_header(*c, to, e, body);
-  auto stream = std::make_shared<tls_stream>(g.io, g.tls);
-  tcp::resolver resolver(g.io);
-  std::optional<refusal> failure;
-  {
-    watchdog limit(g.io, g.policy.connect, [&resolver, stream] {
-      error_code ignored;
-      resolver.cancel();
-      stream->next_layer().close(ignored);
-    });
-    failure = co_await connect(e, stream->next_layer(), resolver);
-    if (!failure && e.tls) failure = co_await handshake(*stream, e.host);
-    if (limit.expired()) failure = too_slow;
+  auto header = request_header(*c, to, body);
+  auto where = to.to;
+  auto domain = to.rule->domain;
+  tcp::socket socket(g.io);
+  auto failure = co_await connect(g.io, where, socket, g.policy.connect);
+  if (c->cut) co_return keys_revoked;
+  if (failure) co_return failure;
+  if (!where.tls) {
+    ++g.counts.requests;
+    auto plain = std::make_shared<tcp::socket>(std::move(socket));
+    auto t = std::make_shared<transfer<tcp::socket>>(g, c, plain);
+    co_return co_await t->run(std::move(header), body.chunked, domain);
   }
+  auto stream = std::make_shared<tls_stream>(std::move(socket), g.tls.get());
+  failure = co_await shake_hands(g.io, *stream, where.host, g.policy.connect);
+  if (c->cut) co_return keys_revoked;
   if (failure) co_return failure;
   ++g.counts.requests;
-  if (e.tls) {
-    auto t = std::make_shared<transfer<tls_stream>>(g, c, stream);
-    co_return co_await t->run(std::move(header), body.chunked);
-  }
-  auto plain = std::make_shared<tcp::socket>(std::move(stream->next_layer()));
-  auto t = std::make_shared<transfer<tcp::socket>>(g, c, plain);
-  co_return co_await t->run(std::move(header), body.chunked);
+  auto t = std::make_shared<transfer<tls_stream>>(g, c, stream);
+  co_return co_await t->run(std::move(header), body.chunked, domain);
 }
 
 } // namespace skep::host::gate

@@ -2,10 +2,8 @@
 // piece.
 #pragma once
 
-#include "host/gateway/net.hpp"
-#include "host/gateway/rules.hpp"
+#include "host/gateway/connect.hpp"
 
-#include <boost/asio/ssl/context.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -28,15 +26,23 @@ struct client {
   std::optional<http::request_parser<http::buffer_body>> request;
   bool expects_continue = false;
   bool keep_alive = true;
-  bool answered = false; ///< The header of the answer has been sent.
+  bool answered = false;              ///< The header of the answer has been sent.
+  bool uses_key = false;              ///< Its request is under a rule.
+  bool cut = false;                   ///< Its request must not go on.
+  std::function<void()> cut_transfer; ///< Ends a request that is on its way; may be empty.
 };
+
+/// The refusal of requests whose key was taken away.
+inline constexpr refusal keys_revoked{403, "permission_error",
+                                      "gateway: the keys of this sandbox were revoked"};
 
 /// What a forwarded request needs from the gateway.
 struct forward_context {
   asio::io_context& io;
-  asio::ssl::context& tls;
+  client_tls& tls;
   const gateway_policy& policy;
   gateway_counts& counts;
+  spend_ledger& spend;
 };
 
 /// Forwards the request whose header has been read and passes the answer on. A failure before the

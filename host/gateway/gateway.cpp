@@ -1,6 +1,6 @@
 #include "host/gateway/gateway.hpp"
 
-#include "host/gateway/forward.hpp"
+#include "host/gateway/tunnel.hpp"
 #include "messages/json.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -23,6 +23,24 @@ constexpr std::chrono::seconds accept_pause{1};
 
 constexpr refusal malformed{400, "invalid_request_error", "gateway: the request is malformed"};
 constexpr refusal bad_method{405, "invalid_request_error", "gateway: this method is not allowed"};
+constexpr refusal bad_authority{400, "invalid_request_error",
+                                "gateway: CONNECT takes HOST:PORT, as a name or an address"};
+constexpr refusal allowance_used_up{402, "billing_error",
+                                    "gateway: the allowance of this sandbox is used up"};
+constexpr refusal too_many_tunnels{429, "rate_limit_error",
+                                   "gateway: too many connections are open at a time"};
+
+std::string fault_of_all(const gateway_access& access) {
+  for (const auto& rule : access.rules)
+    if (auto fault = fault_of(rule); !fault.empty()) return fault;
+  return fault_of(access.tunnels);
+}
+
+std::shared_ptr<const gateway_access> checked(gateway_access access) {
+  if (auto fault = fault_of_all(access); !fault.empty())
+    throw std::invalid_argument("gateway: " + fault);
+  return std::make_shared<const gateway_access>(std::move(access));
+}
 
 bool allowed_method(http::verb v) {
   switch (v) {
@@ -41,29 +59,32 @@ bool allowed_method(http::verb v) {
 } // namespace
 
 struct gateway::state : std::enable_shared_from_this<gateway::state> {
-  state(asio::io_context& i, int fd, std::vector<gateway_rule> r, gateway_policy p)
-      : io(i), acceptor(i, asio::local::stream_protocol{}, fd), rules(std::move(r)), policy(p),
-        tls(asio::ssl::context::tls_client) {
-    tls.set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2
-                    | asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1
-                    | asio::ssl::context::no_tlsv1_1);
-    tls.set_default_verify_paths();
-  }
+  state(asio::io_context& i, int fd, std::shared_ptr<const gateway_access> a, gateway_policy p,
+        price_table prices)
+      : io(i), acceptor(i, asio::local::stream_protocol{}, fd), access(std::move(a)), policy(p),
+        spend(std::move(prices)) {}
 
   task<void> accept();
   task<void> serve(std::shared_ptr<client> c);
   task<bool> read_header(client& c);
   task<void> answer(client& c, refusal why);
   task<void> discard(client& c);
+  task<std::optional<refusal>> handle(std::shared_ptr<client> c);
+  task<std::optional<refusal>> proxy(std::shared_ptr<client> c);
+  task<std::optional<refusal>> open_tunnel(std::shared_ptr<client> c);
 
   asio::io_context& io;
   asio::local::stream_protocol::acceptor acceptor;
-  std::vector<gateway_rule> rules;
+  std::shared_ptr<const gateway_access> access; // replaced as a whole; whoever waits keeps his own
   gateway_policy policy;
-  asio::ssl::context tls;
+  client_tls tls;
   gateway_counts counts;
+  spend_ledger spend;
+  forward_context context{io, tls, policy, counts, spend};
   std::set<std::shared_ptr<client>> clients;
+  std::set<std::shared_ptr<tunnel>> tunnels;
   bool stopped = false;
+  bool revoked = false;
 };
 
 task<void> gateway::state::accept() {
@@ -157,21 +178,8 @@ task<void> gateway::state::discard(client& c) {
 
 task<void> gateway::state::serve(std::shared_ptr<client> c) {
   auto self = shared_from_this();
-  forward_context context{io, tls, policy, counts};
   while (!stopped && co_await read_header(*c)) {
-    route to;
-    std::optional<refusal> failure;
-    const auto& head = c->request->get();
-    if (!is_sound(*c->request)) {
-      failure = malformed;
-      c->keep_alive = false; // where the body ends is not known for sure
-    } else if (!allowed_method(head.method())) {
-      failure = bad_method;
-      c->keep_alive = false;
-    } else {
-      failure = find_route({head.target().data(), head.target().size()}, rules, to);
-    }
-    if (!failure) failure = co_await forward(context, c, to);
+    auto failure = co_await handle(c);
     if (failure) {
       co_await answer(*c, *failure);
       co_await discard(*c);
@@ -185,12 +193,97 @@ task<void> gateway::state::serve(std::shared_ptr<client> c) {
   clients.erase(c);
 }
 
-gateway::gateway(asio::io_context& io, int listening_fd, std::vector<gateway_rule> rules,
-                 gateway_policy policy) {
-  for (const auto& rule : rules)
-    if (auto fault = fault_of(rule); !fault.empty())
-      throw std::invalid_argument("gateway: " + fault);
-  s_ = std::make_shared<state>(io, listening_fd, std::move(rules), policy);
+task<std::optional<refusal>> gateway::state::handle(std::shared_ptr<client> c) {
+  const auto& head = c->request->get();
+  if (!is_sound(*c->request)) {
+    c->keep_alive = false; // where the body ends is not known for sure
+    co_return malformed;
+  }
+  if (head.method() == http::verb::connect) co_return co_await open_tunnel(c);
+  if (!allowed_method(head.method())) {
+    c->keep_alive = false;
+    co_return bad_method;
+  }
+  std::string_view target{head.target().data(), head.target().size()};
+  if (!target.starts_with('/')) co_return co_await proxy(c);
+  auto mine = access; // of this request, to its end
+  route to;
+  if (auto failure = find_route(target, mine->rules, to)) co_return failure;
+  if (revoked) co_return gate::keys_revoked;
+  if (spend.used_up()) co_return allowance_used_up;
+  c->uses_key = true;
+  auto failure = co_await forward(context, c, to);
+  c->uses_key = false;
+  co_return failure;
+}
+
+// Plain HTTP as through any proxy: what is not encrypted is forwarded request by request.
+task<std::optional<refusal>> gateway::state::proxy(std::shared_ptr<client> c) {
+  static const gateway_rule nothing_added;
+  auto target = c->request->get().target();
+  authority host;
+  route to{&nothing_added, {}, {}};
+  if (!split_absolute({target.data(), target.size()}, host, to.target)) co_return malformed;
+  auto mine = access;
+  if (auto failure = find_tunnel(host, *mine, to.to)) co_return failure;
+  co_return co_await forward(context, c, to);
+}
+
+task<std::optional<refusal>> gateway::state::open_tunnel(std::shared_ptr<client> c) {
+  c->keep_alive = false; // what follows is no request, whatever becomes of it
+  const auto& head = c->request->get();
+  if (head.count(http::field::content_length) > 0 || head.count(http::field::transfer_encoding) > 0)
+    co_return malformed;
+  auto to = parse_authority({head.target().data(), head.target().size()});
+  if (!to) co_return bad_authority;
+  if (tunnels.size() >= policy.tunnels) co_return too_many_tunnels;
+  endpoint where;
+  if (auto failure = find_tunnel(*to, *access, where)) co_return failure;
+  auto t = std::make_shared<tunnel>(context, c, *to);
+  tunnels.insert(t);
+  auto failure = co_await t->run(where);
+  tunnels.erase(t);
+  co_return failure;
+}
+
+gateway::gateway(asio::io_context& io, int listening_fd, gateway_access access,
+                 gateway_policy policy, price_table prices) {
+  s_ = std::make_shared<state>(io, listening_fd, checked(std::move(access)), policy,
+                               std::move(prices));
+}
+
+void gateway::allow(gateway_access access) {
+  s_->access = checked(std::move(access));
+  s_->revoked = false;
+  endpoint ignored;
+  for (const auto& t : s_->tunnels)
+    if (find_tunnel(t->target(), *s_->access, ignored)) t->close();
+}
+
+void gateway::set_allowance(allowance most) {
+  s_->spend.allow(most);
+}
+
+void gateway::revoke_keys() {
+  s_->revoked = true;
+  auto without = *s_->access;
+  for (auto& rule : without.rules)
+    for (auto& [name, value] : rule.headers)
+      value.clear();
+  s_->access = std::make_shared<const gateway_access>(std::move(without));
+  for (const auto& c : s_->clients) {
+    if (!c->uses_key) continue;
+    c->cut = true;
+    if (c->cut_transfer) c->cut_transfer();
+  }
+}
+
+bool gateway::keys_revoked() const {
+  return s_->revoked;
+}
+
+const spend_ledger& gateway::spend() const {
+  return s_->spend;
 }
 
 gateway::~gateway() {
@@ -208,6 +301,8 @@ void gateway::stop() {
   s_->acceptor.close(ignored);
   for (const auto& c : s_->clients)
     c->socket.close(ignored);
+  for (const auto& t : s_->tunnels)
+    t->close();
 }
 
 gateway_counts gateway::counts() const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace skep::host::gate {
 
@@ -170,6 +171,7 @@ std::optional<refusal> find_route(std::string_view target, const std::vector<gat
   out.rule = &*rule;
   out.target = slash == std::string_view::npos ? "/" : path.substr(slash);
   out.target += query;
+  if (!upstream_of(*rule, out.to)) return malformed; // fault_of() has seen to it
   return std::nullopt;
 }
 
@@ -177,9 +179,48 @@ bool is_public(const address& a) {
   return a.is_v4() ? is_public_v4(a.to_v4()) : is_public_v6(a.to_v6());
 }
 
+std::optional<address_range> parse_range(std::string_view text) {
+  auto slash = text.find('/');
+  boost::system::error_code ec;
+  auto base = boost::asio::ip::make_address(std::string{text.substr(0, slash)}, ec);
+  if (ec || text.find('%') != std::string_view::npos) return std::nullopt;
+  unsigned most = base.is_v4() ? 32 : 128;
+  address_range out{base, most};
+  if (slash == std::string_view::npos) return out;
+  auto bits = text.substr(slash + 1);
+  auto [end, failed] = std::from_chars(bits.data(), bits.data() + bits.size(), out.bits);
+  if (failed != std::errc{} || end != bits.data() + bits.size() || out.bits > most)
+    return std::nullopt;
+  return out;
+}
+
+bool in_ranges(const std::vector<address_range>& ranges, const address& a) {
+  auto bytes_of = [](const address& x) {
+    if (x.is_v4()) {
+      auto b = x.to_v4().to_bytes();
+      return std::vector<unsigned char>(b.begin(), b.end());
+    }
+    auto b = x.to_v6().to_bytes();
+    return std::vector<unsigned char>(b.begin(), b.end());
+  };
+  address plain = a;
+  if (a.is_v6() && a.to_v6().is_v4_mapped())
+    plain = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, a.to_v6());
+  auto wanted = bytes_of(plain);
+  return std::any_of(ranges.begin(), ranges.end(), [&](const address_range& range) {
+    if (range.bits == 0 && range.base.is_v4()) return true;
+    auto base = bytes_of(range.base);
+    if (base.size() != wanted.size()) return false;
+    auto whole = range.bits / 8;
+    if (!std::equal(base.begin(), base.begin() + whole, wanted.begin())) return false;
+    auto rest = range.bits % 8;
+    return rest == 0 || (base[whole] >> (8 - rest)) == (wanted[whole] >> (8 - rest));
+  });
+}
+
 bool upstream_of(const gateway_rule& rule, endpoint& out) {
   if (rule.upstream_override.empty()) {
-    out = {true, rule.domain, "443", rule.domain, {}, false};
+    out = {true, rule.domain, "443", rule.domain, {}, false, {}};
     return true;
   }
   std::string_view text = rule.upstream_override;

@@ -21,21 +21,23 @@ struct refusal {
   const char* message = "";
 };
 
-/// Where a request goes.
-struct route {
-  const gateway_rule* rule = nullptr;
-  std::string target; ///< Path and query, as the client sent them, without the domain.
-};
-
-/// Matches a request target `/<domain>/rest?query` with the rules. Refuses absolute-form, dot
-/// segments, encoded slashes, backslashes, percent signs and control characters, unlisted domains
-/// and paths.
-std::optional<refusal> find_route(std::string_view target, const std::vector<gateway_rule>& rules,
-                                  route& out);
-
 /// False for addresses that no public service has: private, loopback, link-local (cloud metadata),
 /// shared, multicast, reserved, and IPv6 forms that carry such an IPv4 address.
 bool is_public(const boost::asio::ip::address& address);
+
+/// Every address, as E2B writes it: both families.
+inline constexpr std::string_view all_addresses = "0.0.0.0/0";
+
+/// Addresses that begin with the same bits.
+struct address_range {
+  boost::asio::ip::address base;
+  unsigned bits = 0; ///< Of the base that count.
+};
+/// An address, or "address/bits". Nothing: it is none.
+std::optional<address_range> parse_range(std::string_view text);
+/// True when one of them holds `address`; all_addresses holds those of both families, a range of
+/// IPv4 also the IPv6 form of its addresses.
+bool in_ranges(const std::vector<address_range>& ranges, const boost::asio::ip::address& address);
 
 /// A server to connect to.
 struct endpoint {
@@ -45,9 +47,23 @@ struct endpoint {
   std::string host_header;
   std::string base_path; ///< Put before the path; empty or without a trailing slash.
   bool any_address = false;
+  std::vector<address_range> only = {}; ///< Addresses that may be connected to; empty: any public.
 };
 /// The rule's upstream. False: the override is malformed.
 bool upstream_of(const gateway_rule& rule, endpoint& out);
+
+/// Where a request goes.
+struct route {
+  const gateway_rule* rule = nullptr;
+  std::string target; ///< Path and query, as the client sent them, without the domain.
+  endpoint to;
+};
+
+/// Matches a request target `/<domain>/rest?query` with the rules. Refuses absolute-form, dot
+/// segments, encoded slashes, backslashes, percent signs and control characters, unlisted domains
+/// and paths.
+std::optional<refusal> find_route(std::string_view target, const std::vector<gateway_rule>& rules,
+                                  route& out);
 
 bool same_name(std::string_view a,
                std::string_view b); ///< Header names: ASCII case does not count.

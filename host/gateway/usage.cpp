@@ -9,6 +9,7 @@ namespace skep::host::gate {
 namespace {
 constexpr std::size_t line_limit_bytes = 1U << 20;
 constexpr std::size_t body_limit_bytes = 4U << 20;
+constexpr std::size_t model_limit_bytes = 100;
 
 std::uint64_t number(const json& j, const char* name) {
   auto i = j.find(name);
@@ -19,6 +20,12 @@ const json* member(const json& j, const char* name) {
   if (!j.is_object()) return nullptr;
   auto i = j.find(name);
   return i != j.end() && i->is_object() ? &*i : nullptr;
+}
+std::string model_in(const json& j) {
+  for (const char* name : {"model", "modelVersion"})
+    if (auto i = j.find(name); i != j.end() && i->is_string())
+      return i->get<std::string>().substr(0, model_limit_bytes);
+  return {};
 }
 } // namespace
 
@@ -75,14 +82,19 @@ void usage_reader::document(std::string_view text) {
     if (const auto* inner = member(j, outer); inner && !usage) usage = member(*inner, "usage");
   if (const auto* gemini = member(j, "usageMetadata"); gemini && !usage) usage = gemini;
   if (!usage) return;
-  auto in = number(*usage, "input_tokens") + number(*usage, "cache_creation_input_tokens")
-            + number(*usage, "cache_read_input_tokens") + number(*usage, "prompt_tokens")
+  seen_ = true;
+  for (const json* where : {&j, member(j, "message"), member(j, "response")})
+    if (where && model_.empty()) model_ = model_in(*where);
+  auto in = number(*usage, "input_tokens") + number(*usage, "prompt_tokens")
             + number(*usage, "promptTokenCount");
   auto out = number(*usage, "output_tokens") + number(*usage, "completion_tokens")
              + number(*usage, "candidatesTokenCount");
   // A stream reports its running totals several times.
-  input_ = std::max(input_, in);
-  output_ = std::max(output_, out);
+  auto raise = [](std::uint64_t& to, std::uint64_t n) { to = std::max(to, n); };
+  raise(tokens_.input, in);
+  raise(tokens_.cache_write, number(*usage, "cache_creation_input_tokens"));
+  raise(tokens_.cache_read, number(*usage, "cache_read_input_tokens"));
+  raise(tokens_.output, out);
 }
 
 } // namespace skep::host::gate

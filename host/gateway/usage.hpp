@@ -3,6 +3,8 @@
 // counted.
 #pragma once
 
+#include "host/gateway/spend.hpp"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,8 +19,13 @@ public:
   /// The answer is complete.
   void finish();
 
-  std::uint64_t input_tokens() const { return input_; }
-  std::uint64_t output_tokens() const { return output_; }
+  /// Something was reported.
+  bool seen() const { return seen_; }
+  const token_usage& tokens() const { return tokens_; }
+  /// As the answer names it; at most 100 bytes, and empty when it names none.
+  const std::string& model() const { return model_; }
+  std::uint64_t input_tokens() const { return tokens_.all() - tokens_.output; }
+  std::uint64_t output_tokens() const { return tokens_.output; }
 
 private:
   void line(std::string_view text);
@@ -27,8 +34,9 @@ private:
   enum class form { none, events, json } form_ = form::none;
   std::string buffer_;
   bool overflow_ = false; ///< The present line (or the body) is too long to be looked at.
-  std::uint64_t input_ = 0;
-  std::uint64_t output_ = 0;
+  bool seen_ = false;
+  token_usage tokens_;
+  std::string model_;
 };
 
 } // namespace skep::host::gate

@@ -89,6 +89,13 @@ result<json> base(program& p, const options& o) {
   return json{{"commit", is_head ? head : what->sha256.substr(0, 40)}, {"is_head", is_head}};
 }
 
+/// Work trees are mounts of what was uploaded: what a setup wrote beside it stays where it is.
+result<json> settle(program& p, const options& o) {
+  auto what = p.home->files.mounted_at(normal_path(p.cwd, o.of("repo")));
+  if (!what) return make_error(errc::file_not_found, o.of("repo"));
+  return json{{"commit", what->sha256.substr(0, 40)}, {"changed", false}};
+}
+
 result<json> worktree(program& p, const options& o) {
   auto& files = p.home->files;
   auto what = files.mounted_at(normal_path(p.cwd, o.of("repo")));
@@ -220,9 +227,9 @@ result<json> resize(program& p, const options& o) {
 
 using subcommand = result<json> (*)(program&, const options&);
 const std::map<std::string, subcommand, std::less<>> subcommands = {
-    {"unpack", unpack},     {"verify", verify},      {"base", base},
-    {"worktree", worktree}, {"diff", diff},          {"pane", start_pane},
-    {"input", input},       {"signal", send_signal}, {"resize", resize}};
+    {"unpack", unpack},      {"verify", verify}, {"base", base},       {"settle", settle},
+    {"worktree", worktree},  {"diff", diff},     {"pane", start_pane}, {"input", input},
+    {"signal", send_signal}, {"resize", resize}};
 
 } // namespace
 

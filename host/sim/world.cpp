@@ -99,8 +99,7 @@ sandbox_info world::add(sandbox_order order, bool foreign) {
   info.traffic_token = std::move(order.traffic_token);
   info.auto_pause = order.auto_pause;
   info.auto_resume = order.auto_resume;
-  for (const auto& rule : order.rules)
-    info.domains.push_back(rule.domain);
+  host::set_network(info, order.network);
   e.what->env_vars = std::move(order.env_vars);
   e.what->furnish();
   log_.write({{"event", "create"},
@@ -172,7 +171,22 @@ task<result<sandbox_info>> world::set_timeout(std::string id, std::int64_t ms, b
   co_return info;
 }
 
-task<result<json>> world::usage(std::string id) {
+task<result<sandbox_info>> world::set_network(std::string id, network_access access) {
+  auto i = boxes_.find(id);
+  if (i == boxes_.end()) co_return make_error(errc::not_found, id);
+  auto& info = i->second.what->info;
+  if (info.phase != sandbox_phase::running)
+    co_return make_error(errc::wrong_phase, "Sandbox " + id + " is not running");
+  host::set_network(info, access);
+  log_.write({{"event", "network"},
+              {"sandbox", id},
+              {"domains", info.domains.size()},
+              {"allowed", info.allow.size()}});
+  co_return info;
+}
+
+task<result<json>> world::usage(std::string id, std::uint64_t after) {
+  (void)after;
   if (!boxes_.contains(id)) co_return make_error(errc::not_found, id);
   co_return json{{"gateway", json::object()}};
 }

@@ -187,7 +187,7 @@ TEST_CASE("domains and paths that are not listed are refused without a word to t
       {"/api.test/v1/%zz", 400},
       {"/api.test/v1/#x", 400},
       {"/%61pi.test/v1/x", 403},
-      {"http://api.test/v1/x", 400},
+      {"http://api.test/v1/x", 403},
       {"https://127.0.0.1/api.test/v1/x", 400},
       {"*", 400},
       {"api.test/v1/x", 400},
@@ -216,7 +216,7 @@ TEST_CASE("requests whose end is in doubt are refused and the connection is clos
       post + "Transfer-Encoding: xchunked\r\n\r\n",
       post + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
       "POST /api.test/v1/x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-      "CONNECT api.test:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+      "CONNECT api.test HTTP/1.1\r\nHost: x\r\n\r\n",
       "TRACE /api.test/v1/x HTTP/1.1\r\nHost: x\r\n\r\n",
       "BREW /api.test/v1/x HTTP/1.1\r\nHost: x\r\n\r\n",
       "GET /api.test/v1/x\r\n\r\n",
@@ -390,7 +390,7 @@ TEST_CASE("a malformed rule is refused without telling its key") {
   for (const auto& r : rows) {
     int unused = ::dup(0);
     try {
-      host::gateway g(io, unused, {r});
+      host::gateway g(io, unused, {{r}, {}});
       FAIL("accepted: " << r.domain);
     } catch (const std::invalid_argument& e) {
       CHECK(std::string{e.what()}.find(real_key) == std::string::npos);

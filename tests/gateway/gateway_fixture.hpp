@@ -15,7 +15,9 @@ namespace skep::test {
 class running_gateway {
 public:
   explicit running_gateway(std::vector<host::gateway_rule> rules, host::gateway_policy policy = {})
-      : gateway_(io_, listen_unix(dir_ / "g"), std::move(rules), policy) {
+      : running_gateway(host::gateway_access{std::move(rules), {}}, policy) {}
+  explicit running_gateway(host::gateway_access access, host::gateway_policy policy = {})
+      : gateway_(io_, listen_unix(dir_ / "g"), std::move(access), policy) {
     gateway_.start();
     thread_ = std::thread([this] { io_.run(); });
   }
@@ -35,6 +37,23 @@ public:
   }
   answer get(const std::string& target) const {
     return request("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n");
+  }
+  void allow(const host::gateway_access& access) {
+    with([&](host::gateway& g) { g.allow(access); });
+  }
+  /// Does something on the gateway's thread, and passes on what it throws.
+  template <class F>
+  void with(F what) {
+    std::promise<void> p;
+    boost::asio::post(io_, [&] {
+      try {
+        what(gateway_);
+        p.set_value();
+      } catch (...) {
+        p.set_exception(std::current_exception());
+      }
+    });
+    p.get_future().get();
   }
   host::gateway_counts counts() {
     std::promise<host::gateway_counts> p;

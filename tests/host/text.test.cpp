@@ -64,11 +64,11 @@ TEST_CASE("a create request becomes an order") {
   CHECK(order->timeout_ms == 120'000);
   CHECK(order->metadata == string_map{{"a", "b c"}});
   CHECK(order->env_vars == string_map{{"X", "1"}});
-  REQUIRE(order->rules.size() == 1);
-  CHECK(order->rules[0].domain == "api.x.com");
-  CHECK(order->rules[0].headers == string_map{{"x-api-key", "K"}});
-  CHECK(order->rules[0].paths == std::vector<std::string>{"/v1/"});
-  CHECK(order->rules[0].upstream == "http://127.0.0.1:9");
+  REQUIRE(order->network.rules.size() == 1);
+  CHECK(order->network.rules[0].domain == "api.x.com");
+  CHECK(order->network.rules[0].headers == string_map{{"x-api-key", "K"}});
+  CHECK(order->network.rules[0].paths == std::vector<std::string>{"/v1/"});
+  CHECK(order->network.rules[0].upstream == "http://127.0.0.1:9");
 
   auto plain = parse_create(R"({"templateID":"base"})", 300'000, {});
   REQUIRE(plain);
@@ -98,7 +98,10 @@ TEST_CASE("create requests that cannot be honoured are refused, not ignored") {
           {R"({"templateID":"base","autoPause":true,"autoPauseMemory":false})", errc::refused},
           {R"({"templateID":"base","autoPause":1})", errc::bad_argument},
           {R"({"templateID":"base","autoResume":true})", errc::bad_argument},
-          {R"({"templateID":"base","network":{"allowOut":["1.1.1.1"]}})", errc::refused},
+          {R"({"templateID":"base","network":{"allowOut":["a.b"]}})", errc::bad_argument},
+          {R"({"templateID":"base","network":{"allowOut":["*"],"denyOut":["0.0.0.0/0"]}})",
+           errc::bad_argument},
+          {R"({"templateID":"base","network":{"egressProxy":{"address":"a:1"}}})", errc::refused},
           {R"({"templateID":"base","volumeMounts":[{"name":"a","path":"/b"}]})", errc::refused}}) {
     auto r = parse_create(body, 1000, {});
     INFO(body);
@@ -122,7 +125,9 @@ TEST_CASE("an order survives the pipe to the holder") {
   x.auto_pause = x.auto_resume = true;
   x.limits = {2, 512, 100};
   x.cgroups = {{"pids", "/sys/x"}};
-  x.rules = {{"d.e", {{"h", "v"}}, {"/p"}, "http://u"}};
+  x.network = {
+      {{"d.e", {{"h", "v"}}, {"/p"}, "http://u"}}, {"a.b", "1.2.3.4"}, {{"a.b", "http://v"}}};
+  x.prices = {{"m", "1,2,3,4"}};
   auto back = order_from_json(dump(to_json(x)));
   REQUIRE(back);
   CHECK(dump(to_json(*back)) == dump(to_json(x)));

@@ -131,6 +131,33 @@ TEST_CASE("each rule of a spec refuses a spec that breaks it alone") {
           s.env = {{"\xc0\x80", "x"}};
         },
         errc::bad_argument},
+       {"allowlist without hosts", [](auto& s) { s.network = network_policy::allowlist; },
+        errc::bad_argument},
+       {"hosts without a policy for them", [](auto& s) { s.allow_hosts = {"a.b"}; },
+        errc::bad_argument},
+       {"hosts beside open",
+        [](auto& s) {
+          s.network = network_policy::open;
+          s.allow_hosts = {"a.b"};
+        },
+        errc::bad_argument},
+       {"101 hosts",
+        [](auto& s) {
+          s.network = network_policy::packages;
+          s.allow_hosts.assign(101, "a.b");
+        },
+        errc::out_of_range},
+       {"a setup without a program",
+        [](auto& s) {
+          s.setup = {"", "x"};
+        },
+        errc::bad_argument},
+       {"NUL in the setup",
+        [](auto& s) {
+          s.setup = {"a", nul};
+        },
+        errc::bad_argument},
+       {"setup that is not UTF-8", [](auto& s) { s.setup = {"\xff"}; }, errc::bad_argument},
        {"two prompts for six panes", [](auto& s) { s.prompts.assign(2, "p"); }, errc::bad_argument},
        {"seven prompts for six panes", [](auto& s) { s.prompts.assign(7, "p"); },
         errc::bad_argument},
@@ -211,4 +238,60 @@ TEST_CASE("placeholders of a prompt become the pane's number and the number of p
   for (int i = 0; i < 6; ++i)
     s.prompts.push_back("own " + std::to_string(i) + "/{count}");
   CHECK(prompt_for(s, 4) == "own 4/6");
+}
+
+TEST_CASE("a host to allow is a name with a dot, or *. before one") {
+  auto verdict = [](const std::string& host) {
+    auto s = sound();
+    s.network = network_policy::allowlist;
+    s.allow_hosts = {"good.example.com", host};
+    return check_spec(s).code;
+  };
+  for (const char* good :
+       {"a.b", "api.example.com", "*.example.com", "xn--bcher-kva.example", "1.a"}) {
+    CAPTURE(good);
+    CHECK(verdict(good) == errc::none);
+  }
+  for (const char* bad : {"",
+                          "*",
+                          "*.",
+                          "*.com.",
+                          "localhost",
+                          "*.*.com",
+                          "a.*.com",
+                          "ex*.com",
+                          ".a.b",
+                          "a..b",
+                          "a.b.",
+                          "A.b",
+                          "a b.c",
+                          "a_b.c",
+                          "-a.b",
+                          "a-.b",
+                          "a.b:443",
+                          "a.b/c",
+                          "http://a.b",
+                          "user@a.b",
+                          "10.0.0.1",
+                          "127.1",
+                          "0x7f.1",
+                          "1.2.3.0/24",
+                          "::1",
+                          "b\xc3\xbc"
+                          "cher.de",
+                          "a.b\n"}) {
+    CAPTURE(bad);
+    CHECK(verdict(bad) == errc::bad_argument);
+  }
+  CHECK(verdict(std::string(64, 'a') + ".b") == errc::bad_argument);
+  CHECK(verdict(std::string(63, 'a') + ".b") == errc::none);
+}
+
+TEST_CASE("an agent that needs a model is not cut off from it") {
+  auto s = sound_claude();
+  s.network = network_policy::none;
+  CHECK(check_spec(s).code == errc::bad_argument);
+  auto plain = sound();
+  plain.network = network_policy::none;
+  CHECK_FALSE(check_spec(plain));
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import schemas  # noqa: E402 behind the path they need
 from installation import Installation, git, repository  # noqa: E402 behind the path they need
-from scenario import SOURCE, Skip, main, program, run, scenario  # noqa: E402 behind the path they need
+from scenario import SOURCE, Skip, main, program, run, scenario, with_mounts  # noqa: E402 behind the path they need
 
 KEY = "sk-ant-api03-not-a-real-key"
 
@@ -131,6 +131,20 @@ COMMAND_LINE = [
     ("an unknown provider", good, words("--provider", "nowhere", "--", "true"), "unknown_provider", 64, "nowhere"),
     ("a template that local sandboxes do not have", good, words("--template", "bose", "--", "true"), "bad_argument", 64,
      "bose"),
+    ("an unknown network policy", good, words("--network", "lan", "--", "true"), "bad_argument", 64, "lan"),
+    ("an allow-list without a host", good, words("--network", "allowlist", "--", "true"), "bad_argument", 64, "hosts"),
+    ("a host beside a policy that takes none", good, words("--network", "open", "--allow", "a.example.com", "--", "true"),
+     "bad_argument", 64, "open"),
+    ("an address as a host to allow", good, words("--allow", "10.0.0.1", "--", "true"), "bad_argument", 64, "10.0.0.1"),
+    ("a URL as a host to allow", good, words("--allow", "https://example.com", "--", "true"), "bad_argument", 64,
+     "https://example.com"),
+    ("a host to allow with a port", good, words("--allow", "example.com:8443", "--", "true"), "bad_argument", 64, "8443"),
+    ("a bare * as a host to allow", good, words("--allow", "*", "--", "true"), "bad_argument", 64, "host name"),
+    ("a host to allow with an escape sequence", good, words("--allow", "a\x1b[2J.com", "--", "true"), "bad_argument", 64,
+     "what was given"),
+    ("claude without a network", good, words(*CLAUDE, "--prompt", "x", "--network", "none"), "bad_argument", 64, "model"),
+    ("a setup without a program", good, words("--setup", "", "--", "true"), "bad_argument", 64, "setup"),
+    ("a setup that is not UTF-8", good, words("--setup", b"\xff", "--", "true"), "bad_argument", 64, "setup"),
     ("claude without a key", good, words(*CLAUDE, "--prompt", "x"), "secret_missing", 77, "ANTHROPIC_API_KEY"),
 ]
 
@@ -196,20 +210,12 @@ def _(work):
 
 # -- what the machine lacks
 
-def in_mount_namespace(skep, script, *arguments):
-    """A fixed shell script with `skep` as $1 and the arguments behind it, as root, where its mounts are its own."""
-    if os.geteuid() != 0:
-        raise Skip("a mount namespace for this needs root")
-    return run(["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", program("skep"), *arguments],
-               env=skep.environment)
-
-
 @scenario("without bubblewrap nothing is made and the error is no_isolation")
 def _(work):
     repo = good(work)
     with Installation(work) as skep:
-        done = in_mount_namespace(skep, 'mount --bind /dev/null /usr/bin/bwrap && exec "$1" run --json --repo "$2" -- true',
-                                  repo)
+        done = run([*with_mounts("mount --bind /dev/null /usr/bin/bwrap"), program("skep"), "run", "--json", "--repo", repo,
+                    "--", "true"], env=skep.environment)
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         assert "error" in documents[0], f"refused late, after {len(documents)} documents: {done.stdout[-1500:]}"
         found = schemas.check(documents[0], "error")["error"]
@@ -224,10 +230,9 @@ def _(work):
     with Installation(work) as skep:
         skep.state.mkdir(mode=0o700)
         # Room for a daemon, but less than is kept free for work that already runs.
-        done = in_mount_namespace(
-            skep, 'mount -t tmpfs -o size=24m,mode=700 none "$SKEP_STATE" && "$1" daemon start --json && '
-            '{ "$1" run --json --repo "$2" -- true; code=$?; "$1" ps --all --json; "$1" daemon stop --force --json; '
-            'exit $code; }', repo)
+        done = run([*with_mounts('mount -t tmpfs -o size=24m,mode=700 none "$SKEP_STATE"'), "sh", "-c",
+                    '"$1" daemon start --json && { "$1" run --json --repo "$2" -- true; code=$?; "$1" ps --all --json; '
+                    '"$1" daemon stop --force --json; exit $code; }', "sh", program("skep"), repo], env=skep.environment)
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         found = schemas.check(documents[1], "error")["error"]
         assert (done.returncode, found["code"]) == (74, "disk_full") and found["hint"], found

@@ -25,6 +25,17 @@ BIN = Path(os.environ.get("SKEP_BIN") or SOURCE / "build" / "dev" / "bin")
 _scenarios = []
 
 
+def with_mounts(mounts):
+    """What stands in front of a command that is to run as us where `mounts` were made, and nowhere else. `mounts` is a
+    fixed shell text, run as root: who is not root is it in a user namespace, and himself again in another one."""
+    first = ["unshare", "--mount", "--propagation", "private"]
+    then = ""
+    if os.geteuid() != 0:
+        first += ["--user", "--map-root-user"]
+        then = f"unshare --user --map-user={os.geteuid()} --map-group={os.getegid()} "
+    return [*first, "sh", "-c", f'{mounts} && exec {then}"$@"', "sh"]
+
+
 class Skip(Exception):
     """Raised by a scenario that cannot run on this machine; the text is the reason."""
 

@@ -145,6 +145,9 @@ int run(const app& a, const run_options& o) {
             a, make_error(errc::program_missing, std::string{name} + " should stand beside skep"));
     if (auto possible = host::check_isolation(); !possible) return fail(a, possible.err());
   }
+  if (spec->network == network_policy::open)
+    remark("WARNING: --network open: the sandboxes may reach every public address of the internet, "
+           "and send there whatever they hold.");
   auto paths = made_state(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = ensure_daemon(*paths);
@@ -213,6 +216,21 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--restarts", o->restarts, "Attempts after a failed one, 0 to 10")
       ->capture_default_str();
   c->add_option("--env", o->env, "NAME=VALUE for the agents; repeatable; never secrets")
+      ->expected(1)
+      ->allow_extra_args(false) // one value each time it is given
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--network", o->network,
+                "What sandboxes may reach: none, model, packages, allowlist or open\n"
+                "(default: model, which is nothing for an agent without one)");
+  c->add_option("--allow", o->allow,
+                "A host for --network allowlist or packages, such as api.example.com or\n"
+                "*.example.com; repeatable; alone it means allowlist")
+      ->expected(1)
+      ->allow_extra_args(false) // one value each time it is given
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--setup", o->setup,
+                "A word of the command that prepares each sandbox before its agents;\n"
+                "repeatable: --setup npm --setup ci")
       ->expected(1)
       ->allow_extra_args(false) // one value each time it is given
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -1,6 +1,7 @@
 #include "tools/skep/run_spec.hpp"
 
 #include "actors/agents/adapter.hpp"
+#include "messages/hosts.hpp"
 #include "storage/files.hpp"
 #include "storage/secrets.hpp"
 #include "tools/skep/term.hpp"
@@ -52,6 +53,17 @@ error add_environment(swarm_spec& spec, const run_options& o) {
       return usage("--env takes NAME=VALUE, not " + entry.substr(0, 40));
     spec.env[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
+  return {};
+}
+
+error add_network(swarm_spec& spec, const run_options& o) {
+  for (const auto& host : o.allow)
+    spec.allow_hosts.push_back(lower_ascii(host));
+  auto policy =
+      o.network.empty() ? std::string{o.allow.empty() ? "model" : "allowlist"} : o.network;
+  if (!from_string(policy, spec.network))
+    return usage("--network takes none, model, packages, allowlist or open, not "
+                 + policy.substr(0, 40));
   return {};
 }
 
@@ -157,6 +169,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.keep = o.keep;
   spec.share_tree = o.share_tree;
   spec.argv = argv;
+  spec.setup = o.setup;
   if (!parse_duration(o.limit, spec.limit_ms))
     return usage("--limit takes a duration such as 90s, 30min or 2h, not " + o.limit);
   auto agent = o.agent.empty() ? std::string{argv.empty() ? "" : "command"} : o.agent;
@@ -166,6 +179,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
     return usage("a command after -- goes with --agent command, not with " + agent);
   if (auto e = add_prompts(spec, o)) return e;
   if (auto e = add_environment(spec, o)) return e;
+  if (auto e = add_network(spec, o)) return e;
   if (spec.agent != agent_kind::command && spec.prompts.empty())
     return make_error(errc::prompt_missing);
 

@@ -23,6 +23,9 @@ struct run_options {
   std::string limit = "60min";
   std::string name;
   std::vector<std::string> env;
+  std::string network; ///< Empty: allowlist when hosts are given, else model.
+  std::vector<std::string> allow;
+  std::vector<std::string> setup; ///< Word by word.
   std::int64_t restarts = 0;
   bool keep = false;
   bool share_tree = false;

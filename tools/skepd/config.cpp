@@ -1,5 +1,7 @@
 #include "tools/skepd/config.hpp"
 
+#include "host/gateway/prices.hpp"
+
 #include <cstdlib>
 #include <set>
 #include <toml++/toml.h>
@@ -36,7 +38,7 @@ bool is_url(const std::string& x) {
 }
 
 error read_local(const std::filesystem::path& file, const toml::table& t, config& out) {
-  if (auto e = check_keys(file, t, {"bind", "upstream"})) return e;
+  if (auto e = check_keys(file, t, {"bind", "upstream", "prices"})) return e;
   if (const auto* bind = t.get("bind")) {
     const auto* list = bind->as_array();
     if (!list) return bad(file, bind, "bind must be a list of paths");
@@ -54,6 +56,17 @@ error read_local(const std::filesystem::path& file, const toml::table& t, config
       auto url = x.value<std::string>();
       if (!url || !is_url(*url)) return bad(file, &x, "upstream takes http:// or https:// URLs");
       out.local_upstream[std::string{domain.str()}] = *url;
+    }
+  }
+  if (const auto* prices = t.get("prices")) {
+    const auto* map = prices->as_table();
+    if (!map) return bad(file, prices, "prices must be a table of model = price");
+    for (const auto& [model, x] : *map) {
+      auto price = x.value<std::string>();
+      if (!price || !host::parse_price(*price) || model.str().find('=') != std::string_view::npos)
+        return bad(file, &x,
+                   "prices takes \"IN,OUT,CACHE_WRITE,CACHE_READ\", dollars for a million tokens");
+      out.local_prices[std::string{model.str()}] = *price;
     }
   }
   return {};

@@ -4,6 +4,8 @@
 //   bind = ["/opt/tools"]                       # read-only inside, same path
 //   upstream = { "api.anthropic.com" = "http://127.0.0.1:9000" }   # another target for a model
 //
+//   prices = { "claude-x" = "3,15,3.75,0.3" }   # dollars a million tokens: in, out, cache in, out
+//
 //   [providers.cloud]
 //   api_url = "https://api.e2b.app"             # or domain = "e2b.app"
 //   sandbox_url = ""                            # empty: derived from the domain
@@ -32,6 +34,7 @@ struct provider_entry {
 struct config {
   std::vector<std::string> local_bind;               ///< Absolute paths.
   std::map<std::string, std::string> local_upstream; ///< Domain -> http(s) URL.
+  std::map<std::string, std::string> local_prices;   ///< Model -> price (host/gateway/prices.hpp).
   std::map<std::string, provider_entry> providers;   ///< Without "local", which always exists.
 };
 

@@ -125,6 +125,7 @@ std::string fingerprint(const config& settings) {
   json j{{"version", SKEP_VERSION}, {"bind", settings.local_bind}, {"upstream", json::object()}};
   for (const auto& [domain, url] : settings.local_upstream)
     j["upstream"][domain] = url;
+  if (!settings.local_prices.empty()) j["prices"] = settings.local_prices;
   return transfer::sha256_of(to_line(j)).substr(0, 16);
 }
 
@@ -271,6 +272,10 @@ result<void> local_host::start_at(const std::string& address) {
   for (const auto& [domain, url] : settings_.local_upstream) {
     argv.push_back("--gateway-upstream");
     argv.push_back(domain + "=" + url);
+  }
+  for (const auto& [model, price] : settings_.local_prices) {
+    argv.push_back("--price");
+    argv.push_back(model + "=" + price);
   }
   std::vector<std::string> env = {
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"};

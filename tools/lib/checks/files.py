@@ -10,6 +10,7 @@ WARN_LINES = 400
 MAX_LINES = 600
 CORPORA = "tests/fuzz/corpus/"  # Inputs byte for byte.
 SOURCES = (".cpp", ".hpp", ".h", ".py", ".sh", ".sql", ".mjs")
+REGISTRIES = "actors/package_hosts.hpp"  # The one place that may name package registries.
 # The second part of each pattern is bracketed so that it does not find itself.
 HOSTS = re.compile(r"registry\.npm[j]s|pypi\.or[g]|files\.pythonhoste[d]|deb\.debia[n]\.org|static\.crate[s]\.io|proxy\.golan[g]", re.IGNORECASE)
 HOME = re.compile(r"(?<![\w.])/(?:home|Users)/(?!u\b|agent\b|user\b|sandbox\w*\b|skep\b|you\b|me\b|alice\b|bob\b)[a-z][\w-]*/")
@@ -40,7 +41,7 @@ def run(tree):
             elif count > WARN_LINES:
                 problems.append(Problem(path, 0, f"{count} lines: more than {WARN_LINES}", warning=True))
         for number, line in tree.lines(path):
-            if HOSTS.search(line):
+            if HOSTS.search(line) and path != REGISTRIES:
                 problems.append(Problem(path, number, "names the host of a package registry"))
             if HOME.search(line) or any(p + "/" in line for p in machine):
                 problems.append(Problem(path, number, "a path of one machine"))

@@ -1,0 +1,50 @@
+#include "host/gateway/spend.hpp"
+
+#include <cmath>
+
+namespace skep::host {
+
+void token_usage::add(const token_usage& more) {
+  input += more.input;
+  cache_write += more.cache_write;
+  cache_read += more.cache_read;
+  output += more.output;
+}
+
+void spend_ledger::add(model_call call) {
+  call.seq = next_++;
+  if (auto price = price_of(prices_, call.model)) {
+    auto times = [](std::uint64_t n, double each) { return static_cast<double>(n) * each; };
+    const auto& t = call.tokens;
+    // Rounded up: many small calls must not come for nothing.
+    call.micro_usd = static_cast<std::uint64_t>(
+        std::ceil(times(t.input, price->input) + times(t.cache_write, price->cache_write)
+                  + times(t.cache_read, price->cache_read) + times(t.output, price->output)));
+    micro_usd_ += *call.micro_usd;
+  } else {
+    ++unpriced_;
+  }
+  tokens_ += call.tokens.all();
+  auto name = call.model.empty() ? std::string{"unknown"} : call.model;
+  if (models_.size() >= most_models && !models_.contains(name)) name = "other";
+  auto& total = models_[name];
+  ++total.calls;
+  total.tokens.add(call.tokens);
+  if (call.micro_usd) total.micro_usd = total.micro_usd.value_or(0) + *call.micro_usd;
+  calls_.push_back(std::move(call));
+  if (calls_.size() > kept) calls_.pop_front();
+}
+
+bool spend_ledger::used_up() const {
+  return (most_.micro_usd && micro_usd_ >= *most_.micro_usd)
+         || (most_.tokens && tokens_ >= *most_.tokens);
+}
+
+std::vector<model_call> spend_ledger::after(std::uint64_t seq) const {
+  std::vector<model_call> out;
+  for (const auto& call : calls_)
+    if (call.seq > seq) out.push_back(call);
+  return out;
+}
+
+} // namespace skep::host
