@@ -22,10 +22,13 @@ result<command_result> scripted(const command& c) {
 /// An `api` of one kind with what it needs; `use` is nullptr where this machine cannot have it.
 struct subject {
   explicit subject(const std::string& kind) {
-    if (kind == "stand-in") return make_fake();
-    std::vector<std::string> words;
-    if (kind == "simulated") words = {"--driver", "sim"};
-    host = std::make_unique<own_host>(words);
+    if (kind == "stand-in") {
+      make_fake();
+      return;
+    }
+    std::vector<std::string> more;
+    if (kind == "simulated") more = {"--driver", "sim"};
+    host = std::make_unique<own_host>(more);
     if (host->url().empty()) return;
     real = std::make_unique<client>(std::make_shared<http_engine>(),
                                     endpoint{kind, host->url(), host->url(), "", ""});
@@ -152,15 +155,15 @@ void runs_and_streams(subject& s) {
   auto over = std::make_shared<std::promise<result<command_result>>>();
   watched<std::string> text;
   std::atomic<std::uint32_t> pid{0};
-  std::atomic<int> ends{0};
+  std::atomic<int> end_count{0};
   stream_handlers h;
   h.on_start = [&](std::uint32_t p) { pid = p; };
   h.on_stdout = [&](std::string_view b) {
     text.change([&](auto& x) { x += b; });
     return true;
   };
-  h.on_end = [&ends, over](auto r) {
-    if (++ends == 1) over->set_value(std::move(r));
+  h.on_end = [&end_count, over](auto r) {
+    if (++end_count == 1) over->set_value(std::move(r));
   };
   s.use->open_stream(at, words({"echo", "streamed"}), h);
   auto how = value_of(over->get_future());
@@ -172,7 +175,7 @@ void runs_and_streams(subject& s) {
   CHECK(none([&](auto t) { s.use->send_signal(at, 99999999, signal::kill, t); })
         == errc::not_found);
   CHECK(none([&](auto t) { s.use->send_input(at, 99999999, "x", false, t); }) == errc::not_found);
-  CHECK(ends == 1);
+  CHECK(end_count == 1);
 }
 
 void keeps_files(subject& s) {

@@ -3,6 +3,7 @@
 An SDK that is not installed is a failure, not a skip: what the SDK would find stays unknown.
 """
 import collections
+import http.server
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,11 +80,12 @@ def result_lines(sdk, script, output):
             yield f"not ok - {sdk}, {script}, {line[len('not ok - '):]}", ""
 
 
-def run_scripts(sdk, argv_of, folder):
-    """Runs every script, some at once, prints its results under the name of the SDK, and judges how many there are of each group."""
+def run_scripts(sdk, argv_of, folder, good=True):
+    """Runs every script, some at once, prints its results under the name of the SDK, and judges how many there are of each group; then ends,
+    with 1 when anything failed or what came before was not `good`."""
     wanted = [x for x in SCRIPTS if not sys.argv[1:] or x in sys.argv[1:]]
     counts = collections.Counter()
-    failed = False
+    failed = not good
 
     def told(line):
         nonlocal failed
@@ -139,15 +142,42 @@ def npm_packages(title, folder, name):
     return modules
 
 
-def run_js(title, folder):
-    """The cases of tests/conformance/js with the SDK that tests/conformance/FOLDER pins."""
+class Witness(http.server.BaseHTTPRequestHandler):
+    """Refuses everything and remembers what was asked."""
+
+    def do_POST(self):
+        self.server.seen.append(f"{self.command} {self.path}")
+        self.send_response(401)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+
+def judge_generation(title, work, path):
+    """An SDK that creates at another path would not judge the generation of paths that it is here for."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Witness) as server:
+        server.seen = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {"PATH": os.environ["PATH"], "E2B_API_URL": f"http://127.0.0.1:{server.server_port}", "E2B_API_KEY": KEY}
+        run_script(["node", "generation.mjs"], work, environment)
+        server.shutdown()
+    name = f"{title}, a create goes to {path}"
+    print(f"ok - {name}" if server.seen == [f"POST {path}"] else f"not ok - {name}: {server.seen}", flush=True)
+    return server.seen == [f"POST {path}"]
+
+
+def run_js(title, folder, create_path):
+    """The cases of tests/conformance/js with the SDK that tests/conformance/FOLDER pins, which creates sandboxes at `create_path`."""
     modules = npm_packages(title, folder, "e2b")
     # Node looks for packages beside the script: the scripts go where the packages are.
     with tempfile.TemporaryDirectory(prefix="skep-conformance-") as work:
         for script in (SOURCE / "tests/conformance/js").glob("*.mjs"):
             shutil.copy(script, work)
         (Path(work) / "node_modules").symlink_to(modules)
-        run_scripts(title, lambda script: ["node", f"{script}.mjs"], work)
+        as_meant = judge_generation(title, work, create_path)
+        run_scripts(title, lambda script: ["node", f"{script}.mjs"], work, as_meant)
 
 
 def not_installed(sdk, why):

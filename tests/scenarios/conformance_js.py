@@ -4,4 +4,4 @@
 # presets: dev
 from _conformance import run_js
 
-run_js("e2b for JavaScript", "js")
+run_js("e2b for JavaScript", "js", "/v2/sandboxes")

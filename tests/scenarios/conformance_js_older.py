@@ -4,4 +4,4 @@
 # presets: dev
 from _conformance import run_js
 
-run_js("e2b 2.45 for JavaScript", "js-2.45")
+run_js("e2b 2.45 for JavaScript", "js-2.45", "/sandboxes")
