@@ -16,7 +16,7 @@ result<sandbox::create_params> create_request(const sandbox_context& ctx,
                                               const std::string& intent) {
   sandbox::create_params out;
   out.template_name = ctx.spec->template_name;
-  out.lease = ctx.svc->limits.create_lease;
+  out.lease = ctx.svc->limits.create_of(ctx.spec->provider).first_lease;
   out.metadata = sandbox_labels(ctx, intent);
   pane_context any;
   any.gateway_url = ctx.svc->gateway_url(ctx.spec->provider);
