@@ -17,7 +17,7 @@ result<sandbox::create_params> create_request(const sandbox_context& ctx,
                                               const std::string& intent) {
   sandbox::create_params out;
   out.template_name = ctx.spec->template_name;
-  out.lease = ctx.svc->limits.create_lease;
+  out.lease = ctx.svc->limits.create_of(ctx.spec->provider).first_lease;
   out.metadata = sandbox_labels(ctx, intent);
   out.env[std::string{mark_variable}] = intent;
   pane_context any;

@@ -32,7 +32,7 @@ void sandbox_impl::create() {
     auto request = create_request(*ctx_, intent);
     if (!request) return fail(at_step(request.err(), "create"));
     rec_.intent = intent;
-    auto lease = std::chrono::milliseconds{limits().create_lease}.count();
+    auto lease = std::chrono::milliseconds{request->lease}.count();
     auto at = now();
     fact(create_intended{intent, ctx_->spec->template_name, lease},
          [this, at, request = std::move(*request)] {
@@ -66,7 +66,7 @@ void sandbox_impl::born(sandbox::created made) {
 // ---- a create without an answer -------------------------------------------------------------
 
 void sandbox_impl::search(utc_time intended_at) {
-  search_.emplace(intended_at, limits());
+  search_.emplace(intended_at, ctx_->spec->provider, limits());
   note(ctx_->recorder(), now(),
        notice{severity::warning, "create_unresolved",
               ctx_->sandbox.value + ": the provider did not answer the create; it is looked for by "

@@ -200,7 +200,8 @@ def _(work):
     repo = good(work)
     for text, line in (("[local]\nbnid = []\n", 2), ("[local]\nbind = 5\n", 2), ("not toml\n", 1),
                        ("[providers.x]\napi_url = \"ftp://x\"\nkey = \"K\"\n", 1),
-                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreate_timeout_s = 0\n", 4)):
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreate_timeout_s = 0\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nfirst_lease_s = 4\n", 4)):
         skep = Installation(work, config=None)
         skep.config(text)
         with skep:

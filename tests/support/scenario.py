@@ -73,8 +73,8 @@ def run(argv, limit_s=60, **options):
     return subprocess.run(argv, capture_output=True, text=True, timeout=limit_s * PATIENCE, **options)
 
 
-def wait_until(what, condition, limit_s=30):
-    """The first true value of `condition()`; AssertionError naming `what` after the limit."""
+def wait_until(what, condition, limit_s=30, every_s=0.02):
+    """The first true value of `condition()`; AssertionError naming `what` after the limit. `every_s`: between two looks."""
     limit_s *= PATIENCE
     end = time.monotonic() + limit_s
     while True:
@@ -82,7 +82,7 @@ def wait_until(what, condition, limit_s=30):
         if value:
             return value
         assert time.monotonic() < end, f"not within {limit_s} s: {what}"
-        time.sleep(0.02)  # sleep: between two looks at evidence that has no descriptor to wait on
+        time.sleep(every_s)  # sleep: between two looks at evidence that has no descriptor to wait on
 
 
 def main():
