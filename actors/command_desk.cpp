@@ -9,30 +9,32 @@
 namespace skep::actors {
 namespace {
 
-/// The desk also has a mailbox for waits of its own.
-using command_actor = caf::typed_actor<caf::replies_to<handle_a, request_frame>::with<reply_frame>,
-                                       // INTERNAL: a wait is over.
-                                       caf::reacts_to<done_a, continuation>>;
-
-class command_desk_impl : public domain_actor<command_actor> {
+class command_desk_impl : public domain_actor<desk_with_mailbox> {
 public:
   command_desk_impl(caf::actor_config& cfg, services_ptr svc,
                     std::function<supervisor_actor()> swarms,
                     std::shared_ptr<swarm_registry> registry, std::vector<open_run> open)
       : domain_actor(cfg), svc_(std::move(svc)), supervisor_(std::move(swarms)),
-        registry_(std::move(registry)), open_(std::move(open)),
-        keys_([svc = svc_](const std::string& key) { return known_command(*svc, key); }) {}
+        registry_(std::move(registry)),
+        keys_([svc = svc_](const std::string& key) { return known_command(*svc, key); }) {
+    // Known from the start: the edge opens as soon as this desk is there.
+    for (auto& run : open) {
+      auto context = make_context(run.record.swarm, std::move(run.spec));
+      registry_->put(context->swarm, context);
+      open_.emplace_back(std::move(context), std::move(run.record));
+    }
+  }
 
   const char* name() const override { return "command_desk"; }
 
   behavior_type make_behavior() override {
     this->set_down_handler([this](caf::down_msg& d) { on_down(d); });
     std::vector<swarm_id> open;
-    for (const auto& run : open_)
-      open.push_back(run.record.swarm);
+    for (const auto& [context, record] : open_)
+      open.push_back(context->swarm);
     sweep_work_files(*svc_, open);
-    for (auto& run : open_)
-      take_up(std::move(run));
+    for (auto& [context, record] : open_)
+      take_up(context, std::move(record));
     open_.clear();
     return {[this](handle_a, const request_frame& f) { return handle(f); },
             [](done_a, const continuation& c) { c.run(); }};
@@ -41,6 +43,7 @@ public:
   void on_exit() override {
     keys_.refuse_all(make_error(errc::shutting_down));
     swarms_.clear();
+    registry_->clear();
     supervisor_ = nullptr;
   }
 
@@ -136,11 +139,10 @@ private:
     return context;
   }
 
-  void take_up(open_run run) {
-    auto context = make_context(run.record.swarm, std::move(run.spec));
+  void take_up(const swarm_context_ptr& context, swarm_record record) {
     swarm_start start;
     start.fresh = false;
-    start.record = std::move(run.record);
+    start.record = std::move(record);
     start_swarm(context, std::move(start), [](result<std::uint64_t>) {});
   }
 
@@ -152,7 +154,7 @@ private:
       if (auto s = sup()) caf::anon_send(s, del_child_a::value, id.value);
     });
     swarms_[context->swarm] = context;
-    registry_->size(swarms_.size());
+    registry_->put(context->swarm, context);
     auto failed = [this, context, then](caf::error& e) {
       forget(context->swarm);
       then(from_caf(e));
@@ -224,7 +226,7 @@ private:
       i->second->clear();
       swarms_.erase(i);
     }
-    registry_->size(swarms_.size());
+    registry_->drop(id);
   }
 
   // ---- the others ----
@@ -341,7 +343,7 @@ private:
   services_ptr svc_;
   std::function<supervisor_actor()> supervisor_;
   std::shared_ptr<swarm_registry> registry_;
-  std::vector<open_run> open_;
+  std::vector<std::pair<swarm_context_ptr, swarm_record>> open_; ///< Until they are taken up.
   std::map<swarm_id, swarm_context_ptr> swarms_;
   std::map<caf::actor_addr, swarm_id> watched_;
   key_book keys_;

@@ -8,23 +8,48 @@
 #include "actors/domain.hpp"
 #include "actors/supervisor.hpp"
 
+#include <map>
+
 namespace skep::actors {
 
-/// Live swarms by id; shared by the desk and those who count them.
+/// A desk that has a mailbox for waits of its own.
+using desk_with_mailbox =
+    caf::typed_actor<caf::replies_to<handle_a, request_frame>::with<reply_frame>,
+                     // INTERNAL: a wait is over.
+                     caf::reacts_to<done_a, continuation>>;
+
+class swarm_context;
+
+/// Live swarms by id; written by the desk, read by those who count them or reach into them.
 class swarm_registry {
 public:
+  using context = std::shared_ptr<swarm_context>;
   std::size_t size() const {
     std::lock_guard guard{mutex_};
-    return count_;
+    return live_.size();
   }
-  void size(std::size_t n) {
+  /// Null when no such swarm is live.
+  context find(const swarm_id& id) const {
     std::lock_guard guard{mutex_};
-    count_ = n;
+    auto i = live_.find(id);
+    return i == live_.end() ? nullptr : i->second;
+  }
+  void put(const swarm_id& id, context x) {
+    std::lock_guard guard{mutex_};
+    live_[id] = std::move(x);
+  }
+  void drop(const swarm_id& id) {
+    std::lock_guard guard{mutex_};
+    live_.erase(id);
+  }
+  void clear() {
+    std::lock_guard guard{mutex_};
+    live_.clear();
   }
 
 private:
   mutable std::mutex mutex_;
-  std::size_t count_ = 0;
+  std::map<swarm_id, context> live_;
 };
 
 /// A swarm that a former daemon left open.

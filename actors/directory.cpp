@@ -29,6 +29,24 @@ caf::strong_actor_ptr directory::find(const std::string& name) const {
   return i == named_.end() ? nullptr : i->second;
 }
 
+desk_actor directory::desk_for(std::uint32_t command) const {
+  switch (command) {
+  case command_traits<list_request>::number:
+  case command_traits<status_request>::number:
+  case command_traits<log_read_request>::number:
+  case command_traits<daemon_status_request>::number:
+  case command_traits<replay_request>::number:
+    return queries();
+  case command_traits<attach_open_request>::number:
+  case command_traits<attach_read_request>::number:
+  case command_traits<attach_write_request>::number:
+  case command_traits<attach_close_request>::number:
+    return attachments();
+  default:
+    return commands();
+  }
+}
+
 void directory::clear() {
   // Handles are dropped after the lock: a destructor of the last one must not find it taken.
   journal_actor journal;
@@ -37,6 +55,7 @@ void directory::clear() {
   limiter_actor limiter;
   desk_actor commands;
   desk_actor queries;
+  desk_actor attachments;
   recorder_actor recorder;
   std::map<std::string, caf::strong_actor_ptr> named;
   std::lock_guard lock{mutex_};
@@ -46,6 +65,7 @@ void directory::clear() {
   std::swap(limiter, limiter_);
   std::swap(commands, commands_);
   std::swap(queries, queries_);
+  std::swap(attachments, attachments_);
   std::swap(recorder, recorder_);
   std::swap(named, named_);
 }

@@ -39,7 +39,8 @@ public:
   limiter_actor limiter() const { return get(limiter_); }
   desk_actor commands() const { return get(commands_); } ///< Commands that change something.
   desk_actor queries() const { return get(queries_); }   ///< Questions, answered from the tables.
-  recorder_actor recorder() const { return get(recorder_); } ///< Events above swarms.
+  desk_actor attachments() const { return get(attachments_); } ///< Terminals of people.
+  recorder_actor recorder() const { return get(recorder_); }   ///< Events above swarms.
 
   void put_journal(journal_actor h) { set(journal_, std::move(h)); }
   void put_publisher(publisher_actor h) { set(publisher_, std::move(h)); }
@@ -47,7 +48,11 @@ public:
   void put_limiter(limiter_actor h) { set(limiter_, std::move(h)); }
   void put_commands(desk_actor h) { set(commands_, std::move(h)); }
   void put_queries(desk_actor h) { set(queries_, std::move(h)); }
+  void put_attachments(desk_actor h) { set(attachments_, std::move(h)); }
   void put_recorder(recorder_actor h) { set(recorder_, std::move(h)); }
+
+  /// Who answers a command of the control protocol; null while it is down.
+  desk_actor desk_for(std::uint32_t command) const;
 
   /// Any other actor under a name of its own ("reaper", "http", ...).
   void put(const std::string& name, caf::strong_actor_ptr h);
@@ -85,6 +90,7 @@ private:
   limiter_actor limiter_;
   desk_actor commands_;
   desk_actor queries_;
+  desk_actor attachments_;
   recorder_actor recorder_;
   std::map<std::string, caf::strong_actor_ptr> named_;
 };

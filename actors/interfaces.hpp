@@ -44,6 +44,10 @@ using ready_a = caf::atom_constant<caf::atom("ready")>;
 using lines_a = caf::atom_constant<caf::atom("lines")>;
 using kill_a = caf::atom_constant<caf::atom("kill")>;
 using lost_a = caf::atom_constant<caf::atom("lost")>;
+using attach_a = caf::atom_constant<caf::atom("attach")>;
+using read_a = caf::atom_constant<caf::atom("read")>;
+using write_a = caf::atom_constant<caf::atom("write")>;
+using close_a = caf::atom_constant<caf::atom("close")>;
 
 // ---- what travels by reference inside the process -------------------------------------------
 
@@ -157,6 +161,8 @@ using swarm_actor = caf::typed_actor<
     // Input for a pane of this swarm; answers the sequence of its receipt. Errors: cannot_send,
     // wrong_phase.
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
+    // Starts an ATTACH in the sandbox concerned; see the SANDBOX.
+    caf::replies_to<attach_a, attach_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
     // From a SANDBOX: it is closed.
     caf::reacts_to<exited_a, sandbox_ending>,
     // INTERNAL: hard limits, once a second.
@@ -172,6 +178,9 @@ using sandbox_actor = caf::typed_actor<
     caf::reacts_to<stop_a, stop_mode>,
     // Input for a pane: key, bytes.
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
+    // Starts an ATTACH; answers its handle and the attempt that it shows (0: all panes). Errors:
+    // wrong_phase, no_such_pane.
+    caf::replies_to<attach_a, attach_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
     // From a PANE: its agent runs.
     caf::reacts_to<ready_a, pane_id>,
     // From a PANE: it is closed with this outcome.
@@ -193,6 +202,21 @@ using sandbox_actor = caf::typed_actor<
 using transfer_actor = caf::typed_actor<caf::reacts_to<begin_a>,
                                         // INTERNAL
                                         caf::reacts_to<done_a, continuation>>;
+
+/// The ATTACH: a person's terminal on panes; temporary. Runs a viewer inside on a terminal of
+/// envd and relays both ways. Ends when nobody reads it for a while, when it is closed, at its
+/// deadline, or with its sandbox; however it ends, the viewer inside does too, and never an agent.
+using attach_actor = caf::typed_actor<
+    caf::reacts_to<begin_a>,
+    // Output from an offset on, as attach_read_request says; one reader at a time, a newer one
+    // takes the place of an older one. Errors: out_of_range for an offset that is gone or to come.
+    caf::replies_to<read_a, attach_read_request>::with<attach_read_reply>,
+    // Input and size. Takes what there is room for. Errors: cannot_send (read-only), out_of_range.
+    caf::replies_to<write_a, attach_write_request>::with<attach_write_reply>,
+    // Ends it.
+    caf::reacts_to<close_a>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
 
 /// The PANE: one agent, attempt by attempt.
 using pane_actor = caf::typed_actor<
@@ -256,6 +280,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::continuation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::stop_mode)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::sandbox_ending)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::transfer_ending)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_open_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_read_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_read_reply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_write_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_write_reply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::follow_exit)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::pane_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::outcome)

@@ -155,6 +155,10 @@ private:
       args.push_back("--stdin");
       args.push_back("open");
     }
+    if (ctx_->spec->pty) {
+      args.push_back("--pty");
+      args.push_back(std::to_string(pane_columns) + "x" + std::to_string(pane_rows));
+    }
     args.push_back("--");
     for (auto& a : plan.argv)
       args.push_back(std::move(a));

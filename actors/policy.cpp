@@ -1,18 +1,31 @@
 #include "actors/policy.hpp"
 
-#include "sandbox/policy.hpp"
+#include "messages/commands.hpp"
 
 namespace skep::actors {
 
-error validate(const policies& p) {
-  auto bad = [](const char* name) {
-    return make_error(errc::out_of_range, std::string{"policy "} + name);
-  };
+namespace {
+
+error bad(const char* what) {
+  return make_error(errc::out_of_range, std::string{"policy "} + what);
+}
+
+} // namespace
+
+error validate(const create_policy& p) {
   using namespace std::chrono_literals;
-  if (p.create_lease < 30s) return bad("create_lease must be at least 30 s");
+  if (p.deadline < 1s || p.deadline > 10min) return bad("create.deadline takes 1 s to 600 s");
+  if (p.first_lease < 5s || p.first_lease > 1h)
+    return bad("create.first_lease takes 5 s to 3600 s");
+  return {};
+}
+
+error validate(const policies& p) {
+  using namespace std::chrono_literals;
+  if (auto e = validate(p.create)) return e;
+  for (const auto& [provider, create] : p.create_at)
+    if (auto e = validate(create)) return e;
   if (p.lease_grace < 1s) return bad("lease_grace must be positive");
-  if (p.settle_after < sandbox::policy{}.of(sandbox::operation::create).deadline)
-    return bad("settle_after must not be below the deadline of a create");
   if (p.settle_looks < 1 || p.settle_interval < 1s || p.settle_failures < 1)
     return bad("settle_looks, settle_interval and settle_failures must be positive");
   if (p.settle_interval > p.settle_interval_most)
@@ -29,6 +42,10 @@ error validate(const policies& p) {
     return bad("pane_wait_first must not exceed pane_wait_most");
   if (p.step_attempts < 1 || p.kill_attempts < 1) return bad("attempts must be positive");
   if (p.poll_buffer_bytes < 64 * 1024) return bad("poll_buffer_bytes must be at least 64 KiB");
+  if (p.attach_idle <= std::chrono::milliseconds{max_attach_wait_ms} || p.attach_life < 1s)
+    return bad("attach_idle must be above the longest wait, attach_life positive");
+  if (p.attach_buffer_bytes < max_attach_bytes || p.attach_input_bytes < 4096 || p.attach_most < 1)
+    return bad("attach_buffer_bytes must be at least 64 KiB, attach_input_bytes 4 KiB");
   return {};
 }
 

@@ -5,18 +5,31 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
+#include <string>
 
 namespace skep::actors {
 
+/// How one provider is asked for sandboxes; skep.toml may set it for each.
+struct create_policy {
+  /// How long the request may take, as its client has it. 1 s to 10 min.
+  std::chrono::seconds deadline{60};
+  /// Lease asked for at creation, until the sandbox is known and ready: a twin that nobody knows
+  /// dies by itself after it. 5 s to 1 h.
+  std::chrono::seconds first_lease{120};
+
+  /// A create without an answer is settled no sooner than this after its intent was journaled: when
+  /// the request is over, a provider that has taken it shows it within the first lease.
+  std::chrono::seconds settle_after() const { return deadline + first_lease; }
+};
+
 struct policies {
-  /// Lease asked for at creation: a twin that nobody knows dies by itself after it.
-  std::chrono::seconds create_lease{120};
+  create_policy create;                           ///< Of providers that `create_at` does not name.
+  std::map<std::string, create_policy> create_at; ///< By provider.
   /// The lease outlives the hard limit by this, so that results can be collected. > 0.
   std::chrono::seconds lease_grace{300};
-  /// A create without an answer is settled no sooner than this after its intent was journaled: the
-  /// deadline of the request and 120 s, in which a provider that has taken it will show it.
-  std::chrono::seconds settle_after{180};
-  /// Full lists without its label that are needed besides.
+  /// Full lists without its label that settling a create needs, besides
+  /// create_policy::settle_after.
   std::uint32_t settle_looks = 3;
   /// Wait between two looks: first, then doubled up to the most.
   std::chrono::seconds settle_interval{5};
@@ -67,9 +80,26 @@ struct policies {
   /// Attempts of one remote step that failed for a reason that may pass (network, capacity).
   std::uint32_t step_attempts = 4;
   std::chrono::milliseconds step_wait{500};
+  /// An attachment that nobody reads for this long ends; longer than the longest wait of one read.
+  std::chrono::seconds attach_idle{30};
+  /// Longest life of an attachment; its viewer inside ends with it, also without us.
+  std::chrono::seconds attach_life{8 * 3600};
+  /// Output that waits for the client, and then is no longer read; input that waits for the viewer.
+  std::size_t attach_buffer_bytes = 256 * 1024;
+  std::size_t attach_input_bytes = 64 * 1024;
+  /// Attachments at a time.
+  std::uint32_t attach_most = 64;
   /// Largest archive or patch accepted from a sandbox.
   std::uint64_t download_cap_bytes = 2ull * 1024 * 1024 * 1024;
+
+  const create_policy& create_of(const std::string& provider) const {
+    auto i = create_at.find(provider);
+    return i == create_at.end() ? create : i->second;
+  }
 };
+
+/// out_of_range with the name of the first field that makes no sense; none when all is sound.
+error validate(const create_policy& p);
 
 /// out_of_range with the name of the first field that makes no sense; none when all is sound.
 error validate(const policies& p);

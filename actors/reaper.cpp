@@ -73,7 +73,7 @@ private:
       if (known)
         still.insert(std::move(known));
       else
-        still.emplace(r.intent, create_search{r.closed_at, svc_->limits});
+        still.emplace(r.intent, create_search{r.closed_at, r.provider, svc_->limits});
       look(r);
     }
     searches_ = std::move(still);

@@ -19,6 +19,7 @@ sandbox_impl::behavior_type sandbox_impl::make_behavior() {
       [this](input_a, const pane_id& pane, const std::string& key, const std::string& bytes) {
         return on_input(pane, key, bytes);
       },
+      [this](attach_a, const attach_open_request& r) { return on_attach(r); },
       [this](ready_a, const pane_id& pane) { on_pane_ready(pane); },
       [this](exited_a, const pane_id& pane, outcome result, const error& why) {
         on_pane_closed(pane, result, why);
@@ -53,9 +54,8 @@ void sandbox_impl::remove_child(std::string id) {
 // ---- verifying, provisioning ----------------------------------------------------------------
 
 void sandbox_impl::verify() {
-  enter(phase::verifying, [this] {
-    verify_inside(ctx_, then_or_fail<inside_facts>([this](inside_facts) { provision(); }));
-  });
+  enter(phase::verifying,
+        [this] { verify_inside(ctx_, rec_.intent, then_or_fail<void>([this] { provision(); })); });
 }
 
 void sandbox_impl::provision() {
@@ -63,10 +63,14 @@ void sandbox_impl::provision() {
         [this] { provision_guest(ctx_, then_or_fail<void>([this] { extend_lease(); })); });
 }
 
+std::chrono::seconds sandbox_impl::working_lease() const {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::milliseconds{ctx_->spec->limit_ms})
+         + limits().lease_grace;
+}
+
 void sandbox_impl::extend_lease() {
-  auto lease = std::chrono::duration_cast<std::chrono::seconds>(
-                   std::chrono::milliseconds{ctx_->spec->limit_ms})
-               + limits().lease_grace;
+  auto lease = working_lease();
   fact(lease_intended{now() + lease}, [this, lease] {
     ctx_->api->set_timeout(rec_.remote_id, lease, then_or_fail<void>([this] { upload(); }));
   });

@@ -3,6 +3,7 @@
 //   sandbox.cpp            its messages, the order of its phases while all goes well, its panes
 //   sandbox_create.cpp     how it comes to be: create, search, adoption
 //   sandbox_transfers.cpp  what travels: the upload, the downloads one by one
+//   sandbox_attach.cpp     people who attach
 //   sandbox_end.cpp        how it ends: stop, loss, kill, the last event
 //   sandbox_child.cpp      its supervisor
 #pragma once
@@ -87,11 +88,14 @@ private:
   void resume();
   void resume_search();
   void resume_phase();
+  void renew_lease();
 
   // ---- sandbox.cpp ----
   void verify();
   void provision();
   void extend_lease();
+  /// The time limit and the grace: what the provider is asked for while agents work.
+  std::chrono::seconds working_lease() const;
   void start_panes();
   child_spec pane_child(const pane_record& p);
   void on_pane_ready(const pane_id& pane);
@@ -110,6 +114,12 @@ private:
   void uploaded(const transfer_ending& x);
   void downloaded(const transfer_ending& x);
   void cancel_transfer();
+
+  // ---- sandbox_attach.cpp ----
+  using attached = caf::typed_response_promise<caf::strong_actor_ptr, std::uint32_t>;
+  caf::result<caf::strong_actor_ptr, std::uint32_t> on_attach(const attach_open_request& r);
+  void start_attach(child_spec child, std::uint32_t generation, attached promise);
+  void remove_attachments();
 
   // ---- sandbox_end.cpp ----
   /// True when the end was asked for or an error came: the sandbox is being destroyed.

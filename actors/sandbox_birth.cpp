@@ -1,5 +1,6 @@
 #include "actors/sandbox_birth.hpp"
 
+#include "actors/isolation_check.hpp"
 #include "actors/network_plan.hpp"
 
 namespace skep::actors {
@@ -16,8 +17,9 @@ result<sandbox::create_params> create_request(const sandbox_context& ctx,
                                               const std::string& intent) {
   sandbox::create_params out;
   out.template_name = ctx.spec->template_name;
-  out.lease = ctx.svc->limits.create_lease;
+  out.lease = ctx.svc->limits.create_of(ctx.spec->provider).first_lease;
   out.metadata = sandbox_labels(ctx, intent);
+  out.env[std::string{mark_variable}] = intent;
   pane_context any;
   any.gateway_url = ctx.svc->gateway_url(ctx.spec->provider);
   auto plan = make_adapter(ctx.spec->agent)->plan(*ctx.spec, any);

@@ -37,8 +37,8 @@ public:
   };
 
   /// `intended_at`: when the intent was journaled.
-  create_search(utc_time intended_at, const policies& limits)
-      : due_(intended_at + limits.settle_after), limits_(&limits) {}
+  create_search(utc_time intended_at, const std::string& provider, const policies& limits)
+      : due_(intended_at + limits.create_of(provider).settle_after()), limits_(&limits) {}
 
   /// A full list that was asked for at `asked_at` is without it.
   verdict missed(utc_time asked_at);

@@ -32,7 +32,7 @@ void sandbox_impl::create() {
     auto request = create_request(*ctx_, intent);
     if (!request) return fail(at_step(request.err(), "create"));
     rec_.intent = intent;
-    auto lease = std::chrono::milliseconds{limits().create_lease}.count();
+    auto lease = std::chrono::milliseconds{request->lease}.count();
     auto at = now();
     fact(create_intended{intent, ctx_->spec->template_name, lease},
          [this, at, request = std::move(*request)] {
@@ -66,7 +66,7 @@ void sandbox_impl::born(sandbox::created made) {
 // ---- a create without an answer -------------------------------------------------------------
 
 void sandbox_impl::search(utc_time intended_at) {
-  search_.emplace(intended_at, limits());
+  search_.emplace(intended_at, ctx_->spec->provider, limits());
   note(ctx_->recorder(), now(),
        notice{severity::warning, "create_unresolved",
               ctx_->sandbox.value + ": the provider did not answer the create; it is looked for by "
@@ -123,6 +123,7 @@ void sandbox_impl::resume() {
   ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this](result<sandbox::detail> r) {
                    if (r.ok()) {
                      ctx_->address(r->address);
+                     renew_lease();
                      return resume_phase();
                    }
                    if (r.err().code == errc::not_found) return lost(r.err(), "adopt");
@@ -144,6 +145,25 @@ void sandbox_impl::resume_search() {
       [this](result<utc_time> at) {
         if (!ending()) search(at.ok() ? *at : now());
       });
+}
+
+// Nobody knows how long this daemon was away. Work goes on beside it, and a renewal that fails for
+// a passing reason ends nothing: the lease that it had outlives the time limit. Before the agents,
+// the phases set a lease of their own.
+void sandbox_impl::renew_lease() {
+  if (rec_.state < phase::starting) return;
+  auto lease = working_lease();
+  fact(lease_intended{now() + lease}, [this, lease] {
+    ctx_->api->set_timeout(
+        rec_.remote_id, lease, home<void>([this](result<void> r) {
+          if (r.ok() || destroying_) return;
+          if (r.err().code == errc::not_found) return on_lost(r.err());
+          note(ctx_->recorder(), now(),
+               notice{severity::warning, "lease_not_renewed",
+                      ctx_->sandbox.value
+                          + ": the provider did not renew its lease: " + render(r.err())});
+        }));
+  });
 }
 
 void sandbox_impl::resume_phase() {

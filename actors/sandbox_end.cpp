@@ -64,6 +64,7 @@ void sandbox_impl::destroy() {
   if (std::exchange(destroying_, true)) return;
   search_.reset();
   cancel_transfer();
+  remove_attachments();
   remove_child("health");
   remove_child("poller"); // its stream would only break when the sandbox goes
   for (const auto& p : panes_.all()) {

@@ -1,6 +1,7 @@
 #include "actors/sandbox_steps.hpp"
 
 #include "actors/guest_call.hpp"
+#include "actors/isolation_check.hpp"
 #include "actors/transfer.hpp"
 
 #include <set>
@@ -70,22 +71,16 @@ void install_guest(const context_ptr& ctx, const done<void>& then) {
 
 } // namespace
 
-void verify_inside(context_ptr ctx, done<inside_facts> then) {
-  ctx->api->health(
-      ctx->address(), and_then<void>("verify", then, [ctx, then] {
-        sandbox::command id;
-        id.argv = {"/usr/bin/id", "-u"};
-        id.limit = ctx->svc->limits.guest_command;
-        run_checked(ctx, std::move(id), "verify", [then](result<command_result> r) {
-          if (!r) return then(r.err());
-          inside_facts facts;
-          facts.uid = std::atoll(r->stdout_data.c_str());
-          if (r->stdout_data.empty() || facts.uid == 0)
-            return then(
-                at_step(make_error(errc::no_isolation, "the sandbox's user is root"), "verify"));
-          then(facts);
-        });
-      }));
+void verify_inside(context_ptr ctx, std::string mark, done<void> then) {
+  ctx->api->health(ctx->address(), and_then<void>("verify", then, [ctx, mark, then] {
+                     run_checked(
+                         ctx, isolation_question(ctx->svc->limits.guest_command), "verify",
+                         [mark, then](const result<command_result>& r) {
+                           if (!r) return then(r.err());
+                           auto proven = judge_isolation(r->stdout_data, mark, this_place());
+                           then(proven ? std::move(proven) : at_step(proven.err(), "verify"));
+                         });
+                   }));
 }
 
 void stop_leftovers(context_ptr ctx, done<void> then) {

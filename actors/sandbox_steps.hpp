@@ -6,13 +6,9 @@
 
 namespace skep::actors {
 
-/// Facts about the inside after verification.
-struct inside_facts {
-  std::int64_t uid = 0;
-};
-
-/// Asks envd's health and who we are inside; refused when it is root (row S2-06).
-void verify_inside(context_ptr ctx, sandbox::done<inside_facts> then);
+/// Asks envd's health, and in one command who and where we are inside: isolation_check.hpp says
+/// what is refused. `mark` is the intent of the create that made the sandbox.
+void verify_inside(context_ptr ctx, std::string mark, sandbox::done<void> then);
 
 /// Ends short commands of skep-guest that a former daemon or a dead TRANSFER started and that still
 /// run (an unpack, a diff), and a setup: their steps are about to be repeated. Panes and their

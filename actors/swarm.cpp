@@ -22,6 +22,7 @@ public:
         [this](input_a, const pane_id& pane, const std::string& key, const std::string& bytes) {
           return on_input(pane, key, bytes);
         },
+        [this](attach_a, const attach_open_request& r) { return on_attach(r); },
         [this](exited_a, const sandbox_ending& x) { on_sandbox_closed(x); },
         [this](tick_a) { on_tick(); },
         [](done_a, const continuation& c) { c.run(); },
@@ -306,6 +307,12 @@ private:
         .then([promise](std::uint64_t seq) mutable { promise.deliver(seq); },
               [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
     return promise;
+  }
+
+  caf::result<caf::strong_actor_ptr, std::uint32_t> on_attach(const attach_open_request& r) {
+    auto keeper = r.pane.empty() ? sandboxes_.keeper_of(r.sandbox) : sandboxes_.keeper_of(r.pane);
+    if (!keeper) return to_caf(make_error(errc::wrong_phase, "its sandbox does not run"));
+    return delegate(keeper, attach_a::value, r);
   }
 
   // ---- the end ----

@@ -83,4 +83,9 @@ sandbox_actor sandbox_set::keeper_of(const pane_id& pane) const {
   return {};
 }
 
+sandbox_actor sandbox_set::keeper_of(const sandbox_id& sandbox) const {
+  auto i = all_.find(sandbox);
+  return i == all_.end() ? sandbox_actor{} : i->second->keeper();
+}
+
 } // namespace skep::actors

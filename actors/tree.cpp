@@ -1,5 +1,6 @@
 #include "actors/tree.hpp"
 
+#include "actors/attach_desk.hpp"
 #include "actors/limiter.hpp"
 #include "actors/recorder.hpp"
 
@@ -40,6 +41,13 @@ child_spec service(std::string id, Spawn spawn, Put put) {
           }};
 }
 
+child_spec attachments(const parts_ptr& p) {
+  return service(
+      "attachments",
+      [p](caf::scheduled_actor* up) { return spawn_attach_desk(up, p->svc, p->registry); },
+      [p](const desk_actor& h) { p->svc->handles->put_attachments(h); });
+}
+
 child_spec work(const parts_ptr& p) {
   return {"work",
           [p](caf::scheduled_actor* parent) {
@@ -66,8 +74,9 @@ child_spec work(const parts_ptr& p) {
                                 return h;
                               }};
             // The desk's knowledge of live swarms is their supervisor's: they restart together.
+            std::vector<child_spec> all{live, desk, attachments(p), reaper};
             return strong(spawn_supervisor(
-                parent, options_for(p, "root/work", strategy::one_for_all), {live, desk, reaper}));
+                parent, options_for(p, "root/work", strategy::one_for_all), std::move(all)));
           },
           restart_kind::permanent, std::chrono::seconds{40}};
 }

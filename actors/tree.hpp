@@ -8,6 +8,7 @@
 //   |- work              one_for_all
 //   |  |- swarms         dynamic: one supervisor a run
 //   |  |- commands       the desk that starts and stops them
+//   |  |- attachments    the desk of people's terminals
 //   |  `- reaper
 //   `- edge              one_for_one, last: no command before the tree is up
 //      |- publisher

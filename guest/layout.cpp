@@ -44,6 +44,10 @@ pane_state look(const std::string& dir) {
   return exists("/exit.json") ? pane_state::exited : pane_state::lost;
 }
 
+bool has_terminal(const std::string& dir) {
+  return ::access((dir + "/terminal").c_str(), F_OK) == 0;
+}
+
 result<bool> claim(const std::string& dir, std::uint64_t epoch, unique_fd& lock) {
   // Locked before it gets its name: nobody ever sees an unlocked claim of a living holder.
   auto tmp = dir + "/claim.tmp-" + random_token(8);

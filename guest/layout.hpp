@@ -4,6 +4,7 @@
 //   R/epoch      "EPOCH TOKEN\n": the newest daemon epoch seen, and the follower that holds it
 //   D/claim      made once, by link(2); "EPOCH\n"; its flock is held while the holder lives
 //   D/pid        "AGENT_PID HOLDER_PID\n"
+//   D/terminal   "COLUMNS ROWS\n" at its start; only when the agent has a terminal
 //   D/log        all output, in order of arrival; only the holder writes it
 //   D/inputs     "KEY LENGTH\n" of every input, synced before it is written to the agent
 //   D/control.sock   see control.hpp
@@ -35,6 +36,9 @@ enum class pane_state : std::uint8_t {
 };
 
 pane_state look(const std::string& dir);
+
+/// The agent of `dir` has a terminal. Known before the agent starts.
+bool has_terminal(const std::string& dir);
 
 /// Takes `dir` for this process and its children: true once, with the lock in `lock`.
 result<bool> claim(const std::string& dir, std::uint64_t epoch, unique_fd& lock);

@@ -81,6 +81,9 @@ private:
         ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600)};
     if (!signals_ || !log_) return {errno, log};
     if (auto failed = listen(); failed.number) return failed;
+    auto size = std::to_string(o_.columns) + " " + std::to_string(o_.rows) + "\n";
+    if (o_.pty && !transfer::write_file_durably(o_.dir + "/terminal", size, 0600))
+      return {EIO, "terminal"};
     auto failed = start_agent(o_, stdin_file.get(), agent_);
     if (failed.number) return failed;
     if (!inputs_.open(o_.dir, std::move(agent_.input), o_.pty)) return {EIO, "inputs"};

@@ -86,10 +86,15 @@ private:
   std::vector<unique_fd> passed_;
 };
 
+// What /proc tells of the kernel's key rings is told by user, and all sandboxes have one.
+constexpr const char* hidden_in_proc[] = {"/proc/keys", "/proc/key-users"};
+
 result<void> file_system(arguments& args, const sandbox_order& order, const sandbox_parts& parts,
                          const sandbox_limits& limits) {
   args.add({"--size", std::to_string(limits.shm_bytes), "--tmpfs", "/dev/shm"});
   args.add({"--size", std::to_string(limits.tmp_bytes), "--perms", "1777", "--tmpfs", "/tmp"});
+  for (const char* path : hidden_in_proc)
+    if (::access(path, F_OK) == 0) args.add({"--ro-bind", "/dev/null", path});
   args.add({"--dir", "/run", "--dir", "/var", "--symlink", "../tmp", "/var/tmp"});
   for (const char* path :
        {"/etc/alternatives", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates.conf",
@@ -101,11 +106,21 @@ result<void> file_system(arguments& args, const sandbox_order& order, const sand
         {"/etc/nsswitch.conf", std::string{nsswitch_text}},
         {"/etc/hosts", "127.0.0.1 localhost " + order.sandbox_id + "\n::1 localhost\n"}})
     if (auto r = args.generated(path, text); !r) return r;
+  // Those below the home are mounted upon it.
+  std::vector<std::string> in_home;
   for (const auto& path : order.binds)
-    args.add({"--ro-bind", path, path});
+    if (path.starts_with("/home/user/"))
+      in_home.insert(in_home.end(), {"--ro-bind", path, path});
+    else
+      args.add({"--ro-bind", path, path});
   args.add({"--ro-bind", order.envd_path, "/opt/skep/skep-envd"});
   if (!parts.gateway_dir.empty()) args.add({"--ro-bind", parts.gateway_dir, "/run/skep"});
-  args.add({"--bind", parts.home_dir, "/home/user", "--remount-ro", "/"});
+  if (auto mb = order.limits.disk_mb; mb > 0)
+    args.add({"--size", std::to_string(mb << 20), "--perms", "0700", "--tmpfs", "/home/user"});
+  else
+    args.add({"--bind", parts.home_dir, "/home/user"});
+  args.add(std::move(in_home));
+  args.add({"--remount-ro", "/"});
   return {};
 }
 

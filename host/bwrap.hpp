@@ -26,7 +26,7 @@ struct sandbox_limits {
 
 /// What the holder prepared for the sandbox.
 struct sandbox_parts {
-  std::string home_dir;    ///< Becomes /home/user.
+  std::string home_dir;    ///< Becomes /home/user, unless the order limits the disk.
   std::string gateway_dir; ///< Becomes /run/skep, read-only; empty: no gateway.
   unique_fd listener;      ///< envd's listening socket; closed in this process by start_sandbox.
   unique_fd error_output;  ///< Write end for what bubblewrap and envd print.

@@ -1,5 +1,5 @@
+#include "host/catalog.hpp"
 #include "host/control_answers.hpp"
-
 #include "host/create_request.hpp"
 #include "host/network_request.hpp"
 
@@ -45,6 +45,13 @@ std::optional<json> read_body(const std::string& body) {
   return j;
 }
 
+// What waiting does not lift, or what may have happened: clients that repeat a 429, 503 or 504 by
+// themselves read this header.
+api_reply not_again(api_reply answer) {
+  answer.headers.emplace_back("Should-Retry", "false");
+  return answer;
+}
+
 } // namespace
 
 api_reply not_found(const std::string& id) {
@@ -65,17 +72,17 @@ api_reply failed(const error& e, const std::string& id) {
     return api_error(400, e.message);
   case errc::wrong_phase:
     return api_error(409, e.message);
-  case errc::quota:
-    return api_error(429, e.message); // without Retry-After: a quota, not a rate
+  case errc::quota: // without Retry-After: a quota, not a rate
+    return not_again(api_error(429, e.message));
   case errc::refused:
     return api_error(501, e.message);
   case errc::no_isolation: // E2B has no word for it; clients that know ours pass it on
-    return json_answer(503, {{"code", 503},
-                             {"message", e.message},
-                             {"error_code", to_string(e.code)},
-                             {"cause", e.cause}});
+    return not_again(json_answer(503, {{"code", 503},
+                                       {"message", e.message},
+                                       {"error_code", to_string(e.code)},
+                                       {"cause", e.cause}}));
   case errc::timed_out:
-    return api_error(504, e.message);
+    return not_again(api_error(504, e.message));
   default:
     return api_error(500, render(e));
   }
@@ -85,11 +92,20 @@ api_reply api_error(unsigned status, const std::string& message) {
   return json_answer(status, {{"code", status}, {"message", message}});
 }
 
+control_api::control_api(driver& sandboxes, api_settings settings)
+    : sandboxes_(sandboxes), settings_(std::move(settings)) {
+  template_use_.since_ms = wall_now_ms();
+}
+
 task<api_reply> control_api::handle(api_request request) {
   auto parts = split_path(request.path);
+  const auto& method = request.method;
+  const bool versioned = parts.size() > 1 && (parts[0] == "v2" || parts[0] == "v3");
+  if (const auto words = std::span{parts}.subspan(versioned ? 1 : 0);
+      !words.empty() && in_catalog(words[0]))
+    co_return catalog_answer(method, words, request.query, template_use_);
   bool v2 = !parts.empty() && parts[0] == "v2";
   if (v2) parts.erase(parts.begin());
-  const auto& method = request.method;
   auto n = parts.size();
 
   if (!v2 && n == 1 && parts[0] == "health" && method == "GET") co_return no_content();
@@ -98,13 +114,7 @@ task<api_reply> control_api::handle(api_request request) {
     if (n == 5 && parts[2] == "sandboxes") co_return co_await account(std::move(request), parts);
     co_return api_error(404, "there is no such route");
   }
-  if (n == 0 || parts[0] != "sandboxes") {
-    if (n > 0
-        && (parts[0] == "templates" || parts[0] == "snapshots" || parts[0] == "volumes"
-            || parts[0] == "secrets" || parts[0] == "events"))
-      co_return api_error(501, parts[0] + " are not supported by this host");
-    co_return api_error(404, "there is no such route");
-  }
+  if (n == 0 || parts[0] != "sandboxes") co_return api_error(404, "there is no such route");
   if (n == 1 && method == "POST") co_return co_await create(std::move(request), v2);
   if (n == 1 && method == "GET") co_return list(request, v2);
   if (n == 1) co_return api_error(405, "method not allowed");
@@ -155,6 +165,8 @@ task<api_reply> control_api::create(api_request request, bool v2) {
   order->prices = settings_.prices;
   auto made = co_await sandboxes_.create(std::move(*order));
   if (!made) co_return failed(made.err(), {});
+  ++template_use_.spawned;
+  template_use_.last_spawn_ms = made->started_at_ms;
   co_return json_answer(201, sandbox_json(*made));
 }
 
@@ -276,7 +288,8 @@ api_reply control_api::info() const {
                                     {"pids", settings_.limits.pids}})
     j["limits"][name] = {{"value", value},
                          {"enforced", value > 0 && settings_.cgroups.contains(name)}};
-  j["limits"]["disk"] = {{"value", 0}, {"enforced", false}};
+  auto disk = settings_.limits.disk_mb;
+  j["limits"]["disk"] = {{"value", disk}, {"enforced", disk > 0}};
   if (settings_.isolation) j["isolationError"] = render(settings_.isolation);
   return json_answer(200, j);
 }

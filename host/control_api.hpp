@@ -9,8 +9,9 @@
 //   GET /sandboxes/{id}/logs, /v2/...         GET /health
 //   GET /skep/v1/info                         GET /skep/v1/sandboxes/{id}/usage?after=
 //   PUT /skep/v1/sandboxes/{id}/allowance     DELETE /skep/v1/sandboxes/{id}/keys
+//   /templates, /snapshots, /volumes, ...     see catalog.hpp
 //
-// What E2B has and this host has not (snapshots, templates, ...) answers 501 with a body.
+// What E2B has and this host has not (snapshots, builds, ...) answers 501 with a body.
 // control_api.cpp holds the routes and what changes something, control_views.cpp what only tells,
 // control_account.cpp what sandboxes spend.
 #pragma once
@@ -56,10 +57,16 @@ struct api_settings {
   error isolation;    ///< Why no sandbox can be made here, or no error.
 };
 
+/// What became of the host's template since this host started.
+struct template_use {
+  std::int64_t since_ms = 0; ///< When the host started.
+  std::int64_t spawned = 0;  ///< Sandboxes made since then.
+  std::int64_t last_spawn_ms = 0;
+};
+
 class control_api {
 public:
-  control_api(driver& sandboxes, api_settings settings)
-      : sandboxes_(sandboxes), settings_(std::move(settings)) {}
+  control_api(driver& sandboxes, api_settings settings);
 
   /// Answers one request whose key has been checked. Never throws.
   task<api_reply> handle(api_request request);
@@ -88,6 +95,7 @@ private:
 
   driver& sandboxes_;
   api_settings settings_;
+  template_use template_use_;
 };
 
 } // namespace skep::host

@@ -87,7 +87,7 @@ json listed_json(const sandbox_info& x) {
           {"envdVersion", envd_version},
           {"cpuCount", held("cpu") ? x.limits.cpus : static_cast<std::int64_t>(cpus)},
           {"memoryMB", held("memory") ? x.limits.memory_mb : memory_mb},
-          {"diskSizeMB", 0},
+          {"diskSizeMB", held("disk") ? x.limits.disk_mb : 0},
           {"metadata", x.metadata},
           {"state", is_paused(x) ? "paused" : "running"}};
 }

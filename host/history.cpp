@@ -9,6 +9,7 @@ namespace {
 constexpr std::size_t kept_samples = 2000; // two hours and a half at 5 s
 constexpr std::size_t kept_lines = 2000;
 constexpr std::size_t line_limit_bytes = 4096;
+constexpr std::size_t most_fields = 32; // of a line; each costs many times its letters
 
 // Keeps JSON valid and lines short whatever the sandbox says.
 std::string clipped(std::string_view text) {
@@ -68,6 +69,7 @@ void history::add_output(std::string_view bytes, std::int64_t now_ms) {
       auto level = j.contains("level") && j["level"] == "warn" ? "warn" : "info";
       string_map fields;
       if (j.contains("fields")) read_string_map(j["fields"], fields);
+      if (fields.size() > most_fields) fields.clear();
       add_line(level, j["message"].get<std::string>(), fields, now_ms);
     } else if (!line.empty()) {
       add_line("info", line, json::object(), now_ms);

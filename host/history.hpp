@@ -17,7 +17,8 @@ public:
   json metrics() const;
   std::int64_t last_metrics_ms() const { return last_metrics_ms_; }
 
-  /// Bytes that the sandbox's main program printed; whole lines become entries.
+  /// Bytes that the sandbox's main program printed, or whoever inside wrote into its output; whole
+  /// lines become entries. The newest are kept; a long one is cut, one with many fields loses them.
   void add_output(std::string_view bytes, std::int64_t now_ms);
   void add_line(std::string_view level, std::string_view message, json fields, std::int64_t now_ms);
   /// {"ts_ms","level","message","fields"}, oldest first.

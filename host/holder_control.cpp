@@ -39,6 +39,7 @@ sandbox_info holder::describe() const {
   x.auto_resume = order_.auto_resume;
   x.limits = order_.limits;
   x.enforced = cgroups_.enforced();
+  if (order_.limits.disk_mb > 0) x.enforced.emplace_back("disk");
   return x;
 }
 

@@ -32,6 +32,18 @@ result<std::string> own_program() {
   return std::string{text, static_cast<std::size_t>(n)};
 }
 
+// Whether a folder may be shown below a place of the sandbox's own: anywhere in its /tmp, and in
+// its home where no name is that runs use (a user whose name on this machine is "user" has tools
+// there).
+bool may_lie_in(const std::string& name, std::string_view taken) {
+  if (name == taken) return false;
+  if (taken == "/tmp") return true;
+  if (taken != "/home/user") return false;
+  auto rest = name.substr(taken.size() + 1);
+  auto first = rest.substr(0, rest.find('/'));
+  return first != "repo" && first != "work" && first != ".skep";
+}
+
 // A bound folder is readable by every sandbox: it must not hold the host's sockets or hide the
 // system's own places.
 result<std::string> check_bind(const std::string& path, const std::string& state) {
@@ -43,7 +55,7 @@ result<std::string> check_bind(const std::string& path, const std::string& state
     return make_error(errc::bad_argument, "--bind " + path + " would show the state directory");
   for (const char* taken : {"/proc", "/dev", "/sys", "/run", "/tmp", "/home/user", "/opt/skep"})
     for (const auto& name : {path, real})
-      if (inside(name, taken) && !(std::string_view{taken} == "/tmp" && name != "/tmp"))
+      if (inside(name, taken) && !may_lie_in(name, taken))
         return make_error(errc::bad_argument,
                           "--bind " + path + ": " + taken + " is the sandbox's own");
   if (real == "/" || real == "/etc" || real == "/root")

@@ -28,7 +28,8 @@ std::string likely_reason() {
     return "unprivileged user namespaces are switched off "
            "(sysctl kernel.unprivileged_userns_clone=1 allows them)";
   if (first_line_of("/proc/sys/user/max_user_namespaces") == "0")
-    return "user namespaces are switched off (sysctl user.max_user_namespaces is 0)";
+    return "user namespaces are switched off: sysctl user.max_user_namespaces is 0 "
+           "(sysctl -w user.max_user_namespaces=15000 allows them)";
   if (first_line_of("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1")
     return "AppArmor restricts user namespaces (give bwrap a profile, or sysctl "
            "kernel.apparmor_restrict_unprivileged_userns=0)";

@@ -35,12 +35,13 @@ namespace {
 constexpr std::string_view phases[] = {"running", "pausing", "paused", "resuming"};
 
 json to_json(const resource_limits& x) {
-  return {{"cpus", x.cpus}, {"memory_mb", x.memory_mb}, {"pids", x.pids}};
+  return {{"cpus", x.cpus}, {"memory_mb", x.memory_mb}, {"pids", x.pids}, {"disk_mb", x.disk_mb}};
 }
 
 resource_limits limits_from(const json& j) {
   return {j.at("cpus").get<std::int64_t>(), j.at("memory_mb").get<std::int64_t>(),
-          j.at("pids").get<std::int64_t>()};
+          j.at("pids").get<std::int64_t>(),
+          j.value("disk_mb", std::int64_t{0})}; // a holder of an older release has none
 }
 } // namespace
 

@@ -4,8 +4,8 @@
 //
 //   order:  {"state":"/dir","sandboxID":"i...","templateID":"base","metadata":{},"envVars":{},
 //            "accessToken":"..","trafficToken":"","timeout_ms":N,"autoPause":false,"autoResume":false,
-//            "binds":["/opt/x"],"envd":"/path","limits":{"cpus":0,"memory_mb":0,"pids":0},
-//            "cgroups":{"memory":"/sys/fs/cgroup/memory/skep"},"network":
+//            "binds":["/opt/x"],"envd":"/path","limits":{"cpus":0,"memory_mb":0,"pids":0,
+//            "disk_mb":0},"cgroups":{"memory":"/sys/fs/cgroup/memory/skep"},"network":
 //            {"rules":[{"domain":"api.x.com","headers":{"k":"v"},"paths":["/v1/"],"upstream":""}],
 //             "allow":["a.x.com"],"upstreams":{}},"prices":{"model-x":"3,15,3.75,0.3"}}
 //   info:   {"sandboxID","templateID","metadata","accessToken","trafficToken","startedAt_ms",
@@ -54,7 +54,8 @@ inline constexpr std::uint16_t gateway_port = 49984;
 struct resource_limits {
   std::int64_t cpus = 0; ///< Whole cores.
   std::int64_t memory_mb = 0;
-  std::int64_t pids = 0; ///< Processes and threads.
+  std::int64_t pids = 0;    ///< Processes and threads.
+  std::int64_t disk_mb = 0; ///< Of the home, which then lies in memory.
 };
 
 /// The life of a sandbox as its holder sees it. Between running and paused there is a moment in
@@ -97,7 +98,8 @@ struct sandbox_info {
   bool auto_pause = false;
   bool auto_resume = false;
   resource_limits limits;
-  std::vector<std::string> enforced; ///< Which of the limits hold here: "cpu", "memory", "pids".
+  /// Which of the limits hold here: "cpu", "memory", "pids", "disk".
+  std::vector<std::string> enforced;
 };
 
 /// The network part of a description: no key in it.

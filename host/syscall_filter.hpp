@@ -5,10 +5,13 @@
 
 namespace skep::host {
 
-/// A compiled seccomp filter (struct sock_filter[], as bubblewrap's --seccomp reads it): key rings
-/// (shared by all sandboxes of one uid), bpf, perf events, userfaultfd and kernel loading answer
-/// EPERM, and so does typing into a terminal from outside (TIOCSTI). A call of a foreign
-/// architecture answers ENOSYS. Empty where the architecture is unknown to us.
+/// A compiled seccomp filter (struct sock_filter[], as bubblewrap's --seccomp reads it).
+///
+/// EPERM: key rings (shared by all sandboxes of one user), bpf, perf events, userfaultfd, io_uring,
+/// loading of kernels, the kernel's log, clocks, mounts, new namespaces and joining others, typing
+/// into a terminal from outside (TIOCSTI, TIOCLINUX). EAFNOSUPPORT: sockets of families besides
+/// unix, IPv4, IPv6 and netlink. ENOSYS: calls of a foreign architecture, and clone3, whose flags
+/// no filter can see. Empty where the architecture is unknown to us.
 std::string_view syscall_filter();
 
 } // namespace skep::host

@@ -120,6 +120,9 @@ error check_spec(const swarm_spec& spec) {
     if (!is_utf8(name) || !is_utf8(value))
       return make_error(errc::bad_argument,
                         "the environment variable " + name.substr(0, 40) + " is not UTF-8");
+  if (spec.pty && (spec.agent != agent_kind::command || !spec.prompts.empty()))
+    return make_error(errc::bad_argument,
+                      "a terminal is for the command agent and takes no prompt; type it instead");
   if (spec.agent != agent_kind::command && spec.prompts.empty())
     return make_error(errc::prompt_missing);
   if (spec.prompts.size() > 1
@@ -139,6 +142,47 @@ std::string prompt_for(const swarm_spec& spec, std::uint32_t pane_index) {
   replace_all(text, "{index}", std::to_string(pane_index));
   replace_all(text, "{count}", std::to_string(spec.sandboxes * spec.panes));
   return text;
+}
+
+namespace {
+
+error check_id(const attachment_id& id) {
+  return id.valid() ? error{} : make_error(errc::bad_argument, "not an attachment: at_...");
+}
+
+error check_size(std::uint32_t columns, std::uint32_t rows) {
+  if (columns < 1 || columns > max_terminal_side)
+    return out_of_range("columns", 1, max_terminal_side);
+  if (rows < 1 || rows > max_terminal_side) return out_of_range("rows", 1, max_terminal_side);
+  return {};
+}
+
+} // namespace
+
+error check_attach(const attach_open_request& r) {
+  if (auto e = check_id(r.attachment)) return e;
+  if (r.pane.empty() ? !r.sandbox.valid() : !r.pane.valid() || !r.sandbox.empty())
+    return make_error(errc::bad_argument, "either a pane or a sandbox is attached to");
+  return check_size(r.columns, r.rows);
+}
+
+error check_attach(const attach_read_request& r) {
+  if (auto e = check_id(r.attachment)) return e;
+  if (r.wait_ms > max_attach_wait_ms) return out_of_range("wait_ms", 0, max_attach_wait_ms);
+  if (r.max_bytes < 1 || r.max_bytes > max_attach_bytes)
+    return out_of_range("max_bytes", 1, max_attach_bytes);
+  return {};
+}
+
+error check_attach(const attach_write_request& r) {
+  if (auto e = check_id(r.attachment)) return e;
+  if (r.data.data.size() > max_attach_bytes)
+    return make_error(errc::too_large, std::to_string(r.data.data.size()) + " bytes of input");
+  return r.columns == 0 && r.rows == 0 ? error{} : check_size(r.columns, r.rows);
+}
+
+error check_attach(const attach_close_request& r) {
+  return check_id(r.attachment);
 }
 
 } // namespace skep

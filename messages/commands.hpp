@@ -20,6 +20,14 @@ inline constexpr std::size_t max_request_bytes = 1024 * 1024;
 inline constexpr std::size_t max_prompt_bytes = 100'000;
 inline constexpr std::uint32_t max_panes_per_sandbox = 100;
 inline constexpr std::uint32_t max_sandboxes_per_swarm = 1000;
+/// Size of a pane's terminal until somebody who attaches brings another.
+inline constexpr std::uint32_t pane_columns = 200, pane_rows = 50;
+/// Largest number of columns or rows of a terminal.
+inline constexpr std::uint32_t max_terminal_side = 1000;
+/// Most bytes of one attach.read or attach.write.
+inline constexpr std::uint32_t max_attach_bytes = 64 * 1024;
+/// Longest wait of one attach.read.
+inline constexpr std::uint32_t max_attach_wait_ms = 10'000;
 inline constexpr std::size_t max_allow_hosts = 100;
 
 struct request_frame {
@@ -65,6 +73,8 @@ struct swarm_spec {
   std::vector<std::string> allow_hosts;
   /// Program and arguments of what runs once in each sandbox before its agents; may be empty.
   std::vector<std::string> setup;
+  /// Agents get a terminal of pane_columns x pane_rows; `command` without prompts.
+  bool pty = false;
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
               field(4, "provider", x.provider), field(5, "template", x.template_name),
               field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
@@ -72,7 +82,8 @@ struct swarm_spec {
               field(11, "keep", x.keep), field(12, "share_tree", x.share_tree),
               field(13, "env", x.env), field(14, "limit_ms", x.limit_ms),
               field(15, "pane_restarts", x.pane_restarts), field(16, "network", x.network),
-              field(17, "allow_hosts", x.allow_hosts), field(18, "setup", x.setup))
+              field(17, "allow_hosts", x.allow_hosts), field(18, "setup", x.setup),
+              field(19, "pty", x.pty))
 };
 
 /// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.
@@ -189,6 +200,72 @@ struct daemon_stop_reply {
   SKEP_FIELDS(field(1, "open_swarms", x.open_swarms))
 };
 
+/// Opens a person's terminal on one pane, or on all panes of a sandbox (in tmux, where it is
+/// there). The client draws the id; the same request again is the same attachment. It ends when
+/// nobody reads it for a while, when its sandbox ends, or at a deadline (docs/configuration.md).
+struct attach_open_request {
+  attachment_id attachment;
+  pane_id pane;       ///< Or empty:
+  sandbox_id sandbox; ///< All its panes.
+  bool read_only = false;
+  std::uint32_t columns = 80, rows = 24; ///< 1 .. max_terminal_side
+  SKEP_FIELDS(field(1, "attachment", x.attachment), field(2, "pane", x.pane),
+              field(3, "sandbox", x.sandbox), field(4, "read_only", x.read_only),
+              field(5, "columns", x.columns), field(6, "rows", x.rows))
+};
+struct attach_open_reply {
+  std::uint32_t generation = 0; ///< The pane's attempt that is shown; 0 for a sandbox.
+  SKEP_FIELDS(field(1, "generation", x.generation))
+};
+
+/// Output of the terminal. Bytes before `offset` are taken as received and forgotten; the same
+/// offset again gives the same bytes. They may act on a terminal: filter them before they reach
+/// one.
+struct attach_read_request {
+  attachment_id attachment;
+  std::uint64_t offset = 0;
+  std::uint32_t wait_ms = 0;                  ///< For output to come, 0 .. max_attach_wait_ms.
+  std::uint32_t max_bytes = max_attach_bytes; ///< 1 .. max_attach_bytes
+  SKEP_FIELDS(field(1, "attachment", x.attachment), field(2, "offset", x.offset),
+              field(3, "wait_ms", x.wait_ms), field(4, "max_bytes", x.max_bytes))
+};
+struct attach_read_reply {
+  bytes data;         ///< From the offset on; may be empty when the wait is over.
+  bool ended = false; ///< Nothing comes after `data`.
+  error why;          ///< Of the end; none when the viewer ended by itself.
+  SKEP_FIELDS(field(1, "data", x.data), field(2, "ended", x.ended), field(3, "why", x.why))
+};
+
+/// What was typed, and the present size of the terminal.
+struct attach_write_request {
+  attachment_id attachment;
+  std::uint64_t offset = 0; ///< Of the first byte of `data` in all that was typed.
+  bytes data;               ///< At most max_attach_bytes; none when only the size changes.
+  std::uint32_t columns = 0, rows = 0; ///< 1 .. max_terminal_side; both 0: as before.
+  SKEP_FIELDS(field(1, "attachment", x.attachment), field(2, "offset", x.offset),
+              field(3, "data", x.data), field(4, "columns", x.columns), field(5, "rows", x.rows))
+};
+struct attach_write_reply {
+  std::uint64_t next_offset = 0; ///< Where to go on; what is before was taken, once.
+  SKEP_FIELDS(field(1, "next_offset", x.next_offset))
+};
+
+/// Ends the viewer, never the agent. One that is not there is closed.
+struct attach_close_request {
+  attachment_id attachment;
+  SKEP_FIELDS(field(1, "attachment", x.attachment))
+};
+struct attach_close_reply {
+  bool was_open = false;
+  SKEP_FIELDS(field(1, "was_open", x.was_open))
+};
+
+/// Forms and ranges of the requests about attachments; none when sound.
+error check_attach(const attach_open_request& r);
+error check_attach(const attach_read_request& r);
+error check_attach(const attach_write_request& r);
+error check_attach(const attach_close_request& r);
+
 /// Replay endpoint: chunks whose last sequence is >= from, in order.
 struct replay_request {
   std::uint64_t from = 1;
@@ -218,6 +295,10 @@ struct replay_reply {
   SKEP_COMMAND(6, stop_request, stop_reply, "stop")                                                \
   SKEP_COMMAND(7, daemon_status_request, daemon_status_reply, "daemon.status")                     \
   SKEP_COMMAND(8, daemon_stop_request, daemon_stop_reply, "daemon.stop")                           \
+  SKEP_COMMAND(9, attach_open_request, attach_open_reply, "attach.open")                           \
+  SKEP_COMMAND(10, attach_read_request, attach_read_reply, "attach.read")                          \
+  SKEP_COMMAND(11, attach_write_request, attach_write_reply, "attach.write")                       \
+  SKEP_COMMAND(12, attach_close_request, attach_close_reply, "attach.close")                       \
   SKEP_COMMAND(20, replay_request, replay_reply, "replay")
 
 template <class Request>

@@ -45,6 +45,9 @@ struct task {
 struct transfer {
   static constexpr std::string_view sigil = "tr_";
 };
+struct attachment {
+  static constexpr std::string_view sigil = "at_";
+};
 } // namespace id_tag
 
 using swarm_id = basic_id<id_tag::swarm>;       ///< sw_: one run
@@ -52,6 +55,8 @@ using sandbox_id = basic_id<id_tag::sandbox>;   ///< sb_: our name of a sandbox,
 using pane_id = basic_id<id_tag::pane>;         ///< pn_: one agent's terminal
 using task_id = basic_id<id_tag::task>;         ///< tk_
 using transfer_id = basic_id<id_tag::transfer>; ///< tr_: one upload or download
+/// at_: a person's terminal on panes. Whoever knows it can type there.
+using attachment_id = basic_id<id_tag::attachment>;
 
 template <class T>
 inline constexpr bool is_id = false;

@@ -36,6 +36,10 @@ milliseconds backoff(milliseconds base, int attempt) {
                                                 * spread(random))};
 }
 
+std::string no_answer_within(milliseconds deadline) {
+  return "no answer within " + std::to_string(deadline.count()) + " ms";
+}
+
 void replace_all(std::string& text, const std::string& what, std::string_view by) {
   if (what.empty()) return;
   for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))
@@ -117,7 +121,7 @@ void client_core::fail(call_id id, error why) {
   end_requests(c, true);
   if (why.step.empty()) why.step = to_string(c.op);
   if (why.code == errc::timed_out && c.deadline.count() > 0 && why.message.empty())
-    why.message = "no answer within " + std::to_string(c.deadline.count()) + " ms";
+    why.message = no_answer_within(c.deadline);
   if (!endpoint_.name.empty())
     why.message = endpoint_.name + (why.message.empty() ? "" : ": ") + why.message;
   c.fail(std::move(why));
@@ -239,11 +243,18 @@ void client_core::answered(call_id id, std::shared_ptr<attempt_state> state, htt
   if ((failure.code == errc::network || waits) && state->attempt < limits_.of(c.op).attempts) {
     auto delay = backoff(limits_.retry_backoff, state->attempt);
     if (waits) delay = milliseconds{failure.retry_after_ms};
-    ++state->attempt;
-    if (!c.due || steady::now() + delay < *c.due)
+    if (!c.due || steady::now() + delay < *c.due) {
+      ++state->attempt;
       return engine_.after(delay, [weak = weak_from_this(), id, state] {
         if (auto self = weak.lock()) self->attempt(id, state);
       });
+    }
+  }
+  if (failure && state->attempt > 1) {
+    if (failure.code == errc::timed_out && failure.message.empty() && c.deadline.count() > 0)
+      failure.message = no_answer_within(c.deadline);
+    failure.message += (failure.message.empty() ? "after " : ", after ")
+                       + std::to_string(state->attempt) + " attempts";
   }
   if (answer.status == 401 && state->plan.envd && !std::exchange(state->token_fetched, true))
     return fetch_token(id, std::move(state), std::move(answer), std::move(failure));

@@ -16,19 +16,19 @@
 // SKEP_OPERATION(name, default deadline in ms, attempts, guard, why this number)
 // name: the function of `api` (api.hpp), `control`, `templates` or `envd` beside it.
 // attempts: how often it is sent at most when the network fails or the provider says how long to
-// wait.
+// wait. An error after more than one of them says how many there were.
 // guard: what makes a repeat harmless. `reads`: it changes nothing. `same`: done twice is done
 // once. `once`: nothing does, so attempts is 1.
 #define SKEP_OPERATIONS                                                                            \
   SKEP_OPERATION(create, 60'000, 1, once, "placement may wait; a repeat could make a twin")        \
-  SKEP_OPERATION(list, 30'000, 2, reads, "each page is a request, all pages share the deadline")   \
-  SKEP_OPERATION(get, 10'000, 2, reads, "one row")                                                 \
+  SKEP_OPERATION(list, 30'000, 3, reads, "each page is a request, all pages share the deadline")   \
+  SKEP_OPERATION(get, 10'000, 3, reads, "one row")                                                 \
   SKEP_OPERATION(kill, 30'000, 1, once, "S1-03; the reaper repeats it, from its intent")           \
-  SKEP_OPERATION(set_timeout, 10'000, 2, same, "S1-04; sets an end, whoever asks")                 \
-  SKEP_OPERATION(set_network, 10'000, 2, same, "replaces all rules")                               \
+  SKEP_OPERATION(set_timeout, 10'000, 3, same, "S1-04; sets an end, whoever asks")                 \
+  SKEP_OPERATION(set_network, 10'000, 3, same, "replaces all rules")                               \
   SKEP_OPERATION(pause, 60'000, 1, once, "writes the memory to disk; a repeat would be told 409")  \
-  SKEP_OPERATION(connect, 60'000, 2, same, "a resume may wait for a place; only ever extends")     \
-  SKEP_OPERATION(usage, 10'000, 2, reads, "one sample")                                            \
+  SKEP_OPERATION(connect, 60'000, 3, same, "a resume may wait for a place; only ever extends")     \
+  SKEP_OPERATION(usage, 10'000, 3, reads, "one sample")                                            \
   SKEP_OPERATION(run, 300'000, 1, once, "S2-07; command::limit takes its place when it is set")    \
   SKEP_OPERATION(start_background, 30'000, 1, once, "until the start event")                       \
   SKEP_OPERATION(open_stream, 30'000, 1, once,                                                     \
@@ -36,14 +36,14 @@
   SKEP_OPERATION(send_input, 10'000, 1, once, "a pipe write; a repeat would write twice")          \
   SKEP_OPERATION(close_stdin, 10'000, 1, once, "")                                                 \
   SKEP_OPERATION(send_signal, 10'000, 1, once, "")                                                 \
-  SKEP_OPERATION(resize_pty, 10'000, 2, same, "")                                                  \
-  SKEP_OPERATION(list_processes, 10'000, 2, reads, "")                                             \
+  SKEP_OPERATION(resize_pty, 10'000, 3, same, "")                                                  \
+  SKEP_OPERATION(list_processes, 10'000, 3, reads, "")                                             \
   SKEP_OPERATION(upload_file, 300'000, 1, once, "S1-01 file write; step::part_write for parts")    \
   SKEP_OPERATION(write_file, 60'000, 1, once, "small contents from memory")                        \
-  SKEP_OPERATION(read_file, 30'000, 2, reads, "S1-01 log read")                                    \
+  SKEP_OPERATION(read_file, 30'000, 3, reads, "S1-01 log read")                                    \
   SKEP_OPERATION(download_file, 120'000, 1, once, "S1-01 fetch archive")                           \
-  SKEP_OPERATION(stat, 10'000, 2, reads, "S1-01 existence and size")                               \
-  SKEP_OPERATION(list_dir, 30'000, 2, reads, "")                                                   \
+  SKEP_OPERATION(stat, 10'000, 3, reads, "S1-01 existence and size")                               \
+  SKEP_OPERATION(list_dir, 30'000, 3, reads, "")                                                   \
   SKEP_OPERATION(make_dir, 10'000, 1, once, "")                                                    \
   SKEP_OPERATION(move, 10'000, 1, once, "")                                                        \
   SKEP_OPERATION(remove, 60'000, 1, once, "recursive")                                             \
@@ -51,33 +51,33 @@
   /* control.hpp */                                                                                \
   SKEP_OPERATION(create_all, 60'000, 1, once, "as create")                                         \
   SKEP_OPERATION(resume_paused, 60'000, 1, once, "a repeat would be told 409")                     \
-  SKEP_OPERATION(list_page, 30'000, 2, reads, "")                                                  \
-  SKEP_OPERATION(list_running, 30'000, 2, reads, "")                                               \
-  SKEP_OPERATION(refresh, 10'000, 2, same, "only ever extends")                                    \
-  SKEP_OPERATION(metrics, 10'000, 2, reads, "")                                                    \
-  SKEP_OPERATION(metrics_of, 10'000, 2, reads, "at most 100 sandboxes")                            \
-  SKEP_OPERATION(logs, 30'000, 2, reads, "")                                                       \
-  SKEP_OPERATION(logs_v1, 30'000, 2, reads, "")                                                    \
+  SKEP_OPERATION(list_page, 30'000, 3, reads, "")                                                  \
+  SKEP_OPERATION(list_running, 30'000, 3, reads, "")                                               \
+  SKEP_OPERATION(refresh, 10'000, 3, same, "only ever extends")                                    \
+  SKEP_OPERATION(metrics, 10'000, 3, reads, "")                                                    \
+  SKEP_OPERATION(metrics_of, 10'000, 3, reads, "at most 100 sandboxes")                            \
+  SKEP_OPERATION(logs, 30'000, 3, reads, "")                                                       \
+  SKEP_OPERATION(logs_v1, 30'000, 3, reads, "")                                                    \
   SKEP_OPERATION(create_snapshot, 120'000, 1, once, "writes memory and disk")                      \
-  SKEP_OPERATION(list_snapshots, 30'000, 2, reads, "")                                             \
+  SKEP_OPERATION(list_snapshots, 30'000, 3, reads, "")                                             \
   SKEP_OPERATION(delete_snapshot, 30'000, 1, once, "")                                             \
   SKEP_OPERATION(fork, 120'000, 1, once,                                                           \
                  "a snapshot and up to 100 sandboxes; a repeat would make twins")                  \
   /* templates.hpp */                                                                              \
   SKEP_OPERATION(create_template, 30'000, 1, once, "a repeat would make another build")            \
-  SKEP_OPERATION(file_link, 10'000, 2, reads, "")                                                  \
+  SKEP_OPERATION(file_link, 10'000, 3, reads, "")                                                  \
   SKEP_OPERATION(upload_layer, 300'000, 1, once, "S1-01 file write")                               \
   SKEP_OPERATION(start_build, 30'000, 1, once, "a build is started once")                          \
-  SKEP_OPERATION(build_status, 10'000, 2, reads, "")                                               \
-  SKEP_OPERATION(build_logs, 30'000, 2, reads, "")                                                 \
-  SKEP_OPERATION(find_alias, 10'000, 2, reads, "")                                                 \
-  SKEP_OPERATION(list_templates, 30'000, 2, reads, "")                                             \
-  SKEP_OPERATION(get_template, 10'000, 2, reads, "")                                               \
+  SKEP_OPERATION(build_status, 10'000, 3, reads, "")                                               \
+  SKEP_OPERATION(build_logs, 30'000, 3, reads, "")                                                 \
+  SKEP_OPERATION(find_alias, 10'000, 3, reads, "")                                                 \
+  SKEP_OPERATION(list_templates, 30'000, 3, reads, "")                                             \
+  SKEP_OPERATION(get_template, 10'000, 3, reads, "")                                               \
   SKEP_OPERATION(delete_template, 30'000, 1, once, "")                                             \
-  SKEP_OPERATION(set_public, 10'000, 2, same, "")                                                  \
-  SKEP_OPERATION(assign_tags, 10'000, 2, same, "")                                                 \
+  SKEP_OPERATION(set_public, 10'000, 3, same, "")                                                  \
+  SKEP_OPERATION(assign_tags, 10'000, 3, same, "")                                                 \
   SKEP_OPERATION(remove_tags, 10'000, 1, once, "")                                                 \
-  SKEP_OPERATION(list_tags, 10'000, 2, reads, "")                                                  \
+  SKEP_OPERATION(list_tags, 10'000, 3, reads, "")                                                  \
   /* envd.hpp */                                                                                   \
   SKEP_OPERATION(connect_process, 30'000, 1, once,                                                 \
                  "until the start event; then the limit given and idle")                           \
@@ -89,7 +89,7 @@
   SKEP_OPERATION(remove_watcher, 10'000, 1, once, "")                                              \
   SKEP_OPERATION(write_files, 300'000, 1, once, "S1-01 file write")                                \
   SKEP_OPERATION(compose, 300'000, 1, once, "S1-01 join parts; deletes its sources")               \
-  SKEP_OPERATION(environment, 10'000, 2, reads, "")
+  SKEP_OPERATION(environment, 10'000, 3, reads, "")
 
 // SKEP_STEP(name, operation, deadline in ms, why): uses of an operation whose limit differs from
 // the operation's own. A caller gives it as command::limit or call_options::deadline.
@@ -158,9 +158,10 @@ struct policy {
   std::chrono::milliseconds stream_idle{120'000};
   /// A command with a limit is killed by envd at the limit; we wait this much longer for its word.
   std::chrono::milliseconds command_grace{5'000};
-  /// Before the second attempt; doubled for each further one, +-25 % at random. A provider that
-  /// says how long to wait (Retry-After) is obeyed instead, where the deadline allows it.
-  std::chrono::milliseconds retry_backoff{250};
+  /// Before the second attempt; doubled for each further one (1 s, then 2 s), +-25 % at random. A
+  /// provider that says how long to wait (Retry-After) is obeyed instead, where the deadline allows
+  /// it.
+  std::chrono::milliseconds retry_backoff{1'000};
   /// stdout and stderr of run() each keep this much; the rest is dropped and said.
   std::size_t output_cap_bytes = 1U << 20U;
   /// A JSON answer longer than this is refused as errc::protocol.

@@ -8,6 +8,7 @@
 #include "guest/pane.hpp"
 #include "guest/version.hpp"
 #include "guest/view.hpp"
+#include "guest/windows.hpp"
 #include "transfer/unpack.hpp"
 
 #include <CLI/CLI.hpp>
@@ -86,6 +87,16 @@ result<json> input(const std::string& dir, const std::string& key, const std::st
   auto data = file.empty() ? read_standard_input() : transfer::read_file(file, max_input_bytes);
   if (!data) return data.err();
   return send_input(dir, key, *data, end_of_input);
+}
+
+int show(windows_options& o, const std::vector<std::string>& panes) {
+  for (const auto& text : panes) {
+    auto pane = parse_shown_pane(text);
+    if (!pane) return fail(pane.err());
+    o.panes.push_back(*pane);
+  }
+  if (::isatty(0) != 1) return print(make_windows(o));
+  return fail(show_windows(o), 2);
 }
 
 int run(int argc, char** argv) {
@@ -218,11 +229,25 @@ int run(int argc, char** argv) {
     code = summary ? print(to_json(*summary)) : fail(summary.err());
   });
 
+  view_options view_with;
   auto* view = app.add_subcommand("view", "show a pane until its agent ends");
-  view->add_option("--dir", dir)->required();
+  view->add_option("--dir", view_with.dir)->required();
+  view->add_flag("--read-only", view_with.read_only, "pass nothing in");
+  view->add_option("--tail", view_with.tail_bytes, "bytes of the log to begin with");
+  view->add_option("--detach-key", view_with.detach_key, "the byte that ends it; 0: none")
+      ->check(CLI::Range(0, 31));
   view->callback([&] {
-    if (auto done = view_pane(dir); !done) code = fail(done.err(), 2);
+    if (auto done = view_pane(view_with); !done) code = fail(done.err(), 2);
   });
+
+  windows_options windows;
+  std::vector<std::string> shown;
+  auto* all =
+      app.add_subcommand("windows", "show panes in tmux; without a terminal, make it ready");
+  all->add_option("--session", windows.session)->required();
+  all->add_option("--pane", shown, "NAME:DIR")->required()->take_all();
+  all->add_flag("--read-only", windows.read_only, "pass nothing in");
+  all->callback([&] { code = show(windows, shown); });
 
   try {
     app.parse(std::move(words));

@@ -66,6 +66,9 @@ int main(int argc, char** argv) {
   app.add_option("--pids", options.limits.pids,
                  "Processes and threads that a sandbox may have (default: no limit)")
       ->check(CLI::Range(8, 1 << 22));
+  app.add_option("--disk-mb", options.limits.disk_mb,
+                 "Size of a sandbox's home, which then lies in memory (default: on disk, no limit)")
+      ->check(CLI::Range(16, 1 << 30));
   app.add_option("--create-rate", create_rate, "COUNT/SECONDS of creations, for each key");
   app.add_option("--control-rate", control_rate,
                  "COUNT/SECONDS of other control requests, for each key");

@@ -39,6 +39,11 @@ task<int> echo(program_ptr p) {
   co_return 0;
 }
 
+// One kernel for the whole simulation, and namespaces of its own for every sandbox.
+constexpr std::string_view boot_path = "/proc/sys/kernel/random/boot_id";
+constexpr std::string_view boot_id = "51306a70-0000-4000-8000-000000000000\n";
+constexpr std::uint64_t first_namespace = 4'026'532'000;
+
 task<int> cat(program_ptr p) {
   if (p->argv.size() < 2) {
     // Line by line while the input is open, so that a dialogue works.
@@ -51,14 +56,27 @@ task<int> cat(program_ptr p) {
   }
   int code = 0;
   for (std::size_t i = 1; i < p->argv.size(); ++i) {
-    auto n = p->home->files.find(resolved(*p, p->argv[i]));
-    if (n && n->type == node::kind::file)
+    auto path = resolved(*p, p->argv[i]);
+    auto n = p->home->files.find(path);
+    if (path == boot_path)
+      co_await p->write(channel::out, std::string{boot_id});
+    else if (n && n->type == node::kind::file)
       co_await p->write(channel::out, *n->data);
     else
       code = co_await complain(p, p->argv[i]
                                       + (n ? ": Is a directory" : ": No such file or directory"));
   }
   co_return code;
+}
+
+task<int> readlink(program_ptr p) {
+  constexpr std::string_view namespaces = "/proc/self/ns/";
+  auto path = resolved(*p, p->argv.back());
+  if (!path.starts_with(namespaces)) co_return 1;
+  auto text = path.substr(namespaces.size()) + ":["
+              + std::to_string(first_namespace + p->home->ordinal) + "]\n";
+  co_await p->write(channel::out, std::move(text));
+  co_return 0;
 }
 
 char escaped(char c) {
@@ -217,7 +235,7 @@ const std::map<std::string, command, std::less<>> commands = {
     {"exit", leave},  {"false", refuse},      {"true", succeed},
     {"tee", tee},     {"kill", kill_process}, {"id", id},
     {"chmod", chmod}, {"mkdir", mkdir},       {"rm", rm},
-    {"ls", ls}};
+    {"ls", ls},       {"readlink", readlink}};
 
 bool in_system_directory(const std::string& path) {
   for (const char* prefix : {"/bin/", "/usr/bin/", "/usr/local/bin/"})

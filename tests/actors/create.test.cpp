@@ -67,7 +67,7 @@ struct create_world : sandbox_world {
 TEST_CASE_METHOD(create_world, "a create that no list shows is settled before there is another") {
   api->fail(operation::create, make_error(errc::network));
   begin();
-  advance(svc->limits.settle_after - 1s);
+  advance(svc->limits.create.settle_after() - 1s);
   CHECK(api->count(operation::create) == 1);
   CHECK(count("sandbox.create_failed") == 0);
   CHECK(count("create_unresolved") == 1);
@@ -82,11 +82,27 @@ TEST_CASE_METHOD(create_world, "a create that no list shows is settled before th
   CHECK(ending() == "completed");
 }
 
+TEST_CASE_METHOD(create_world,
+                 "a provider's own deadline and first lease decide when it is settled") {
+  auto& own = svc->limits.create_at[spec->provider];
+  own = {2s, 6s};
+  api->fail(operation::create, make_error(errc::network));
+  begin();
+  CHECK(all<create_intended>().at(0).lease_ms == 6000);
+  advance(7s);
+  CHECK(count("sandbox.create_failed") == 0);
+  advance(5s);
+  CHECK(count("sandbox.create_failed") == 1);
+  CHECK(api->count(operation::create) == 2);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
 TEST_CASE_METHOD(create_world, "lists that fail do not settle a create, however late it is") {
   api->fail(operation::create, make_error(errc::timed_out));
   fail_lists(8);
   begin();
-  advance(svc->limits.settle_after + 9s); // full lists at 180 s and 185 s
+  advance(svc->limits.create.settle_after() + 9s); // full lists at 180 s and 185 s
   CHECK(api->count(operation::create) == 1);
   CHECK(count("sandbox.create_failed") == 0);
   advance(2s);
@@ -117,7 +133,7 @@ TEST_CASE_METHOD(create_world, "a provider that stays out of sight fails the san
   api->fail(operation::create, make_error(errc::network));
   fail_lists(100);
   begin();
-  advance(svc->limits.settle_after + 2min);
+  advance(svc->limits.create.settle_after() + 2min);
   CHECK(count("sandbox.closed") == 0);
   advance(1min);
   CHECK(ending() == "failed network@create");
@@ -129,7 +145,7 @@ TEST_CASE_METHOD(create_world, "creates that never arrive are given up after som
   for (int i = 0; i < 9; ++i)
     api->fail(operation::create, make_error(errc::network));
   begin();
-  advance(svc->limits.settle_after * svc->limits.step_attempts + 10s);
+  advance(svc->limits.create.settle_after() * svc->limits.step_attempts + 10s);
   CHECK(api->count(operation::create) == svc->limits.step_attempts);
   CHECK(ending() == "failed network@create");
 }

@@ -3,6 +3,7 @@
 // only while the test waits for it.
 #pragma once
 
+#include "actors/isolation_check.hpp"
 #include "actors/journal.hpp"
 #include "actors/limiter.hpp"
 #include "actors/recorder.hpp"
@@ -95,6 +96,9 @@ struct heard {
 struct fake_state {
   static inline const char* name = "fake";
 };
+inline caf::result<caf::strong_actor_ptr, std::uint32_t> no_attach() {
+  return to_caf(make_error(errc::wrong_phase));
+}
 inline sandbox_actor::behavior_type fake_keeper(sandbox_actor::stateful_pointer<fake_state>,
                                                 heard* to) {
   return {
@@ -103,6 +107,7 @@ inline sandbox_actor::behavior_type fake_keeper(sandbox_actor::stateful_pointer<
       [](input_a, const pane_id&, const std::string&, const std::string&) {
         return std::uint64_t{0};
       },
+      [](attach_a, const attach_open_request&) { return no_attach(); },
       [to](ready_a, const pane_id&) { to->lines.push_back("ready"); },
       [to](exited_a, const pane_id&, outcome result, const error& why) {
         to->lines.push_back("closed " + std::string{to_string(result)}
@@ -128,6 +133,7 @@ inline swarm_actor::behavior_type fake_swarm(swarm_actor::stateful_pointer<fake_
       [](input_a, const pane_id&, const std::string&, const std::string&) {
         return std::uint64_t{0};
       },
+      [](attach_a, const attach_open_request&) { return no_attach(); },
       [to](exited_a, const sandbox_ending& e) { to->endings.push_back(e); },
       [](tick_a) {},
       [](done_a, const continuation& c) { c.run(); },
@@ -268,6 +274,19 @@ struct world {
     return h;
   }
 
+  /// The answer to isolation_question of a sandbox that bears `mark`; by default a good one.
+  static std::string inside(const std::string& mark, const std::string& user = "1000",
+                            const place& where = {"another boot", "mnt:[1]", "pid:[2]"}) {
+    return user + "\n" + mark + "\n" + where.boot + "\n" + where.files + "\n" + where.processes
+           + "\n";
+  }
+  /// The mark that the create of a sandbox gave it; that of a former daemon is "former".
+  std::string mark_of(const std::string& remote_id) {
+    const auto& env = api->boxes.at(remote_id).params.env;
+    auto mark = env.find(std::string{mark_variable});
+    return mark == env.end() ? "former" : mark->second;
+  }
+
 private:
   void script_guest() {
     auto says = [](std::string text) {
@@ -280,7 +299,6 @@ private:
     guest["unpack"] = says("{\"files\":3,\"size_bytes\":300,\"manifest_sha256\":\"cafe\"}\n");
     guest["base"] = says("{\"commit\":\"b45e\",\"is_head\":false}\n");
     guest["worktree"] = says("{}\n");
-    guest["/usr/bin/id"] = says("1000\n");
     guest["/bin/chmod"] = says("");
     api->on_run = [this](const sandbox::remote& where,
                          const sandbox::command& c) -> result<command_result> {
@@ -288,6 +306,7 @@ private:
       auto i = guest.find(word);
       if (i != guest.end()) return i->second(c);
       if (word == "diff") return empty_diff(where, c);
+      if (word == "/bin/sh") return said(inside(mark_of(where.remote_id)));
       return said("{\"message\":\"no such command in this test: " + word + "\"}", 2);
     };
   }

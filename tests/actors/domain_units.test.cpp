@@ -229,6 +229,10 @@ TEST_CASE("a part of a log is found from its start, from its end, and by generat
   CHECK(read(0).closed);
 }
 
+TEST_CASE("the daemon knows the deadline of a create that its client has") {
+  CHECK(create_policy{}.deadline == sandbox::policy{}.of(sandbox::operation::create).deadline);
+}
+
 TEST_CASE("policies that make no sense are named") {
   CHECK_FALSE(validate(policies{}));
   auto refused = [](auto change) {
@@ -239,10 +243,12 @@ TEST_CASE("policies that make no sense are named") {
     return e.message;
   };
   using p = policies;
-  CHECK(refused([](p& x) { x.create_lease = 29s; }).find("create_lease") != std::string::npos);
+  CHECK(refused([](p& x) { x.create.deadline = 0s; }).find("deadline") != std::string::npos);
+  CHECK(refused([](p& x) { x.create.first_lease = 4s; }).find("first_lease") != std::string::npos);
+  CHECK(refused([](p& x) { x.create_at["a"].first_lease = 2h; }).find("first_lease")
+        != std::string::npos);
   CHECK(refused([](p& x) { x.lease_grace = 0s; }).find("lease_grace") != std::string::npos);
   CHECK(refused([](p& x) { x.settle_looks = 0; }).find("settle_looks") != std::string::npos);
-  CHECK(refused([](p& x) { x.settle_after = 59s; }).find("settle_after") != std::string::npos);
   CHECK(refused([](p& x) { x.settle_interval = 31s; }).find("settle_int") != std::string::npos);
   CHECK(refused([](p& x) { x.upload_deadline = 0s; }).find("upload") != std::string::npos);
   CHECK(refused([](p& x) { x.health_failures = 0; }).find("health") != std::string::npos);
@@ -250,5 +256,7 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.poll_wait_first = 6s; }).find("poll_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.pane_wait_first = 61s; }).find("pane_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.step_attempts = 0; }).find("attempts") != std::string::npos);
+  CHECK(refused([](p& x) { x.attach_idle = 10s; }).find("attach_idle") != std::string::npos);
+  CHECK(refused([](p& x) { x.attach_most = 0; }).find("attach") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_buffer_bytes = 1; }).find("poll_buffer") != std::string::npos);
 }

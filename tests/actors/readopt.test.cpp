@@ -148,6 +148,10 @@ TEST_CASE_METHOD(readopt_world,
   CHECK(count("pane.start_intended") == 2); // no agent was started twice
   CHECK(count("pane.started") == 2);
   CHECK(count("sandbox.base_recorded") == 1);
+  // Found again with work to do: its lease is renewed.
+  auto renewed = at >= phase::uploading && at < phase::closed;
+  CHECK(api->count(operation::set_timeout) == (renewed ? 2 : 1));
+  CHECK(count("sandbox.lease_intended") == (renewed ? 2 : 1));
   CHECK(count("sandbox.kill_intended") == 1);
   CHECK(count("sandbox.kill_confirmed") == 1);
   CHECK(api->boxes.empty());
@@ -180,4 +184,26 @@ TEST_CASE_METHOD(readopt_world,
   exit("pn_0");
   CHECK(ending() == "completed");
   CHECK(api->count(operation::create) == 1);
+}
+
+TEST_CASE_METHOD(sandbox_world, "a sandbox that is found again has a whole lease from then on") {
+  recorded(phase::running);
+  begin();
+  auto lease =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::milliseconds{spec->limit_ms})
+      + svc->limits.lease_grace;
+  CHECK(api->boxes["i1"].lease == lease);
+  REQUIRE(all<lease_intended>().size() == 1);
+  CHECK(count("lease_not_renewed") == 0);
+}
+
+TEST_CASE_METHOD(sandbox_world, "a lease that the provider does not renew now ends no work") {
+  recorded(phase::running);
+  api->fail(operation::set_timeout, make_error(errc::network, "after 3 attempts"));
+  begin();
+  CHECK(count("lease_not_renewed") == 1);
+  CHECK(api->streams.size() == 1); // its agents are followed
+  CHECK(api->count(operation::kill) == 0);
+  exit("pn_0");
+  CHECK(ending() == "completed");
 }

@@ -144,7 +144,7 @@ TEST_CASE_METHOD(reaper_world,
   rows["sb_b"] = open;
   begin();
   SECTION("no list has it") {
-    advance(svc->limits.settle_after - 1s);
+    advance(svc->limits.create.settle_after() - 1s);
     CHECK(count("sandbox.create_failed") == 0);
     advance(17s);
     REQUIRE(all<create_failed>().size() == 1);

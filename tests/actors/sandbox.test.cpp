@@ -40,14 +40,40 @@ TEST_CASE_METHOD(sandbox_world, "output reaches the log masked before the exit c
   CHECK_FALSE(std::filesystem::exists(ctx->log_path({"pn_9"}, 1)));
 }
 
-TEST_CASE_METHOD(sandbox_world, "a sandbox whose user is root is destroyed") {
-  guest["/usr/bin/id"] = [](const sandbox::command&) -> result<command_result> {
-    return said("0\n");
+TEST_CASE_METHOD(sandbox_world, "a sandbox whose isolation is not proven is destroyed") {
+  auto ours = this_place();
+  auto [what, user, mark, where] = GENERATE_REF(table<std::string, std::string, std::string, place>(
+      {{"the user is root", "0", "", {"b", "f", "p"}},
+       {"another sandbox answers", "1000", "mark-of-another", {"b", "f", "p"}},
+       {"it has the files of this machine", "1000", "", {ours.boot, ours.files, "p"}},
+       {"it has the processes of this machine", "1000", "", {ours.boot, "f", ours.processes}},
+       {"it does not say where it is", "1000", "", {"", "f", "p"}}}));
+  INFO(what);
+  guest["/bin/sh"] = [&](const sandbox::command&) -> result<command_result> {
+    return said(inside(mark.empty() ? mark_of(api->boxes.begin()->first) : mark, user, where));
   };
   begin();
   CHECK(ending() == "failed no_isolation@verify");
   CHECK(api->boxes.empty());
   CHECK(api->count(operation::upload_file) == 0);
+}
+
+TEST_CASE_METHOD(sandbox_world, "a sandbox on this kernel with namespaces of its own is isolated") {
+  guest["/bin/sh"] = [&](const sandbox::command&) -> result<command_result> {
+    auto mark = mark_of(api->boxes.begin()->first);
+    return said(inside(mark, "1000", {this_place().boot, "mnt:[1]", "pid:[2]"}));
+  };
+  begin();
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "the mark of a create is its intent, in the environment of all inside") {
+  begin();
+  REQUIRE(api->boxes.size() == 1);
+  const auto& made = api->boxes.begin()->second.params;
+  CHECK(made.env.at(std::string{mark_variable}) == all<create_intended>().at(0).intent);
 }
 
 TEST_CASE_METHOD(sandbox_world, "a sandbox in which something else arrived is destroyed") {

@@ -52,6 +52,7 @@ struct sandbox_world : world {
     start.bundle = at < phase::starting ? start.bundle : nullptr;
     start.record.state = at;
     start.record.remote_id = "i1";
+    start.record.intent = "former";
     start.record.base_commit = "b45e";
     auto& info = api->boxes["i1"].info;
     info.remote_id = "i1";

@@ -139,7 +139,7 @@ struct tree_world : world {
   reply_ptr post(const R& r, const std::string& key = {}) {
     auto out = std::make_shared<std::optional<reply_frame>>();
     request_frame f{protocol_version, ++last_id, key, command_traits<R>::number, {pack(r)}};
-    v.sys.spawn([out, f, desk = svc->handles->commands()](caf::event_based_actor* self) {
+    v.sys.spawn([out, f, desk = svc->handles->desk_for(f.command)](caf::event_based_actor* self) {
       self->request(desk, 60s, handle_a::value, f)
           .then([out](reply_frame& x) { *out = std::move(x); },
                 [out, f](caf::error& e) {

@@ -106,6 +106,9 @@ public:
     return bytes;
   }
 
+  /// Drops what was noted of calls. Done after each sandbox: notes that lived until the end would
+  /// leave holes between what the daemon holds, which it does not have.
+  void forget_calls() { calls.clear(); }
   /// Drops what a provider knows of its sandboxes: that is no memory of the daemon.
   void forget() {
     boxes.clear();

@@ -1,6 +1,7 @@
 // What a program inside a sandbox can and cannot see, and who we are outside.
 #include "host/isolation.hpp"
 #include "tests/host/host_fixture.hpp"
+#include "tests/support/skip.hpp"
 
 #include <fstream>
 #include <pwd.h>
@@ -160,4 +161,41 @@ TEST_CASE(
     INFO(path);
     CHECK_FALSE(host.serving());
   }
+}
+
+TEST_CASE("a folder below the sandbox's home is shown there, but no place that runs use") {
+  namespace fs = std::filesystem;
+  const fs::path home = "/home/user";
+  const auto name = "skep-test-" + std::to_string(::getpid());
+  std::vector<fs::path> made; // outermost first
+  auto make = [&made](fs::path folder) {
+    std::error_code failed;
+    std::vector<fs::path> missing;
+    for (auto at = folder; !fs::exists(at, failed); at = at.parent_path())
+      missing.insert(missing.begin(), at);
+    if (!fs::create_directories(folder, failed)) return false;
+    made.insert(made.end(), missing.begin(), missing.end());
+    return true;
+  };
+  if (!make(home / name)) SKEP_SKIP("/home/user is not ours to write in");
+  const auto tool = (home / name).string();
+  std::ofstream{tool + "/f"} << "hello\n";
+  host_state state;
+  {
+    host_process host{state, {"--bind", tool}};
+    CHECK(host.serving());
+    auto s = host.create();
+    CHECK(host.run(s, "cat " + tool + "/f; touch " + tool
+                          + "/g 2>/dev/null || echo read-only; touch /home/user/mine && echo ok")
+          == "hello\nread-only\nok\n");
+  }
+  for (const auto& taken : {home, home / ".skep" / name, home / "repo" / name}) {
+    if (taken != home) CHECK(make(taken));
+    host_process refused{state, {"--bind", taken.string()}};
+    INFO(taken);
+    CHECK_FALSE(refused.serving());
+  }
+  fs::remove(tool + "/f");
+  for (auto at = made.rbegin(); at != made.rend(); ++at)
+    fs::remove(*at);
 }

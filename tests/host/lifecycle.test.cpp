@@ -14,6 +14,19 @@ int holder_pid(const host_state& state, const sandbox& s) {
   return json::parse(c.take_through("\n")).at("info").at("pid").get<int>();
 }
 
+/// Files below `where` that hold `text`.
+std::vector<std::string> files_with(const std::string& where, const std::string& text) {
+  std::vector<std::string> out;
+  std::error_code ec;
+  for (const auto& x : std::filesystem::recursive_directory_iterator(where, ec)) {
+    if (!x.is_regular_file(ec)) continue;
+    std::ifstream in{x.path(), std::ios::binary};
+    std::string content{std::istreambuf_iterator<char>{in}, {}};
+    if (content.find(text) != content.npos) out.push_back(x.path());
+  }
+  return out;
+}
+
 } // namespace
 
 TEST_CASE("a sandbox is created, answers, is killed, and is gone everywhere") {
@@ -57,6 +70,35 @@ TEST_CASE("the lease ends a sandbox although its host was killed") {
   CHECK(state.empty());
   host_process next{state};
   CHECK(next.call("GET", "/sandboxes/" + s.id).status == 404);
+}
+
+TEST_CASE("the token of a sandbox is its own, ends with its lease, and is kept nowhere") {
+  host_state state;
+  host_process host{state};
+  auto s = host.create(), other = host.create();
+  REQUIRE((s.ok() && other.ok()));
+  CHECK(s.token != other.token);
+  CHECK(s.token.size() == 64);
+  auto files = [&host](const sandbox& where, const std::string& token) {
+    return host.envd({where.id, token}, "GET", "/envs").status;
+  };
+  CHECK(files(s, s.token) == 200);
+  CHECK(files(s, other.token) == 401);
+  CHECK(files(s, "") == 401);
+
+  // A pause is no end: whoever had the token resumes with it.
+  CHECK(host.call("POST", "/sandboxes/" + s.id + "/pause", "{}").status == 204);
+  CHECK(files(s, s.token) == 502);
+  CHECK(host.call("POST", "/sandboxes/" + s.id + "/connect", R"({"timeout":60})").status == 201);
+  CHECK(files(s, s.token) == 200);
+
+  auto handle = process_handle(holder_pid(state, s));
+  CHECK(host.call("POST", "/sandboxes/" + s.id + "/timeout", R"({"timeout":1})").status == 204);
+  CHECK(ends_in_time(handle));
+  CHECK(until([&] { return files(s, s.token) == 502; }));
+  CHECK(files(other, s.token) == 401);
+  CHECK(files(other, other.token) == 200);
+  CHECK(until([&] { return files_with(state.path(), s.token).empty(); }));
 }
 
 TEST_CASE("a new host re-adopts the sandboxes of one that was killed") {

@@ -256,3 +256,20 @@ TEST_CASE("limits of processes and memory hold where the machine lets them, and 
   if (limits["cpu"]["enforced"] == true) CHECK(detail["cpuCount"] == 1);
   CHECK(host.call("DELETE", "/sandboxes/" + s.id).status == 204);
 }
+
+TEST_CASE("a limit of the disk holds for each sandbox's home, and is told") {
+  host_state state;
+  host_process host{state, {"--disk-mb", "16"}};
+  auto disk = body_of(host.call("GET", "/skep/v1/info"))["limits"]["disk"];
+  CHECK(disk["value"] == 16);
+  CHECK(disk["enforced"] == true);
+  auto s = host.create();
+  auto other = host.create();
+  REQUIRE(s.ok());
+  REQUIRE(other.ok());
+  CHECK(body_of(host.call("GET", "/sandboxes/" + s.id))["diskSizeMB"] == 16);
+  CHECK(host.run(s, "head -c 15M /dev/zero > fits && echo fits; stat -c %U:%a .; "
+                    "head -c 2M /dev/zero > more 2>/dev/null || echo full")
+        == "fits\nuser:700\nfull\n");
+  CHECK(host.run(other, "head -c 15M /dev/zero > fits && echo fits") == "fits\n");
+}

@@ -1,6 +1,6 @@
 #include "host/create_request.hpp"
+#include "host/history.hpp"
 #include "host/lease.hpp"
-#include "host/syscall_filter.hpp"
 #include "host/web_text.hpp"
 #include "tests/support/catch.hpp"
 
@@ -123,7 +123,7 @@ TEST_CASE("an order survives the pipe to the holder") {
   x.envd_path = "/e";
   x.traffic_token = "tt";
   x.auto_pause = x.auto_resume = true;
-  x.limits = {2, 512, 100};
+  x.limits = {2, 512, 100, 64};
   x.cgroups = {{"pids", "/sys/x"}};
   x.network = {
       {{"d.e", {{"h", "v"}}, {"/p"}, "http://u"}}, {"a.b", "1.2.3.4"}, {{"a.b", "http://v"}}};
@@ -155,6 +155,24 @@ TEST_CASE("a lease ends when set to nothing, is extended only forward, and knows
   CHECK(x->ended());
 }
 
-TEST_CASE("the system call filter is a whole number of instructions") {
-  CHECK(syscall_filter().size() % 8 == 0);
+TEST_CASE("what a sandbox prints costs the holder no more than so many short lines") {
+  history h;
+  json fields = json::object();
+  for (int i = 0; i < 200; ++i)
+    fields["f" + std::to_string(i)] = "";
+  auto greedy = json{{"message", "m"}, {"fields", fields}}.dump() + "\n";
+  for (int i = 0; i < 3000; ++i)
+    h.add_output(greedy, 1);
+  h.add_output(std::string(100'000, 'x'), 2); // no end of line at all
+  h.add_output(R"({"message":"good","level":"warn","fields":{"a":"b"}})"
+               "\n",
+               3);
+  auto logs = h.logs();
+  CHECK(logs.size() == 2000);
+  for (const auto& line : logs) {
+    if (line["fields"].size() > 32 || line["message"].get<std::string>().size() > 4096)
+      FAIL_CHECK(line.dump().substr(0, 200));
+  }
+  CHECK(logs.back()
+        == json{{"ts_ms", 3}, {"level", "warn"}, {"message", "good"}, {"fields", {{"a", "b"}}}});
 }

@@ -76,6 +76,12 @@ TEST_CASE("each rule of a spec refuses a spec that breaks it alone") {
        {"no limit", [](auto& s) { s.limit_ms = 0; }, errc::out_of_range},
        {"negative limit", [](auto& s) { s.limit_ms = -1; }, errc::out_of_range},
        {"more than a day", [](auto& s) { s.limit_ms = 86'400'001; }, errc::out_of_range},
+       {"a terminal and a prompt",
+        [](auto& s) {
+          s.pty = true;
+          s.prompts = {"p"};
+        },
+        errc::bad_argument},
        {"11 restarts", [](auto& s) { s.pane_restarts = 11; }, errc::out_of_range},
        {"no repository", [](auto& s) { s.repo.clear(); }, errc::bad_argument},
        {"relative repository", [](auto& s) { s.repo = "repo"; }, errc::bad_argument},

@@ -101,20 +101,66 @@ TEST_CASE("kill says whether the sandbox was there") {
   CHECK(f.server.requests().size() == 3);
 }
 
-TEST_CASE("a get is tried twice when the network fails, a refusal is not") {
-  std::atomic<int> n{0};
-  fixture f{[&](peer& p, const request& r) {
-    if (r.target == "/sandboxes/bad") return void(p.answer(400, R"({"code":400,"message":"x"})"));
-    if (++n == 1) return void(p.answer(503, "not now"));
-    p.answer(200, R"({"sandboxID":"i1","state":"running","envdAccessToken":"t2"})");
-  }};
+TEST_CASE("a call that fails twice in passing succeeds at the third attempt, after 1 s and 2 s") {
+  using clock = std::chrono::steady_clock;
+  std::mutex mutex;
+  std::vector<clock::time_point> at;
+  fixture f{[&](peer& p, const request&) {
+              std::lock_guard lock{mutex};
+              at.push_back(clock::now());
+              if (at.size() == 1) return p.close();
+              if (at.size() == 2) return void(p.answer(503, "not now"));
+              p.answer(200, R"({"sandboxID":"i1","state":"running","envdAccessToken":"t2"})");
+            },
+            policy{}};
   auto r = await<sandbox::detail>([&](auto then) { f.api.get("i1", then); });
   REQUIRE(r);
   CHECK(r->address.access_token == "t2");
-  CHECK(n == 2);
-  CHECK(await<sandbox::detail>([&](auto then) { f.api.get("bad", then); }).err().code
-        == errc::refused);
+  std::lock_guard lock{mutex};
+  REQUIRE(at.size() == 3);
+  CHECK(at[1] - at[0] >= 740ms); // jitter takes off a quarter at most
+  CHECK(at[2] - at[1] >= 1490ms);
+}
+
+TEST_CASE("three failures are an error that says how many there were and why") {
+  auto kind = GENERATE(0, 1, 2);
+  fixture f{[kind](peer& p, const request&) {
+    if (kind == 0) return p.close();
+    if (kind == 1) return void(p.answer(503, R"({"code":503,"message":"all busy"})"));
+    p.answer(429, R"({"code":429,"message":"slow down"})", {"Retry-After: 1"});
+  }};
+  auto start = GENERATE(true, false); // one that reads, one that is done once by being done twice
+  if (kind == 2 && !start) return;    // two waits of a second are enough
+  auto why = start ? await<sandbox::detail>([&](auto then) { f.api.get("i1", then); }).err()
+                   : await<void>([&](auto then) { f.api.set_timeout("i1", 9s, then); }).err();
+  CHECK(why.code == (kind == 2 ? errc::rate : errc::network));
+  CHECK(why.step == (start ? "get" : "set_timeout"));
+  CHECK(why.message.ends_with("after 3 attempts"));
+  if (kind == 1) CHECK(why.message == "test: HTTP status 503, after 3 attempts");
+  if (kind == 1) CHECK(why.cause == "all busy");
   CHECK(f.server.requests().size() == 3);
+}
+
+TEST_CASE("what is no passing failure is not repeated, and no attempts are counted") {
+  auto status = GENERATE(400, 401, 403, 404, 409, 429);
+  fixture f{[status](peer& p, const request&) {
+    p.answer(status, R"({"code":)" + std::to_string(status) + R"(,"message":"no"})");
+  }};
+  auto why = await<sandbox::detail>([&](auto then) { f.api.get("i1", then); }).err();
+  CHECK(why.code != errc::network);
+  CHECK(why.message.find("attempts") == std::string::npos);
+  CHECK(f.server.requests().size() == 1);
+}
+
+TEST_CASE("a repeat that the deadline leaves no time for is not waited for") {
+  fixture f{[](peer& p, const request&) { p.answer(503, "busy"); }, policy{}};
+  call_options brief;
+  brief.deadline = 500ms;
+  auto before = std::chrono::steady_clock::now();
+  auto why = await<entry>([&](auto then) { f.api.stat(box, "/x", brief, then); }).err();
+  CHECK(why.code == errc::network);
+  CHECK(std::chrono::steady_clock::now() - before < 500ms);
+  CHECK(f.server.requests().size() == 1);
 }
 
 TEST_CASE("set_timeout and set_network send what the protocol wants") {

@@ -84,6 +84,9 @@ TEST_CASE("the documented limits of the capability rows hold") {
   CHECK(p.of(operation::run).deadline == 300s);  // S2-07
   CHECK(p.of(operation::health).deadline == 5s); // S2-20
   CHECK(p.of(operation::create).attempts == 1);
+  CHECK(p.retry_backoff == 1s);
+  for (auto& x : p.limits)
+    CHECK(x.attempts == (x.repeat == guard::once ? 1 : 3));
   CHECK(p.of(operation::compose).deadline == 5min); // S1-01 join parts
   auto of = [](step use) { return limit_of(use).deadline; };
   CHECK(of(step::part_write) == 2min);

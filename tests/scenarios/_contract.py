@@ -25,14 +25,15 @@ wire.DEADLINE_S *= PATIENCE
 
 
 class Server:
-    """skep-host with a key on a free port; at its end every sandbox is killed and its files are gone."""
+    """skep-host with a key on a free port, started by `front` where one is given; at its end every sandbox is killed
+    and its files are gone."""
 
-    def __init__(self, *words):
+    def __init__(self, *words, front=()):
         self.work = Path(tempfile.mkdtemp(prefix="skep-contract-"))
         self.work.chmod(0o755)
         (self.work / "keys").write_text(KEY + "\n")
         self.process = subprocess.Popen(
-            [program("skep-host"), *words, "--listen", "127.0.0.1:0", "--state", self.work / "state", "--key-file",
+            [*front, program("skep-host"), *words, "--listen", "127.0.0.1:0", "--state", self.work / "state", "--key-file",
              self.work / "keys"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         assert select.select([self.process.stdout], [], [], 30 * PATIENCE)[0], "skep-host does not start"
         self.url = json.loads(self.process.stdout.readline())["url"]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import schemas  # noqa: E402 behind the path they need
 from installation import Installation, git, repository  # noqa: E402 behind the path they need
-from scenario import SOURCE, Skip, main, program, run, scenario  # noqa: E402 behind the path they need
+from scenario import SOURCE, Skip, main, program, run, scenario, with_mounts  # noqa: E402 behind the path they need
 
 KEY = "sk-ant-api03-not-a-real-key"
 
@@ -199,7 +200,8 @@ def _(work):
     repo = good(work)
     for text, line in (("[local]\nbnid = []\n", 2), ("[local]\nbind = 5\n", 2), ("not toml\n", 1),
                        ("[providers.x]\napi_url = \"ftp://x\"\nkey = \"K\"\n", 1),
-                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreate_timeout_s = 0\n", 4)):
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreate_timeout_s = 0\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nfirst_lease_s = 4\n", 4)):
         skep = Installation(work, config=None)
         skep.config(text)
         with skep:
@@ -209,20 +211,12 @@ def _(work):
 
 # -- what the machine lacks
 
-def in_mount_namespace(skep, script, *arguments):
-    """A fixed shell script with `skep` as $1 and the arguments behind it, as root, where its mounts are its own."""
-    if os.geteuid() != 0:
-        raise Skip("a mount namespace for this needs root")
-    return run(["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", program("skep"), *arguments],
-               env=skep.environment)
-
-
 @scenario("without bubblewrap nothing is made and the error is no_isolation")
 def _(work):
     repo = good(work)
     with Installation(work) as skep:
-        done = in_mount_namespace(skep, 'mount --bind /dev/null /usr/bin/bwrap && exec "$1" run --json --repo "$2" -- true',
-                                  repo)
+        done = run([*with_mounts("mount --bind /dev/null /usr/bin/bwrap"), program("skep"), "run", "--json", "--repo", repo,
+                    "--", "true"], env=skep.environment)
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         assert "error" in documents[0], f"refused late, after {len(documents)} documents: {done.stdout[-1500:]}"
         found = schemas.check(documents[0], "error")["error"]
@@ -237,10 +231,9 @@ def _(work):
     with Installation(work) as skep:
         skep.state.mkdir(mode=0o700)
         # Room for a daemon, but less than is kept free for work that already runs.
-        done = in_mount_namespace(
-            skep, 'mount -t tmpfs -o size=24m,mode=700 none "$SKEP_STATE" && "$1" daemon start --json && '
-            '{ "$1" run --json --repo "$2" -- true; code=$?; "$1" ps --all --json; "$1" daemon stop --force --json; '
-            'exit $code; }', repo)
+        done = run([*with_mounts('mount -t tmpfs -o size=24m,mode=700 none "$SKEP_STATE"'), "sh", "-c",
+                    '"$1" daemon start --json && { "$1" run --json --repo "$2" -- true; code=$?; "$1" ps --all --json; '
+                    '"$1" daemon stop --force --json; exit $code; }', "sh", program("skep"), repo], env=skep.environment)
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         found = schemas.check(documents[1], "error")["error"]
         assert (done.returncode, found["code"]) == (74, "disk_full") and found["hint"], found
@@ -422,6 +415,8 @@ def add_garbage_case(what, answer, code, exit_code):
             ended_with, ended = run_at_junk(work, "one", server.server_port)
             assert ended["swarm"]["error_code"] == code and ended_with == exit_code, \
                 (ended_with, ended["swarm"], ended["sandboxes"][0]["error_text"], server.seen[:20])
+            if code in ("auth", "refused"):  # clear words are not asked for twice
+                assert server.seen.count("POST /sandboxes") == 1, server.seen[:20]
         finally:
             server.shutdown()
             server.server_close()
@@ -435,6 +430,27 @@ for case in [
     ("400", (400, "application/json", b'{"code": 400, "message": "no such template"}'), "refused", 76),
 ]:
     add_garbage_case(*case)
+
+
+@scenario("a key that the provider does not know ends the run with auth, and nothing was made there")
+def _(work):
+    state = work / "host"
+    work.chmod(0o711)  # a service user starts its sandboxes
+    keys = work / "keys"
+    keys.write_text("e2b_" + "a" * 40 + "\n")
+    host = subprocess.Popen([program("skep-host"), "--listen", "127.0.0.1:0", "--state", state, "--key-file", keys],
+                            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    try:
+        url = json.loads(host.stdout.readline())["url"]
+        ended_with, ended = run_at_junk(work, "unknown", int(url.rsplit(":", 1)[1]))
+        swarm, box = ended["swarm"], ended["sandboxes"][0]
+        assert (swarm["error_code"], ended_with) == ("auth", 77), ended
+        assert "create" in box["error_text"] and "attempts" not in box["error_text"], box
+        assert list((state / "holders").iterdir()) == []
+    finally:
+        host.terminate()
+        host.wait(20)
+        host.stdout.close()
 
 
 main()

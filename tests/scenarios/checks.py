@@ -144,6 +144,11 @@ def _(work):
     setup.write_text(setup.read_text().replace("run_packages=(git ", "run_packages=(git planted-package "))
     finds(tree, "dependencies", "planted-package")
     finds(tree, "dependencies", "claude-code: tools/setup pins")
+    lock = tree / "tests" / "conformance" / "js" / "package-lock.json"
+    lock.write_text(lock.read_text().replace('"e2b": "2.51.0"', '"e2b": "^2.50.0"').replace('"version": "2.17.0"', '"resolved": "x", "version": "2.17.0"'))
+    finds(tree, "dependencies", "js/package-lock.json pins ^2.50.0")
+    finds(tree, "dependencies", "is no exact version")
+    finds(tree, "dependencies", "names the registry")
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     if release.get("VERSION_ID", "").strip('"') == "12":
         finds(tree, "dependencies", "recorded is 0.7")

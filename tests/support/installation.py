@@ -134,12 +134,12 @@ class Installation:
             return found if good else None
         return scenario.wait_until(f"every pane of {swarm} runs {text and 'and says ' + text}", look, limit_s)
 
-    def closed(self, swarm, limit_s=60):
-        """The status of a swarm once it is closed."""
+    def closed(self, swarm, limit_s=60, every_s=0.02):
+        """The status of a swarm once it is closed; asked for `every_s`."""
         def look():
             found = self.status(swarm)
             return found if found["swarm"]["state"] == "closed" else None
-        return scenario.wait_until(f"{swarm} closes", look, limit_s)
+        return scenario.wait_until(f"{swarm} closes", look, limit_s, every_s)
 
     def events(self, swarm=None):
         """Every event of the journal (of one swarm), oldest first."""

@@ -25,6 +25,17 @@ BIN = Path(os.environ.get("SKEP_BIN") or SOURCE / "build" / "dev" / "bin")
 _scenarios = []
 
 
+def with_mounts(mounts):
+    """What stands in front of a command that is to run as us where `mounts` were made, and nowhere else. `mounts` is a
+    fixed shell text, run as root: who is not root is it in a user namespace, and himself again in another one."""
+    first = ["unshare", "--mount", "--propagation", "private"]
+    then = ""
+    if os.geteuid() != 0:
+        first += ["--user", "--map-root-user"]
+        then = f"unshare --user --map-user={os.geteuid()} --map-group={os.getegid()} "
+    return [*first, "sh", "-c", f'{mounts} && exec {then}"$@"', "sh"]
+
+
 class Skip(Exception):
     """Raised by a scenario that cannot run on this machine; the text is the reason."""
 
@@ -62,8 +73,8 @@ def run(argv, limit_s=60, **options):
     return subprocess.run(argv, capture_output=True, text=True, timeout=limit_s * PATIENCE, **options)
 
 
-def wait_until(what, condition, limit_s=30):
-    """The first true value of `condition()`; AssertionError naming `what` after the limit."""
+def wait_until(what, condition, limit_s=30, every_s=0.02):
+    """The first true value of `condition()`; AssertionError naming `what` after the limit. `every_s`: between two looks."""
     limit_s *= PATIENCE
     end = time.monotonic() + limit_s
     while True:
@@ -71,7 +82,7 @@ def wait_until(what, condition, limit_s=30):
         if value:
             return value
         assert time.monotonic() < end, f"not within {limit_s} s: {what}"
-        time.sleep(0.02)  # sleep: between two looks at evidence that has no descriptor to wait on
+        time.sleep(every_s)  # sleep: between two looks at evidence that has no descriptor to wait on
 
 
 def main():

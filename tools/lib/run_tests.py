@@ -34,6 +34,8 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from own_programs import search_path
+
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = re.compile(r"^SKIPPED: (.+?): (.*)$", re.MULTILINE)
 SCENARIO_LINE = re.compile(r"^(ok|not ok|skip) - ([^:\n]+?)(?:: (.*))?$")
@@ -210,7 +212,7 @@ def run_scenario(script, preset, build):
     report = Report(f"scenarios/{script.stem}")
     limit_s = float(header(script, "timeout") or DEFAULT_SCENARIO_LIMIT_S)
     limit_s *= 1 if preset in ("dev", "release") else SANITIZED_LIMIT_FACTOR
-    env = {**os.environ, **sanitizer_env(preset), "SKEP_BIN": str(build / "bin"),
+    env = {**os.environ, **sanitizer_env(preset), "PATH": search_path(), "SKEP_BIN": str(build / "bin"),
            "SKEP_SOURCE": str(ROOT), "SKEP_PRESET": preset, "PYTHONUNBUFFERED": "1",
            "PYTHONPATH": str(ROOT / "tests" / "support"), "PYTHONDONTWRITEBYTECODE": "1"}
     code, text, seconds = run_limited(["/usr/bin/python3", str(script)], env, limit_s, ROOT)

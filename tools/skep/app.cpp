@@ -142,4 +142,12 @@ result<found_pane> find_pane(broker::control_client& daemon, const std::string& 
   return found(*p);
 }
 
+error input_refused(const found_pane& p) {
+  if (p.agent != agent_kind::command)
+    return make_error(errc::cannot_send, p.name + " runs " + std::string{to_string(p.agent)}
+                                             + ", which reads its prompt once and nothing later");
+  if (p.state == pane_phase::closed) return make_error(errc::wrong_phase, p.name + " has ended");
+  return {};
+}
+
 } // namespace skep::cli

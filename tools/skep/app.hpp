@@ -66,6 +66,8 @@ struct found_pane {
 };
 /// The pane meant by an id, the unique beginning of one, or SWARM/NAME such as "sw_x/p0".
 result<found_pane> find_pane(broker::control_client& daemon, const std::string& text);
+/// Why a pane takes no input at present; none when it does.
+error input_refused(const found_pane& p);
 
 /// Deadlines of calls to skepd.
 inline constexpr std::chrono::milliseconds call_deadline{10'000};

@@ -238,6 +238,7 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--out", o->out_dir, "Folder for results (default: REPO/skep-out)");
   c->add_flag("--detach", o->detach, "Start it and return at once");
   c->add_flag("--keep", o->keep, "Leave the sandboxes running at the end");
+  c->add_flag("--pty", o->pty, "Each agent gets a terminal, for programs that draw or ask");
   c->add_flag("--share-tree", o->share_tree, "All panes of a sandbox work in one tree");
 }
 

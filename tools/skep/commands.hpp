@@ -9,7 +9,8 @@ namespace skep::cli {
 void add_run(CLI::App& cli, app& a);    // cmd_run.cpp: run
 void add_list(CLI::App& cli, app& a);   // cmd_list.cpp: ps, status
 void add_logs(CLI::App& cli, app& a);   // cmd_logs.cpp: logs
-void add_input(CLI::App& cli, app& a);  // cmd_input.cpp: send, attach
+void add_input(CLI::App& cli, app& a);  // cmd_input.cpp: send
+void add_attach(CLI::App& cli, app& a); // cmd_attach.cpp: attach
 void add_events(CLI::App& cli, app& a); // cmd_events.cpp: events
 void add_stop(CLI::App& cli, app& a);   // cmd_stop.cpp: stop, kill
 void add_doctor(CLI::App& cli, app& a); // cmd_doctor.cpp: doctor

@@ -245,7 +245,9 @@ result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_po
   auto status = client->call(daemon_status_request{}, call_deadline);
   if (!status) {
     auto e = status.err();
-    if (e.code == errc::no_daemon) return start_daemon(paths, policy);
+    // One that is just coming up, or going down: whoever holds the lock in the end counts.
+    if (e.code == errc::no_daemon || e.code == errc::shutting_down)
+      return start_daemon(paths, policy);
     if (e.code == errc::wrong_version)
       e.cause = "this skep is " + own_version() + "; end the running daemon (" + holder_text(paths)
                 + ") when its swarms are done";

@@ -168,6 +168,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.template_name = o.template_name;
   spec.keep = o.keep;
   spec.share_tree = o.share_tree;
+  spec.pty = o.pty;
   spec.argv = argv;
   spec.setup = o.setup;
   if (!parse_duration(o.limit, spec.limit_ms))

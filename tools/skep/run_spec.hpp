@@ -29,6 +29,7 @@ struct run_options {
   std::int64_t restarts = 0;
   bool keep = false;
   bool share_tree = false;
+  bool pty = false;
   bool detach = false;
 };
 

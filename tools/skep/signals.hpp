@@ -4,19 +4,22 @@
 
 #include <chrono>
 #include <csignal>
+#include <initializer_list>
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 namespace skep::cli {
 
-/// Blocks SIGINT, SIGHUP and SIGTERM for its scope; make it before any thread.
+/// Blocks SIGINT, SIGHUP, SIGTERM and `more` for its scope; make it before any thread.
 class signal_watch {
 public:
-  signal_watch() {
+  explicit signal_watch(std::initializer_list<int> more = {}) {
     sigset_t set;
     sigemptyset(&set);
     for (int s : {SIGINT, SIGHUP, SIGTERM})
+      sigaddset(&set, s);
+    for (int s : more)
       sigaddset(&set, s);
     ::pthread_sigmask(SIG_BLOCK, &set, &old_);
     fd_ = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -34,6 +37,8 @@ public:
                ? static_cast<int>(info.ssi_signo)
                : 0;
   }
+  /// Readable when a signal came; for poll(2).
+  int fd() const { return fd_; }
   /// Waits until a signal comes, at most `limit`.
   void wait(std::chrono::milliseconds limit) const {
     pollfd item{fd_, POLLIN, 0};

@@ -37,6 +37,20 @@ bool is_url(const std::string& x) {
   return x.starts_with("http://") || x.starts_with("https://");
 }
 
+/// A whole number of seconds from `least` to `most`; a missing key leaves `out` as it is.
+error read_seconds(const std::filesystem::path& file, const toml::table& t, const char* key,
+                   std::int64_t least, std::int64_t most, std::chrono::seconds& out) {
+  const auto* node = t.get(key);
+  if (!node) return {};
+  auto s = node->value<std::int64_t>();
+  if (!node->is_integer() || *s < least || *s > most)
+    return bad(file, node,
+               std::string{key} + " takes " + std::to_string(least) + " to " + std::to_string(most)
+                   + " seconds");
+  out = std::chrono::seconds{*s};
+  return {};
+}
+
 error read_local(const std::filesystem::path& file, const toml::table& t, config& out) {
   if (auto e = check_keys(file, t, {"bind", "upstream", "prices"})) return e;
   if (const auto* bind = t.get("bind")) {
@@ -77,8 +91,9 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   const auto* t = node.as_table();
   if (!t) return bad(file, &node, "a provider is a table");
   if (name == "local") return bad(file, &node, "the provider 'local' is built in; see [local]");
-  if (auto e =
-          check_keys(file, *t, {"api_url", "sandbox_url", "domain", "key", "create_timeout_s"}))
+  if (auto e = check_keys(
+          file, *t,
+          {"api_url", "sandbox_url", "domain", "key", "create_timeout_s", "first_lease_s"}))
     return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},
@@ -92,13 +107,8 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
       || (!p.sandbox_url.empty() && !is_url(p.sandbox_url)))
     return bad(file, &node, "URLs begin with http:// or https://");
   if (p.key_secret.empty()) return bad(file, &node, "a provider needs key, the name of a secret");
-  if (const auto* limit = t->get("create_timeout_s")) {
-    constexpr std::int64_t most_s = 600;
-    auto s = limit->value<std::int64_t>();
-    if (!limit->is_integer() || *s < 1 || *s > most_s)
-      return bad(file, limit, "create_timeout_s takes 1 to 600 seconds");
-    p.create_timeout = std::chrono::seconds{*s};
-  }
+  if (auto e = read_seconds(file, *t, "create_timeout_s", 1, 600, p.create.deadline)) return e;
+  if (auto e = read_seconds(file, *t, "first_lease_s", 5, 3600, p.create.first_lease)) return e;
   out.providers[name] = std::move(p);
   return {};
 }

@@ -11,11 +11,11 @@
 //   sandbox_url = ""                            # empty: derived from the domain
 //   key = "E2B_API_KEY"                         # name of a secret (`skep secret set`)
 //   create_timeout_s = 60                       # how long a create may take
+//   first_lease_s = 120                         # how long a sandbox lives that nobody gets to know
 #pragma once
 
-#include "messages/error.hpp"
+#include "actors/policy.hpp"
 
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -27,8 +27,8 @@ struct provider_entry {
   std::string api_url;
   std::string sandbox_url;
   std::string domain;
-  std::string key_secret;                 ///< Name of the secret that holds the API key.
-  std::chrono::seconds create_timeout{0}; ///< 0: as sandbox/policy.hpp has it.
+  std::string key_secret; ///< Name of the secret that holds the API key.
+  actors::create_policy create;
 };
 
 struct config {

@@ -152,6 +152,8 @@ int run(const options& opt) {
         if (auto value = secrets->get(name)) out.push_back(*value);
     return out;
   };
+  for (const auto& [name, provider] : settings->providers)
+    svc->limits.create_at[name] = provider.create;
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
   svc->shut_down = [] { ::kill(::getpid(), SIGTERM); };
@@ -198,18 +200,16 @@ int run(const options& opt) {
     c.control_path = p.control_socket().string();
     c.replay_path = p.replay_socket().string();
     c.version = SKEP_VERSION;
-    c.desk_for = [handles = svc->handles, asked](std::uint32_t command) {
+    auto ready = std::make_shared<std::atomic<bool>>(false);
+    c.desk_for = [handles = svc->handles, asked, ready](std::uint32_t command) {
       ++*asked;
-      switch (command) {
-      case command_traits<list_request>::number:
-      case command_traits<status_request>::number:
-      case command_traits<log_read_request>::number:
-      case command_traits<daemon_status_request>::number:
-      case command_traits<replay_request>::number:
-        return handles->queries();
-      default:
-        return handles->commands();
+      // By daemon.status a client learns that the daemon it started is up, and its command follows
+      // at once: the first answer waits for the command desk, which comes up beside the edge.
+      if (command == command_traits<daemon_status_request>::number && !*ready) {
+        if (!handles->commands()) return actors::desk_actor{};
+        *ready = true;
       }
+      return handles->desk_for(command);
     };
     return broker::start_control(sys, std::move(c));
   };

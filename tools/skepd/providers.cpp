@@ -27,8 +27,7 @@ result<std::shared_ptr<sandbox::api>> providers::connect(const std::string& name
   if (!entry->second.domain.empty()) where.domain = entry->second.domain;
   where.api_key = *key;
   sandbox::policy limits;
-  if (entry->second.create_timeout.count() > 0)
-    limits.of(sandbox::operation::create).deadline = entry->second.create_timeout;
+  limits.of(sandbox::operation::create).deadline = entry->second.create.deadline;
   std::shared_ptr<sandbox::api> api =
       std::make_shared<sandbox::client>(engine_, std::move(where), limits);
   clients_[name] = api;

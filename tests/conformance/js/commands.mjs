@@ -1,8 +1,11 @@
 // Commands in the foreground and in the background, their input, and how they end.
 import assert from 'node:assert/strict'
-import { create, failure, run, test, until } from './harness.mjs'
+import { createHash } from 'node:crypto'
+import { create, failure, group, run, test, until } from './harness.mjs'
 
 const sandbox = await create()
+
+group('commands')
 
 test('a command gives its output, its errors and its exit code', async () => {
   const result = await sandbox.commands.run('echo out; echo err >&2')
@@ -60,6 +63,8 @@ test('a command that takes too long is ended with a timeout error', async () => 
   await until(async () => (await sandbox.commands.run(`kill -0 ${pid} 2>/dev/null && echo there || echo gone`)).stdout === 'gone\n', 'the process is ended too')
 })
 
+group('background')
+
 test('a background command gives its pid at once and its result later', async () => {
   // It ends when told to, and nobody is told before the call has come back.
   const handle = await sandbox.commands.run('until [ -e go1 ]; do sleep 0.05; done; echo done', { background: true })
@@ -88,6 +93,8 @@ test('a connection after the end still learns the exit code', async () => {
   assert.equal(error.exitCode, 4)
 })
 
+group('input')
+
 test('input reaches a command until it is closed', async () => {
   const handle = await sandbox.commands.run('read line; echo "got $line"; cat; echo end', { background: true, stdin: true })
   await sandbox.commands.sendStdin(handle.pid, 'hello\n')
@@ -105,6 +112,17 @@ test('input for a process that is not there is not found', async () => {
   assert.equal(error.name, 'NotFoundError')
 })
 
+test('much input arrives whole and in order', async () => {
+  const handle = await sandbox.commands.run('exec sha256sum', { background: true, stdin: true })
+  const lines = Array.from({ length: 20_000 }, (_, i) => `${i}\n`).join('')
+  await sandbox.commands.sendStdin(handle.pid, lines.slice(0, 50_000))
+  await sandbox.commands.sendStdin(handle.pid, lines.slice(50_000))
+  await sandbox.commands.closeStdin(handle.pid)
+  assert.equal((await handle.wait()).stdout, `${createHash('sha256').update(lines).digest('hex')}  -\n`)
+})
+
+group('background')
+
 test('kill ends a command once, and says when there is none', async () => {
   const handle = await sandbox.commands.run('exec sleep 100', { background: true })
   assert.equal(await sandbox.commands.kill(handle.pid), true)
@@ -112,6 +130,8 @@ test('kill ends a command once, and says when there is none', async () => {
   assert.equal(error.exitCode, -1)
   assert.equal(await sandbox.commands.kill(handle.pid), false)
 })
+
+group('commands')
 
 test('twenty commands at once keep their outputs apart', async () => {
   const results = await Promise.all(Array.from({ length: 20 }, (_, i) => sandbox.commands.run(`echo ${i}; sleep 0.1; echo ${i}`)))

@@ -1,9 +1,11 @@
 // Files and directories.
 import assert from 'node:assert/strict'
-import { create, failure, run, test } from './harness.mjs'
+import { create, failure, group, run, test } from './harness.mjs'
 
 const sandbox = await create()
 const home = '/home/user'
+
+group('files')
 
 test('a file is written with its parents and read back', async () => {
   const info = await sandbox.files.write(`${home}/a/b/c.txt`, 'hello')

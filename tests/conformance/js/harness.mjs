@@ -1,16 +1,22 @@
-// Runs the cases of one area against the host that E2B_API_URL names, one after the other, and prints a line for each:
-// `ok - NAME` or `not ok - NAME: why`. Every wait of a case has its deadline here.
+// Runs the cases of one script against the host that E2B_API_URL names, one after the other, and prints a line for each:
+// `ok - NAME # GROUP` or `not ok - NAME: why`. Every wait of a case has its deadline here.
 import { Sandbox } from 'e2b'
 
 const limitMs = 120_000
 const cases = []
 const made = new Set()
+let current = ''
 
-export function test(name, body) {
-  cases.push({ name, body })
+/** The cases that follow belong to this group; each group has at least four. */
+export function group(name) {
+  current = name
 }
 
-/** A sandbox of this area alone, killed at its end. */
+export function test(name, body) {
+  cases.push({ name, group: current, body })
+}
+
+/** A sandbox of this script alone, killed at its end. */
 export async function create(...args) {
   const sandbox = await Sandbox.create(...args)
   made.add(sandbox.sandboxId)
@@ -59,10 +65,10 @@ async function limited(body) {
 export async function run() {
   const only = process.argv[2] ?? ''
   let failed = 0
-  for (const { name, body } of cases.filter((c) => c.name.includes(only))) {
+  for (const { name, group, body } of cases.filter((c) => c.name.includes(only))) {
     try {
       await limited(body)
-      console.log(`ok - ${name}`)
+      console.log(`ok - ${name} # ${group}`)
     } catch (error) {
       failed += 1
       const why = String(error?.stack ?? error).split('\n').slice(0, 6).join(' | ')

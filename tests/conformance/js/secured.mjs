@@ -1,12 +1,14 @@
 // Access tokens and signed URLs.
 import assert from 'node:assert/strict'
-import { api, create, run, test } from './harness.mjs'
+import { api, create, group, run, test } from './harness.mjs'
 
 const sandbox = await create()
 const base = process.env.E2B_SANDBOX_URL
 const routed = { 'E2b-Sandbox-Id': sandbox.sandboxId, 'E2b-Sandbox-Port': '49983' }
 // The SDK's URLs name the sandbox's own host only where there is a domain; here the headers do.
 const open = (url, options = {}) => fetch(url, { ...options, headers: { ...routed, ...options.headers } })
+
+group('secured sandboxes')
 
 test('without the token nothing but the health of a sandbox is told', async () => {
   assert.equal((await open(`${base}/health`)).status, 204)
@@ -36,6 +38,8 @@ test("the token of one sandbox does not open another's", async () => {
   assert.equal(await ask(other.sandboxId), 401)
   assert.equal(await ask(sandbox.sandboxId), 200)
 })
+
+group('signed URLs')
 
 test('a download URL gives the file without a token', async () => {
   await sandbox.files.write('/home/user/d 1+2.txt', 'signed content')

@@ -1,6 +1,6 @@
 // Terminals.
 import assert from 'node:assert/strict'
-import { create, failure, run, test, until } from './harness.mjs'
+import { create, failure, group, run, test, until } from './harness.mjs'
 
 const sandbox = await create()
 
@@ -12,6 +12,8 @@ async function terminal(options = {}) {
   const shows = (part) => until(() => text.includes(part), `"${part}" in ${JSON.stringify(text)}`)
   return { handle, send, shows, text: () => text }
 }
+
+group('pty')
 
 test('a terminal runs what is typed', async () => {
   const { handle, send, shows } = await terminal()

@@ -1,7 +1,7 @@
 // Watched directories.
 import assert from 'node:assert/strict'
 import { FilesystemEventType } from 'e2b'
-import { create, failure, run, test, until } from './harness.mjs'
+import { create, failure, group, run, test, until } from './harness.mjs'
 
 const sandbox = await create()
 
@@ -12,6 +12,8 @@ async function watched(path, options) {
   const seen = (type, name) => until(() => events.find((e) => e.type === type && e.name === name), `${type} ${name} in ${JSON.stringify(events)}`)
   return { events, handle, seen }
 }
+
+group('watch')
 
 test('a watch tells of a new file, of its content and of its end', async () => {
   const { events, handle, seen } = await watched('w1')

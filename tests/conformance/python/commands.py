@@ -1,12 +1,16 @@
 """Commands in the foreground and in the background, their input, and how they end."""
+import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from e2b import CommandExitException, InvalidArgumentException, NotFoundException, TimeoutException
 
-from harness import create, failure, run, test, until
+from harness import create, failure, group, run, test, until
 
 sandbox = create()
+
+
+group("commands")
 
 
 @test("a command gives its output, its errors and its exit code")
@@ -58,6 +62,9 @@ def _():
     until(lambda: sandbox.commands.run(f"kill -0 {pid} 2>/dev/null && echo there || echo gone").stdout == "gone\n", "its end")
 
 
+group("background")
+
+
 @test("a background command gives its pid at once and its result later")
 def _():
     # It ends when told to, and nobody is told before the call has come back.
@@ -86,6 +93,9 @@ def _():
     assert failure(sandbox.commands.connect(handle.pid).wait, CommandExitException).exit_code == 4
 
 
+group("input")
+
+
 @test("input reaches a command until it is closed")
 def _():
     handle = sandbox.commands.run('read line; echo "got $line"; cat; echo end', background=True, stdin=True)
@@ -105,12 +115,28 @@ def _():
     failure(lambda: sandbox.commands.send_stdin(99999999, "x"), NotFoundException)
 
 
+@test("much input arrives whole and in order")
+def _():
+    handle = sandbox.commands.run("exec sha256sum", background=True, stdin=True)
+    lines = "".join(f"{i}\n" for i in range(20_000))
+    sandbox.commands.send_stdin(handle.pid, lines[:50_000])
+    sandbox.commands.send_stdin(handle.pid, lines[50_000:])
+    sandbox.commands.close_stdin(handle.pid)
+    assert handle.wait().stdout == hashlib.sha256(lines.encode()).hexdigest() + "  -\n"
+
+
+group("background")
+
+
 @test("kill ends a command once, and says when there is none")
 def _():
     handle = sandbox.commands.run("exec sleep 100", background=True)
     assert sandbox.commands.kill(handle.pid) is True
     assert failure(handle.wait, CommandExitException).exit_code == -1
     assert sandbox.commands.kill(handle.pid) is False
+
+
+group("commands")
 
 
 @test("twenty commands at once keep their outputs apart")

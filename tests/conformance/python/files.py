@@ -3,10 +3,13 @@ import time
 
 from e2b import FileNotFoundException, FileType, SandboxException
 
-from harness import create, failure, run, test
+from harness import create, failure, group, run, test
 
 sandbox = create()
 HOME = "/home/user"
+
+
+group("files")
 
 
 @test("a file is written with its parents and read back")

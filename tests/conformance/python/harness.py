@@ -1,4 +1,4 @@
-"""Runs the cases of one area against the host that E2B_API_URL names and prints a line for each: `ok - NAME` or
+"""Runs the cases of one script against the host that E2B_API_URL names and prints a line for each: `ok - NAME # GROUP` or
 `not ok - NAME: why`. Every wait of a case has its deadline here."""
 import os
 import sys
@@ -10,17 +10,24 @@ from e2b import Sandbox
 
 _cases = []
 _made = []
+_group = ""
+
+
+def group(name):
+    """The cases that follow belong to this group; each group has at least four."""
+    global _group
+    _group = name
 
 
 def test(name):
     def add(body):
-        _cases.append((name, body))
+        _cases.append((name, _group, body))
         return body
     return add
 
 
 def create(*args, **kwargs):
-    """A sandbox of this area alone, killed at its end."""
+    """A sandbox of this script alone, killed at its end."""
     sandbox = Sandbox.create(*args, **kwargs)
     _made.append(sandbox.sandbox_id)
     return sandbox
@@ -61,12 +68,12 @@ def at(sandbox, method, path, port=49983, **options):
 def run():
     only = sys.argv[1] if len(sys.argv) > 1 else ""
     failed = 0
-    for name, body in _cases:
+    for name, of, body in _cases:
         if only not in name:
             continue
         try:
             body()
-            print(f"ok - {name}", flush=True)
+            print(f"ok - {name} # {of}", flush=True)
         except Exception as error:
             failed += 1
             place = traceback.extract_tb(error.__traceback__)

@@ -1,10 +1,18 @@
 """Creating, listing, connecting to and killing sandboxes."""
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from e2b import Sandbox, SandboxNotFoundException, SandboxQuery, SandboxState
+from e2b import CommandExitException, Sandbox, SandboxNotFoundException, SandboxQuery, SandboxState
 
-from harness import api, create, failure, run, test, until
+from harness import api, create, failure, group, run, test, until
+
+
+def found(**query):
+    return [x.sandbox_id for x in Sandbox.list(query=SandboxQuery(**query)).next_items()]
+
+
+group("create")
 
 
 @test("a created sandbox runs, says its id and serves until it is killed")
@@ -35,6 +43,37 @@ def _():
     assert sandbox.commands.run("echo $E2B_SANDBOX $E2B_SANDBOX_ID").stdout == f"true {sandbox.sandbox_id}\n"
 
 
+@test("a sandbox without a word about its lease has one of five minutes")
+def _():
+    info = create().get_info()
+    assert 295 < (info.end_at - info.started_at).total_seconds() < 305
+
+
+@test("two sandboxes made at once have files and processes of their own")
+def _():
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: create(), range(2))
+    one.files.write("/home/user/mine", "x")
+    one.commands.run("exec sleep 1000", background=True, timeout=0)
+    assert other.files.exists("/home/user/mine") is False
+    assert other.commands.list() == []
+
+
+@test("every field that the API promises is in its answers")
+def _():
+    sandbox = create()
+    detail = api("GET", f"/sandboxes/{sandbox.sandbox_id}").json()
+    wanted = {"templateID", "sandboxID", "clientID", "startedAt", "endAt", "envdVersion", "cpuCount", "memoryMB", "diskSizeMB",
+              "state", "metadata", "envdAccessToken", "lifecycle"}
+    assert wanted <= set(detail), wanted - set(detail)
+    assert detail["lifecycle"] == {"autoResume": False, "onTimeout": "kill"}
+    listed = next(x for x in api("GET", "/v2/sandboxes").json() if x["sandboxID"] == sandbox.sandbox_id)
+    assert "envdAccessToken" not in listed and listed["state"] == "running"
+
+
+group("list")
+
+
 @test("the list finds sandboxes by metadata that needs escaping")
 def _():
     mark = f"m{time.time()} & =x"
@@ -57,6 +96,34 @@ def _():
     assert [x.sandbox_id for x in first + second] == made[::-1]
 
 
+@test("a list that nothing matches is empty and has no next page")
+def _():
+    pages = Sandbox.list(query=SandboxQuery(metadata={"mark": f"nobody{time.time()}"}))
+    assert pages.next_items() == [] and not pages.has_next
+
+
+@test("the list tells of a sandbox what its creation said")
+def _():
+    mark = f"told{time.time()}"
+    info = create("listed-tpl", metadata={"mark": mark}, timeout=90).get_info()
+    listed, = Sandbox.list(query=SandboxQuery(metadata={"mark": mark})).next_items()
+    assert (listed.template_id, listed.metadata, listed.state) == ("listed-tpl", {"mark": mark}, SandboxState.RUNNING)
+    assert (listed.started_at, listed.end_at) == (info.started_at, info.end_at)
+
+
+@test("the list tells running and paused ones apart")
+def _():
+    mark = {"mark": f"state{time.time()}"}
+    runs, rests = create(metadata=mark), create(metadata=mark)
+    rests.pause()
+    assert found(metadata=mark, state=[SandboxState.RUNNING]) == [runs.sandbox_id]
+    assert found(metadata=mark, state=[SandboxState.PAUSED]) == [rests.sandbox_id]
+    assert len(found(metadata=mark)) == 2
+
+
+group("connect")
+
+
 @test("a second client connects by id and sees the same files")
 def _():
     sandbox = create()
@@ -76,6 +143,26 @@ def _():
     assert 110 < sandbox.get_info().end_at.timestamp() - time.time() < 125
 
 
+@test("connect makes a short lease as long as it says")
+def _():
+    sandbox = create(timeout=60)
+    Sandbox.connect(sandbox.sandbox_id, timeout=600)
+    assert 590 < sandbox.get_info().end_at.timestamp() - time.time() < 605
+
+
+@test("a client that connects finds the processes of the one before")
+def _():
+    sandbox = create()
+    handle = sandbox.commands.run('read line; echo "got $line"', background=True, stdin=True, timeout=0)
+    other = Sandbox.connect(sandbox.sandbox_id)
+    assert [p.pid for p in other.commands.list()] == [handle.pid]
+    other.commands.send_stdin(handle.pid, "it\n")
+    assert handle.wait().stdout == "got it\n"
+
+
+group("kill")
+
+
 @test("a sandbox whose lease is over is gone on the control API and at its own address")
 def _():
     sandbox = create(timeout=60)
@@ -85,16 +172,28 @@ def _():
     failure(lambda: Sandbox.connect(sandbox.sandbox_id), SandboxNotFoundException)
 
 
-@test("every field that the API promises is in its answers")
+@test("a sandbox is killed by its id once")
 def _():
     sandbox = create()
-    detail = api("GET", f"/sandboxes/{sandbox.sandbox_id}").json()
-    wanted = {"templateID", "sandboxID", "clientID", "startedAt", "endAt", "envdVersion", "cpuCount", "memoryMB", "diskSizeMB",
-              "state", "metadata", "envdAccessToken", "lifecycle"}
-    assert wanted <= set(detail), wanted - set(detail)
-    assert detail["lifecycle"] == {"autoResume": False, "onTimeout": "kill"}
-    listed = next(x for x in api("GET", "/v2/sandboxes").json() if x["sandboxID"] == sandbox.sandbox_id)
-    assert "envdAccessToken" not in listed and listed["state"] == "running"
+    assert [Sandbox.kill(sandbox.sandbox_id), Sandbox.kill(sandbox.sandbox_id)] == [True, False]
+
+
+@test("killing one sandbox leaves the others and takes it off the list")
+def _():
+    mark = {"mark": f"kill{time.time()}"}
+    one, other = create(metadata=mark), create(metadata=mark)
+    one.kill()
+    assert found(metadata=mark) == [other.sandbox_id]
+    assert other.commands.run("echo alive").stdout == "alive\n"
+
+
+@test("killing a sandbox ends the commands that run in it")
+def _():
+    sandbox = create()
+    handle = sandbox.commands.run("exec sleep 1000", background=True, timeout=0)
+    sandbox.kill()
+    error = failure(handle.wait)
+    assert not isinstance(error, CommandExitException), "it did not exit, its sandbox went"
 
 
 run()

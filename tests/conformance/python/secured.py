@@ -1,13 +1,16 @@
 """Access tokens and signed URLs."""
 import re
 
-from harness import api, at, create, run, test
+from harness import api, at, create, group, run, test
 
 sandbox = create()
 
 
 def token_of(one):
     return api("GET", f"/sandboxes/{one.sandbox_id}").json()["envdAccessToken"]
+
+
+group("secured sandboxes")
 
 
 @test("without the token nothing but the health of a sandbox is told")
@@ -38,6 +41,9 @@ def _():
     ask = lambda token: at(sandbox, "GET", "/envs", headers={"X-Access-Token": token}).status_code
     assert ask(token_of(other)) == 401
     assert ask(token_of(sandbox)) == 200
+
+
+group("signed URLs")
 
 
 @test("a download URL gives the file without a token")

@@ -3,7 +3,7 @@ import threading
 
 from e2b import CommandExitException, PtySize
 
-from harness import create, failure, run, test, until
+from harness import create, failure, group, run, test, until
 
 sandbox = create()
 
@@ -32,6 +32,9 @@ class Terminal:
 
     def kill(self):
         return sandbox.pty.kill(self.handle.pid)
+
+
+group("pty")
 
 
 @test("a terminal runs what is typed")

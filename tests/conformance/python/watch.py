@@ -1,7 +1,7 @@
 """Watched directories, by polling as the synchronous SDK does."""
 from e2b import FileNotFoundException, FilesystemEventType, InvalidArgumentException, SandboxException
 
-from harness import create, failure, run, test, until
+from harness import create, failure, group, run, test, until
 
 sandbox = create()
 
@@ -17,6 +17,9 @@ def watched(path, **options):
             return (kind, name) in events
         until(there, f"{kind} {name} in {events}")
     return events, handle, seen
+
+
+group("watch")
 
 
 @test("a watch tells of a new file, of its content and of its end")

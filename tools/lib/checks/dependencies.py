@@ -1,4 +1,5 @@
 """docs/dependencies.md, tools/setup and this machine agree: what is installed, and in which version."""
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -44,6 +45,38 @@ def installed_by_setup(tree):
     return names, pinned.group(1) if pinned else ""
 
 
+def pinned_apart(tree):
+    """[(file, package, version)] of what tests/conformance pins: npm lock files, and the SDK of Python."""
+    out = []
+    for name in tree.files:
+        if not name.startswith("tests/conformance/"):
+            continue
+        if name.endswith("/package-lock.json"):
+            wanted = json.loads(tree.text(name))["packages"][""]["dependencies"]
+            out += [(name, package, version) for package, version in wanted.items()]
+        elif name.endswith("/requirements.txt"):
+            found = re.search(r"^e2b==(\S+)", tree.text(name), re.MULTILINE)
+            out.append((name, "e2b", found.group(1) if found else ""))
+    return out
+
+
+def conformance(tree):
+    """Each pin is exact and stands in the page beside its file; lock files name no registry."""
+    problems = []
+    for name, package, version in pinned_apart(tree):
+        if not re.match(r"^\d[\w.]*$", version):
+            problems.append(Problem(name, 0, f"{package}: '{version}' is no exact version"))
+        rows = [(number, line) for number, line in tree.lines(PATH) if f"`{name}`" in line]
+        if not rows:
+            problems.append(Problem(PATH, 0, f"does not list {package} of {name}"))
+        for number, line in rows:
+            if f"| {version} |" not in line:
+                problems.append(Problem(PATH, number, f"{package}: {name} pins {version}"))
+        if '"resolved"' in tree.text(name):
+            problems.append(Problem(name, 0, "names the registry that it was made with: leave out `resolved`"))
+    return problems
+
+
 def upstream(version):
     """4:12.2.0-3 is 12.2.0; 4.8+really4.7.5-1 is 4.7.5."""
     version = re.sub(r"^\d+:", "", version).rsplit("-", 1)[0]
@@ -82,7 +115,7 @@ def run(tree):
     for name in sorted(names - table.keys()):
         problems.append(Problem(SETUP, 0, f"installs {name}, which {PATH} does not list"))
     for name, (version, line) in table.items():
-        if name != CLAUDE and name not in names:
+        if not name.startswith("@") and name not in names:
             problems.append(Problem(PATH, line, f"lists {name}, which {SETUP} does not install"))
         if not re.match(r"^\d[\w.~+]*$|^any$", version):
             problems.append(Problem(PATH, line, f"{name}: '{version}' is neither a version nor `any`"))
@@ -90,6 +123,7 @@ def run(tree):
         problems.append(Problem(PATH, table.get(CLAUDE, ("", 0))[1], f"{CLAUDE}: {SETUP} pins {pinned}"))
     if f'PINNED = "{pinned}"' not in tree.text(CLAUDE_TEST):
         problems.append(Problem(CLAUDE_TEST, 0, f"{SETUP} pins {pinned}"))
+    problems += conformance(tree)
     if release() == "12":
         for name, version in versions_here(names & table.keys()).items():
             wanted, line = table[name]

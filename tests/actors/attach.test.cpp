@@ -1,0 +1,323 @@
+// Scripts of attachments: the desk, the ATTACH, and the viewer inside that it leaves behind in no
+// case.
+#include "tests/actors/tree_fixture.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+struct attach_world : tree_world {
+  swarm_id swarm_; ///< With one sandbox of two panes that run.
+  sandbox_record sandbox_;
+  attachment_id id{"at_one"};
+
+  attach_world() { spec->panes = 2; }
+  void begin() {
+    start();
+    swarm_ = run();
+    sandbox_ = only_sandbox(swarm_);
+  }
+  pane_id pane(std::size_t i = 0) { return tables->panes(sandbox_.sandbox).value().at(i).pane; }
+  attach_open_request request(bool read_only = false) {
+    return {id, pane(), {}, read_only, 120, 40};
+  }
+  result<attach_open_reply> open(bool read_only = false) { return call(request(read_only)); }
+  /// The newest stream of a viewer; null when there was none.
+  std::shared_ptr<fake_api::stream> viewer() {
+    for (auto i = api->streams.rbegin(); i != api->streams.rend(); ++i)
+      if ((*i)->what.argv.at(1) != "follow") return *i;
+    return nullptr;
+  }
+  std::size_t viewers() {
+    return static_cast<std::size_t>(
+        std::count_if(api->streams.begin(), api->streams.end(),
+                      [](auto& s) { return s->what.argv.at(1) != "follow"; }));
+  }
+  bool viewer_runs() { return api->boxes.at(sandbox_.remote_id).processes.contains(viewer()->pid); }
+  void emit(const std::string& text) {
+    viewer()->emit(text);
+    settle();
+  }
+  result<attach_read_reply> read(std::uint64_t offset, std::uint32_t most = max_attach_bytes) {
+    return call(attach_read_request{id, offset, 0, most});
+  }
+  reply_ptr wait_for_output(std::uint64_t offset) {
+    return post(attach_read_request{id, offset, max_attach_wait_ms, max_attach_bytes});
+  }
+  result<attach_write_reply> type(std::uint64_t offset, const std::string& text) {
+    return call(attach_write_request{id, offset, {text}});
+  }
+  template <class T>
+  static errc code(const result<T>& r) {
+    return r ? errc::none : r.err().code;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(attach_world,
+                 "an attachment is one viewer of the pane, however often it is opened") {
+  begin();
+  auto first = open();
+  REQUIRE(first);
+  CHECK(first->generation == 1);
+  auto& what = viewer()->what;
+  auto dir = "/home/user/.skep/panes/" + pane().value + "/1";
+  CHECK(strings{what.argv.begin() + 1, what.argv.end()}
+        == strings{"view", "--dir", dir, "--detach-key", "0"});
+  REQUIRE(what.pty);
+  CHECK(what.pty->columns == 120);
+  CHECK(what.pty->rows == 40);
+  CHECK(open());
+  CHECK(code(open(true)) == errc::exists);
+  CHECK(viewers() == 1);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "a whole sandbox is shown in a session that has its name") {
+  begin();
+  REQUIRE(call(attach_open_request{id, {}, sandbox_.sandbox, true, 80, 24}));
+  auto folder = std::string{"/home/user/.skep/panes/"};
+  CHECK(strings{viewer()->what.argv.begin() + 1, viewer()->what.argv.end()}
+        == strings{"windows", "--session", "skep-" + sandbox_.sandbox.value, "--pane",
+                   "p0:" + folder + pane(0).value + "/1", "--pane",
+                   "p1:" + folder + pane(1).value + "/1", "--read-only"});
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "output is kept until it is acknowledged, and comes in order") {
+  begin();
+  REQUIRE(open());
+  emit("one ");
+  emit("two");
+  CHECK(read(0)->data.data == "one two");
+  CHECK(read(0, 3)->data.data == "one"); // the first reply was lost
+  CHECK(read(4)->data.data == "two");
+  CHECK(code(read(3)) == errc::out_of_range);
+  CHECK(code(read(8)) == errc::out_of_range);
+  auto waiting = wait_for_output(7);
+  CHECK_FALSE(*waiting);
+  emit("!");
+  CHECK(tree_world::read<attach_read_reply>(waiting)->data.data == "!");
+  auto in_vain = wait_for_output(8);
+  advance(9s);
+  CHECK_FALSE(*in_vain);
+  advance(1s);
+  REQUIRE(*in_vain);
+  CHECK(tree_world::read<attach_read_reply>(in_vain)->data.data.empty());
+  CHECK_FALSE(tree_world::read<attach_read_reply>(in_vain)->ended);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "output that nobody takes waits inside, not here") {
+  svc->limits.attach_buffer_bytes = 64 * 1024;
+  begin();
+  REQUIRE(open());
+  std::string block(40 * 1024, 'x');
+  emit(block);
+  CHECK_FALSE(viewer()->paused);
+  emit(block);
+  CHECK(viewer()->paused);
+  emit("the rest");
+  CHECK(read(0)->data.data.size() == max_attach_bytes);
+  CHECK(viewer()->paused);
+  CHECK(read(max_attach_bytes)->data.data.size() == 80 * 1024 - max_attach_bytes);
+  CHECK_FALSE(viewer()->paused);
+  CHECK(read(80 * 1024)->data.data == "the rest");
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "what is typed goes in once and in order, as far as there is room") {
+  svc->limits.attach_input_bytes = 4096;
+  begin();
+  REQUIRE(open());
+  CHECK(type(0, "abc")->next_offset == 3);
+  CHECK(type(0, "abc")->next_offset == 3); // the reply was lost
+  CHECK(type(1, "bcd")->next_offset == 4);
+  CHECK(code(type(9, "x")) == errc::out_of_range);
+  settle();
+  CHECK(viewer()->input == "abcd");
+  api->hold(operation::send_input);
+  CHECK(type(4, "e")->next_offset == 5);
+  CHECK(type(5, std::string(5000, 'f'))->next_offset == 5 + 4096);
+  CHECK(type(5 + 4096, "g")->next_offset == 5 + 4096);
+  api->release(operation::send_input);
+  settle();
+  CHECK(type(5 + 4096, "g")->next_offset == 6 + 4096);
+  settle();
+  CHECK(viewer()->input == "abcde" + std::string(4096, 'f') + "g");
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "read-only takes no input, and its own size all the same") {
+  begin();
+  REQUIRE(open(true));
+  CHECK(viewer()->what.argv.back() == "--read-only");
+  CHECK(code(type(0, "x")) == errc::cannot_send);
+  CHECK(call(attach_write_request{id, 0, {}, 100, 30}));
+  CHECK(api->count(operation::resize_pty) == 1);
+  CHECK(api->count(operation::send_input) == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "the newest size is told, one call at a time") {
+  begin();
+  REQUIRE(open());
+  CHECK(call(attach_write_request{id, 0, {}, 120, 40})); // as it is
+  CHECK(api->count(operation::resize_pty) == 0);
+  api->hold(operation::resize_pty);
+  for (std::uint32_t columns : {90u, 91u, 92u})
+    CHECK(call(attach_write_request{id, 0, {}, columns, 40}));
+  CHECK(api->count(operation::resize_pty) == 1);
+  api->release(operation::resize_pty);
+  settle();
+  CHECK(api->count(operation::resize_pty) == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "a client that reads no more is gone, and its viewer with it") {
+  begin();
+  REQUIRE(open());
+  for (int i = 0; i < 4; ++i) {
+    advance(20s);
+    REQUIRE(read(0));
+  }
+  CHECK(viewer_runs());
+  advance(31s);
+  CHECK_FALSE(viewer_runs());
+  auto after = read(0);
+  REQUIRE(after);
+  CHECK(after->ended);
+  CHECK(after->why.code == errc::gone);
+  CHECK(swarm(swarm_).state == swarm_phase::running);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "an attachment ends at its deadline, and says so") {
+  svc->limits.attach_life = 60s;
+  begin();
+  REQUIRE(open());
+  advance(25s);
+  REQUIRE(read(0));
+  advance(25s);
+  emit("last words");
+  REQUIRE_FALSE(read(0)->ended);
+  advance(10s);
+  CHECK_FALSE(viewer_runs());
+  auto end = read(0);
+  CHECK(end->data.data == "last words");
+  CHECK(end->ended);
+  CHECK(end->why.code == errc::timed_out);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "with its sandbox an attachment ends, and its reader hears of it") {
+  begin();
+  REQUIRE(open());
+  auto waiting = wait_for_output(0);
+  REQUIRE(call(stop_request{swarm_, true}));
+  settle();
+  REQUIRE(*waiting);
+  CHECK(tree_world::read<attach_read_reply>(waiting)->ended);
+  CHECK(tree_world::read<attach_read_reply>(waiting)->why.code == errc::gone);
+  advance(2s);
+  CHECK(ending(swarm_) == "closed killed");
+  CHECK(code(type(0, "x")) == errc::not_found);
+  id = {"at_two"};
+  CHECK(code(open()) == errc::wrong_phase);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "closing ends the viewer and no agent, also before it has started") {
+  begin();
+  REQUIRE(open());
+  CHECK(call(attach_close_request{id})->was_open);
+  CHECK_FALSE(viewer_runs());
+  CHECK_FALSE(call(attach_close_request{id})->was_open);
+  CHECK(read(0)->ended);
+  id = {"at_two"};
+  api->hold(operation::open_stream);
+  REQUIRE(open());
+  CHECK(call(attach_close_request{id})->was_open);
+  CHECK(viewer_runs());
+  viewer()->handlers.on_start(viewer()->pid); // only now
+  settle();
+  CHECK_FALSE(viewer_runs());
+  CHECK(count("pane.exited") == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "a viewer that ends says how after its last output") {
+  begin();
+  REQUIRE(open());
+  emit("bye");
+  viewer()->end(0);
+  settle();
+  auto end = read(0);
+  CHECK(end->data.data == "bye");
+  CHECK(end->ended);
+  CHECK_FALSE(end->why);
+  id = {"at_two"};
+  REQUIRE(open());
+  viewer()->end(1);
+  settle();
+  CHECK(read(0)->why.code == errc::remote_command_failed);
+  id = {"at_three"};
+  REQUIRE(open());
+  viewer()->fail(make_error(errc::network));
+  settle();
+  CHECK(read(0)->why.code == errc::network);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "what makes no sense attaches to nothing") {
+  svc->limits.attach_most = 1;
+  begin();
+  auto refused = [&](auto change) {
+    auto r = request();
+    change(r);
+    return code(call(r));
+  };
+  CHECK(refused([](auto& r) { r.attachment = {"at_"}; }) == errc::bad_frame);
+  CHECK(refused([](auto& r) { r.attachment = {"pn_x"}; }) == errc::bad_frame);
+  CHECK(refused([](auto& r) { r.pane = {}; }) == errc::bad_argument);
+  CHECK(refused([](auto& r) { r.pane = {"../x"}; }) == errc::bad_frame);
+  CHECK(refused([&](auto& r) { r.sandbox = sandbox_.sandbox; }) == errc::bad_argument);
+  CHECK(refused([](auto& r) { r.columns = 0; }) == errc::out_of_range);
+  CHECK(refused([](auto& r) { r.rows = 1001; }) == errc::out_of_range);
+  CHECK(refused([](auto& r) { r.pane = {"pn_unknown"}; }) != errc::none);
+  CHECK(viewers() == 0);
+  CHECK(code(read(0)) == errc::not_found);
+  CHECK(code(type(0, "x")) == errc::not_found);
+  REQUIRE(open());
+  CHECK(code(call(attach_read_request{id, 0, 10'001, 1})) == errc::out_of_range);
+  CHECK(code(call(attach_read_request{id, 0, 0, 0})) == errc::out_of_range);
+  CHECK(code(type(0, std::string(max_attach_bytes + 1, 'x'))) == errc::too_large);
+  CHECK(code(call(attach_write_request{id, 0, {}, 80, 0})) == errc::out_of_range);
+  id = {"at_two"};
+  CHECK(code(open()) == errc::queue_full);
+  CHECK(viewers() == 1);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "an agent that reads no input can only be watched") {
+  spec->agent = agent_kind::claude;
+  spec->argv.clear();
+  spec->prompts = {"do it"};
+  begin();
+  CHECK(code(open()) == errc::cannot_send);
+  CHECK(open(true));
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "agents of a run with terminals are started on one") {
+  spec->pty = true;
+  begin();
+  std::size_t with = 0;
+  for (const auto& c : api->calls)
+    with +=
+        c.op == operation::run && c.what.find(" --pty 200x50 -- /bin/true") != std::string::npos;
+  CHECK(with == 2);
+  finish();
+}

@@ -1,0 +1,268 @@
+// skep attach: the user's terminal on one pane, or on all panes of a sandbox.
+//
+//   keys, size  --attach.write-->  skepd  --> viewer inside      (main thread)
+//   terminal  <-- filter <--attach.read--  skepd                 (output_pump's thread)
+#include "tools/skep/commands.hpp"
+#include "tools/skep/daemon_link.hpp"
+#include "tools/skep/raw_terminal.hpp"
+#include "tools/skep/signals.hpp"
+#include "tools/skep/terminal_filter.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <sys/eventfd.h>
+#include <thread>
+
+namespace skep::cli {
+
+namespace {
+
+struct attach_options {
+  std::string target;
+  bool read_only = false;
+  std::string detach_key = "ctrl-]";
+};
+
+/// Output from the daemon to the terminal.
+class output_pump {
+public:
+  output_pump(broker::control_client daemon, attachment_id id)
+      : daemon_(std::move(daemon)), id_(std::move(id)),
+        over_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread_([this] { run(); }) {}
+  ~output_pump() {
+    stop();
+    ::close(over_);
+    ::close(wake_);
+  }
+  output_pump(const output_pump&) = delete;
+  output_pump& operator=(const output_pump&) = delete;
+
+  /// Readable once nothing comes any more; for poll(2).
+  int fd() const { return over_; }
+  /// Ends it; what was asked of the daemon is answered soon when the attachment is closed.
+  void stop() {
+    stopping_ = true;
+    raise(wake_);
+    if (thread_.joinable()) thread_.join();
+  }
+  /// After stop(): why it ended, and what puts the terminal back.
+  const error& why() const { return why_; }
+  std::string reset() const { return filter_.reset(); }
+
+private:
+  static constexpr std::uint32_t wait_ms = 5000;
+  /// A flood of small pieces is taken in larger ones: the daemon admits 200 requests a second.
+  static constexpr int between_reads_ms = 6;
+
+  void run() {
+    std::uint64_t offset = 0;
+    while (!stopping_) {
+      auto got = daemon_.call(attach_read_request{id_, offset, wait_ms, max_attach_bytes},
+                              std::chrono::milliseconds{wait_ms} + call_deadline);
+      if (!got && got.err().code == errc::rate) {
+        pause(std::max<std::int64_t>(got.err().retry_after_ms, between_reads_ms));
+        continue;
+      }
+      if (!got) why_ = got.err();
+      if (got) {
+        offset += got->data.data.size();
+        show(filter_.pass(got->data.data));
+        if (got->ended) why_ = got->why;
+      }
+      if (!got || got->ended) break;
+      pause(between_reads_ms);
+    }
+    raise(over_);
+  }
+
+  /// Ends early when this does.
+  void pause(std::int64_t ms) {
+    pollfd item{wake_, POLLIN, 0};
+    ::poll(&item, 1, static_cast<int>(ms));
+  }
+
+  static void raise(int event) {
+    std::uint64_t one = 1;
+    if (::write(event, &one, sizeof one) < 0) return; // it is raised already
+  }
+
+  /// In pieces, so that a terminal that takes nothing any more does not hold up the end.
+  void show(std::string_view text) {
+    while (!text.empty() && !stopping_) {
+      pollfd room{STDOUT_FILENO, POLLOUT, 0};
+      if (::poll(&room, 1, 200) <= 0) continue;
+      auto n = ::write(STDOUT_FILENO, text.data(), std::min<std::size_t>(text.size(), 1024));
+      if (n < 0 && errno != EINTR && errno != EAGAIN) return;
+      if (n > 0) text.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+
+  broker::control_client daemon_;
+  const attachment_id id_;
+  int over_, wake_;
+  std::atomic<bool> stopping_{false};
+  terminal_filter filter_;
+  error why_;
+  std::thread thread_; ///< Last: it uses the others.
+};
+
+enum class ending { detached, over, hung_up };
+
+/// The user's side: keys and size to the daemon until somebody has enough.
+class keyboard {
+public:
+  keyboard(broker::control_client& daemon, attachment_id id, char detach_key, bool read_only)
+      : daemon_(daemon), id_(std::move(id)), detach_key_(detach_key), read_only_(read_only) {}
+
+  ending run(signal_watch& signals, const output_pump& output) {
+    for (;;) {
+      pollfd items[3] = {{signals.fd(), POLLIN, 0},
+                         {output.fd(), POLLIN, 0},
+                         {typed_.size() < most_typed ? STDIN_FILENO : -1, POLLIN, 0}};
+      ::poll(items, 3, typed_.empty() ? -1 : again_ms);
+      for (int s = signals.next(); s != 0; s = signals.next()) {
+        if (s == SIGINT || s == SIGQUIT) return ending::detached;
+        if (s == SIGHUP || s == SIGTERM) return ending::hung_up;
+        if (s == SIGWINCH) resized_ = true;
+      }
+      if (items[1].revents) return ending::over;
+      if (items[2].revents)
+        if (auto end = read(); end != ending::over) return end;
+      pass_on();
+    }
+  }
+
+private:
+  static constexpr std::size_t most_typed = max_attach_bytes;
+  static constexpr int again_ms = 50; // until what the daemon had no room for is offered again
+
+  /// ending::over: it goes on.
+  ending read() {
+    char piece[4096];
+    auto n = ::read(STDIN_FILENO, piece, sizeof piece);
+    if (n < 0 && errno == EINTR) return ending::over;
+    if (n <= 0) return ending::hung_up;
+    std::string_view keys{piece, static_cast<std::size_t>(n)};
+    auto leave = keys.find(detach_key_);
+    if (read_only_) leave = std::min(leave, keys.find('\x03')); // there is nobody to interrupt
+    if (!read_only_) typed_ += keys.substr(0, leave);
+    if (leave == keys.npos) return ending::over;
+    pass_on();
+    return ending::detached;
+  }
+
+  /// A failure is seen by the output's side, which says why.
+  void pass_on() {
+    if (typed_.empty() && !resized_) return;
+    attach_write_request r{id_, offset_, {typed_.substr(0, max_attach_bytes)}};
+    if (resized_) {
+      auto size = raw_terminal::size();
+      r.columns = size.ws_col;
+      r.rows = size.ws_row;
+    }
+    auto taken = daemon_.call(r, call_deadline);
+    if (!taken || taken->next_offset < offset_) return;
+    resized_ = false;
+    typed_.erase(0, static_cast<std::size_t>(taken->next_offset - offset_));
+    offset_ = taken->next_offset;
+  }
+
+  broker::control_client& daemon_;
+  const attachment_id id_;
+  const char detach_key_;
+  const bool read_only_;
+  std::string typed_; ///< Not taken by the daemon yet.
+  std::uint64_t offset_ = 0;
+  bool resized_ = false;
+};
+
+/// What the user named, as a request.
+struct attach_target {
+  attach_open_request request;
+  std::string name; ///< For people.
+};
+
+result<attach_target> find_target(broker::control_client& daemon, const attach_options& o) {
+  attach_target out;
+  out.request.attachment = attachment_id::make();
+  out.request.read_only = o.read_only;
+  if (sandbox_id sandbox{o.target}; sandbox.valid()) {
+    out.request.sandbox = sandbox;
+    out.name = "all panes of " + sandbox.value;
+    return out;
+  }
+  auto pane = find_pane(daemon, o.target);
+  if (!pane) return pane.err();
+  if (pane->state == pane_phase::closed)
+    return make_error(errc::wrong_phase, pane->name + " has ended; `skep logs` shows its output");
+  if (auto refused = input_refused(*pane); refused && !o.read_only) {
+    remark("Watching only: " + refused.message + ".");
+    out.request.read_only = true;
+  }
+  out.request.pane = pane->pane;
+  out.name = pane->name;
+  return out;
+}
+
+int attach(const app& a, const attach_options& o) {
+  auto no_terminal =
+      "attach is for people at a terminal; use `skep logs -f` to watch and `skep send`"
+      " to type";
+  if (a.json_mode || !raw_terminal::possible())
+    return fail(a, make_error(errc::bad_argument, no_terminal));
+  auto key = parse_key(o.detach_key);
+  if (key == 0)
+    return fail(a,
+                make_error(errc::bad_argument, "--detach-key wants ctrl- and one of a-z ] \\ ^ _"));
+  signal_watch signals{SIGWINCH, SIGQUIT, SIGTSTP}; // before any thread
+  auto paths = state_of(a);
+  if (!paths) return fail(a, paths.err());
+  auto daemon = serve_daemon(*paths);
+  if (!daemon) return fail(a, daemon.err());
+  auto target = find_target(*daemon, o);
+  if (!target) return fail(a, target.err());
+  auto& request = target->request;
+  auto size = raw_terminal::size();
+  request.columns = size.ws_col;
+  request.rows = size.ws_row;
+  if (auto opened = daemon->call(request, command_deadline); !opened) return fail(a, opened.err());
+  remark("Attached to " + target->name + (request.read_only ? ", read-only" : "") + ". "
+         + o.detach_key + " detaches; the agents go on.");
+
+  raw_terminal terminal;
+  output_pump output{broker::control_client{endpoints_of(*paths).control}, request.attachment};
+  auto end = keyboard{*daemon, request.attachment, key, request.read_only}.run(signals, output);
+  // Also ends the read that the output waits for.
+  auto closed = daemon->call(attach_close_request{request.attachment}, call_deadline);
+  output.stop();
+  auto reset = output.reset() + "\r\n";
+  if (::write(STDOUT_FILENO, reset.data(), reset.size()) < 0) end = ending::hung_up;
+  terminal.restore();
+  if (end == ending::hung_up) return exit_hangup;
+  if (end == ending::over && output.why()) return fail(a, output.why());
+  remark(end == ending::over ? "The view of " + target->name + " has ended."
+                             : "Detached from " + target->name + "; the agents go on.");
+  return 0;
+}
+
+} // namespace
+
+void add_attach(CLI::App& cli, app& a) {
+  auto o = std::make_shared<attach_options>();
+  auto* c = add_command(cli, a, "attach", "Watch an agent on your terminal and type to it",
+                        "  skep attach sw_x/p0\n"
+                        "  skep attach --read-only pn_y\n"
+                        "  skep attach sb_z",
+                        [&a, o] { return attach(a, *o); });
+  c->add_option("TARGET", o->target, "pn_... or SWARM/NAME; or sb_...: all its panes, in tmux")
+      ->required();
+  c->add_flag("--read-only", o->read_only, "Only watch: nothing goes in");
+  c->add_option("--detach-key", o->detach_key, "The key that leaves; the agent goes on")
+      ->capture_default_str();
+}
+
+} // namespace skep::cli
