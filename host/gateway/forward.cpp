@@ -228,12 +228,13 @@ private:
       idle_.progress();
       g_.counts.bytes_out += n;
       usage.feed({piece.data(), n});
+      // Before the client has the whole answer: its next call is measured against this one.
+      if (answer->is_done()) count(usage, true);
       error_code write_ec;
       co_await write_piece(client_->socket, {piece.data(), n}, chunked, write_ec);
       if (!ec) ec = write_ec;
     }
-    usage.finish();
-    if (usage.seen() && client_->uses_key) count(usage, answer->is_done());
+    count(usage, answer->is_done());
     std::string_view end = "0\r\n\r\n";
     if (!ec && chunked)
       co_await asio::async_write(client_->socket, asio::buffer(end.data(), end.size()), into(ec));
@@ -241,7 +242,11 @@ private:
     co_return std::nullopt;
   }
 
-  void count(const usage_reader& usage, bool complete) {
+  // Once for each answer.
+  void count(usage_reader& usage, bool complete) {
+    if (std::exchange(counted_, true)) return;
+    usage.finish();
+    if (!usage.seen() || !client_->uses_key) return;
     g_.counts.input_tokens += usage.input_tokens();
     g_.counts.output_tokens += usage.output_tokens();
     auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -285,6 +290,7 @@ private:
   watchdog idle_;
   asio::steady_timer upload_done_;
   std::string domain_; ///< The rule's.
+  bool counted_ = false;
   bool uploading_ = true;
   bool finished_ = false;
 };
