@@ -42,8 +42,9 @@ def judge(sim, lease_ms):
     for i, c in ours.items():
         assert c["timeout_ms"] == lease_ms, f"created with a lease of {c['timeout_ms']} ms"
         assert i in kills, f"{i} is left behind"
+        # One that its first lease ended did not outlive it, however late a busy machine let the simulator's timer be.
         lived = kills[i]["t_ms"] - c["t_ms"]
-        assert i in leased or lived <= lease_ms + 5000, f"a twin lived for {lived} ms"
+        assert i in leased or kills[i]["why"] == "lease" or lived <= lease_ms + 5000, f"a twin lived for {lived} ms"
     return len(ours), sum(f["kind"] in ("lost_reply", "late_create") for f in sim.record("fault"))
 
 
