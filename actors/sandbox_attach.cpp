@@ -5,10 +5,10 @@
 namespace skep::actors {
 namespace {
 
-using panes = std::vector<pane_record>;
+using pane_records = std::vector<pane_record>;
 
 /// The rows say which attempt is the newest; the PANE actors do not tell.
-result<panes> started_panes(const sandbox_context& ctx) {
+result<pane_records> started_panes(const sandbox_context& ctx) {
   auto rows = ctx.svc->load_panes(ctx.sandbox);
   if (rows) std::erase_if(*rows, [](const pane_record& p) { return p.attempt == 0; });
   if (rows && rows->empty()) return make_error(errc::wrong_phase, "no pane has started yet");
@@ -23,7 +23,7 @@ std::vector<std::string> pane_viewer(const sandbox_context& ctx, const pane_reco
   return out;
 }
 
-std::vector<std::string> windows_viewer(const sandbox_context& ctx, const panes& all,
+std::vector<std::string> windows_viewer(const sandbox_context& ctx, const pane_records& all,
                                         bool read_only) {
   std::vector<std::string> out{ctx.guest_path(), "windows", "--session",
                                "skep-" + ctx.sandbox.value};

@@ -41,40 +41,44 @@ child_spec service(std::string id, Spawn spawn, Put put) {
           }};
 }
 
+child_spec attachments(const parts_ptr& p) {
+  return service(
+      "attachments",
+      [p](caf::scheduled_actor* up) { return spawn_attach_desk(up, p->svc, p->registry); },
+      [p](const desk_actor& h) { p->svc->handles->put_attachments(h); });
+}
+
 child_spec work(const parts_ptr& p) {
-  return {
-      "work",
-      [p](caf::scheduled_actor* parent) {
-        auto swarms = std::make_shared<supervisor_actor>();
-        child_spec live{"swarms",
-                        [p, swarms](caf::scheduled_actor* up) {
-                          auto options = options_for(p, "root/work/swarms", strategy::one_for_one);
-                          options.stop_together = true;
-                          *swarms = spawn_supervisor(up, std::move(options), {});
-                          return strong(*swarms);
-                        },
-                        restart_kind::permanent, std::chrono::seconds{30}};
-        auto desk = service(
-            "commands",
-            [p, swarms](caf::scheduled_actor* up) {
-              return spawn_command_desk(
-                  up, p->svc, [swarms] { return *swarms; }, p->registry, p->open_runs());
-            },
-            [p](const desk_actor& h) { p->svc->handles->put_commands(h); });
-        auto attachments = service(
-            "attachments",
-            [p](caf::scheduled_actor* up) { return spawn_attach_desk(up, p->svc, p->registry); },
-            [p](const desk_actor& h) { p->svc->handles->put_attachments(h); });
-        child_spec reaper{"reaper", [p](caf::scheduled_actor* up) {
-                            auto h = spawn_reaper(up, p->svc, p->tables);
-                            p->svc->handles->put("reaper", h);
-                            return h;
-                          }};
-        // The desk's knowledge of live swarms is their supervisor's: they restart together.
-        return strong(spawn_supervisor(parent, options_for(p, "root/work", strategy::one_for_all),
-                                       {live, desk, attachments, reaper}));
-      },
-      restart_kind::permanent, std::chrono::seconds{40}};
+  return {"work",
+          [p](caf::scheduled_actor* parent) {
+            auto swarms = std::make_shared<supervisor_actor>();
+            child_spec live{"swarms",
+                            [p, swarms](caf::scheduled_actor* up) {
+                              auto options =
+                                  options_for(p, "root/work/swarms", strategy::one_for_one);
+                              options.stop_together = true;
+                              *swarms = spawn_supervisor(up, std::move(options), {});
+                              return strong(*swarms);
+                            },
+                            restart_kind::permanent, std::chrono::seconds{30}};
+            auto desk = service(
+                "commands",
+                [p, swarms](caf::scheduled_actor* up) {
+                  return spawn_command_desk(
+                      up, p->svc, [swarms] { return *swarms; }, p->registry, p->open_runs());
+                },
+                [p](const desk_actor& h) { p->svc->handles->put_commands(h); });
+            child_spec reaper{"reaper", [p](caf::scheduled_actor* up) {
+                                auto h = spawn_reaper(up, p->svc, p->tables);
+                                p->svc->handles->put("reaper", h);
+                                return h;
+                              }};
+            // The desk's knowledge of live swarms is their supervisor's: they restart together.
+            std::vector<child_spec> all{live, desk, attachments(p), reaper};
+            return strong(spawn_supervisor(
+                parent, options_for(p, "root/work", strategy::one_for_all), std::move(all)));
+          },
+          restart_kind::permanent, std::chrono::seconds{40}};
 }
 
 child_spec edge(const parts_ptr& p) {

@@ -1,4 +1,5 @@
 // Scripts of the setup: a command of the user's before the agents of a sandbox.
+#include "actors/transfer.hpp"
 #include "tests/actors/sandbox_world.hpp"
 
 using namespace skep;

@@ -111,13 +111,20 @@ def shown(skep, *words):
 
 
 def terminal_tricks(host):
-    """(name, inside, control): what `skep logs` writes to a terminal, without and with --raw."""
-    repo = repository(host.work / "loud", {"README": "a tree\n", "agent": "#!/bin/sh\nexec cat said\n"})
+    """(name, inside, control): what an agent is born with, and what `skep logs` writes to a terminal, without and with
+    --raw."""
+    repo = repository(host.work / "loud", {"README": "a tree\n", "agent": "#!/bin/sh\nls /proc/self/fd > descriptors\nexec cat said\n"})
     (repo / "said").write_bytes(b"begin " + b" then ".join(ESCAPES.values()) + b" end\n")
     with Installation(host.work, name="loud-state") as skep:
         swarm = skep.start(repo, "--", "./agent")
         skep.closed(swarm)
         clean, raw = shown(skep, "logs", f"{swarm}/p0", "--from", "0"), shown(skep, "logs", f"{swarm}/p0", "--from", "0", "--raw")
+    [born_with] = (repo / "skep-out").rglob("descriptors")
+    kept = os.open(host.folder, os.O_RDONLY)
+    by_hand = subprocess.run(["ls", "/proc/self/fd"], pass_fds=[kept], capture_output=True, text=True, check=True).stdout
+    os.close(kept)
+    ordinary = {"0", "1", "2", "3"}  # the last is the folder that is being listed
+    yield "a descriptor that an agent was born with", set(born_with.read_text().split()) - ordinary, set(by_hand.split()) - ordinary
     assert b"begin" in clean and b"end" in clean, clean
     for name, escape in ESCAPES.items():
         parts = [b"\x1b" + p for p in escape.split(b"\x1b")[1:] if len(p) > 1]

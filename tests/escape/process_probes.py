@@ -101,7 +101,7 @@ def _(f):
 
 @probe("a signal to every process there is")
 def _(f):
-    os.kill(-1, signal.SIGWINCH)
+    os.kill(-1, signal.SIGWINCH)  # which nobody minds: it is ignored unless it is asked for
     return "it was sent"
 
 

@@ -26,7 +26,7 @@ gateway_access under_a_rule(const tcp_listener& upstream) {
           {}};
 }
 
-const std::string ask =
+const std::string model_request =
     "POST /api.test/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
 
 /// The upstream's answer to one call that used so many tokens.
@@ -131,16 +131,16 @@ TEST_CASE("an allowance that is used up is answered with 402, which no client re
   running_gateway g(under_a_rule(upstream));
   g.with([](gateway& x) { x.set_allowance({{}, 10}); });
   auto c = g.connect();
-  c.send(ask);
+  c.send(model_request);
   answer_with(upstream, "m", 6, 4);
   CHECK(c.read_answer().status == 200);
-  c.send(ask);
+  c.send(model_request);
   auto refused = c.read_answer();
   CHECK(refused.status == 402);
   CHECK(json::parse(refused.body)["error"]["type"] == "billing_error");
   CHECK(refused.headers["x-should-retry"] == "false");
   g.with([](gateway& x) { x.set_allowance({{}, 11}); });
-  c.send(ask);
+  c.send(model_request);
   answer_with(upstream, "m", 1, 1);
   CHECK(c.read_answer().status == 200);
   g.with([](gateway& x) {
@@ -155,7 +155,7 @@ TEST_CASE("a call whose answer is cut is counted as far as it told, and marked")
   running_gateway g(under_a_rule(upstream));
   {
     auto c = g.connect();
-    c.send(ask);
+    c.send(model_request);
     auto there = upstream.accept();
     there.read_answer();
     there.send(
@@ -184,18 +184,18 @@ TEST_CASE("keys that are revoked are gone at once, also for a request that is un
   tcp_listener upstream;
   running_gateway g(under_a_rule(upstream));
   auto waiting = g.connect();
-  waiting.send(ask);
+  waiting.send(model_request);
   auto there = upstream.accept();
   CHECK(there.read_answer().headers["x-api-key"] == "real-key");
   g.with([](gateway& x) { x.revoke_keys(); });
   CHECK(waiting.at_end());
   CHECK(there.at_end());
-  auto refused = g.request(ask);
+  auto refused = g.request(model_request);
   CHECK(refused.status == 403);
   CHECK(refused.body.find("revoked") != std::string::npos);
   g.allow(under_a_rule(upstream)); // new keys
   auto c = g.connect();
-  c.send(ask);
+  c.send(model_request);
   answer_with(upstream, "m", 1, 1);
   CHECK(c.read_answer().status == 200);
 }

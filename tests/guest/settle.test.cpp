@@ -71,7 +71,7 @@ TEST_CASE("what a setup changed is the base of every pane, and what git ignores 
   CHECK(text_of(with + "/lock.json") == "locked\n");
   CHECK(text_of(with + "/package.json") == "{\"changed\":1}\n");
   // Nothing of it is the pane's own.
-  auto diff = guest(
+  auto diff = test::guest(
       {"diff", "--tree", with, "--base", settled["commit"], "--name", "p0", "--out", t / "out"});
   CHECK(diff.exit_code == 0);
   CHECK(text_of(t / "out/p0.patch").empty());

@@ -90,8 +90,8 @@ TEST_CASE("other rules replace the former ones in a running sandbox, and cut wha
   CHECK(first_there.take(5) == "hello");
 
   auto rules = allowing({"two.example.com"});
-  rules["rules"] = {
-      {"api.example.com", {{{"transform", {{"headers", {{"x-api-key", "key-9"}}}}}}}}};
+  json rule = {{"transform", {{"headers", {{"x-api-key", "key-9"}}}}}};
+  rules["rules"] = {{"api.example.com", json::array({rule})}};
   CHECK(put_network(host, s.id, rules) == 204);
   CHECK(first_there.at_end());
   first.finish();
@@ -145,82 +145,56 @@ TEST_CASE("what a sandbox spends is told call by call, bounded, and its keys can
   host_process host{
       state,
       {"--gateway-upstream", "api.example.com=" + here(model), "--price", "model-x=2,10,2.5,0.2"}};
-  auto s = host.create(
-      {
-    {
-      "network", {
-        {
-          "rules", {
-            {
-              "api.example.com", {
-                {
-                  {
-                    "transform", {
-                      {
-                        "headers", {
-                          { "x-api-key", "key-7" }
-                        }
-                      }
-                    }
-                  }
-                }
-              }
-            }
-          }
-        }
-      }
-    }}
-});
-REQUIRE(s.ok());
-const auto base = "/skep/v1/sandboxes/" + s.id;
-auto call = [&] {
-  return host.start(
-      s, "exec 3<>/dev/tcp/127.0.0.1/49984; printf 'POST /api.example.com/v1/messages "
-         "HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n' "
-         ">&3; cat <&3");
-};
-auto answered = [&](const std::string& body) {
-  auto there = model.accept();
-  there.read_header();
-  there.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
-             + std::to_string(body.size()) + "\r\n\r\n" + body);
-};
-const std::string used = R"({"model":"model-x-1","usage":{"input_tokens":100,"output_tokens":10}})";
-for (int i = 0; i < 2; ++i) {
+  json rule = {{"transform", {{"headers", {{"x-api-key", "key-7"}}}}}};
+  json rules = {{"api.example.com", json::array({rule})}};
+  auto s = host.create({{"network", {{"rules", rules}}}});
+  REQUIRE(s.ok());
+  const auto base = "/skep/v1/sandboxes/" + s.id;
+  auto call = [&] {
+    return host.start(s, "exec 3<>/dev/tcp/127.0.0.1/49984; printf 'POST "
+                         "/api.example.com/v1/messages HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: "
+                         "0\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3");
+  };
+  const std::string used =
+      R"({"model":"model-x-1","usage":{"input_tokens":100,"output_tokens":10}})";
+  for (int i = 0; i < 2; ++i) {
+    auto stream = call();
+    auto there = model.accept();
+    there.read_header();
+    there.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+               + std::to_string(used.size()) + "\r\n\r\n" + used);
+    stream.finish();
+  }
+  auto usage = body_of(host.call("GET", base + "/usage"));
+  CHECK(usage["cursor"] == 2);
+  CHECK(usage["oldest"] == 1);
+  CHECK(usage["calls"].size() == 2);
+  CHECK(usage["calls"][0]["microUsd"] == 300);
+  CHECK(usage["gateway"]["microUsd"] == 600);
+  CHECK(usage["gateway"]["models"]["model-x-1"]["tokens"]["input"] == 200);
+  CHECK(usage["gateway"]["allowance"]["usedUp"] == false);
+  auto rest = body_of(host.call("GET", base + "/usage?after=1"));
+  REQUIRE(rest["calls"].size() == 1);
+  CHECK(rest["calls"][0]["seq"] == 2);
+
+  auto limited = host.call("PUT", base + "/allowance", R"({"microUsd":600})");
+  CHECK(limited.status == 200);
+  CHECK(body_of(limited)["gateway"]["allowance"]["usedUp"] == true);
   auto stream = call();
-  answered(used);
   stream.finish();
-}
-auto usage = body_of(host.call("GET", base + "/usage"));
-CHECK(usage["cursor"] == 2);
-CHECK(usage["oldest"] == 1);
-CHECK(usage["calls"].size() == 2);
-CHECK(usage["calls"][0]["microUsd"] == 300);
-CHECK(usage["gateway"]["microUsd"] == 600);
-CHECK(usage["gateway"]["models"]["model-x-1"]["tokens"]["input"] == 200);
-CHECK(usage["gateway"]["allowance"]["usedUp"] == false);
-auto rest = body_of(host.call("GET", base + "/usage?after=1"));
-REQUIRE(rest["calls"].size() == 1);
-CHECK(rest["calls"][0]["seq"] == 2);
+  CHECK(stream.out.find("HTTP/1.1 402 ") == 0);
+  CHECK(host.call("PUT", base + "/allowance", R"({"microUsd":null})").status == 200);
 
-auto limited = host.call("PUT", base + "/allowance", R"({"microUsd":600})");
-CHECK(limited.status == 200);
-CHECK(body_of(limited)["gateway"]["allowance"]["usedUp"] == true);
-auto stream = call();
-stream.finish();
-CHECK(stream.out.find("HTTP/1.1 402 ") == 0);
-CHECK(host.call("PUT", base + "/allowance", R"({"microUsd":null})").status == 200);
+  auto revoked = host.call("DELETE", base + "/keys");
+  CHECK(revoked.status == 200);
+  CHECK(body_of(revoked)["gateway"]["keysRevoked"] == true);
+  auto refused = call();
+  refused.finish();
+  CHECK(refused.out.find("HTTP/1.1 403 ") == 0);
 
-auto revoked = host.call("DELETE", base + "/keys");
-CHECK(revoked.status == 200);
-CHECK(body_of(revoked)["gateway"]["keysRevoked"] == true);
-auto refused = call();
-refused.finish();
-CHECK(refused.out.find("HTTP/1.1 403 ") == 0);
-
-CHECK(host.call("PUT", base + "/allowance", R"({"tokens":-1})").status == 400);
-CHECK(host.call("PUT", base + "/allowance", "[]").status == 400);
-CHECK(host.call("GET", base + "/usage?after=x").status == 400);
-CHECK(host.call("POST", base + "/usage", "{}").status == 404);
-CHECK(host.call("GET", "/skep/v1/sandboxes/inosuchsandbox/usage").status == 404);
+  CHECK(host.call("PUT", base + "/allowance", R"({"tokens":-1})").status == 400);
+  CHECK(host.call("PUT", base + "/allowance", "[]").status == 400);
+  CHECK(host.call("GET", base + "/usage?after=x").status == 400);
+  CHECK(host.call("POST", base + "/usage", "{}").status == 404);
+  CHECK(host.call("GET", "/skep/v1/sandboxes/inosuchsandbox/usage").status == 404);
 }
