@@ -8,6 +8,9 @@
 namespace skep::actors {
 namespace {
 
+/// Inputs that may wait for an earlier one to be written.
+constexpr std::size_t most_inputs = 64;
+
 class pane_impl : public domain_actor<pane_actor> {
 public:
   pane_impl(caf::actor_config& cfg, context_ptr context, pane_record record)
@@ -273,15 +276,28 @@ private:
     if (rec_.state != pane_phase::running)
       return to_caf(
           make_error(errc::wrong_phase, "the pane is " + std::string{to_string(rec_.state)}));
+    if (inputs_.size() >= most_inputs)
+      return to_caf(make_error(errc::rate, "earlier input has not been written yet"));
     auto promise = make_response_promise<std::uint64_t>();
     record(
         ctx_->recorder(), now(), input_receipt{rec_.pane, key, bytes.size(), receipt::accepted},
         [this, promise, key, bytes](std::uint64_t seq) mutable {
           promise.deliver(seq);
-          write_input(key, bytes);
+          queue_input(key, bytes);
         },
         [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
     return promise;
+  }
+
+  // One after the other: two requests under way may arrive in the other order.
+  void queue_input(const std::string& key, const std::string& bytes) {
+    inputs_.push_back({key, bytes});
+    if (inputs_.size() == 1) write_input(key, bytes);
+  }
+
+  void input_over() {
+    inputs_.erase(inputs_.begin());
+    if (!inputs_.empty()) write_input(inputs_.front().key, inputs_.front().bytes);
   }
 
   void write_input(const std::string& key, const std::string& bytes) {
@@ -291,6 +307,7 @@ private:
       auto arrived = state == "written" || state == "duplicate";
       note(ctx_->recorder(), now(),
            input_receipt{rec_.pane, key, size, arrived ? receipt::written : receipt::expired});
+      input_over();
     };
     ctx_->api->write_file(
         ctx_->address(), file, bytes, {}, home<void>([this, key, file, settle](result<void> r) {
@@ -381,6 +398,11 @@ private:
   bool stopping_ = false;
   bool closing_ = false;
   bool holds_place_ = false;
+  struct input {
+    std::string key;
+    std::string bytes;
+  };
+  std::vector<input> inputs_; ///< Accepted and not yet written; the first is under way.
 };
 
 } // namespace

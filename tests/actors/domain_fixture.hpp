@@ -282,9 +282,12 @@ struct world {
   }
   /// The mark that the create of a sandbox gave it; that of a former daemon is "former".
   std::string mark_of(const std::string& remote_id) {
-    const auto& env = api->boxes.at(remote_id).params.env;
-    auto mark = env.find(std::string{mark_variable});
-    return mark == env.end() ? "former" : mark->second;
+    // A sandbox that a script puts there has its intent as a label alone.
+    const auto& box = api->boxes.at(remote_id);
+    auto mark = box.params.env.find(std::string{mark_variable});
+    if (mark != box.params.env.end()) return mark->second;
+    auto label = box.info.metadata.find("skep.intent");
+    return label == box.info.metadata.end() ? "former" : label->second;
   }
 
 private:

@@ -279,6 +279,33 @@ TEST_CASE_METHOD(pane_world, "input is acknowledged, written, and its fate told"
   CHECK(all<input_receipt>().back().state == receipt::expired);
 }
 
+TEST_CASE_METHOD(pane_world, "inputs arrive in their order, also when the first is slow or fails") {
+  begin();
+  api->hold(operation::write_file);
+  auto send = [this](const char* key) {
+    return v.ask<std::uint64_t>(pane, input_a::value, std::string{key}, std::string{key});
+  };
+  for (const char* key : {"k1", "k2", "k3"})
+    REQUIRE(send(key));
+  v.advance(1s);
+  CHECK(api->count(operation::write_file) == 1);
+  api->fail(operation::write_file, make_error(errc::network)); // the second
+  api->release(operation::write_file);
+  v.advance(1s);
+  strings fates;
+  for (const auto& r : all<input_receipt>())
+    if (r.state != receipt::accepted)
+      fates.push_back(r.key + " " + std::string{to_string(r.state)});
+  CHECK(fates == strings{"k1 written", "k2 expired", "k3 written"});
+
+  api->hold(operation::write_file);
+  for (int i = 0; i < 64; ++i)
+    REQUIRE(send(("n" + std::to_string(i)).c_str()));
+  auto refused = send("one more");
+  REQUIRE_FALSE(refused);
+  CHECK(from_caf(refused.error()).code == errc::rate);
+}
+
 TEST_CASE_METHOD(pane_world, "input is refused where nobody reads it") {
   auto code = [this] {
     auto r = v.ask<std::uint64_t>(pane, input_a::value, std::string{"k"}, std::string{"x"});

@@ -44,7 +44,7 @@ def run_stand_in(work, play, *options, **environment):
     """The results of a build whose only test program is the stand-in."""
     tools = work / "tree" / "tools" / "lib"
     tools.mkdir(parents=True)
-    for name in ("run_tests.py", "offline"):
+    for name in ("run_tests.py", "own_programs.py", "offline"):
         shutil.copy(SOURCE / "tools" / "lib" / name, tools)
     build = work / "tree" / "build" / "dev"
     build.mkdir(parents=True)

@@ -14,6 +14,10 @@ ROW = re.compile(r"^\| ((?:S[123]|X)-\d+) \| (.+?) \| ([^|]*?) \| (.*) \|$")
 TEST_CASE = re.compile(r'\b(?:TEST_CASE|TEST_CASE_METHOD|SCENARIO|TEMPLATE_TEST_CASE|TEMPLATE_LIST_TEST_CASE)\s*\(\s*(?:\w+\s*,\s*)?'
                        r'((?:"(?:[^"\\]|\\.)*"\s*)+)')
 RESULT_NAME = re.compile(r"""\b(?:scenario|test|result|ok|case|check|expect)\(\s*f?(["'])(.+?)\1""")
+SHARED = re.compile(r"tests/(conformance/js|conformance/python|contract)/(\w+)\.(?:mjs|py)$")
+TITLES = {"conformance/js": ("e2b for JavaScript, {stem}, {name}", "e2b 2.45 for JavaScript, {stem}, {name}"),
+          "conformance/python": ("e2b for Python, {stem}, {name}",),
+          "contract": ("real sandboxes, {name}", "simulated sandboxes, {name}", "through TLS, {name}")}
 
 
 def known_tests(tree):
@@ -30,7 +34,20 @@ def known_tests(tree):
             text = tree.text(path)
             names.update(m.group(2) for m in RESULT_NAME.finditer(text))
             names.update(re.findall(r"\b(?:ok|not ok|skip) - ([^:\n\"'{}]+)", text))
+        else:
+            names.update(shared_names(path, tree))
     return names
+
+
+def shared_names(path, tree):
+    """Names of the cases that several scenarios run, each under its title: tests/conformance and tests/contract."""
+    found = SHARED.match(path)
+    if not found:
+        return
+    folder, stem = found.groups()
+    for match in RESULT_NAME.finditer(tree.text(path)):
+        for title in TITLES[folder]:
+            yield title.format(stem=stem.removesuffix("_cases"), name=match.group(2))
 
 
 def last_results(tree):
