@@ -13,6 +13,8 @@
 namespace skep::envd {
 
 namespace {
+constexpr std::chrono::milliseconds streams_close_within{500};
+
 constexpr std::size_t init_limit_bytes = 1U << 20;
 
 /// RFC 3339 in UTC (`Z`) or with an offset, as nanoseconds since 1970; nothing when it is none.
@@ -101,6 +103,11 @@ task<void> freeze_post(services& s, exchange& x) {
   for (const auto& p : s.processes.running())
     p->feed().drop();
   s.watches.drop_all();
+  // The host stops us as soon as it has the answer: by then the streams must have been closed. One
+  // whose client reads nothing is not waited for.
+  auto deadline = clock::now() + streams_close_within;
+  while (s.streams > 0 && clock::now() < deadline)
+    co_await s.streams_changed.wait_until(deadline);
   co_await x.reply(204, {}, {});
 }
 

@@ -89,6 +89,18 @@ task<void> serve_unary(services& s, exchange& x, const rpc& r) {
   co_await x.reply(failure ? http_status(failure->code) : 200, json_type, body);
 }
 
+/// Counts a stream of events as long as it is served.
+struct open_stream {
+  services& s;
+  explicit open_stream(services& all) : s(all) { ++s.streams; }
+  open_stream(const open_stream&) = delete;
+  open_stream& operator=(const open_stream&) = delete;
+  ~open_stream() {
+    --s.streams;
+    s.streams_changed.notify();
+  }
+};
+
 task<void> serve_stream(services& s, exchange& x, const rpc& r) {
   std::optional<rpc_failure> failure;
   try {
@@ -96,6 +108,7 @@ task<void> serve_stream(services& s, exchange& x, const rpc& r) {
     if (r.stream) {
       auto text = co_await x.body(rpc_limit_bytes);
       auto request = parse_enveloped(text);
+      open_stream here(s);
       co_await r.stream(s, x, std::move(request));
     } else {
       auto answer = co_await r.input(s, x);

@@ -24,6 +24,8 @@ struct services {
   watch_hub& watches;
   std::map<std::string, std::shared_ptr<watcher>> polled{}; ///< By id, of CreateWatcher.
   std::int64_t initialized_at_ns = 0; ///< Timestamp of the newest /init that named one.
+  int streams = 0;                    ///< Streams of events that are open.
+  notifier streams_changed{io};
 };
 
 class server {

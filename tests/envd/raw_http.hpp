@@ -117,6 +117,12 @@ public:
     return true;
   }
   bool at_end() { return buffer_.empty() && !receive(); }
+  /// What still comes up to the end; gives up where no end comes.
+  std::string rest() {
+    while (receive()) {
+    }
+    return std::exchange(buffer_, {});
+  }
   std::string take(std::size_t size) {
     while (buffer_.size() < size)
       if (!receive()) give_up("the peer closed early");

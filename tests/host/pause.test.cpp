@@ -49,7 +49,7 @@ TEST_CASE("a paused sandbox keeps its processes and runs none of them, also unde
   };
   auto stopped_at = read();
   // Its clients were let go, and nobody is let in.
-  CHECK(counting.connection().at_end());
+  CHECK(counting.connection().rest() == "");
   CHECK(host.envd(s, "GET", "/health").status == 502);
   auto again = host.call("POST", "/sandboxes/" + s.id + "/pause", "{}");
   CHECK(again.status == 409);
