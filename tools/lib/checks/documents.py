@@ -81,6 +81,8 @@ def check_command(helps, words):
         if tool.group(1) in ("run", "fresh"):  # what follows belongs to another program
             return []
         source = script.read_text()
+        for started in re.findall(r"^exec \S+ (tools/lib/\S+)", source, re.MULTILINE):
+            source += (helps.root / started).read_text()
         return [f"tools/{tool.group(1)} has no {flag}" for flag in flags_of(words[1:])
                 if flag not in source and flag not in ("-h", "--help")]
     program = helps.program(words[0])
