@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -53,9 +54,22 @@ class Model:
             return json.load(answer)
 
 
+def reachable(program, work):
+    """The program, or a copy below `work` where the clone lies in a private home: root's sandboxes belong to another user."""
+    folders = [*program.parents, *program.resolve().parents]
+    if os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in folders):
+        return program
+    work.chmod(0o755)
+    copy = work / "cli" / "claude"
+    copy.parent.mkdir()
+    shutil.copy(program.resolve(), copy)
+    copy.chmod(0o755)
+    return copy
+
+
 def prepare(work, model, key):
     """Configuration, key and PATH so that `--agent claude` is the pinned CLI and talks to the scripted server."""
-    program = claude()
+    program = reachable(claude(), work)
     # The file itself lies where npm put it; inside, its folder is shown at the same place.
     folders = sorted({str(program.parent), str(program.resolve().parent)})
     skep = Installation(work, config="[local]\nbind = " + json.dumps(folders)
