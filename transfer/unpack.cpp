@@ -96,7 +96,9 @@ struct source {
         return {};
       }
       mid_frame = left != 0;
-      more_output = o.pos == o.size; // the decoder may hold more without further input
+      // A full buffer: the decoder may hold more without further input, but not behind the end of a
+      // frame, where being asked again would begin another one.
+      more_output = left != 0 && o.pos == o.size;
       if (o.pos == 0) continue;
       return within_limits(o.pos) ? std::string_view{out.data(), o.pos} : std::string_view{};
     }

@@ -93,7 +93,7 @@ def _(work):
 def _(work):
     if run([SOURCE / "tools" / "lib" / "offline", "true"]).stderr:
         raise Skip("this machine allows no network namespace")
-    assert '"--unit", "--offline"' in (SOURCE / "tools" / "test").read_text(), "the stage `unit` is not offline"
+    assert '"--unit", "--offline"' in (SOURCE / "tools" / "lib" / "test_stages.py").read_text(), "the stage `unit` is not offline"
     done, results = run_stand_in(work, "offline", "--offline", PLAYED_API_KEY="x")
     assert done.returncode == 0 and results == {"one": ("passed", "")}, results
     shutil.rmtree(work / "tree")

@@ -6,6 +6,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <functional>
+#include <random>
 
 using namespace skep;
 using namespace skep::test;
@@ -132,6 +133,29 @@ TEST_CASE("a damaged or cut archive is refused") {
   CHECK(unpack_archive(t / "bad", t / "d2").err().code == errc::checksum);
   put(t / "text", "this is no archive, but it is text\n");
   CHECK_FALSE(unpack_archive(t / "text", t / "d3").ok());
+}
+
+TEST_CASE("an archive is whole also where its end meets the end of the decoder's buffer") {
+  // A header and 1 KiB each, and 1 KiB at the end: two and eight buffers of 128 KiB.
+  auto files = GENERATE(170, 682);
+  temp t;
+  auto writer = archive_writer::create(t / "a");
+  REQUIRE(writer.ok());
+  std::minstd_rand chance{7};
+  for (int i = 0; i < files; ++i) {
+    file_entry f;
+    f.path = "f" + std::to_string(i);
+    std::string content(1024, ' ');
+    for (char& c : content)
+      c = "abcdefgh \n"[(chance() >> 8U) % 10];
+    f.size = content.size();
+    REQUIRE(writer->begin(f, 0).ok());
+    REQUIRE(writer->data(content).ok());
+  }
+  REQUIRE(writer->finish().ok());
+  auto done = unpack_archive(t / "a", t / "dest");
+  CHECK((done ? std::string{} : done.err().message) == "");
+  CHECK(get(t / "dest/f169").size() == 1024);
 }
 
 TEST_CASE("modes are reduced to 0644 and 0755 whatever the umask") {
