@@ -9,6 +9,7 @@
 // has written 8 KiB, and is silent; two minutes later, when no deadline of a finished request is
 // waiting any more, PSS is read as it is. The output streams are real (memory_provider.hpp). The
 // journal numbers events, counts those that say that a sandbox runs, and forgets.
+#include "actors/isolation_check.hpp"
 #include "actors/journal.hpp"
 #include "actors/sandbox.hpp"
 #include "tests/bench/memory_provider.hpp"
@@ -76,9 +77,11 @@ sandbox::command_result says(std::string line) {
   return {0, true, "exit status 0", std::move(line), {}, false, false};
 }
 
-// The inside of every sandbox: who we are, and skep-guest's answers.
-result<sandbox::command_result> inside(const sandbox::remote&, const sandbox::command& c) {
-  if (c.argv[0] == "/usr/bin/id") return says("1000\n");
+// The inside of every sandbox: who and where we are, and skep-guest's answers.
+result<sandbox::command_result> inside(const sandbox::create_params& made,
+                                       const sandbox::command& c) {
+  if (c.argv[0] == "/bin/sh")
+    return says("1000\n" + made.env.at(std::string{mark_variable}) + "\nboot\nmnt:[1]\npid:[1]\n");
   if (c.argv[0] == "/bin/chmod") return says("");
   if (c.argv.size() < 2) return says("");
   if (c.argv[1] == "--version") return says("skep-guest 0\n");
@@ -145,7 +148,9 @@ reading measure(std::uint32_t count, const std::string& url) {
         return std::unique_ptr<journal_backend>(std::make_unique<forgetful_backend>());
       })));
   auto api = std::make_shared<bench::provider>(url);
-  api->on_run = inside;
+  api->on_run = [boxes = &api->boxes](const sandbox::remote& where, const sandbox::command& c) {
+    return inside(boxes->at(where.remote_id).params, c);
+  };
   auto folder = std::filesystem::temp_directory_path() / "skep-bench-memory-XXXXXX";
   auto name = folder.string();
   if (!::mkdtemp(name.data())) return {};
