@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <fcntl.h>
+#include <fstream>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -157,7 +158,16 @@ void holder::reap() {
     if (pid != sandbox_) continue;
     sandbox_ = -1;
     end();
+    kill_children();
   }
+}
+
+// bubblewrap's inner process binds its life to the outer one only after it has started envd: where
+// the outer one is killed before, the inner one lives on, as our child now.
+void holder::kill_children() {
+  std::ifstream children{"/proc/thread-self/children"};
+  for (pid_t pid = 0; children >> pid;)
+    ::kill(pid, SIGKILL);
 }
 
 void holder::end() {

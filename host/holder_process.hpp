@@ -57,6 +57,7 @@ private:
   task<void> await_envd();
   void reap();
   void end();
+  static void kill_children();
   void finish();
   void report(const json& j);
 
