@@ -161,6 +161,8 @@ void watch_hub::add(const std::shared_ptr<watcher>& w, const std::string& name, 
 // Forgets `name` below the root and all under it; everything when `name` is empty.
 void watch_hub::forget(const std::shared_ptr<watcher>& w, const std::string& name) {
   auto prefix = name + '/';
+  // A directory that comes again under this name may have the same names in it.
+  std::erase_if(w->seen_, [&](const std::string& below) { return below.starts_with(prefix); });
   for (auto i = places_.begin(); i != places_.end();) {
     std::erase_if(i->second, [&](const place& p) {
       auto who = p.first.lock();
@@ -207,7 +209,9 @@ void watch_hub::dispatch(int wd, std::uint32_t mask, const std::string& name) {
     }
     auto below = joined(where, name);
     if (mask & (IN_CREATE | IN_MOVED_TO)) {
-      if (w->seen_.erase(below) == 0) tell(*w, "EVENT_TYPE_CREATE", below, true);
+      // What reading its parent found is told and watched already.
+      if (w->seen_.erase(below) != 0) continue;
+      tell(*w, "EVENT_TYPE_CREATE", below, true);
       if (directory && w->recursive) add(w, below, mask & IN_CREATE);
     }
     if (mask & IN_MODIFY) tell(*w, "EVENT_TYPE_WRITE", below, true);
