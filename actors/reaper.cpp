@@ -2,6 +2,8 @@
 
 #include "actors/sandbox_birth.hpp"
 
+#include <set>
+
 namespace skep::actors {
 namespace {
 
@@ -54,12 +56,19 @@ private:
 
   void kill(const std::string& provider, const std::string& remote_id, const swarm_id& swarm,
             const sandbox_id& id) {
-    with_api(provider, [this, remote_id, swarm, id](std::shared_ptr<sandbox::api> api) {
-      api->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
-                  if (r.ok()) journal(swarm, id, kill_confirmed{remote_id});
-                }));
-    });
+    if (!under_way_.insert(id).second) return;
+    in_pool<std::shared_ptr<sandbox::api>>(
+        svc_, [svc = svc_, provider] { return svc->provider(provider); },
+        [this, remote_id, swarm, id](result<std::shared_ptr<sandbox::api>> api) {
+          if (!api) return over(id);
+          (*api)->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
+                         if (!r) return over(id);
+                         journal(swarm, id, kill_confirmed{remote_id});
+                       }));
+        });
   }
+
+  void over(const sandbox_id& id) { under_way_.erase(id); }
 
   // One look a sweep for each create that its SANDBOX left unresolved. The time counts from the end
   // of the sandbox, which is later than the intent.
@@ -151,11 +160,14 @@ private:
     c->sandbox = id;
     c->count = sizeof...(E);
     (pack_event(c->body.data, svc_->wall_now(), e), ...);
-    caf::anon_send(svc_->handles->journal(), append_a::value, c);
+    request(svc_->handles->journal(), record_deadline, append_a::value, c)
+        .then([this, id](std::uint64_t) { over(id); }, [this, id](caf::error&) { over(id); });
   }
 
   services_ptr svc_;
   reaper_tables tables_;
+  /// Kills whose answer, or its place on disk, is awaited: a sweep in between does not repeat them.
+  std::set<sandbox_id> under_way_;
   /// Remote id -> since when, on the boot-time clock.
   std::map<std::string, std::chrono::milliseconds> orphans_;
   std::map<std::string, create_search> searches_; ///< By intent.
