@@ -236,7 +236,7 @@ model::broken model::justified(const std::string& id, const sandbox_state& s,
   bool reason = true;
   switch (result) {
   case outcome::completed:
-    reason = s.agents_done && !swarm.kill_asked;
+    reason = s.agents_done; // also when a wish to kill came while it was being cleared away
     break;
   case outcome::failed:
   case outcome::suspect:
