@@ -189,6 +189,18 @@ TEST_CASE_METHOD(transfer_world,
   CHECK(api->boxes.empty());
 }
 
+TEST_CASE_METHOD(transfer_world,
+                 "an answer from inside that is nested without end is no answer, and nobody dies") {
+  guest["diff"] = [](const sandbox::command&) -> result<command_result> {
+    constexpr std::size_t deep = 400'000;
+    return said("{\"commits\":" + std::string(deep, '[') + std::string(deep, ']') + "}\n");
+  };
+  begin();
+  exit("pn_0");
+  CHECK(ending() == "failed protocol@diff");
+  CHECK(api->boxes.empty());
+}
+
 TEST_CASE_METHOD(transfer_world, "a kill ends a download at once") {
   api->hold(operation::download_file);
   begin();
