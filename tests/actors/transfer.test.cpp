@@ -223,6 +223,11 @@ TEST_CASE_METHOD(transfer_world,
   std::filesystem::create_directories(old);
   std::ofstream{old / "p0.tar"} << "half";
   api->boxes["i1"].files["/home/user/.skep/out/tr_old/p0.tar"] = "half";
+  // It died between a pane's results and the word of them.
+  auto results = tmp.path / "out" / "sw_a";
+  std::filesystem::create_directories(results / "p0" / "files");
+  std::ofstream{results / "p0.patch"} << "half";
+  std::ofstream{results / "p0" / "files" / "x"} << "half";
   begin();
   advance(1s);
   CHECK(all<sandbox_closed>().at(0).result == outcome::completed);
