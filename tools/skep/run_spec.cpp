@@ -89,9 +89,11 @@ error check_out_dir(const std::string& folder) {
   return {};
 }
 
-/// A program that is named by a path in the repository; a setup may be what makes it.
+/// A program that is named by a path in the repository; a setup may be what makes it. Agents of the
+/// simulator, a provider like others, are no programs.
 error check_own_program(const swarm_spec& spec) {
-  if (spec.agent != agent_kind::command || !spec.setup.empty()) return {};
+  if (spec.agent != agent_kind::command || !spec.setup.empty() || spec.provider != "local")
+    return {};
   const auto& program = spec.argv.front();
   if (program.find('/') == std::string::npos || program.starts_with('/')) return {};
   auto file = fs::path{spec.repo} / program;
