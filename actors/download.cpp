@@ -58,6 +58,7 @@ private:
           std::error_code ec;
           std::filesystem::create_directories(out_dir, ec);
           std::filesystem::remove_all(out_dir / tree, ec); // what an earlier attempt left half done
+          std::filesystem::remove(out_dir / (tree + ".patch"), ec);
           return transfer::collect_pane(patch, archive, out_dir, tree, *summary);
         },
         [this](const transfer::pane_changes& got) {

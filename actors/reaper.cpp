@@ -121,12 +121,13 @@ private:
       sandbox::list_filter filter;
       filter.metadata = {{"skep.install", svc_->install_id}};
       api->list(filter, home<std::vector<sandbox::listed>>(
-                            [this, api](result<std::vector<sandbox::listed>> r) {
+                            [this, api, provider](result<std::vector<sandbox::listed>> r) {
                               if (!r) return;
+                              auto& known = orphans_[provider]; // a list says nothing of others'
                               std::map<std::string, std::chrono::milliseconds> still;
                               for (const auto& x : *r)
-                                consider(api, x, still);
-                              orphans_ = std::move(still);
+                                consider(api, x, known, still);
+                              known = std::move(still);
                             }));
     });
   }
@@ -134,14 +135,15 @@ private:
   // An orphan dies after it was seen as one for the whole grace time: its create may just be on its
   // way.
   void consider(const std::shared_ptr<sandbox::api>& api, const sandbox::listed& x,
+                const std::map<std::string, std::chrono::milliseconds>& before,
                 std::map<std::string, std::chrono::milliseconds>& still) {
     sandbox_id id{label(x, "skep.sandbox")};
     auto known =
         id.valid() ? tables_.sandbox(id) : result<sandbox_record>(make_error(errc::not_found));
     if (!is_orphan(x, svc_->install_id, known)) return;
     auto now = svc_->boot_now();
-    auto i = orphans_.find(x.remote_id);
-    auto since = i == orphans_.end() ? now : i->second;
+    auto i = before.find(x.remote_id);
+    auto since = i == before.end() ? now : i->second;
     still[x.remote_id] = since;
     if (now - since < svc_->limits.orphan_grace) return;
     auto text = "ended the orphan " + x.remote_id + " (" + id.value + ")";
@@ -168,8 +170,8 @@ private:
   reaper_tables tables_;
   /// Kills whose answer, or its place on disk, is awaited: a sweep in between does not repeat them.
   std::set<sandbox_id> under_way_;
-  /// Remote id -> since when, on the boot-time clock.
-  std::map<std::string, std::chrono::milliseconds> orphans_;
+  /// Provider -> remote id -> since when, on the boot-time clock.
+  std::map<std::string, std::map<std::string, std::chrono::milliseconds>> orphans_;
   std::map<std::string, create_search> searches_; ///< By intent.
 };
 

@@ -1,6 +1,7 @@
 #include "actors/swarm_results.hpp"
 
 #include "transfer/pack.hpp"
+#include "transfer/posix.hpp"
 #include "transfer/results.hpp"
 
 #include <algorithm>
@@ -151,6 +152,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
       !r)
     keep(r.err());
+  if (auto r = transfer::put_on_disk(dir.string()); !r) keep(r.err());
   if (first) return first;
   return out;
 }

@@ -70,7 +70,7 @@ result<void> add_names(const std::string& patch_path, bool reverse, const std::s
     tab = tab == item.npos ? tab : item.find('\t', tab + 1);
     if (tab == item.npos) return make_error(errc::protocol, "git apply --numstat: " + item);
     auto name = item.substr(tab + 1);
-    if (!safe_relative(name) || name == ".git" || name.starts_with(".git/"))
+    if (!safe_relative(name) || names_git_dir(name))
       return make_error(errc::unsafe_archive, "the patch leaves the tree: " + name);
     out.insert(std::move(name));
   }
@@ -155,10 +155,17 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
     if (errno == EEXIST) return make_error(errc::exists, out.files_dir);
     return io_error(out.files_dir, errno);
   }
-  auto files = unpack_archive(tar_path, out.files_dir, limits);
+  // What was not announced is refused before it costs memory and disk; one file more, so that
+  // compare() can name it.
+  auto announced = limits;
+  announced.max_files = std::min<std::uint64_t>(
+      limits.max_files, claim.modified.size() + claim.added.size() + claim.renamed.size() + 1);
+  auto files = unpack_archive(tar_path, out.files_dir, announced);
   if (!files) return files.err();
   out.files = std::move(*files);
   if (auto same = compare(out); !same) return same.err();
+  // The sandbox goes as soon as somebody says that its results are here.
+  if (auto safe = put_on_disk(out_dir); !safe) return safe.err();
   return out;
 }
 
@@ -174,9 +181,9 @@ result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
     touched.push_back(std::move(*paths));
   }
   merged_patch out;
+  std::map<std::string, std::set<std::string>> conflicts;
   auto conflict = [&](std::size_t pane, const std::string& path) {
-    auto& list = out.conflicts[patches[pane].name];
-    if (std::find(list.begin(), list.end(), path) == list.end()) list.push_back(path);
+    conflicts[patches[pane].name].insert(path);
   };
   for (const auto& [path, panes] : owners) {
     if (panes.size() > 1)
@@ -194,6 +201,8 @@ result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
           }
     }
   }
+  for (const auto& [name, paths] : conflicts)
+    out.conflicts[name].assign(paths.begin(), paths.end());
   unique_fd to{::open(out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   if (!to) return io_error(out_path, errno);
   for (std::size_t i = 0; i < patches.size(); ++i) {

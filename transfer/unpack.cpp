@@ -132,6 +132,7 @@ public:
     if (type == AE_IFDIR && path == ".") return {};
     if (path.starts_with("./")) path.erase(0, 2);
     if (!safe_relative(path)) return unsafe("an entry's path leaves the tree: " + path);
+    if (names_git_dir(path)) return unsafe("a repository inside: " + path);
     if (archive_entry_hardlink(e)) return unsafe("a hard link: " + path);
     if (archive_entry_perm(e) & 07000) return unsafe("setuid, setgid or sticky bit: " + path);
     if (type != AE_IFREG && type != AE_IFLNK && type != AE_IFDIR)
@@ -200,6 +201,9 @@ private:
       bytes_ += piece.size();
       f.size += piece.size();
       if (bytes_ > limits_.max_bytes) return unsafe("more bytes than allowed: " + f.path);
+      // The holes of a sparse file are bytes that never were in the tar.
+      if (bytes_ > ratio_free_bytes && bytes_ / limits_.max_ratio > from_.read_bytes)
+        return unsafe("the archive is compressed beyond all reason");
       hash.update(piece);
       if (auto written = write_all(fd.get(), piece); !written) {
         auto e2 = written.err();

@@ -2,6 +2,7 @@
 
 #include "actors/agents/command.hpp"
 #include "messages/json.hpp"
+#include "messages/nesting.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -46,29 +47,6 @@ double number_of(const parsed& j, const char* name) {
 
 std::string one_line(const parsed& j) {
   return j.dump(-1, ' ', false, parsed::error_handler_t::replace);
-}
-
-// Whoever writes these lines may nest as deep as a line is long, and printing recurses.
-bool too_deep(std::string_view line) {
-  constexpr int limit = 200;
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (quoted) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > limit) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
 }
 
 // The content of a tool_result: a string, or a list of blocks with text.
@@ -157,7 +135,7 @@ void claude_adapter::take_line(std::string_view line, std::vector<agent_event>& 
   while (!line.empty() && (line.back() == '\r' || line.back() == ' '))
     line.remove_suffix(1);
   if (line.empty()) return;
-  const auto j = too_deep(line) ? parsed{} : parsed::parse(line, nullptr, false);
+  const auto j = nested_too_deep(line) ? parsed{} : parsed::parse(line, nullptr, false);
   if (!j.is_object()) {
     last_text_ = cut(line, 500);
     return add_block(out, block_kind::other, {}, line);

@@ -12,6 +12,7 @@ struct reaper_world : world {
   std::vector<sandbox_record> unconfirmed;
   std::vector<sandbox_record> unresolved;
   std::map<std::string, sandbox_record> rows;
+  strings providers{"local"};
 
   ~reaper_world() { CHECK(end() == 0); }
 
@@ -42,7 +43,7 @@ struct reaper_world : world {
       if (i == rows.end()) return make_error(errc::not_found);
       return i->second;
     };
-    tables.providers = [] { return strings{"local"}; };
+    tables.providers = [this] { return providers; };
     under_supervisor({"reaper", [this, tables](caf::scheduled_actor* parent) {
                         return spawn_reaper(parent, svc, tables);
                       }});
@@ -110,6 +111,23 @@ TEST_CASE_METHOD(reaper_world, "an orphan dies after the grace time; strangers a
   CHECK(count("orphan_ended") == 2);
   advance(5min);
   CHECK(api->count(operation::kill) == 2);
+}
+
+TEST_CASE_METHOD(reaper_world, "orphans at one provider die, whatever the other providers have") {
+  auto elsewhere = std::make_shared<fake_api>();
+  providers = {"local", "e2b"};
+  svc->provider = [this, elsewhere](const std::string& name) {
+    return result<std::shared_ptr<sandbox::api>>{
+        std::shared_ptr<sandbox::api>{name == "e2b" ? elsewhere : api}};
+  };
+  box("here", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  auto& there = elsewhere->boxes["there"].info;
+  there.remote_id = "there";
+  there.metadata = {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}};
+  begin();
+  advance(2min);
+  CHECK(api->boxes.empty());
+  CHECK(elsewhere->boxes.empty());
 }
 
 TEST_CASE_METHOD(reaper_world,

@@ -63,6 +63,8 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
   auto prompt = w.dir.path + "/prompt";
   write_text(prompt, "do it");
 
+  write_text(w.repo + "/prompt.txt", "no program");
+
   struct bad {
     std::vector<std::string> args;
     errc code;
@@ -101,6 +103,10 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
       {{"run", "--repo", plain + "-not", "--", "true"}, errc::file_not_found},
       {{"run", "--repo", unborn, "--", "true"}, errc::no_commit},
       {{"run", "--repo", w.repo, "--", "no-such-program-here"}, errc::agent_not_visible},
+      {{"run", "--repo", w.repo, "--", "./no-such-file"}, errc::agent_not_visible},
+      {{"run", "--repo", w.repo, "--", "./prompt.txt"}, errc::agent_not_visible},
+      {{"run", "--repo", w.repo, "--out", prompt, "--", "true"}, errc::io},
+      {{"run", "--repo", w.repo, "--out", prompt + "/below/it", "--", "true"}, errc::io},
       {{"stop"}, errc::bad_argument},
       {{"stop", "sw_x", "--all"}, errc::bad_argument},
       {{"secret", "set", "bad-name"}, errc::bad_argument},
@@ -141,6 +147,31 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
   }
   CHECK_FALSE(std::filesystem::exists(w.state));
   CHECK_FALSE(std::filesystem::exists(w.repo + "/skep-out"));
+}
+
+TEST_CASE("a command that does not exist is named, also below a group of commands") {
+  cli_world w;
+  auto says = [&](std::vector<std::string> args, const std::string& word) {
+    auto x = w.skep(std::move(args));
+    CHECK(x.code == info(errc::bad_argument).exit_code);
+    CHECK(x.err.find("there is no command '" + word + "'") != std::string::npos);
+  };
+  says({"fly"}, "fly");
+  says({"secret", "get", "NAME"}, "get");
+  says({"--state", "secret", "secret", "show"}, "show");
+  CHECK(w.skep({"secret"}).err.find("subcommand is required") != std::string::npos);
+}
+
+TEST_CASE("what could not be printed is an error, not an exit code of 0") {
+  cli_world w;
+  auto shell = [&](const std::string& line) {
+    return run_to_end({"/bin/sh", "-c", line, w.skep_program}, w.home);
+  };
+  auto full = shell("\"$0\" version > /dev/full");
+  CHECK(full.code == info(errc::io).exit_code);
+  CHECK(full.err.find("writing standard output") != std::string::npos);
+  CHECK(shell("\"$0\" version > /dev/null").code == 0);
+  CHECK(shell("\"$0\" version >&- 2>&- <&-").code == 0); // nobody wants to hear it
 }
 
 TEST_CASE("global options may stand before and behind the command") {

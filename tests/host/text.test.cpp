@@ -176,3 +176,15 @@ TEST_CASE("what a sandbox prints costs the holder no more than so many short lin
   CHECK(logs.back()
         == json{{"ts_ms", 3}, {"level", "warn"}, {"message", "good"}, {"fields", {{"a", "b"}}}});
 }
+
+TEST_CASE(
+    "whatever a sandbox prints, an answer of its holder has room for all that is remembered") {
+  history h;
+  const auto wild = std::string(4096, '\x01') + "\n"; // a control character takes six letters
+  for (int i = 0; i < 2000; ++i)
+    h.add_output(wild, i);
+  auto logs = h.logs();
+  CHECK(dump(json{{"ok", true}, {"logs", logs}}).size() < max_order_bytes);
+  CHECK(logs.size() > 50);
+  CHECK(logs.back()["ts_ms"] == 1999);
+}

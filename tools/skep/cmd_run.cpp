@@ -143,7 +143,10 @@ int run(const app& a, const run_options& o) {
       if (beside_self(name).empty())
         return fail(
             a, make_error(errc::program_missing, std::string{name} + " should stand beside skep"));
-    if (auto possible = host::check_isolation(); !possible) return fail(a, possible.err());
+    if (auto possible = host::check_isolation(); !possible) {
+      if (signals.next() != 0) return exit_interrupted; // it hit bubblewrap as well
+      return fail(a, possible.err());
+    }
   }
   if (spec->network == network_policy::open)
     remark("WARNING: --network open: the sandboxes may reach every public address of the internet, "

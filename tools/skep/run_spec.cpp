@@ -74,6 +74,39 @@ error in_range(std::string_view what, std::int64_t n, std::int64_t low, std::int
                                             + ", not " + std::to_string(n));
 }
 
+/// The results come at the end of hours: whether their folder can be made is known now.
+error check_out_dir(const std::string& folder) {
+  fs::path there{folder};
+  std::error_code failed;
+  while (!fs::exists(fs::symlink_status(there, failed)) && there.has_relative_path())
+    there = there.parent_path();
+  if (!fs::is_directory(there, failed))
+    return make_error(errc::io, "the results cannot be written to " + folder,
+                      there.string() + " is not a folder");
+  if (::access(there.c_str(), W_OK | X_OK) != 0)
+    return make_error(errc::io, "the results cannot be written to " + folder,
+                      there.string() + ": " + std::strerror(errno));
+  return {};
+}
+
+/// A program that is named by a path in the repository; a setup may be what makes it. Agents of the
+/// simulator, a provider like others, are no programs.
+error check_own_program(const swarm_spec& spec) {
+  if (spec.agent != agent_kind::command || !spec.setup.empty() || spec.provider != "local")
+    return {};
+  const auto& program = spec.argv.front();
+  if (program.find('/') == std::string::npos || program.starts_with('/')) return {};
+  auto file = fs::path{spec.repo} / program;
+  std::error_code failed;
+  if (!fs::exists(fs::symlink_status(file, failed)))
+    return make_error(errc::agent_not_visible, program + " is not in the repository " + spec.repo
+                                                   + ", in whose root the agents begin");
+  if (fs::is_directory(file, failed)
+      || (fs::exists(file, failed) && ::access(file.c_str(), X_OK) != 0))
+    return make_error(errc::agent_not_visible, file.string() + " is not executable");
+  return {};
+}
+
 bool below(const fs::path& file, const fs::path& folder) {
   auto relative = file.lexically_relative(folder);
   return !relative.empty() && *relative.begin() != "..";
@@ -199,7 +232,9 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
     return make_error(errc::unknown_provider, spec.provider);
   if (spec.provider == "local" && spec.template_name != "base")
     return usage("local sandboxes have the template base alone, not " + spec.template_name);
+  if (auto e = check_out_dir(spec.out_dir)) return e;
   if (auto e = check_keys(spec, paths)) return e;
+  if (auto e = check_own_program(spec)) return e;
   if (auto e = check_program(spec, paths)) return e;
   lead_to_program(spec);
   return spec;

@@ -174,6 +174,11 @@ void run_view::draw(const run_progress& p) {
     lines.push_back(std::move(row));
   auto width = columns(stderr);
   lines.push_back(style(stderr, tint::dim, safe_line(p.last, width > 8 ? width - 6 : 2)));
+  // What has scrolled off cannot be drawn over: every further draw would add to it.
+  if (auto most = std::max<std::size_t>(rows(stderr), 2) - 1; lines.size() > most) {
+    if (most > 1) lines[most - 1] = lines.back();
+    lines.resize(most);
+  }
   std::string out;
   if (drawn_lines_ > 0) out += "\x1b[" + std::to_string(drawn_lines_) + "A";
   for (const auto& line : lines)
