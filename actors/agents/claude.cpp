@@ -49,6 +49,11 @@ std::string one_line(const parsed& j) {
   return j.dump(-1, ' ', false, parsed::error_handler_t::replace);
 }
 
+// What the agent asks of its model, one by one: below /v1 are also batches, whose cost no answer
+// tells, so that they would go around what a sandbox may spend.
+const std::vector<std::string> model_paths = {"/v1/messages$", "/v1/messages/count_tokens$",
+                                              "/v1/models"};
+
 // The content of a tool_result: a string, or a list of blocks with text.
 std::string content_text(const parsed* content) {
   if (!content) return {};
@@ -93,8 +98,8 @@ launch_plan claude_adapter::plan(const swarm_spec& spec, const pane_context& pan
   out.stdin_data = prompt_for(spec, pane.index);
   out.stdin_open = false; // it begins when its input ends
   out.needs_secrets = {std::string{secret_name}};
-  out.gateway = {
-      {"api.anthropic.com", "ANTHROPIC_BASE_URL", "x-api-key", std::string{secret_name}, {"/v1"}}};
+  out.gateway = {{"api.anthropic.com", "ANTHROPIC_BASE_URL", "x-api-key", std::string{secret_name},
+                  model_paths}};
   out.program_to_check = "claude";
   return out;
 }

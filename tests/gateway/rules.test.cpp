@@ -80,3 +80,19 @@ TEST_CASE("usage is read wherever the stream is cut") {
   huge.finish();
   CHECK(huge.output_tokens() == 6);
 }
+TEST_CASE("a path with $ at its end is that path alone") {
+  route out;
+  std::vector<gateway_rule> rules = {{"api.test", {}, {"/v1/messages$", "/v1/models"}, ""}};
+  for (auto* good : {"/api.test/v1/messages", "/api.test/v1/messages?beta=true",
+                     "/api.test/v1/models", "/api.test/v1/models/m"}) {
+    INFO(good);
+    CHECK_FALSE(find_route(good, rules, out));
+  }
+  for (auto* bad : {"/api.test/v1/messages/batches", "/api.test/v1/messages/",
+                    "/api.test/v1/message", "/api.test/v1/messages$"}) {
+    INFO(bad);
+    auto refused = find_route(bad, rules, out);
+    REQUIRE(refused);
+    CHECK(refused->status == 403);
+  }
+}
