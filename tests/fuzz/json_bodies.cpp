@@ -3,12 +3,15 @@
 #include "host/create_request.hpp"
 #include "host/envd/connect_rpc.hpp"
 #include "sandbox/errors.hpp"
-#include "sandbox/wire.hpp"
-#include "tests/fuzz/input.hpp"
+#include "sandbox/wire_control.hpp"
+#include "sandbox/wire_envd.hpp"
+#include "sandbox/wire_templates.hpp"
+#include "tests/fuzz/targets.hpp"
 #include "transfer/summary.hpp"
 
 using namespace skep;
 
+namespace json_bodies_target {
 namespace {
 
 void answers(std::string_view body) {
@@ -23,12 +26,36 @@ void answers(std::string_view body) {
   (void)read_uploaded(body);
   (void)read_process_event(body);
   (void)read_end_of_stream(body);
+  (void)read_metrics(body);
+  (void)read_metrics_of(body);
+  (void)read_usage(body);
+  (void)read_logs(body);
+  (void)read_snapshot(body);
+  (void)read_snapshots(body);
+  (void)read_forks(body);
+  (void)read_watcher(body);
+  (void)read_changes(body);
+  (void)read_written(body);
+  (void)read_bare_entry(body);
+  (void)read_texts(body);
+  (void)read_watch_event(body);
+  (void)read_template_build(body);
+  (void)read_file_link(body);
+  (void)read_progress(body);
+  (void)read_alias(body);
+  (void)read_templates(body);
+  (void)read_template(body);
+  (void)read_tags(body);
 }
 
 void to_envd(std::string_view body) {
   try {
     auto j = envd::parse_message(body);
     (void)envd::dump(j);
+    try {
+      (void)envd::requested_signal(j);
+    } catch (const envd::rpc_failure&) {
+    }
     for (const auto* name : {"path", "depth", "process", "signal", "tag"}) {
       try {
         (void)envd::get_string(j, name);
@@ -53,9 +80,10 @@ void to_envd(std::string_view body) {
 }
 
 } // namespace
+} // namespace json_bodies_target
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::input in{data, size};
+void skep::fuzz::run_json_bodies(input in) {
+  using namespace json_bodies_target;
   switch (in.choice() % 4) {
   case 0:
     answers(in.rest());
@@ -73,5 +101,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     break;
   }
-  return 0;
 }
