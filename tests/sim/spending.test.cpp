@@ -69,7 +69,7 @@ TEST_CASE("a scripted agent that is called claude tells the refusal as Claude Co
   simulator sim;
   auto s = sim->create();
   bound(sim, s, {{"tokens", 0}});
-  auto agent = sim->start(s, "echo work | claude -p");
+  auto agent = sim->start(s, "echo x > claude; chmod 755 claude; echo work | ./claude -p");
   agent.finish();
   CHECK(agent.end.value("exitCode", 0) == 1);
   auto last = json::parse(agent.out.substr(agent.out.rfind('\n', agent.out.size() - 2) + 1));
