@@ -41,9 +41,9 @@ outcome_of_stream read(std::string_view text, std::size_t piece) {
   return out;
 }
 
-void as_server(std::string_view text) {
+void as_server(std::string_view text, bool as_user) {
   try {
-    (void)envd::requested_user("/process.Process/Start", "Basic " + std::string{text});
+    if (as_user) (void)envd::requested_user("/process.Process/Start", "Basic " + std::string{text});
   } catch (const envd::rpc_failure&) {
   }
   try {
@@ -64,8 +64,9 @@ void as_server(std::string_view text) {
 
 void skep::fuzz::run_envelopes(input in) {
   using namespace envelopes_target;
+  // From 128 up it is the server's turn: what is thrown is slow.
   const auto piece = in.choice();
+  if (piece >= 128) return as_server(in.rest(), piece == 255);
   fuzz::require(read(in.rest(), 0) == read(in.rest(), piece),
                 "envelopes do not depend on the cuts");
-  as_server(in.rest());
 }
