@@ -78,7 +78,7 @@ std::string masker::decide(bool over) {
       for (const auto& v : values_) {
         if (!over && rest.size() < v.size() && v.starts_with(rest)) {
           held_.erase(0, i);
-          return out;
+          return unseen(std::move(out));
         }
         if (rest.starts_with(v)) {
           masked = v.size();
@@ -92,7 +92,24 @@ std::string masker::decide(bool over) {
     i += std::max<std::size_t>(masked, 1);
   }
   held_.clear();
-  return out;
+  return unseen(std::move(out));
+}
+
+// `masked` is what came to be known of the first bytes; those that were shown are not given twice.
+std::string masker::unseen(std::string masked) {
+  auto twice = std::min(shown_, masked.size());
+  shown_ -= twice;
+  masked.erase(0, twice);
+  return masked;
+}
+
+std::string masker::show() {
+  auto all = held_;
+  auto shown = std::exchange(shown_, 0);
+  auto out = decide(true);
+  held_ = std::move(all);
+  shown_ = held_.size();
+  return out.substr(shown);
 }
 
 std::string masker::feed(std::string_view data) {

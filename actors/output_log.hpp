@@ -27,13 +27,18 @@ public:
   std::string feed(std::string_view data);
   /// Everything still held back: nothing more comes, what is whole in it is masked.
   std::string flush();
+  /// For those who cannot wait: what is held back and was not shown yet, whole values masked. It
+  /// stays known, so of a value that comes slowly only its beginning is seen.
+  std::string show();
   std::size_t held() const { return held_.size(); }
 
 private:
   std::string decide(bool over);
+  std::string unseen(std::string masked);
   std::vector<std::string> values_; ///< Longest first.
   std::bitset<256> first_bytes_;    ///< With which a value begins.
   std::string held_;
+  std::size_t shown_ = 0; ///< So many bytes of held_ were given out by show().
 };
 
 /// Every form in which a secret value is masked: plain, URL-encoded, and base64 at its three

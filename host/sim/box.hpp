@@ -5,6 +5,7 @@
 #include "host/sim/process.hpp"
 #include "host/sim/program.hpp"
 #include "host/sim/scenario.hpp"
+#include "host/sim/spending.hpp"
 #include "messages/ids.hpp"
 
 #include <map>
@@ -51,6 +52,7 @@ public:
   string_map env_vars;
   memory_files files;
   process_table processes;
+  spending spent;
   bool dead = false;
 
   // What skep-guest keeps.
