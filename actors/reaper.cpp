@@ -10,6 +10,11 @@ std::string label(const sandbox::listed& x, const char* name) {
   return i == x.metadata.end() ? std::string{} : i->second;
 }
 
+struct orphan {
+  std::chrono::milliseconds since; ///< Seen as one since, on the boot-time clock.
+  bool intended = false;           ///< Its kill is in the journal.
+};
+
 class reaper_impl : public domain_actor<reaper_actor> {
 public:
   reaper_impl(caf::actor_config& cfg, services_ptr svc, reaper_tables tables)
@@ -114,7 +119,7 @@ private:
       api->list(filter, home<std::vector<sandbox::listed>>(
                             [this, api](result<std::vector<sandbox::listed>> r) {
                               if (!r) return;
-                              std::map<std::string, std::chrono::milliseconds> still;
+                              std::map<std::string, orphan> still;
                               for (const auto& x : *r)
                                 consider(api, x, still);
                               orphans_ = std::move(still);
@@ -125,21 +130,45 @@ private:
   // An orphan dies after it was seen as one for the whole grace time: its create may just be on its
   // way.
   void consider(const std::shared_ptr<sandbox::api>& api, const sandbox::listed& x,
-                std::map<std::string, std::chrono::milliseconds>& still) {
+                std::map<std::string, orphan>& still) {
     sandbox_id id{label(x, "skep.sandbox")};
     auto known =
         id.valid() ? tables_.sandbox(id) : result<sandbox_record>(make_error(errc::not_found));
     if (!is_orphan(x, svc_->install_id, known)) return;
     auto now = svc_->boot_now();
     auto i = orphans_.find(x.remote_id);
-    auto since = i == orphans_.end() ? now : i->second;
-    still[x.remote_id] = since;
-    if (now - since < svc_->limits.orphan_grace) return;
-    auto text = "ended the orphan " + x.remote_id + " (" + id.value + ")";
-    api->kill(x.remote_id, home<bool>([this, text](result<bool> r) {
+    auto& o = still[x.remote_id] = i == orphans_.end() ? orphan{now, false} : i->second;
+    if (now - o.since < svc_->limits.orphan_grace) return;
+    auto text = x.remote_id + " (" + id.value + ")";
+    if (std::exchange(o.intended, true)) return end_orphan(api, x.remote_id, text);
+    intend_orphan_end(api, x.remote_id, text);
+  }
+
+  // The intent is on disk before the call (row X-02). A disk too full for notes does not keep a
+  // sandbox alive that costs money.
+  void intend_orphan_end(const std::shared_ptr<sandbox::api>& api, const std::string& remote_id,
+                         const std::string& text) {
+    auto c = std::make_shared<chunk>();
+    c->count = 1;
+    pack_event(
+        c->body.data, svc_->wall_now(),
+        notice{severity::warning, "orphan_kill_intended",
+               text + " bears our label and nobody knows it: it is ended after the grace time"});
+    this->request(svc_->handles->journal(), record_deadline, append_a::value, c)
+        .then([this, api, remote_id, text](std::uint64_t) { end_orphan(api, remote_id, text); },
+              [this, api, remote_id, text](const caf::error& e) {
+                if (from_caf(e).code == errc::disk_full) return end_orphan(api, remote_id, text);
+                if (auto o = orphans_.find(remote_id); o != orphans_.end())
+                  o->second.intended = false; // the next sweep tries again
+              });
+  }
+
+  void end_orphan(const std::shared_ptr<sandbox::api>& api, const std::string& remote_id,
+                  const std::string& text) {
+    api->kill(remote_id, home<bool>([this, text](result<bool> r) {
                 if (r.ok())
                   note(svc_->handles->recorder(), svc_->wall_now(),
-                       notice{severity::warning, "orphan_ended", text});
+                       notice{severity::warning, "orphan_ended", "ended the orphan " + text});
               }));
   }
 
@@ -156,8 +185,7 @@ private:
 
   services_ptr svc_;
   reaper_tables tables_;
-  /// Remote id -> since when, on the boot-time clock.
-  std::map<std::string, std::chrono::milliseconds> orphans_;
+  std::map<std::string, orphan> orphans_;         ///< By remote id.
   std::map<std::string, create_search> searches_; ///< By intent.
 };
 

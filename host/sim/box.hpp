@@ -52,6 +52,7 @@ public:
   memory_files files;
   process_table processes;
   bool dead = false;
+  std::map<std::string, std::uint64_t> runs; ///< Of programs that the scenario breaks.
 
   // What skep-guest keeps.
   std::map<std::string, std::shared_ptr<pane>> panes; ///< By directory.

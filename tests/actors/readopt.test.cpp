@@ -197,6 +197,20 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox that is found again has a whole lease
   CHECK(count("lease_not_renewed") == 0);
 }
 
+TEST_CASE_METHOD(
+    sandbox_world,
+    "taking up a running sandbox asks the provider for it once, and makes and ends nothing") {
+  recorded(phase::running);
+  begin();
+  advance(10s);
+  CHECK(api->count(operation::get) == 1);
+  CHECK(api->count(operation::list) == 0);
+  CHECK(api->count(operation::create) == 0);
+  CHECK(api->count(operation::connect) == 0); // it would resume and set a lease
+  CHECK(api->count(operation::kill) == 0);
+  CHECK(api->streams.size() == 1);
+}
+
 TEST_CASE_METHOD(sandbox_world, "a lease that the provider does not renew now ends no work") {
   recorded(phase::running);
   api->fail(operation::set_timeout, make_error(errc::network, "after 3 attempts"));
