@@ -177,6 +177,8 @@ void sandbox_impl::resume_phase() {
   case phase::collecting:
     return stop_leftovers(ctx_, then_or_fail<void>([this] { collect(); }));
   default:
+    // Its tree arrived and is on record: what follows is the start of its agents.
+    if (!rec_.base_commit.empty()) return start_panes();
     return stop_leftovers(ctx_, then_or_fail<void>([this] { verify(); }));
   }
 }

@@ -211,6 +211,18 @@ TEST_CASE_METHOD(
   CHECK(api->streams.size() == 1);
 }
 
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a sandbox whose tree is on record starts its agents, and nothing is uploaded again") {
+  recorded(phase::uploading);
+  start.bundle = nullptr; // its swarm has none: no sandbox is without a base
+  begin();
+  CHECK(api->count(operation::upload_file) == 0);
+  CHECK(phases() == strings{"starting", "running"});
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
 TEST_CASE_METHOD(sandbox_world, "a lease that the provider does not renew now ends no work") {
   recorded(phase::running);
   api->fail(operation::set_timeout, make_error(errc::network, "after 3 attempts"));

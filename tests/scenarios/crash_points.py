@@ -37,6 +37,15 @@ def _(work):
     assert not unreached, f"nobody was killed at {sorted(unreached)}"
 
 
+@scenario("a daemon killed between the sandboxes of a run begins those that are missing, and no other one again")
+def _(work):
+    repo = repository(work / "repo", FILES)
+    wanted = ["stored:sandbox.queued#1", "append:sandbox.queued#2", "stored:sandbox.queued#2", "append:sandbox.create_intended#2"]
+    _, reached, failures = all_points(work, repo, JOBS, quiet, wanted=wanted, sandboxes=2, panes=1)
+    assert not failures, "; ".join(failures)
+    assert len(reached) >= 3, reached
+
+
 @scenario("a daemon killed at any crash point of a stop loses, doubles and leaves nothing, and the run is cancelled")
 def _(work):
     repo = repository(work / "repo", FILES)

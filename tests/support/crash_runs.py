@@ -318,21 +318,21 @@ def kinds_of(names):
     return dict(collections.Counter(name.partition(":")[0] for name in names)), {n.rpartition("#")[0] for n in names}
 
 
-def at_point(work, repo, seed, name, plain):
-    run = crash_run(work, repo, seed, at=name)
+def at_point(work, repo, seed, name, plain, **shape):
+    run = crash_run(work, repo, seed, at=name, **shape)
     judge(run, plain)
     return f"{name}: {'killed' if run.killed else 'not reached'}, {run.swarm['state']}", run.killed
 
 
-def all_points(work, repo, jobs, say, seed=1, wanted=None):
-    """(names of the points, those that were reached, failures)."""
-    plain = crash_run(work, repo, seed)
+def all_points(work, repo, jobs, say, seed=1, wanted=None, **shape):
+    """(names of the points, those that were reached, failures); `shape`: how many sandboxes and panes."""
+    plain = crash_run(work, repo, seed, **shape)
     judge(plain, plain)
     names = wanted or plain.names
     reached = set()
 
     def one(name):
-        line, killed = at_point(work, repo, seed, name, plain)
+        line, killed = at_point(work, repo, seed, name, plain, **shape)
         if killed:
             reached.add(name)
         return line

@@ -47,12 +47,12 @@ static int fails(const char* kind, int fd) {
   return path[0] == '/' && rule_for(kind, path);
 }
 
-#define REAL(name, type)                                                                           \
-  static type real;                                                                                \
-  if (real == NULL) real = (type)dlsym(RTLD_NEXT, name)
+#define REAL(name)                                                                                 \
+  static __typeof__(name)* real;                                                                   \
+  if (real == NULL) real = (__typeof__(name)*)dlsym(RTLD_NEXT, #name)
 
 int fsync(int fd) {
-  REAL("fsync", int (*)(int));
+  REAL(fsync);
   if (fails("sync", fd)) {
     errno = EIO;
     return -1;
@@ -61,7 +61,7 @@ int fsync(int fd) {
 }
 
 int fdatasync(int fd) {
-  REAL("fdatasync", int (*)(int));
+  REAL(fdatasync);
   if (fails("sync", fd)) {
     errno = EIO;
     return -1;
@@ -70,7 +70,7 @@ int fdatasync(int fd) {
 }
 
 ssize_t write(int fd, const void* data, size_t size) {
-  REAL("write", ssize_t(*)(int, const void*, size_t));
+  REAL(write);
   if (fails("full", fd)) {
     errno = ENOSPC;
     return -1;
@@ -79,7 +79,7 @@ ssize_t write(int fd, const void* data, size_t size) {
 }
 
 ssize_t writev(int fd, const struct iovec* parts, int count) {
-  REAL("writev", ssize_t(*)(int, const struct iovec*, int));
+  REAL(writev);
   if (fails("full", fd)) {
     errno = ENOSPC;
     return -1;
@@ -88,7 +88,7 @@ ssize_t writev(int fd, const struct iovec* parts, int count) {
 }
 
 ssize_t pwrite64(int fd, const void* data, size_t size, off64_t at) {
-  REAL("pwrite64", ssize_t(*)(int, const void*, size_t, off64_t));
+  REAL(pwrite64);
   if (fails("full", fd)) {
     errno = ENOSPC;
     return -1;
@@ -97,7 +97,7 @@ ssize_t pwrite64(int fd, const void* data, size_t size, off64_t at) {
 }
 
 ssize_t pwrite(int fd, const void* data, size_t size, off_t at) {
-  REAL("pwrite", ssize_t(*)(int, const void*, size_t, off_t));
+  REAL(pwrite);
   if (fails("full", fd)) {
     errno = ENOSPC;
     return -1;
@@ -107,7 +107,7 @@ ssize_t pwrite(int fd, const void* data, size_t size, off_t at) {
 
 ssize_t sendfile64(int to, int from, off64_t* at, size_t size);
 ssize_t sendfile64(int to, int from, off64_t* at, size_t size) {
-  REAL("sendfile64", ssize_t(*)(int, int, off64_t*, size_t));
+  REAL(sendfile64);
   if (fails("full", to)) {
     errno = ENOSPC;
     return -1;
@@ -117,7 +117,7 @@ ssize_t sendfile64(int to, int from, off64_t* at, size_t size) {
 
 ssize_t sendfile(int to, int from, off_t* at, size_t size);
 ssize_t sendfile(int to, int from, off_t* at, size_t size) {
-  REAL("sendfile", ssize_t(*)(int, int, off_t*, size_t));
+  REAL(sendfile);
   if (fails("full", to)) {
     errno = ENOSPC;
     return -1;
