@@ -271,7 +271,8 @@ task<int> run_program(program_ptr p) {
   if (const auto* step = broken(*p)) {
     while (step->hangs && co_await p->nap(std::chrono::hours{1})) {
     }
-    if (p->signalled() == 0) co_await p->write(channel::err, "a simulated failure of this step\n");
+    auto text = std::string{"a simulated failure of this step\n"};
+    co_await p->write(channel::err, std::move(text));
     co_return 1;
   }
   auto ours = in_system_directory(p->argv[0]);

@@ -223,6 +223,21 @@ TEST_CASE_METHOD(
   CHECK(ending() == "completed");
 }
 
+TEST_CASE_METHOD(
+    sandbox_world,
+    "an agent that had ended by a stop when the daemon was killed is cancelled, not failed") {
+  recorded(GENERATE(phase::running, phase::draining));
+  start.stop = stop_mode::graceful;
+  start.panes[0].state = pane_phase::exited;
+  start.panes[0].attempt = 1;
+  start.panes[0].exit_code = -1;
+  start.panes[0].signal = 2;
+  begin();
+  advance(1s);
+  CHECK(all<pane_closed>().at(0).result == outcome::cancelled);
+  CHECK(ending() == "cancelled");
+}
+
 TEST_CASE_METHOD(sandbox_world, "a lease that the provider does not renew now ends no work") {
   recorded(phase::running);
   api->fail(operation::set_timeout, make_error(errc::network, "after 3 attempts"));
