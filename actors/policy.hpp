@@ -57,7 +57,7 @@ struct policies {
   std::uint32_t kill_attempts = 5; ///< Then the REAPER goes on.
   std::chrono::seconds reap_interval{15};
   /// A sandbox of ours that nobody knows lives this long before the REAPER ends it.
-  std::chrono::seconds orphan_grace{60};
+  std::chrono::seconds orphan_grace{30};
   /// A follower is renewed after this; it is a new Start each time.
   std::chrono::seconds follower_life{1800};
   /// Reconnection of the output stream: first and largest wait, failures in a row until it gives

@@ -107,7 +107,8 @@ void sandbox_impl::start_panes() {
 child_spec sandbox_impl::pane_child(const pane_record& p) {
   auto first = std::make_shared<std::optional<pane_record>>(p); // the first start takes it
   return {"pane-" + p.name,
-          [ctx = ctx_, id = p.pane, first](caf::scheduled_actor* parent) -> caf::strong_actor_ptr {
+          [ctx = ctx_, id = p.pane, first,
+           stop = former_stop_](caf::scheduled_actor* parent) -> caf::strong_actor_ptr {
             auto record = std::exchange(*first, std::nullopt);
             if (!record) { // a restarted actor starts from what is on disk
               auto rows = ctx->svc->load_panes(ctx->sandbox);
@@ -116,8 +117,11 @@ child_spec sandbox_impl::pane_child(const pane_record& p) {
                 if (row.pane == id) record = std::move(row);
               if (!record) return nullptr;
             }
+            auto ended = record->state == pane_phase::exited;
             auto h = spawn_pane(parent, ctx, std::move(*record));
             ctx->pane(id, h);
+            // It ended while it was being stopped, and is not to judge its end as its own doing.
+            if (ended && stop) caf::anon_send(h, stop_a::value, *stop);
             caf::anon_send(h, begin_a::value);
             return caf::actor_cast<caf::strong_actor_ptr>(h);
           },

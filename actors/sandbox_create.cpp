@@ -168,15 +168,19 @@ void sandbox_impl::renew_lease() {
 
 void sandbox_impl::resume_phase() {
   switch (rec_.state) {
+  case phase::draining:
+    if (!former_stop_) former_stop_ = stop_mode::graceful;
+    [[fallthrough]];
   case phase::starting:
   case phase::running:
-    return start_panes();
-  case phase::draining:
     start_panes();
-    return on_stop(former_stop_.value_or(stop_mode::graceful));
+    if (former_stop_) on_stop(*former_stop_);
+    return;
   case phase::collecting:
     return stop_leftovers(ctx_, then_or_fail<void>([this] { collect(); }));
   default:
+    // Its tree arrived and is on record: what follows is the start of its agents.
+    if (!rec_.base_commit.empty()) return start_panes();
     return stop_leftovers(ctx_, then_or_fail<void>([this] { verify(); }));
   }
 }

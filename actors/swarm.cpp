@@ -198,8 +198,9 @@ private:
         mine([this](result<std::vector<sandbox_record>> r) {
           if (!r) return this->quit(to_caf(r.err()));
           if (r->empty()) return prepare(); // it ended between swarm.created and its first sandbox
+          missing_ = stop_ ? std::vector<std::uint32_t>{} : missing_indices(spec(), *r);
           std::erase_if(*r, [](const auto& x) { return x.state == phase::closed; });
-          if (r->empty()) return finish();
+          if (r->empty() && missing_.empty()) return finish();
           reach(std::move(*r));
         }));
   }
@@ -215,13 +216,14 @@ private:
         sandboxes_.add(ctx_->svc, ctx_->spec, nullptr, {r, {}, false, nullptr});
         on_sandbox_closed({r.sandbox, outcome::failed, why, true});
       }
+      if (open.empty()) close(outcome::failed, why); // and those that are missing cannot be made
     });
   }
 
   void with_bundle(std::vector<sandbox_record> open) {
-    if (bundle_ || std::none_of(open.begin(), open.end(), [](const auto& r) {
-          return r.base_commit.empty();
-        }))
+    if (bundle_ || (missing_.empty() && std::none_of(open.begin(), open.end(), [](const auto& r) {
+                      return r.base_commit.empty();
+                    })))
       return adopt_all(open);
     pack_tree([this, open](result<upload_bundle> r) {
       // Without a bundle those sandboxes fail with their own error.
@@ -242,6 +244,8 @@ private:
                            make_error(errc::internal, "its panes are unknown"), true});
       }
     }
+    for (auto index : std::exchange(missing_, {})) // it ended while it started them
+      start_sandbox(plan_sandbox(spec(), ctx_->swarm, index));
   }
 
   // ---- while it runs ----
@@ -387,6 +391,7 @@ private:
   std::shared_ptr<const upload_bundle> bundle_;
   std::shared_ptr<sandbox::api> api_;
   sandbox_set sandboxes_;
+  std::vector<std::uint32_t> missing_; ///< Sandboxes of the run that a former life did not begin.
   error first_error_;
   std::optional<stop_mode> stop_;
   std::uint64_t life_ = 0; ///< Grows with every take_up(); what an older one began is dropped.

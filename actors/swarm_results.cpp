@@ -1,5 +1,6 @@
 #include "actors/swarm_results.hpp"
 
+#include "messages/crash_point.hpp"
 #include "transfer/pack.hpp"
 #include "transfer/posix.hpp"
 #include "transfer/results.hpp"
@@ -20,6 +21,7 @@ fs::path work_dir(const services& svc, const swarm_id& swarm) {
 result<void> write_file(const fs::path& path, const std::string& text) {
   auto tmp = path;
   tmp += ".tmp";
+  crash_point(crash_kind::file, "write");
   {
     std::ofstream out(tmp, std::ios::binary | std::ios::trunc);
     out << text;
@@ -27,6 +29,7 @@ result<void> write_file(const fs::path& path, const std::string& text) {
     if (!out) return make_error(errc::io, "cannot write " + path.string());
   }
   std::error_code ec;
+  crash_point(crash_kind::file, "rename");
   fs::rename(tmp, path, ec);
   if (ec) return make_error(errc::io, "cannot write " + path.string(), ec.message());
   return {};
@@ -102,6 +105,7 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
 
 void remove_work_files(const services& svc, const swarm_id& swarm) {
   std::error_code ec;
+  crash_point(crash_kind::file, "work_removed");
   fs::remove_all(work_dir(svc, swarm), ec);
 }
 
@@ -121,6 +125,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                                     const std::vector<pane_record>& panes) {
   auto dir = fs::path{spec.out_dir} / swarm.value;
   std::error_code ec;
+  crash_point(crash_kind::file, "swarm_folder");
   fs::create_directories(dir, ec);
   if (ec) return make_error(errc::io, "cannot make " + dir.string(), ec.message());
   error first;
@@ -131,7 +136,11 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
     if (p.attempt > 0) {
       auto log = svc.state_dir / "logs" / swarm.value
                  / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
+      crash_point(crash_kind::file, "pane_log");
       fs::copy_file(log, dir / (p.name + ".log"), fs::copy_options::overwrite_existing, ec);
+      if (ec && ec != std::errc::no_such_file_or_directory)
+        keep(make_error(ec == std::errc::no_space_on_device ? errc::disk_full : errc::io,
+                        "cannot copy the log of " + p.name, ec.message()));
     }
   swarm_results out;
   std::vector<transfer::pane_patch> patches;

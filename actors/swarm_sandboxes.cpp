@@ -1,5 +1,7 @@
 #include "actors/swarm_sandboxes.hpp"
 
+#include <algorithm>
+
 namespace skep::actors {
 
 sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index) {
@@ -19,6 +21,15 @@ sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::u
     start.panes.push_back(std::move(p));
   }
   return start;
+}
+
+std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,
+                                           const std::vector<sandbox_record>& known) {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t i = 0; i < spec.sandboxes; ++i)
+    if (std::none_of(known.begin(), known.end(), [i](const auto& r) { return r.index == i; }))
+      out.push_back(i);
+  return out;
 }
 
 result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why) {

@@ -105,8 +105,9 @@ supervisor_actor start_tree(caf::actor_system& sys, tree_parts all) {
   auto journal = service(
       "journal",
       [p](caf::scheduled_actor* up) {
-        return p->own_threads ? spawn_journal(up, p->svc->handles, p->journal)
-                              : spawn_journal_undetached(up, p->svc->handles, p->journal);
+        return p->own_threads
+                   ? spawn_journal(up, p->svc->handles, p->journal, p->journal_how)
+                   : spawn_journal_undetached(up, p->svc->handles, p->journal, p->journal_how);
       },
       [handles](const journal_actor& h) { handles->put_journal(h); });
   auto recorder = service(

@@ -1,5 +1,6 @@
 #include "sandbox/client_core.hpp"
 
+#include "messages/crash_point.hpp"
 #include "messages/json.hpp"
 #include "sandbox/connect_stream.hpp"
 #include "sandbox/errors.hpp"
@@ -212,10 +213,18 @@ void client_core::attempt(call_id id, std::shared_ptr<attempt_state> state) {
     http_answer none;
     return state->then(none, make_error(errc::bad_argument, "not a sandbox id"));
   }
+  const auto op = to_string(i->second.op);
+  crash_point(crash_kind::call, op);
   http_handlers handlers;
   handlers.on_data = plan.on_data;
+  if (plan.stream_limits && plan.on_data && crash_points_armed())
+    handlers.on_data = [op, on_data = plan.on_data, first = true](std::string_view data) mutable {
+      if (std::exchange(first, false)) crash_point(crash_kind::answer, op, "begins");
+      return on_data(data);
+    };
   auto request = std::make_shared<request_id>(0);
-  handlers.on_done = [weak = weak_from_this(), id, state, request](http_answer answer) {
+  handlers.on_done = [weak = weak_from_this(), id, op, state, request](http_answer answer) {
+    crash_point(crash_kind::answer, op, answer.failure ? "failed" : "");
     auto self = weak.lock();
     if (!self) return;
     auto c = self->calls_.find(id);

@@ -1,4 +1,5 @@
 #include "storage/journal.hpp"
+#include "messages/crash_point.hpp"
 #include "storage/checkpointer.hpp"
 #include "storage/chunk_scan.hpp"
 #include "storage/migrator.hpp"
@@ -38,6 +39,18 @@ content look_at(const std::vector<event_place>& events) {
   return out;
 }
 
+/// Of the crash points of one chunk: the name of its first fact, or of its first event.
+std::string_view label_of(const std::vector<event_place>& events) {
+  const event_info* first = nullptr;
+  for (const auto& e : events) {
+    const auto* known = find_event(e.type);
+    if (known == nullptr) continue;
+    if (known->kind == event_class::fact) return known->name;
+    if (first == nullptr) first = known;
+  }
+  return first == nullptr ? "unknown" : first->name;
+}
+
 } // namespace
 
 struct journal::state {
@@ -60,6 +73,8 @@ struct journal::state {
   std::unordered_map<std::string, track> swarms;
   std::unordered_map<std::string, track> sandboxes;
   std::vector<event_place> places; ///< Reused by every append.
+  /// Labels and numbers of what waits for its COMMIT; kept only while crash points are armed.
+  std::vector<std::pair<std::string_view, std::string>> appended;
 
   result<void> load();
   result<track> find_swarm(const swarm_id& id);
@@ -237,6 +252,7 @@ result<numbering> journal::append(chunk& c) {
       || (c.swarm.empty() && !c.sandbox.empty()))
     return make_error(errc::bad_frame, "the ids of a chunk are not valid");
   if (auto scanned = scan_chunk(c.body.data, c.count, s.places); !scanned) return scanned.err();
+  if (crash_points_armed()) crash_point(crash_kind::append, label_of(s.places));
   auto what = look_at(s.places);
   if (auto admitted = s.admit(what); !admitted) return admitted.err();
   auto swarm = s.find_swarm(c.swarm);
@@ -274,6 +290,9 @@ result<numbering> journal::append(chunk& c) {
   c.first_seq = stored->first_seq;
   c.previous_in_sandbox = stored->previous_in_sandbox;
   c.previous_in_swarm = stored->previous_in_swarm;
+  if (crash_points_armed())
+    s.appended.emplace_back(label_of(s.places),
+                            std::to_string(c.first_seq) + " " + std::to_string(c.last_seq()));
   return stored;
 }
 
@@ -287,6 +306,8 @@ result<void> journal::commit() {
   }
   s.begun = false;
   if (s.checkpoints) s.checkpoints->mark_dirty();
+  for (const auto& [label, numbers] : std::exchange(s.appended, {}))
+    crash_point(crash_kind::stored, label, numbers);
   return {};
 }
 

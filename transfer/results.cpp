@@ -1,5 +1,6 @@
 #include "transfer/results.hpp"
 
+#include "messages/crash_point.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/process.hpp"
 #include "transfer/sha256.hpp"
@@ -142,14 +143,18 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   if (!touched) return touched.err();
   out.touched = std::move(*touched);
 
+  crash_point(crash_kind::file, "pane_folder");
   if (auto made = make_dirs(out_dir + "/" + name); !made) return made.err();
   out.patch_path = out_dir + "/" + name + ".patch";
   if (absolute(out.patch_path) != absolute(patch_path)) {
+    crash_point(crash_kind::file, "pane_patch");
     unique_fd to{::open(out.patch_path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
     if (!to && errno == EEXIST) return make_error(errc::exists, out.patch_path);
     if (!to) return io_error(out.patch_path, errno);
+    crash_point(crash_kind::file, "pane_patch_copy");
     if (auto copied = append_file_to(to.get(), patch_path); !copied) return copied.err();
   }
+  crash_point(crash_kind::file, "pane_files");
   out.files_dir = out_dir + "/" + name + "/files";
   if (::mkdir(out.files_dir.c_str(), 0755) != 0) {
     if (errno == EEXIST) return make_error(errc::exists, out.files_dir);
@@ -163,6 +168,7 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   auto files = unpack_archive(tar_path, out.files_dir, announced);
   if (!files) return files.err();
   out.files = std::move(*files);
+  crash_point(crash_kind::file, "pane_compared");
   if (auto same = compare(out); !same) return same.err();
   // The sandbox goes as soon as somebody says that its results are here.
   if (auto safe = put_on_disk(out_dir); !safe) return safe.err();
@@ -203,10 +209,12 @@ result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
   }
   for (const auto& [name, paths] : conflicts)
     out.conflicts[name].assign(paths.begin(), paths.end());
+  crash_point(crash_kind::file, "swarm_patch");
   unique_fd to{::open(out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   if (!to) return io_error(out_path, errno);
   for (std::size_t i = 0; i < patches.size(); ++i) {
     if (touched[i].empty() || out.conflicts.contains(patches[i].name)) continue;
+    crash_point(crash_kind::file, "swarm_patch_part");
     if (auto added = append_file_to(to.get(), patches[i].patch_path); !added) return added.err();
     out.included.push_back(patches[i].name);
   }

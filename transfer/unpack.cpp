@@ -1,5 +1,6 @@
 #include "transfer/unpack.hpp"
 
+#include "messages/crash_point.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/sha256.hpp"
 
@@ -176,6 +177,7 @@ private:
     if (target.empty() || target.size() > 4096) return unsafe("a symlink to nowhere: " + f.path);
     if (!limits_.outward_links && !link_stays_inside(f.path, target))
       return unsafe("a symlink that leaves the tree: " + f.path);
+    crash_point(crash_kind::file, "unpack_link");
     if (::symlinkat(target.c_str(), parent_.get(), leaf(f.path).c_str()) != 0)
       return create_error(f.path);
     f.type = file_entry::kind::symlink;
@@ -189,6 +191,7 @@ private:
     auto claimed = archive_entry_size(e);
     if (claimed < 0 || static_cast<std::uint64_t>(claimed) > limits_.max_bytes - bytes_)
       return unsafe("more bytes than allowed: " + f.path);
+    crash_point(crash_kind::file, "unpack_file");
     unique_fd fd{::openat(parent_.get(), leaf(f.path).c_str(),
                           O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, f.mode)};
     if (!fd) return create_error(f.path);
@@ -205,6 +208,7 @@ private:
       if (bytes_ > ratio_free_bytes && bytes_ / limits_.max_ratio > from_.read_bytes)
         return unsafe("the archive is compressed beyond all reason");
       hash.update(piece);
+      crash_point(crash_kind::file, "unpack_write");
       if (auto written = write_all(fd.get(), piece); !written) {
         auto e2 = written.err();
         e2.message = f.path;

@@ -54,6 +54,7 @@ public:
   process_table processes;
   spending spent;
   bool dead = false;
+  std::map<std::string, std::uint64_t> runs; ///< Of programs that the scenario breaks.
 
   // What skep-guest keeps.
   std::map<std::string, std::shared_ptr<pane>> panes; ///< By directory.

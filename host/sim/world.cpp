@@ -309,6 +309,15 @@ mishap world::befall(const request_line& request) {
     note(kind, request, n);
     return true;
   };
+  for (const auto& x : f.requests) {
+    if (x.what != what || n < x.after) continue;
+    note(x.hangs ? "hang" : "error", request, n);
+    if (x.hangs)
+      out.hang = true;
+    else
+      out.instead = api_error(500, "a simulated failure of this step");
+    return out;
+  }
   out.delay = ms_of(f.latency_ms[where].sample(luck));
   if (where == scope::create && hit(f.late_create_percent, "late_create"))
     out.delay += ms_of(f.late_create_ms.sample(luck));

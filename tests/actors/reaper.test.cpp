@@ -99,7 +99,7 @@ TEST_CASE_METHOD(reaper_world, "an orphan dies after the grace time; strangers a
   rows["sb_kept"].state = phase::closed;
   rows["sb_kept"].kept = true;
   begin();
-  advance(70s); // seen first at 15 s
+  advance(40s); // seen first at 15 s
   CHECK(api->count(operation::kill) == 0);
   advance(10s);
   CHECK(api->count(operation::kill) == 2);
@@ -109,6 +109,7 @@ TEST_CASE_METHOD(reaper_world, "an orphan dies after the grace time; strangers a
   CHECK(left == strings{"kept", "live", "other", "stranger"});
   advance(1s);
   CHECK(count("orphan_ended") == 2);
+  CHECK(count("orphan_kill_intended") == 2);
   advance(5min);
   CHECK(api->count(operation::kill) == 2);
 }
@@ -131,10 +132,36 @@ TEST_CASE_METHOD(reaper_world, "orphans at one provider die, whatever the other 
 }
 
 TEST_CASE_METHOD(reaper_world,
+                 "an orphan's kill is in the journal before the provider hears of it") {
+  box("ours", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  api->hold(operation::kill);
+  begin();
+  advance(50s);
+  REQUIRE(api->count(operation::kill) == 1);
+  auto intents = all<notice>();
+  REQUIRE(intents.size() == 1);
+  CHECK(intents[0].code == "orphan_kill_intended");
+  CHECK(intents[0].text.find("ours") != std::string::npos);
+  CHECK(count("orphan_ended") == 0);
+  api->release(operation::kill);
+  advance(1s);
+  CHECK(count("orphan_ended") == 1);
+}
+
+TEST_CASE_METHOD(reaper_world, "orphans are gone within a minute of the daemon's start") {
+  for (int i = 0; i < 50; ++i)
+    box("o" + std::to_string(i), {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  begin();
+  advance(60s);
+  CHECK(api->boxes.empty());
+  CHECK(api->count(operation::kill) == 50);
+}
+
+TEST_CASE_METHOD(reaper_world,
                  "what stops being an orphan in time lives, and a failed list ends nothing") {
   box("i1", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}});
   begin();
-  advance(50s);
+  advance(40s);
   rows["sb_a"].remote_id = "i1";
   rows["sb_a"].state = phase::verifying;
   api->fail(operation::list, make_error(errc::network));

@@ -169,6 +169,24 @@ TEST_CASE_METHOD(sandbox_world, "a kill without an answer is repeated, then left
   }
 }
 
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a clean-up that fails, too, goes on, is told, and leaves the first error the first") {
+  guest["unpack"] = [this](const sandbox::command&) -> result<command_result> {
+    for (int i = 0; i < 3; ++i)
+      api->fail(operation::kill, make_error(errc::network));
+    api->fail(operation::remove, make_error(errc::timed_out));
+    return said("{\"files\":3,\"size_bytes\":300,\"manifest_sha256\":\"bad\"}\n");
+  };
+  begin();
+  advance(20s);
+  CHECK(ending() == "failed verification@verify");
+  CHECK(all<sandbox_closed>().at(0).why.code == errc::verification);
+  CHECK(api->count(operation::kill) == 4);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(api->boxes.empty());
+}
+
 TEST_CASE_METHOD(sandbox_world, "a stream that breaks goes on where the log ends") {
   begin();
   output("pn_0", 0, "hello ");

@@ -1,5 +1,6 @@
 #include "tests/cli/schemas.hpp"
 
+#include "storage/recovery_plan.hpp"
 #include "tests/cli/program.hpp"
 #include "tests/support/catch.hpp"
 
@@ -104,6 +105,7 @@ std::map<std::string, json> all_schemas() {
                  {"closed_swarms", typed("integer")},
                  {"closed_sandboxes", typed("integer")}}));
   add("db-backup", "skep db backup --json.", object_of({{"backup", typed("string")}}));
+  add("recover", "skep recover --plan --json.", schema_of<storage::recovery_plan>());
   add("version", "skep version --json.",
       object_of({{"version", typed("string")}, {"protocol", typed("integer")}}));
   return out;
@@ -201,6 +203,7 @@ TEST_CASE("what every command prints with --json fits its schema") {
   fits("version", w.skep({"version", "--json"}));
   fits("error", w.skep({"ps", "--json"}));
   fits("doctor", w.skep({"doctor", "--json"}));
+  fits("recover", w.skep({"recover", "--plan", "--json"}));
   fits("secret", w.skep({"secret", "set", "A", "--json"}, "v"));
   fits("secrets", w.skep({"secret", "list", "--json"}));
   fits("secret", w.skep({"secret", "remove", "A", "--json"}));

@@ -27,6 +27,7 @@ const std::vector<std::vector<std::string>> commands = {{"run"},
                                                         {"db", "rollback"},
                                                         {"db", "backup"},
                                                         {"db", "rebind"},
+                                                        {"recover"},
                                                         {"daemon", "start"},
                                                         {"daemon", "stop"},
                                                         {"daemon", "status"},
@@ -228,6 +229,18 @@ TEST_CASE("the database is upgraded, shown, copied and rolled back without a dae
   CHECK(down.code == 0);
   CHECK(down.document()["to"] == 0);
   CHECK(w.skep({"db", "rollback", "--to", "99"}).code == info(errc::bad_argument).exit_code);
+}
+
+TEST_CASE("recover shows what the next daemon does, makes nothing, and needs no daemon") {
+  cli_world w;
+  auto empty = w.skep({"recover", "--plan"});
+  CHECK(empty.code == 0);
+  CHECK(empty.out == "Nothing is to be recovered.\n");
+  CHECK(w.skep({"db", "status"}).code != 0); // and no database was made by looking
+  auto bare = w.skep({"recover", "--json"});
+  CHECK(bare.code == 64);
+  CHECK(json::parse(bare.out).at("error").at("code") == "bad_argument");
+  CHECK(bare.out.find("skep recover --plan") != std::string::npos);
 }
 
 TEST_CASE("doctor names a copied state, and the user decides whose it is") {

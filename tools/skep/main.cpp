@@ -135,6 +135,7 @@ int main(int argc, char** argv) {
   skep::cli::add_doctor(cli, a);
   skep::cli::add_secret(cli, a);
   skep::cli::add_db(cli, a);
+  skep::cli::add_recover(cli, a);
   skep::cli::add_daemon(cli, a);
   open_brackets(cli);
 

@@ -4,6 +4,8 @@
 #include "actors/tree.hpp"
 #include "broker/control.hpp"
 #include "broker/publisher.hpp"
+#include "messages/crash_point.hpp"
+#include "storage/last_failure.hpp"
 #include "storage/secrets.hpp"
 #include "storage/state_dir.hpp"
 #include "tools/skepd/local_host.hpp"
@@ -31,6 +33,9 @@ struct options {
   std::string state;
   std::string config_file;
   unsigned idle_minutes = 15;
+  // Of tests alone, in no help: messages/crash_point.hpp.
+  std::string crash_at;
+  std::string crash_count_file;
 };
 
 utc_time wall_now() {
@@ -98,8 +103,36 @@ int fail(const error& e) {
   return info(e.code).exit_code;
 }
 
+/// The journal cannot be written: said wherever it can be said, and this process ends at once.
+[[noreturn]] void end_for_journal(const storage::state_paths& paths, const error& e) {
+  auto text = render(e);
+  std::fprintf(stderr, "skepd: the journal could not be committed, ending at once: %s\n",
+               text.c_str());
+  std::fflush(stderr);
+  storage::leave_last_failure(paths, text);
+  spdlog::critical("journal_failed error=\"{}\"", text);
+  std::_Exit(info(errc::io).exit_code);
+}
+
+/// What the last daemon could not put into its journal stands in this one before anything else.
+result<void> record_last_failure(storage::journal& journal, const storage::state_paths& paths) {
+  auto words = storage::read_last_failure(paths);
+  if (words.empty()) return {};
+  if (auto begun = journal.begin(); !begun) return begun;
+  chunk c;
+  c.count = 1;
+  pack_event(c.body.data, wall_now(), notice{severity::error, "journal_failed", words});
+  auto stored = journal.append(c);
+  if (auto done = journal.commit(); !done) return done;
+  if (stored) storage::clear_last_failure(paths); // on a nearly full disk: the next start
+  return {};
+}
+
 int run(const options& opt) {
   harden();
+  if (!opt.crash_at.empty() || !opt.crash_count_file.empty())
+    if (auto armed = arm_crash_points(opt.crash_at, opt.crash_count_file); !armed)
+      return fail(armed.err());
   auto signals = block_signals();
   auto root =
       opt.state.empty() ? storage::default_state_root() : result<fs::path>(fs::absolute(opt.state));
@@ -118,6 +151,7 @@ int run(const options& opt) {
   if (!journal) return fail(journal.err());
   auto epoch = storage::take_epoch(*journal, SKEP_VERSION, ::getpid(), wall_now());
   if (!epoch) return fail(epoch.err());
+  if (auto told = record_last_failure(*journal, *paths); !told) return fail(told.err());
   auto guest = own_folder() / "skep-guest";
   auto guest_hash = transfer::sha256_of_file(guest.string());
   if (!guest_hash)
@@ -182,6 +216,7 @@ int run(const options& opt) {
     if (!again) return again.err();
     return actors::wrap_journal(std::move(*again));
   };
+  parts.journal_how.fatal = [p = *paths](const error& e) { end_for_journal(p, e); };
   parts.facts = {SKEP_VERSION, ::getpid(), paths->root, wall_now(),
                  [registry] { return registry->size(); }};
   parts.open_reader = [database = paths->database()] { return storage::reader::open(database); };
@@ -236,8 +271,10 @@ int run(const options& opt) {
       ::kill(::getpid(), SIGTERM);
     });
     auto why = wait_for_end(signals, *registry, *asked, std::chrono::minutes{opt.idle_minutes});
-    spdlog::info("stopping reason={}", down ? "tree ended" : why);
-    if (auto recorder = svc->handles->recorder(); recorder && !down)
+    // Ended by us, the tree sets `down` as well: what counts is whether it was down before.
+    const bool by_itself = down;
+    spdlog::info("stopping reason={}", by_itself ? "tree ended" : why);
+    if (auto recorder = svc->handles->recorder(); recorder && !by_itself)
       self->request(recorder, 5s, actors::record_a::value,
                     actors::pack_now(wall_now(), daemon_stopping{*epoch, why}))
           .receive([](std::uint64_t) {}, [](caf::error&) {});
@@ -247,7 +284,7 @@ int run(const options& opt) {
                                                 spdlog::error("the tree did not stop within 60 s");
                                                 std::_Exit(info(errc::timed_out).exit_code);
                                               });
-    status = down ? info(errc::internal).exit_code : 0;
+    status = by_itself ? info(errc::internal).exit_code : 0;
     svc->handles->clear();
     svc->pool->stop();
   }
@@ -275,6 +312,8 @@ int main(int argc, char** argv) {
   app.add_option("--idle-exit", opt.idle_minutes,
                  "End after MINUTES without a swarm and a request; 0: never")
       ->check(CLI::Range(0, 100000));
+  app.add_option("--crash-at", opt.crash_at)->group("");
+  app.add_option("--crash-count-file", opt.crash_count_file)->group("");
   app.set_version_flag("--version", std::string{"skepd "} + SKEP_VERSION);
   CLI11_PARSE(app, argc, argv);
   return skep::tools::run(opt);
