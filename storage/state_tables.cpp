@@ -26,7 +26,9 @@ result<void> rebuild_state(connection& db) {
   if (*oldest != 1)
     return make_error(errc::compacted, "the journal begins at " + std::to_string(*oldest)
                                            + ": the state cannot be made from it");
-  auto cleared = db.execute("DELETE FROM commands; DELETE FROM transfers; DELETE FROM panes; "
+  auto cleared = db.execute("DELETE FROM spend_warnings; DELETE FROM budgets; "
+                            "DELETE FROM spend_days; DELETE FROM creates; DELETE FROM commands; "
+                            "DELETE FROM transfers; DELETE FROM panes; "
                             "DELETE FROM sandboxes; DELETE FROM swarms; DELETE FROM epochs;");
   if (!cleared) return cleared;
   auto q = db.prepare("SELECT c.first_seq, coalesce(w.swarm, ''), coalesce(s.sandbox, ''), c.body "

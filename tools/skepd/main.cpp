@@ -4,8 +4,10 @@
 #include "actors/tree.hpp"
 #include "broker/control.hpp"
 #include "broker/publisher.hpp"
+#include "host/gateway/prices.hpp"
 #include "storage/secrets.hpp"
 #include "storage/state_dir.hpp"
+#include "tools/skepd/limits.hpp"
 #include "tools/skepd/local_host.hpp"
 #include "tools/skepd/providers.hpp"
 #include "tools/skepd/tables.hpp"
@@ -93,6 +95,14 @@ std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& 
   }
 }
 
+// The prices that the local host's gateway knows.
+std::function<bool(const std::string&)> price_book(const config& settings) {
+  auto table = host::known_prices();
+  for (const auto& [model, text] : settings.local_prices)
+    if (auto price = host::parse_price(text)) table[model] = *price;
+  return [table](const std::string& model) { return host::price_of(table, model).has_value(); };
+}
+
 int fail(const error& e) {
   std::fprintf(stderr, "skepd: %s\n", render(e).c_str());
   return info(e.code).exit_code;
@@ -154,6 +164,10 @@ int run(const options& opt) {
   };
   for (const auto& [name, provider] : settings->providers)
     svc->limits.create_at[name] = provider.create;
+  svc->limits.budget_wind_down = settings->budget_wind_down;
+  svc->rules = std::make_shared<const actors::limit_table>(limits_of(*settings));
+  svc->counts_models = [](const std::string& name) { return name == "local"; };
+  svc->knows_price = price_book(*settings);
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
   svc->shut_down = [] { ::kill(::getpid(), SIGTERM); };
