@@ -194,6 +194,8 @@ private:
     sandbox_waits x{
         static_cast<std::uint32_t>(position), h.rule, h.limit, h.count, h.wait.count(), h.setting};
     auto at = svc_->boot_now();
+    // An estimate that was known stays, while a lease is on its way to the disk.
+    if (x.wait_ms == 0 && w.told.rule == x.rule) x.wait_ms = w.told.wait_ms;
     bool news = w.told.position == 0 || w.told.rule != x.rule
                 || (w.told.wait_ms == 0 && x.wait_ms > 0)
                 || (w.told.position != x.position && at - w.told_at >= std::chrono::seconds{10});

@@ -72,20 +72,22 @@ TEST_CASE_METHOD(limit_world,
 }
 
 TEST_CASE_METHOD(limit_world, "the windows and the places in use survive a restart of the daemon") {
-  rule().creates_per_minute = 2;
+  rule().creates_per_hour = 2;
   rule().max_active = 3;
   begin();
+  spec->limit_ms = 5 * 3'600'000;
   spec->sandboxes = 2;
   auto id = run();
   CHECK(api->count(operation::create) == 2);
-  stop();
-  v.advance(10s);
+  stop(); // which takes 10 min of the virtual clock
   start();
   auto later = run();
   advance(2s);
   CHECK(api->count(operation::create) == 2);
-  CHECK(all<sandbox_waits>().back().rule == "creates_per_minute");
-  advance(60s);
+  CHECK(all<sandbox_waits>().back().rule == "creates_per_hour");
+  CHECK(all<sandbox_waits>().back().wait_ms < 50 * 60'000); // not a new hour
+  v.advance(50min);
+  advance(2s);
   CHECK(api->count(operation::create) == 3); // the third place of three
   CHECK(states(later) == strings{"running", "queued"});
   CHECK(all<sandbox_waits>().back().rule == "max_active");

@@ -110,13 +110,12 @@ TEST_CASE_METHOD(budget_world, "the budget counts all sandboxes of the run toget
 }
 
 TEST_CASE_METHOD(budget_world, "a warning is given once, also over a restart of the daemon") {
-  spec->budget_usd = 10;
+  spec->budget_usd = 30;
   begin();
   auto id = run();
-  advance(505s);
+  advance(1505s);
   CHECK(all<swarm_budget_warned>().size() == 1);
-  stop();
-  v.advance(5s);
+  stop(); // which takes 10 min of the virtual clock
   start();
   advance(30s);
   CHECK(all<swarm_budget_warned>().size() == 1);
@@ -216,8 +215,8 @@ TEST_CASE_METHOD(budget_world,
   advance(99s);
   agents_end(only_sandbox(id));
   CHECK(only_sandbox(id).usd_per_hour == 36);
-  CHECK(swarm(id).cost_usd < 1.1);
-  CHECK(swarm(id).cost_usd > 0.9);
+  CHECK(swarm(id).cost_usd < 7.1); // 700 s, of which stopping the daemon took 600
+  CHECK(swarm(id).cost_usd > 6.9);
   finish();
 }
 
@@ -313,30 +312,42 @@ TEST_CASE_METHOD(budget_world, "a call whose price nobody knows ends a run that 
 
 TEST_CASE_METHOD(budget_world, "a pane whose budget ends is stopped, and the others go on") {
   rule().usd_per_hour = 7.2; // a tenth of a cent a second for each of two panes
-  spec->panes = 2;
   spec->pane_budget_usd = 0.2;
+  spec->pane_restarts = 1;
   use_a_model();
   spec->panes = 2;
   begin();
   auto id = run();
+  auto box = only_sandbox(id);
   auto panes = tables->panes(id).value();
-  // One agent tells what it has spent; the gateway saw as much.
-  api->boxes.at(only_sandbox(id).remote_id).spent = {1, 150'000, 0, 1, 1, false};
-  for (auto& s : api->streams)
-    if (s->open) {
-      std::string line = R"({"type":"result","subtype":"success","total_cost_usd":0.15,)"
-                         R"("result":"done","num_turns":1})"
-                         "\n";
-      std::string frame;
-      pack_follow(frame, follow_kind::data, follow_data{panes[0].pane, 1, 0, {line}});
-      s->emit(frame);
+  // One agent fails and tells what it has spent; the gateway saw as much. It is started again.
+  api->boxes.at(box.remote_id).spent = {1, 150'000, 0, 1, 1, false};
+  std::string line = R"({"type":"result","subtype":"error_during_execution","is_error":true,)"
+                     R"("total_cost_usd":0.15,"num_turns":1})"
+                     "\n";
+  std::string frames;
+  pack_follow(frames, follow_kind::data, follow_data{panes[0].pane, 1, 0, {line}});
+  pack_follow(frames, follow_kind::exit, follow_exit{panes[0].pane, 1, 1, 0, line.size(), {}});
+  for (auto i = api->streams.rbegin(); i != api->streams.rend(); ++i)
+    if ((*i)->open) {
+      (*i)->emit(frames);
       break;
     }
-  advance(10s);
+  advance(3s);
+  REQUIRE(tables->panes(id)->at(0).attempt == 2);
+  CHECK(tables->panes(id)->at(0).cost_usd == 0.15);
+  advance(12s);
   auto warned = all<pane_budget_warned>();
   REQUIRE_FALSE(warned.empty());
-  CHECK(warned[0].pane == panes[0].pane);
+  for (const auto& w : warned)
+    CHECK(w.pane == panes[0].pane);
+  CHECK(warned[0].percent == 50);
+  CHECK(warned[0].spent_usd > 0.15);
   CHECK(guest_calls("signal") == 1); // the one alone
   CHECK(swarm(id).state == swarm_phase::running);
+  CHECK(tables->panes(id)->at(1).state == pane_phase::running);
+  advance(30s); // it takes no notice and is killed
+  CHECK(tables->panes(id)->at(0).result == outcome::budget);
+  CHECK(tables->panes(id)->at(1).state == pane_phase::running);
   finish();
 }

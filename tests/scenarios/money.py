@@ -3,6 +3,7 @@
 # timeout: 240
 import json
 
+import schemas
 from installation import Installation, repository
 from scenario import main, scenario, wait_until
 from simulator import KEY, Simulator
@@ -94,6 +95,33 @@ def _(work):
         assert error["code"] == "rate" and "1 of 1 (creates_per_minute)" in error["message"], error
         assert 0 < error["retry_after_ms"] <= 60000, error
         assert len(sim.record("create")) == 1
+
+
+@scenario("a provider that costs money has its limits by default, and those that are set are in force")
+def _(work):
+    away = '[providers.{}]\napi_url = "http://127.0.0.1:1"\nkey = "K"\n'
+    config = (away.format("cloud") + away.format("own") + 'max_active = "unlimited"\ncreates_per_day = 7\n'
+              + away.format("play") + 'kind = "sim"\n[local]\nmax_active = 3\n[budget]\nmonth_usd = 30\n')
+    with Installation(work, "state", config=config) as skep:
+        skep.json("daemon", "start")
+        shown = schemas.check(skep.json("budget"), "budget")
+        found = {(x["provider"], x["rule"]): x["limit"] for x in shown["limits"]}
+        rules = ("max_active", "max_active_per_repo", "creates_per_minute", "creates_per_hour", "creates_per_day")
+        assert [found["cloud", r] for r in rules] == [10, 5, 10, 20, 50], found
+        assert [found["own", r] for r in rules] == [-1, 5, 10, 20, 7], found
+        assert [found["play", r] for r in rules] == [-1] * 5, found
+        assert [found["local", r] for r in rules] == [3, -1, -1, -1, -1], found
+        assert [(b["scope"], b["limit_usd"], b["set_by"]) for b in shown["budgets"]] == \
+            [("day", -1, ""), ("month", 30, "skep.toml")], shown["budgets"]
+        schemas.check(skep.json("budget", "set", "--day", "20usd", "--month", "none"), "budget-set")
+        skep.json("daemon", "stop")
+        skep.json("daemon", "start")
+        assert [(b["limit_usd"], b["set_by"]) for b in skep.json("budget")["budgets"]] == \
+            [(20, "command"), (-1, "command")]
+        text = skep.run("budget").stdout
+        assert "providers.cloud.max_active" in text and "$20.00" in text, text
+        bad = skep.run("budget", "set", "--day", "lots", "--json")
+        assert bad.returncode == 64, bad.stdout
 
 
 main()

@@ -1,5 +1,5 @@
-#include "messages/cost.hpp"
 #include "storage/reader.hpp"
+#include "tests/storage/money_story.hpp"
 #include "tests/storage/process.hpp"
 #include "tests/storage/support.hpp"
 
@@ -22,60 +22,6 @@ connection open_raw(const fs::path& file) {
   auto db = connection::open(file);
   REQUIRE(db.ok());
   return std::move(*db);
-}
-
-constexpr std::int64_t hour_ms = 3'600'000;
-
-/// Sums of money that differ by what adding them up rounds, and by a few milliseconds of time.
-bool near(double a, double b) {
-  return a - b < 1e-4 && b - a < 1e-4;
-}
-
-swarm_created with_budget(double usd) {
-  auto out = a_swarm();
-  out.budget_usd = usd;
-  out.pane_budget_usd = usd / 2;
-  return out;
-}
-
-/// A swarm that costs something over two midnights: one sandbox counted by a gateway, one not, one
-/// lost, one whose create failed at first.
-void tell_of_money(journal& j) {
-  auto ok = [&](errc c) { REQUIRE(c == errc::none); };
-  auto w = swarm_no(9);
-  auto t = 20 * hour_ms;
-  ok(put(j, {}, {}, t, budget_set{budget_scope::day, 20}, budget_set{budget_scope::month, 300}));
-  ok(put(j, {}, {}, t + 1, budget_set{budget_scope::day, -1}));
-  ok(put(j, w, {}, t, with_budget(5)));
-  auto box = [&](int n, const char* intent) {
-    auto s = sandbox_no(n);
-    ok(put(j, w, s, t, sandbox_queued{static_cast<std::uint32_t>(n), "cloud", 0.10}));
-    ok(put(j, w, s, t + n, create_intended{intent, "base", 1, 0.05}));
-    ok(put(j, w, s, t + n,
-           pane_created{pane_no(n), static_cast<std::uint32_t>(n), "p", agent_kind::claude, "b"}));
-    return s;
-  };
-  auto counted = box(91, "m1");
-  ok(put(j, w, counted, t + 100, sandbox_created{"m1", "r1", "0.2"}));
-  ok(put(j, w, counted, t + 200, pane_usage{pane_no(91), 0.7, 1, 1, 1, ""}));
-  ok(put(j, w, counted, t + 300, model_spend{2, 0.5, 1, 10, 20}, model_spend{3, 0.4, 0, 11, 21}));
-  ok(put(j, w, counted, t + 400, pane_usage{pane_no(91), 0.1, 1, 1, 1, ""}));
-  ok(put(j, w, counted, t + 28 * hour_ms + 7, kill_intended{"done"}, kill_confirmed{"r1"}));
-  ok(put(j, w, counted, t + 28 * hour_ms + 9, model_spend{4, 0.9, 0, 12, 22}));
-  auto told = box(92, "m2");
-  ok(put(j, w, told, t + 100, sandbox_created{"m2", "r2", "0.2"}));
-  ok(put(j, w, told, t + 200, pane_usage{pane_no(92), 0.3, 1, 1, 1, ""}));
-  ok(put(j, w, told, t + 300, pane_budget_warned{pane_no(92), 50, 1.5, 2.5}));
-  auto gone = box(93, "m3");
-  ok(put(j, w, gone, t + 100, sandbox_created{"m3", "r3", "0.2"}));
-  auto why = make_error(errc::gone);
-  ok(put(j, w, gone, t + 200, pane_closed{pane_no(93), outcome::lost, why, 1, 0}));
-  ok(put(j, w, gone, t + hour_ms, sandbox_closed{outcome::lost, why, false}));
-  auto twice = box(94, "m4");
-  ok(put(j, w, twice, t + 300, create_failed{"m4", why}, create_intended{"m5", "base", 1, 0.06}));
-  ok(put(j, w, {}, t + 400, swarm_budget_warned{50, 2.5, 5}, swarm_budget_warned{80, 4, 5}));
-  ok(put(j, {}, {}, t + 500, budget_warned{budget_scope::day, "1970-01-01", 50, 10, 20}));
-  ok(put(j, w, {}, t + 600, swarm_phase_changed{swarm_phase::stopping, "budget"}));
 }
 
 /// Every fact at least once, in two swarms, with failures, restarts, late answers and kills.
@@ -329,80 +275,6 @@ TEST_CASE("facts that do not fit are refused by name") {
   CHECK(put(j, w, {}, 9, swarm_closed{outcome::failed, {}, 0, 0, 0}) == e::none);
   CHECK(put(j, w, {}, 9, swarm_closed{outcome::failed, {}, 0, 0, 0}) == e::wrong_phase);
   CHECK(put(j, w, sandbox_no(5), 9, sandbox_queued{1, "local"}) == e::wrong_phase);
-}
-
-TEST_CASE("a sandbox is charged from its create intent until it is confirmed gone") {
-  temp_dir dir;
-  auto j = open_journal(dir / "skep.db");
-  begin_story(j);
-  tell_of_money(j);
-  auto r = open_reader(dir / "skep.db");
-  auto t = 20 * hour_ms;
-  auto row = [&](int n) { return r.sandbox(sandbox_no(n)).value(); };
-  CHECK(row(91).usd_per_hour == 0.10);
-  CHECK(row(91).charged_from == at(t + 91));
-  CHECK(row(91).charged_until == at(t + 28 * hour_ms + 7));
-  CHECK(row(91).model_cost_usd == 0.9); // the gateway's, which never falls, not the agent's 0.8
-  CHECK(near(r.pane(pane_no(91))->cost_usd, 0.8));
-  CHECK(r.pane(pane_no(91))->counted);
-  CHECK(row(92).charged_until == utc_time{});
-  CHECK(row(92).model_cost_usd == 0.3); // the agent's: nobody counts
-  CHECK_FALSE(r.pane(pane_no(92))->counted);
-  CHECK(row(93).charged_until == at(t + hour_ms)); // lost is gone
-  CHECK(row(94).charged_from == at(t + 300));      // from the create that may have made it
-  auto w = r.swarm(swarm_no(9)).value();
-  CHECK(w.budget_usd == 5);
-  CHECK(w.pane_budget_usd == 2.5);
-  CHECK(w.stop_reason == "budget");
-  CHECK(near(w.time_cost_usd, 0.1 * 29)); // two that are gone
-  CHECK(near(w.cost_usd, 0.1 * 29 + 1.2));
-  auto now = at(t + 30 * hour_ms);
-  auto all = r.sandboxes(swarm_no(9)).value();
-  CHECK(near(cost_usd(w, all, now), 0.1 * (29 + 30 + 30) + 1.2)); // and two that are there
-}
-
-TEST_CASE("what counts against limits and budgets is read as it is at one moment") {
-  temp_dir dir;
-  auto j = open_journal(dir / "skep.db");
-  tell_of_money(j);
-  auto r = open_reader(dir / "skep.db");
-  auto t = 20 * hour_ms;
-  auto s = r.spend(at(t + 30 * hour_ms)).value(); // 02:00 of the third day
-  REQUIRE(s.placed.size() == 2);
-  CHECK(s.placed[0].sandbox == sandbox_no(92));
-  CHECK(s.placed[0].repo == "/repo");
-  CHECK(s.placed[1].sandbox == sandbox_no(94));
-  CHECK(s.placed[1].unresolved);
-  CHECK(s.placed[1].reserved_usd == 0.06);
-  CHECK(s.open_swarms.size() == 1);
-  CHECK(s.creates.empty()); // older than a day
-  CHECK(r.spend(at(t + 23 * hour_ms))->creates.at("cloud").size() == 5);
-  // Of the 28 hours of the one that is gone, 24 were on the second day and a few ms on the third.
-  CHECK(s.day_time_usd > 0);
-  CHECK(s.day_time_usd < 1e-6);
-  CHECK(near(s.day_model_usd, 0.4)); // 0.5 was the first day's
-  CHECK(near(s.month_time_usd, 0.1 * 29));
-  CHECK(near(s.month_model_usd, 1.2));
-  CHECK(s.set_limits.at(budget_scope::day) == -1);
-  CHECK(s.set_limits.at(budget_scope::month) == 300);
-  CHECK(s.warnings.count("swarm sw_test9 80") == 1);
-  CHECK(s.warnings.count("day 1970-01-01 50") == 1);
-}
-
-TEST_CASE("facts about money that make no sense are refused by name") {
-  temp_dir dir;
-  auto j = open_journal(dir / "skep.db");
-  tell_of_money(j);
-  auto w = swarm_no(9);
-  CHECK(put(j, w, {}, 1, swarm_budget_warned{50, 1, 5}) == errc::exists); // once each
-  CHECK(put(j, {}, {}, 1, budget_warned{budget_scope::day, "1970-01-01", 50, 10, 20})
-        == errc::exists);
-  CHECK(put(j, {}, {}, 1, budget_set{budget_scope::swarm, 1}) == errc::bad_argument);
-  CHECK(put(j, {}, {}, 1, budget_set{budget_scope::day, 1e300}) == errc::out_of_range);
-  CHECK(put(j, w, {}, 1, budget_set{budget_scope::day, 1}) == errc::bad_frame);
-  CHECK(put(j, w, sandbox_no(92), 1, model_spend{1, -1, 0, 0, 0}) == errc::out_of_range);
-  CHECK(put(j, w, sandbox_no(99), 1, model_spend{1, 1, 0, 0, 0}) == errc::not_found);
-  CHECK(put(j, w, sandbox_no(98), 1, sandbox_queued{0, "cloud", -1}) == errc::out_of_range);
 }
 
 TEST_CASE("an independent fold of the printed events gives the tables row for row") {

@@ -93,16 +93,17 @@ int set(const app& a, const set_options& o) {
   if (!paths) return fail(a, paths.err());
   auto daemon = ensure_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
+  budget_set_reply last;
   for (const auto& w : wishes) {
     auto reply = daemon->client.call(w, call_deadline, random_token(20));
     if (!reply) return fail(a, reply.err());
-    if (a.json_mode)
-      print_json(to_json(*reply));
-    else
+    last = *reply;
+    if (!a.json_mode)
       print_line("The budget of a " + std::string{to_string(w.scope)} + " is "
                  + (w.limit_usd < 0 ? std::string{"taken away."}
                                     : money_text(w.limit_usd) + " now, over all swarms (UTC)."));
   }
+  if (a.json_mode) print_json(to_json(last));
   return 0;
 }
 
