@@ -97,19 +97,24 @@ private:
 
   void serve(const storage::spend_state& state) {
     auto at = now();
+    if (line_.empty()) return;
+    drop_placed(state);
     auto loads = loads_of(state, at);
+    budget_rooms rooms{state, rules(), at};
+    for (const auto& [id, ask] : granted_)
+      rooms.reserve(ask.swarm, ask.reserved_usd);
     std::map<std::string, std::size_t> ahead;
     for (auto i = line_.begin(); i != line_.end();) {
       auto& w = *i;
       auto& load = loads_for(loads, state, w.ask.provider);
       auto h = hold_of(w, load, at, ahead[w.ask.provider]);
       if (!h) {
-        auto room = budget_room(state, w.ask, at);
-        if (!room) {
+        auto spent = rooms.take(w.ask.swarm, w.ask.reserved_usd);
+        if (!spent) {
           load.add(w.ask.repo, at, w.ask.longest);
           granted_[w.ask.sandbox] = w.ask;
         }
-        w.ask.then(room ? result<void>{room} : result<void>{});
+        w.ask.then(spent ? result<void>{spent} : result<void>{});
         i = line_.erase(i);
         continue;
       }
@@ -135,12 +140,13 @@ private:
   load_map loads_of(const storage::spend_state& state, utc_time at) const {
     load_map out;
     for (const auto& [id, ask] : granted_)
-      if (!is_placed(state, id)) loads_for(out, state, ask.provider).add(ask.repo, at, ask.longest);
+      loads_for(out, state, ask.provider).add(ask.repo, at, ask.longest);
     return out;
   }
-  static bool is_placed(const storage::spend_state& state, const sandbox_id& id) {
-    return std::any_of(state.placed.begin(), state.placed.end(),
-                       [&](const auto& x) { return x.sandbox == id; });
+  // A grant whose intent the tables show is counted by them.
+  void drop_placed(const storage::spend_state& state) {
+    for (const auto& x : state.placed)
+      granted_.erase(x.sandbox);
   }
 
   std::optional<hold> hold_of(const waiting& w, const provider_load& load, utc_time at,
@@ -148,22 +154,6 @@ private:
     if (auto left = w.ask.not_before - svc_->boot_now(); left.count() > 0)
       return hold{"provider", 0, load.active, left, "the plan of " + w.ask.provider, false};
     return first_hold(rules().of(w.ask.provider), load, w.ask.repo, at, ahead);
-  }
-
-  // Grants that the tables do not show yet have their reservation all the same.
-  error budget_room(const storage::spend_state& state, const admission_request& ask,
-                    utc_time at) const {
-    auto views = shared_budgets(state, rules(), at);
-    for (const auto& w : state.open_swarms)
-      if (w.swarm == ask.swarm) views.push_back(budget_of(state, w, at));
-    for (const auto& [id, other] : granted_)
-      if (!is_placed(state, id))
-        for (auto& b : views)
-          if (b.scope != budget_scope::swarm || other.swarm == ask.swarm)
-            b.reserved_usd += other.reserved_usd;
-    for (const auto& b : views)
-      if (auto e = room_for(b, ask.reserved_usd)) return e;
-    return {};
   }
 
   // True when a dead sandbox holds the place that is missing; it is being killed.
@@ -240,6 +230,7 @@ private:
   }
 
   error check_places(const storage::spend_state& state, const swarm_spec& spec, utc_time at) {
+    drop_placed(state);
     auto all = loads_of(state, at);
     auto& load = loads_for(all, state, spec.provider);
     const auto& own = rules().of(spec.provider);
@@ -293,6 +284,7 @@ private:
       out.budgets.push_back(line_of(b));
     for (const auto& w : state->open_swarms)
       if (only.empty() || w.swarm == only) out.budgets.push_back(line_of(budget_of(*state, w, at)));
+    drop_placed(*state);
     auto all = loads_of(*state, at);
     for (const auto& [name, own] : rules().providers)
       for (auto& line : limit_lines(name, own, loads_for(all, *state, name), at))

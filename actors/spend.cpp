@@ -102,6 +102,29 @@ budget_view budget_of(const storage::spend_state& s, const swarm_record& swarm, 
   return out;
 }
 
+budget_view& budget_rooms::own(const swarm_id& swarm) {
+  auto i = own_.find(swarm);
+  if (i != own_.end()) return i->second;
+  budget_view b;
+  for (const auto& w : state_.open_swarms)
+    if (w.swarm == swarm) b = budget_of(state_, w, now_);
+  return own_.emplace(swarm, std::move(b)).first->second;
+}
+
+void budget_rooms::reserve(const swarm_id& swarm, double usd) {
+  for (auto& b : shared_)
+    b.reserved_usd += usd;
+  own(swarm).reserved_usd += usd;
+}
+
+error budget_rooms::take(const swarm_id& swarm, double usd) {
+  for (const auto& b : shared_)
+    if (auto e = room_for(b, usd)) return e;
+  if (auto e = room_for(own(swarm), usd)) return e;
+  reserve(swarm, usd);
+  return {};
+}
+
 budget_line line_of(const budget_view& b) {
   return {b.scope,        b.id,           b.limit_usd, b.spent_usd,
           b.reserved_usd, b.usd_per_hour, b.model_usd, b.set_by};

@@ -50,6 +50,26 @@ std::vector<budget_view> shared_budgets(const storage::spend_state& s, const lim
 /// The budget of one open swarm.
 budget_view budget_of(const storage::spend_state& s, const swarm_record& swarm, utc_time now);
 
+/// The room of all budgets at one moment, while one sandbox after the other is admitted.
+class budget_rooms {
+public:
+  /// `s` outlives it.
+  budget_rooms(const storage::spend_state& s, const limit_table& table, utc_time now)
+      : state_(s), now_(now), shared_(shared_budgets(s, table, now)) {}
+  /// Keeps so much free of the budgets of all and of this swarm.
+  void reserve(const swarm_id& swarm, double usd);
+  /// budget_spent when one of them has no room for so much; else it is reserved.
+  error take(const swarm_id& swarm, double usd);
+
+private:
+  budget_view& own(const swarm_id& swarm);
+
+  const storage::spend_state& state_;
+  utc_time now_;
+  std::vector<budget_view> shared_;
+  std::map<swarm_id, budget_view> own_;
+};
+
 budget_line line_of(const budget_view& b);
 
 /// What is left of a budget in force once the end of its sandboxes is paid for; >= 0. Models may
