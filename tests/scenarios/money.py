@@ -43,7 +43,7 @@ def _(work):
         assert [s["result"] for s in summary["sandboxes"]] == ["budget"], summary["sandboxes"]
         assert sim.alive() == [], sim.record()
         told = [e["body"]["percent"] for e in skep.events(swarm) if e["type"] == "swarm.budget_warned"]
-        assert told == [50, 80], told
+        assert told in ([50], [50, 80]), told  # it begins to stop at 75 %
         box = summary["sandboxes"][0]
         charged = box["usd_per_hour"] * (box["charged_until_ms"] - box["charged_from_ms"]) / 3600000
         assert 1.4 < charged <= 2 + 5 * 0.1, charged
