@@ -110,6 +110,15 @@ private:
   // ---- run ----
   void run(const request_frame& f, run_request r, answer then) {
     if (auto e = check_run(r.spec)) return then(std::move(e));
+    if (!svc_->rules) return begin(f, std::move(r), std::move(then));
+    auto admission = svc_->handles->admission();
+    if (!admission) return then(make_error(errc::shutting_down, "admission is being restarted"));
+    request(admission, record_deadline, check_a::value, r.spec)
+        .then([this, f, r, then] { begin(f, r, then); },
+              [then](caf::error& e) { then(from_caf(e)); });
+  }
+
+  void begin(const request_frame& f, run_request r, answer then) {
     auto context = make_context(swarm_id::make(), r.spec);
     swarm_start start;
     if (!f.key.empty())

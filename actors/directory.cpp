@@ -42,6 +42,9 @@ desk_actor directory::desk_for(std::uint32_t command) const {
   case command_traits<attach_write_request>::number:
   case command_traits<attach_close_request>::number:
     return attachments();
+  case command_traits<budget_request>::number:
+  case command_traits<budget_set_request>::number:
+    return admission();
   default:
     return commands();
   }
@@ -53,6 +56,7 @@ void directory::clear() {
   publisher_actor publisher;
   control_actor control;
   limiter_actor limiter;
+  admission_actor admission;
   desk_actor commands;
   desk_actor queries;
   desk_actor attachments;
@@ -63,6 +67,7 @@ void directory::clear() {
   std::swap(publisher, publisher_);
   std::swap(control, control_);
   std::swap(limiter, limiter_);
+  std::swap(admission, admission_);
   std::swap(commands, commands_);
   std::swap(queries, queries_);
   std::swap(attachments, attachments_);

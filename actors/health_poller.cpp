@@ -18,6 +18,7 @@ public:
   }
 
   void on_exit() override {
+    ctx_->svc->ailing->drop(ctx_->sandbox);
     if (call_ != 0) ctx_->api->cancel(call_);
     ctx_.reset();
   }
@@ -54,6 +55,7 @@ private:
     asking_ = false;
     call_ = 0;
     if (!r) return failed(r.err());
+    ctx_->svc->ailing->drop(ctx_->sandbox);
     if (std::exchange(failures_, 0) > 0) tell(severity::info, "healthy", "answers again");
   }
 
@@ -63,7 +65,18 @@ private:
       tell(severity::warning, "unhealthy",
            "did not answer, " + std::to_string(failures_) + "/"
                + std::to_string(limits().health_failures) + ": " + render(why));
+    if (failures_ >= limits().health_failures) ail();
     if (failures_ >= limits().health_failures || why.code == errc::gone) ask_provider();
+  }
+
+  // Whoever needs its place may have it.
+  void ail() {
+    ctx_->svc->ailing->put(ctx_->sandbox, [weak = std::weak_ptr<sandbox_context>(ctx_)] {
+      auto ctx = weak.lock();
+      if (auto keeper = ctx ? ctx->keeper() : sandbox_actor{})
+        caf::anon_send(keeper, kill_a::value,
+                       make_error(errc::gone, "it does not answer, and its place is needed"));
+    });
   }
 
   void ask_provider() {

@@ -325,11 +325,9 @@ private:
 
   void on_stop(stop_mode how) {
     if (rec_.state == pane_phase::closed) return;
-    stop_outcome_ = how == stop_mode::timed_out ? outcome::timed_out
-                    : how == stop_mode::kill    ? outcome::killed
-                                                : outcome::cancelled;
+    stop_outcome_ = outcome_of(how);
     auto first = !std::exchange(stopping_, true);
-    if (how == stop_mode::kill) return close(stop_outcome_, {}); // the sandbox goes with it
+    if (at_once(how)) return close(stop_outcome_, {}); // the sandbox goes with it
     if (!first) return;
     if (rec_.state == pane_phase::queued || rec_.state == pane_phase::restarting)
       return close(stop_outcome_, {});

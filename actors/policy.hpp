@@ -92,6 +92,15 @@ struct policies {
   /// Largest archive or patch accepted from a sandbox.
   std::uint64_t download_cap_bytes = 2ull * 1024 * 1024 * 1024;
 
+  /// How long a swarm whose budget ends is given to stop and to collect its results, and how long
+  /// before its end it is killed. The cost of that time is kept free.
+  std::chrono::seconds budget_wind_down{60};
+  std::chrono::seconds budget_kill{5};
+  /// How long a dead sandbox's place is waited for before a run that does not queue is refused.
+  std::chrono::seconds reclaim{10};
+  /// After a provider refused a create for its quota and named no time.
+  std::chrono::seconds quota_wait{30};
+
   const create_policy& create_of(const std::string& provider) const {
     auto i = create_at.find(provider);
     return i == create_at.end() ? create : i->second;

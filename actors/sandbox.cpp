@@ -26,6 +26,9 @@ sandbox_impl::behavior_type sandbox_impl::make_behavior() {
       },
       [this](note_a, const error& why) { on_output_lost(why); },
       [this](lost_a, const error& why) { on_lost(why); },
+      [this](kill_a, const error& why) {
+        if (!destroying_ && rec_.state < phase::collecting) fail(at_step(why, "health"));
+      },
       [this](exited_a, const transfer_ending& x) { on_transfer_over(x); },
       [this](tick_a) { on_tick(); },
       [](done_a, const continuation& c) { c.run(); },
@@ -164,6 +167,7 @@ void sandbox_impl::check_panes() {
 void sandbox_impl::on_tick() {
   if (destroying_ || rec_.state == phase::closed) return;
   if (auto health = ctx_->health()) caf::anon_send(health, tick_a::value);
+  on_spend_tick();
   this->delayed_send(me(), limits().tick, tick_a::value);
 }
 

@@ -4,6 +4,7 @@
 //   sandbox_create.cpp     how it comes to be: create, search, adoption
 //   sandbox_transfers.cpp  what travels: the upload, the downloads one by one
 //   sandbox_attach.cpp     people who attach
+//   sandbox_spend.cpp      its place among the limits, what its models cost, its panes' budgets
 //   sandbox_end.cpp        how it ends: stop, loss, kill, the last event
 //   sandbox_child.cpp      its supervisor
 #pragma once
@@ -13,6 +14,7 @@
 #include "actors/sandbox_birth.hpp"
 
 #include <optional>
+#include <set>
 
 namespace skep::actors {
 
@@ -76,9 +78,23 @@ private:
   void add_child(child_spec child, std::function<void(error)> failed);
   void remove_child(std::string id);
 
+  // ---- sandbox_spend.cpp ----
+  void wait_for_place(std::function<void()> next);
+  void give_place_back();
+  bool wait_for_provider(const error& why);
+  void count_models(std::function<void()> then);
+  bool may_spend() const;
+  void counted(const sandbox::model_usage& u);
+  void bound_models(std::function<void()> then);
+  std::optional<std::uint64_t> allowance() const;
+  sandbox_record charged_record() const;
+  void judge_panes();
+  void on_spend_tick();
+
   // ---- sandbox_create.cpp ----
   void introduce();
   void create();
+  void intend_create();
   void on_created(result<sandbox::created> r);
   void born(sandbox::created made);
   void search(utc_time intended_at);
@@ -162,6 +178,15 @@ private:
   bool ticking_ = false;
   std::optional<transfer> transfer_;
   std::size_t collect_next_ = 0;
+
+  // limits and money
+  bool waiting_ = false;                    ///< For ADMISSION.
+  std::chrono::milliseconds not_before_{0}; ///< Boot-time clock: the provider said to wait.
+  bool counting_ = true;                    ///< Until the provider says that it counts nothing.
+  bool asking_spend_ = false;
+  std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, spent_micro_ = 0;
+  std::optional<std::uint64_t> allowed_micro_;
+  std::set<std::string> warned_;
 
   // the end
   error first_error_;

@@ -85,7 +85,9 @@ private:
                       s.panes,
                       s.keep,
                       s.out_dir,
-                      {pack(s)}},
+                      {pack(s)},
+                      s.budget_usd,
+                      s.pane_budget_usd},
         [this, promise, began](std::uint64_t seq) mutable {
           promise.deliver(seq);
           warn_if_open();
@@ -116,7 +118,7 @@ private:
     ++life_;
     limit_from(start_.record.created_at);
     if (start_.record.state == swarm_phase::stopping && !stop_)
-      stop_ = ctx_->limit()->over(boot_now()) ? stop_mode::timed_out : stop_mode::graceful;
+      stop_ = former_stop(start_.record, ctx_->limit()->over(boot_now()));
     sandboxes_.clear();
     went_on();
     adopt();
@@ -209,7 +211,7 @@ private:
   void reach(std::vector<sandbox_record> open) {
     connect([this, open = std::move(open)](const error& why) mutable {
       if (!why) return with_bundle(std::move(open));
-      if (retriable(why) && stop_ != stop_mode::kill && stop_ != stop_mode::timed_out)
+      if (retriable(why) && (!stop_ || stop_ == stop_mode::graceful))
         return later(ctx_->svc->limits.settle_interval,
                      mine([this, open = std::move(open)] { reach(open); }));
       for (const auto& r : open) {
@@ -281,17 +283,15 @@ private:
   // The wish is on disk before anything is done about it: a daemon that dies now goes on stopping.
   void stop(stop_mode how, std::function<void(result<std::uint64_t>)> then) {
     auto again = stop_.has_value();
-    if (closing_ || (again && how != stop_mode::kill)) return then(ctx_->svc->handles->head_seq());
+    if (closing_ || (again && (!at_once(how) || at_once(*stop_))))
+      return then(ctx_->svc->handles->head_seq());
     stop_ = how;
     if (again) {
       sandboxes_.tell_stop(how);
       return then(ctx_->svc->handles->head_seq());
     }
-    const char* why = how == stop_mode::timed_out ? "time limit"
-                      : how == stop_mode::kill    ? "kill"
-                                                  : "stop";
     record(
-        ctx_->recorder(), now(), swarm_phase_changed{swarm_phase::stopping, why},
+        ctx_->recorder(), now(), swarm_phase_changed{swarm_phase::stopping, reason_of(how)},
         [this, then](std::uint64_t seq) {
           then(seq);
           sandboxes_.tell_stop(*stop_);
@@ -363,11 +363,7 @@ private:
         });
   }
 
-  outcome stopped_outcome() const {
-    return *stop_ == stop_mode::kill        ? outcome::killed
-           : *stop_ == stop_mode::timed_out ? outcome::timed_out
-                                            : outcome::cancelled;
-  }
+  outcome stopped_outcome() const { return outcome_of(*stop_); }
 
   void close(outcome result, error why) {
     swarm_closed end;

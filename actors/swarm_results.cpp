@@ -1,5 +1,6 @@
 #include "actors/swarm_results.hpp"
 
+#include "messages/cost.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/pack.hpp"
 #include "transfer/posix.hpp"
@@ -155,8 +156,14 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   } else {
     keep(merged.err());
   }
+  double time_usd = 0, model_usd = 0;
+  for (const auto& s : sandboxes) {
+    time_usd += time_cost_usd(s, svc.wall_now());
+    model_usd += s.model_cost_usd;
+  }
   auto summary = to_json(swarm_summary{swarm, spec.repo, spec.agent, sandboxes, panes, out.merged,
-                                       out.conflicts, spec.network});
+                                       out.conflicts, spec.network, time_usd + model_usd, time_usd,
+                                       spec.budget_usd});
   if (auto r = write_file(dir / "summary.json",
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
       !r)
@@ -176,7 +183,10 @@ result<swarm_closed> conclude(const services& svc, const swarm_spec& spec, const
     panes.insert(panes.end(), rows->begin(), rows->end());
   }
   if (auto w = write_results(svc, spec, swarm, *sandboxes, panes); !w) return w.err();
-  return verdict_of(*sandboxes, panes);
+  auto out = verdict_of(*sandboxes, panes);
+  for (const auto& s : *sandboxes)
+    out.cost_usd += cost_usd(s, svc.wall_now());
+  return out;
 }
 
 swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
@@ -188,10 +198,8 @@ swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
     if (out.result == outcome::completed || s.result == outcome::failed) out.result = s.result;
     if (!out.why && !s.error_code.empty()) out.why = error_of(s.error_code, s.error_text);
   }
-  for (const auto& p : panes) {
+  for (const auto& p : panes)
     ++(p.result == outcome::completed ? out.panes_completed : out.panes_failed);
-    out.cost_usd += p.cost_usd;
-  }
   return out;
 }
 

@@ -54,6 +54,24 @@ result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, co
   return c;
 }
 
+std::string reason_of(stop_mode how) {
+  switch (outcome_of(how)) {
+  case outcome::timed_out:
+    return "time limit";
+  case outcome::killed:
+    return "kill";
+  case outcome::budget:
+    return "budget";
+  default:
+    return "stop";
+  }
+}
+
+stop_mode former_stop(const swarm_record& record, bool over) {
+  if (record.stop_reason == reason_of(stop_mode::budget)) return stop_mode::budget;
+  return over ? stop_mode::timed_out : stop_mode::graceful;
+}
+
 context_ptr sandbox_set::add(const services_ptr& svc, std::shared_ptr<const swarm_spec> spec,
                              std::shared_ptr<sandbox::api> api, const sandbox_start& start) {
   auto context = std::make_shared<sandbox_context>();

@@ -107,6 +107,11 @@ error check_spec(const swarm_spec& spec) {
   if (spec.limit_ms < 1'000 || spec.limit_ms > 24 * 3'600'000)
     return out_of_range("the time limit in ms", 1'000, 24 * 3'600'000);
   if (spec.pane_restarts > 10) return out_of_range("restarts per pane", 0, 10);
+  for (auto [name, usd] : {std::pair{"the budget", spec.budget_usd},
+                           std::pair{"the budget of a pane", spec.pane_budget_usd}})
+    if (!(usd >= 0 && usd <= max_budget_usd)) // false for NaN
+      return make_error(errc::out_of_range,
+                        std::string{name} + " must be between 0 and 1000000 dollars");
   if (!spec.repo.starts_with('/') || !spec.out_dir.starts_with('/'))
     return make_error(errc::bad_argument, "repository and output folder must be absolute paths");
   if (spec.agent == agent_kind::command && (spec.argv.empty() || spec.argv.front().empty()))

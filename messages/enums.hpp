@@ -113,4 +113,8 @@ enum class network_policy : std::uint8_t {
 };
 SKEP_ENUM_NAMES(network_policy, "none", "model", "packages", "allowlist", "open");
 
+/// Whose money a budget bounds. Days and months are those of UTC.
+enum class budget_scope : std::uint8_t { day, month, swarm, pane };
+SKEP_ENUM_NAMES(budget_scope, "day", "month", "swarm", "pane");
+
 } // namespace skep

@@ -72,6 +72,25 @@ struct notice {
   SKEP_FIELDS(field(1, "level", x.level), field(2, "code", x.code), field(3, "text", x.text))
 };
 
+/// What all swarms together may cost in a day or a month (UTC) was set by a command.
+struct budget_set {
+  budget_scope scope = budget_scope::day; ///< day or month.
+  double limit_usd = -1;                  ///< Below 0: none.
+  SKEP_FIELDS(field(1, "scope", x.scope), field(2, "limit_usd", x.limit_usd))
+};
+
+/// A share of the budget of a day or a month is spent; told once for each.
+struct budget_warned {
+  budget_scope scope = budget_scope::day; ///< day or month.
+  std::string period;                     ///< "2026-11-26" or "2026-11".
+  std::uint32_t percent = 0;              ///< 50 or 80.
+  double spent_usd = 0;
+  double limit_usd = 0;
+  SKEP_FIELDS(field(1, "scope", x.scope), field(2, "period", x.period),
+              field(3, "percent", x.percent), field(4, "spent_usd", x.spent_usd),
+              field(5, "limit_usd", x.limit_usd))
+};
+
 // ---- swarm ----------------------------------------------------------------------------------
 
 /// A run was accepted. The packed swarm_spec (commands.hpp) is what the run is made from.
@@ -81,20 +100,32 @@ struct swarm_created {
   std::string provider; ///< Name of the provider entry.
   agent_kind agent = agent_kind::command;
   std::uint32_t sandboxes = 0;
-  std::uint32_t panes = 0; ///< Per sandbox.
-  bool keep = false;       ///< Sandboxes stay after the run.
-  std::string out_dir;     ///< Absolute path where results go.
-  bytes spec;              ///< Packed swarm_spec.
+  std::uint32_t panes = 0;    ///< Per sandbox.
+  bool keep = false;          ///< Sandboxes stay after the run.
+  std::string out_dir;        ///< Absolute path where results go.
+  bytes spec;                 ///< Packed swarm_spec.
+  double budget_usd = 0;      ///< What the whole swarm may cost; 0: no limit.
+  double pane_budget_usd = 0; ///< What each pane may cost; 0: no limit.
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "provider", x.provider),
               field(4, "agent", x.agent), field(5, "sandboxes", x.sandboxes),
               field(6, "panes", x.panes), field(7, "keep", x.keep), field(8, "out_dir", x.out_dir),
-              field(9, "spec", x.spec))
+              field(9, "spec", x.spec), field(10, "budget_usd", x.budget_usd),
+              field(11, "pane_budget_usd", x.pane_budget_usd))
 };
 
 struct swarm_phase_changed {
   swarm_phase to = swarm_phase::queued;
   std::string reason;
   SKEP_FIELDS(field(1, "to", x.to), field(2, "reason", x.reason))
+};
+
+/// A share of the swarm's budget is spent; told once for each.
+struct swarm_budget_warned {
+  std::uint32_t percent = 0; ///< 50 or 80.
+  double spent_usd = 0;
+  double limit_usd = 0;
+  SKEP_FIELDS(field(1, "percent", x.percent), field(2, "spent_usd", x.spent_usd),
+              field(3, "limit_usd", x.limit_usd))
 };
 
 /// The last event of a swarm.
@@ -115,16 +146,47 @@ struct swarm_closed {
 struct sandbox_queued {
   std::uint32_t index = 0; ///< 0 .. sandboxes - 1 within the swarm.
   std::string provider;
-  SKEP_FIELDS(field(1, "index", x.index), field(2, "provider", x.provider))
+  double usd_per_hour = 0; ///< What its time costs; stays what it was when the price changes.
+  SKEP_FIELDS(field(1, "index", x.index), field(2, "provider", x.provider),
+              field(3, "usd_per_hour", x.usd_per_hour))
 };
 
-/// Intent: the provider is about to be asked for a sandbox with the label skep.intent = intent.
+/// Note: the sandbox is not created yet, because a limit is reached. Told again when its place in
+/// line or the limit changes.
+struct sandbox_waits {
+  std::uint32_t position = 0; ///< From 1, among those that wait for the same provider.
+  std::string rule;           ///< Such as "max_active".
+  std::uint64_t limit = 0;    ///< Of the rule.
+  std::uint64_t count = 0;    ///< What counts against it now.
+  std::int64_t wait_ms = 0;   ///< An estimate; 0: nobody knows.
+  std::string setting;        ///< That would let it go on, such as "providers.cloud.max_active".
+  SKEP_FIELDS(field(1, "position", x.position), field(2, "rule", x.rule),
+              field(3, "limit", x.limit), field(4, "count", x.count),
+              field(5, "wait_ms", x.wait_ms), field(6, "setting", x.setting))
+};
+
+/// What the provider's gateway has counted for the sandbox's models: totals since it was made.
+/// From the first one on, agents' own accounts count no more for its cost.
+struct model_spend {
+  std::uint64_t calls = 0;
+  double cost_usd = 0;              ///< Of the calls with a known price.
+  std::uint64_t unpriced_calls = 0; ///< Their cost is unknown.
+  std::uint64_t input_tokens = 0;
+  std::uint64_t output_tokens = 0;
+  SKEP_FIELDS(field(1, "calls", x.calls), field(2, "cost_usd", x.cost_usd),
+              field(3, "unpriced_calls", x.unpriced_calls),
+              field(4, "input_tokens", x.input_tokens), field(5, "output_tokens", x.output_tokens))
+};
+
+/// Intent: the provider is about to be asked for a sandbox with the label skep.intent = intent. Its
+/// admission too: from here on it counts against every limit, and its cost runs.
 struct create_intended {
   std::string intent; ///< Unique per attempt.
   std::string template_name;
   std::int64_t lease_ms = 0;
+  double reserved_usd = 0; ///< Kept free of the budgets for it until it has cost as much.
   SKEP_FIELDS(field(1, "intent", x.intent), field(2, "template", x.template_name),
-              field(3, "lease_ms", x.lease_ms))
+              field(3, "lease_ms", x.lease_ms), field(4, "reserved_usd", x.reserved_usd))
 };
 
 /// The provider's answer to the create of `intent`.
@@ -268,6 +330,16 @@ struct pane_usage {
               field(5, "turns", x.turns), field(6, "summary", x.summary))
 };
 
+/// A share of a pane's budget is spent; told once for each.
+struct pane_budget_warned {
+  pane_id pane;
+  std::uint32_t percent = 0; ///< 50 or 80.
+  double spent_usd = 0;
+  double limit_usd = 0;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "percent", x.percent),
+              field(3, "spent_usd", x.spent_usd), field(4, "limit_usd", x.limit_usd))
+};
+
 /// Note: a block of an agent's structured output. `text` is cut at 4 KiB; the log has all of it.
 struct agent_block {
   pane_id pane;
@@ -346,9 +418,12 @@ struct event_traits;
   SKEP_EVENT(4, child_restarted, "supervisor.child_restarted", note)                               \
   SKEP_EVENT(5, supervisor_gave_up, "supervisor.gave_up", note)                                    \
   SKEP_EVENT(6, notice, "notice", note)                                                            \
+  SKEP_EVENT(10, budget_set, "budget.set", fact)                                                   \
+  SKEP_EVENT(11, budget_warned, "budget.warned", fact)                                             \
   SKEP_EVENT(20, swarm_created, "swarm.created", fact)                                             \
   SKEP_EVENT(21, swarm_phase_changed, "swarm.phase_changed", fact)                                 \
   SKEP_EVENT(22, swarm_closed, "swarm.closed", fact)                                               \
+  SKEP_EVENT(26, swarm_budget_warned, "swarm.budget_warned", fact)                                 \
   SKEP_EVENT(40, sandbox_queued, "sandbox.queued", fact)                                           \
   SKEP_EVENT(41, create_intended, "sandbox.create_intended", fact)                                 \
   SKEP_EVENT(42, sandbox_created, "sandbox.created", fact)                                         \
@@ -360,6 +435,8 @@ struct event_traits;
   SKEP_EVENT(48, kill_intended, "sandbox.kill_intended", fact)                                     \
   SKEP_EVENT(49, kill_confirmed, "sandbox.kill_confirmed", fact)                                   \
   SKEP_EVENT(50, sandbox_closed, "sandbox.closed", fact)                                           \
+  SKEP_EVENT(51, sandbox_waits, "sandbox.waits", note)                                             \
+  SKEP_EVENT(52, model_spend, "sandbox.model_spend", fact)                                         \
   SKEP_EVENT(60, pane_created, "pane.created", fact)                                               \
   SKEP_EVENT(61, pane_start_intended, "pane.start_intended", fact)                                 \
   SKEP_EVENT(62, pane_started, "pane.started", fact)                                               \
@@ -370,6 +447,7 @@ struct event_traits;
   SKEP_EVENT(67, agent_block, "pane.block", note)                                                  \
   SKEP_EVENT(68, input_receipt, "pane.input", fact)                                                \
   SKEP_EVENT(69, poll_failed, "sandbox.poll_failed", note)                                         \
+  SKEP_EVENT(70, pane_budget_warned, "pane.budget_warned", fact)                                   \
   SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
   SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)

@@ -4,10 +4,11 @@
 namespace skep::storage {
 namespace {
 
-/// What a migration needs beside its SQL. 2 makes the state tables: on a journal that has events
-/// already (after a rollback) they are filled from it.
+/// What a migration needs beside its SQL. The newest one that changes the state tables fills them
+/// anew from the journal: an older one could not, because the fold knows the newest columns only.
 std::function<result<void>(connection&)> after(int version) {
-  if (version == 2) return rebuild_state;
+  if (version == 2) return can_rebuild; // before anything is made that could not be filled
+  if (version == 4) return rebuild_state;
   return {};
 }
 

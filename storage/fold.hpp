@@ -49,6 +49,11 @@ result<void> in_range(std::string_view event, std::initializer_list<std::uint64_
 result<void> fact(const context& c, const daemon_started& e);
 result<void> fact(const context& c, const daemon_stopping& e);
 result<void> fact(const context& c, const command_accepted& e);
+result<void> fact(const context& c, const budget_set& e);
+result<void> fact(const context& c, const budget_warned& e);
+result<void> fact(const context& c, const swarm_budget_warned& e);
+result<void> fact(const context& c, const model_spend& e);
+result<void> fact(const context& c, const pane_budget_warned& e);
 result<void> fact(const context& c, const swarm_created& e);
 result<void> fact(const context& c, const swarm_phase_changed& e);
 result<void> fact(const context& c, const swarm_closed& e);

@@ -6,6 +6,7 @@
 #include "messages/event_io.hpp"
 #include "messages/records.hpp"
 #include "storage/connection.hpp"
+#include "storage/spend_state.hpp"
 
 #include <optional>
 
@@ -86,6 +87,10 @@ public:
   result<std::uint64_t> created_seq(const swarm_id& id);
   /// The command accepted under `key`, unless it expired before `now`.
   result<std::optional<stored_command>> command(std::string_view key, utc_time now);
+
+  // -- money
+  /// What counts against limits and budgets at `now`.
+  result<spend_state> spend(utc_time now);
 
 private:
   explicit reader(connection db) : db_(std::move(db)) {}

@@ -82,6 +82,9 @@ std::map<std::string, json> all_schemas() {
                  {"data", {{"type", "string"}, {"contentEncoding", "base64"}}}}));
   add("send", "skep send --json.", schema_of<send_reply>());
   add("stop", "skep stop --json, skep kill --json.", schema_of<stop_reply>());
+  add("budget", "skep budget --json.", schema_of<budget_reply>());
+  add("budget-set", "skep budget set --json: the sequence of the last fact.",
+      schema_of<budget_set_reply>());
   add("daemon", "skep daemon start|status --json.", schema_of<daemon_status_reply>());
   add("daemon-stop", "skep daemon stop --json.", schema_of<daemon_stop_reply>());
   add("doctor", "skep doctor --json.", doctor_schema());

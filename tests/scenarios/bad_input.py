@@ -203,7 +203,14 @@ def _(work):
     for text, line in (("[local]\nbnid = []\n", 2), ("[local]\nbind = 5\n", 2), ("not toml\n", 1),
                        ("[providers.x]\napi_url = \"ftp://x\"\nkey = \"K\"\n", 1),
                        ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreate_timeout_s = 0\n", 4),
-                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nfirst_lease_s = 4\n", 4)):
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nfirst_lease_s = 4\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nmax_active = -1\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreates_per_day = \"many\"\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nusd_per_hour = -0.1\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nkind = \"mine\"\n", 4),
+                       ("[local]\nmax_active = 1.5\n", 2),
+                       ("[budget]\nday_usd = \"20\"\n", 2),
+                       ("[budget]\nwind_down_s = 1\n", 2)):
         skep = Installation(work, config=None)
         skep.config(text)
         with skep:

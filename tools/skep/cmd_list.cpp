@@ -1,6 +1,8 @@
 // skep ps, skep status: what the state tables say.
+#include "messages/cost.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
+#include "tools/skep/money.hpp"
 #include "tools/skep/show.hpp"
 #include "tools/skep/term.hpp"
 
@@ -10,6 +12,12 @@
 namespace skep::cli {
 
 namespace {
+
+/// What waits in line, if the daemon says so; an older one does not.
+std::string waiting_now(broker::control_client& daemon, const swarm_id& swarm) {
+  auto reply = daemon.call(budget_request{swarm}, call_deadline);
+  return reply ? waiting_text(reply->waiting) : std::string{};
+}
 
 int ps(const app& a, bool all) {
   auto paths = state_of(a);
@@ -26,6 +34,7 @@ int ps(const app& a, bool all) {
     print_line(all ? "No swarm yet." : "Nothing runs. (skep ps --all shows closed swarms)");
     return 0;
   }
+  auto now = wall_clock();
   std::vector<std::vector<std::string>> rows{
       {"SWARM", "NAME", "AGENT", "STATE", "SANDBOXES", "PANES", "COST", "AGE"}};
   for (const auto& s : list->swarms) {
@@ -43,10 +52,11 @@ int ps(const app& a, bool all) {
     rows.push_back({s.swarm.value, s.name.empty() ? "-" : safe_line(s.name, 24),
                     std::string{to_string(s.agent)}, swarm_state_text(s),
                     std::to_string(open_boxes) + "/" + std::to_string(boxes),
-                    std::to_string(open_panes) + "/" + std::to_string(panes), cost_text(s.cost_usd),
-                    age_text(s.created_at)});
+                    std::to_string(open_panes) + "/" + std::to_string(panes),
+                    cost_text(cost_usd(s, list->sandboxes, now)), age_text(s.created_at)});
   }
   std::fputs(table(rows).c_str(), stdout);
+  std::fputs(waiting_now(*daemon, {}).c_str(), stdout);
   return 0;
 }
 
@@ -62,7 +72,7 @@ int status(const app& a, const std::string& name) {
   if (a.json_mode)
     print_json(to_json(*reply));
   else
-    std::fputs(status_text(*reply).c_str(), stdout);
+    std::fputs((status_text(*reply) + waiting_now(*daemon, *swarm)).c_str(), stdout);
   return 0;
 }
 

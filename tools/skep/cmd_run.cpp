@@ -187,7 +187,8 @@ void add_run(CLI::App& cli, app& a) {
       cli, a, "run", "Run a swarm of agents on a git repository and bring their changes back",
       "  skep run --sandboxes 2 --panes 2 -- ./fix.sh\n"
       "  skep run --agent claude --prompt \"Write the missing tests\"\n"
-      "  skep run --sandboxes 4 --agent claude --prompt-file task.md --limit 30min --detach\n\n"
+      "  skep run --sandboxes 4 --agent claude --prompt-file task.md --limit 30min --detach\n"
+      "  skep run --budget 5usd --agent claude --prompt \"Update the dependencies\"\n\n"
       "Ctrl+C stops the swarm and keeps its results; a second one leaves it running. A closed\n"
       "terminal leaves it running, too. In a prompt, {index} and {count} are the pane's number "
       "and\n"
@@ -216,6 +217,12 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--template", o->template_name, "Sandbox template")->capture_default_str();
   c->add_option("--limit", o->limit, "Longest life of a sandbox, such as 90s, 30min, 2h")
       ->capture_default_str();
+  c->add_option("--budget", o->budget,
+                "What the run may cost, sandbox time and models, such as 5usd; at its end the run\n"
+                "is stopped with the outcome budget");
+  c->add_option("--pane-budget", o->pane_budget, "What each pane may cost, such as 1usd");
+  c->add_flag("--no-queue", o->no_queue,
+              "Refuse the run where a limit would make its sandboxes wait");
   c->add_option("--restarts", o->restarts, "Attempts after a failed one, 0 to 10")
       ->capture_default_str();
   c->add_option("--env", o->env, "NAME=VALUE for the agents; repeatable; never secrets")

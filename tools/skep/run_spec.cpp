@@ -4,6 +4,7 @@
 #include "messages/hosts.hpp"
 #include "storage/files.hpp"
 #include "storage/secrets.hpp"
+#include "tools/skep/money.hpp"
 #include "tools/skep/term.hpp"
 #include "tools/skepd/config.hpp"
 #include "transfer/worktree.hpp"
@@ -64,6 +65,14 @@ error add_network(swarm_spec& spec, const run_options& o) {
   if (!from_string(policy, spec.network))
     return usage("--network takes none, model, packages, allowlist or open, not "
                  + policy.substr(0, 40));
+  return {};
+}
+
+error add_budget(const std::string& text, const char* option, double& usd) {
+  if (text.empty()) return {};
+  if (!parse_money(text, usd) || usd == 0)
+    return usage(std::string{option} + " takes a sum above nothing, such as 20usd or 0.50, not "
+                 + text.substr(0, 40));
   return {};
 }
 
@@ -206,6 +215,9 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.setup = o.setup;
   if (!parse_duration(o.limit, spec.limit_ms))
     return usage("--limit takes a duration such as 90s, 30min or 2h, not " + o.limit);
+  if (auto e = add_budget(o.budget, "--budget", spec.budget_usd)) return e;
+  if (auto e = add_budget(o.pane_budget, "--pane-budget", spec.pane_budget_usd)) return e;
+  spec.no_queue = o.no_queue;
   auto agent = o.agent.empty() ? std::string{argv.empty() ? "" : "command"} : o.agent;
   if (agent.empty()) return usage("say what shall run: --agent NAME, or a command after --");
   if (!from_string(agent, spec.agent)) return make_error(errc::unknown_agent, agent);

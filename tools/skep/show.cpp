@@ -1,6 +1,8 @@
 #include "tools/skep/show.hpp"
 
+#include "messages/cost.hpp"
 #include "tools/skep/app.hpp"
+#include "tools/skep/money.hpp"
 #include "tools/skep/term.hpp"
 
 #include <algorithm>
@@ -31,10 +33,11 @@ std::string pane_state_text(const pane_record& p) {
 }
 
 std::string cost_text(double usd) {
-  if (usd <= 0) return "-";
-  char out[32];
-  std::snprintf(out, sizeof out, "$%.2f", usd);
-  return out;
+  return usd <= 0 ? std::string{"-"} : money_text(usd);
+}
+
+utc_time wall_clock() {
+  return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
 }
 
 namespace {
@@ -101,10 +104,17 @@ std::string status_text(const status_reply& s) {
   out += "  agent " + std::string{to_string(w.agent)} + ", provider " + safe_line(w.provider)
          + ", repository " + safe_line(w.repo) + "\n";
   out += "  results in " + safe_line(w.out_dir) + "/" + w.swarm.value + "\n";
-  out += "  started " + age_text(w.created_at) + " ago, cost " + cost_text(w.cost_usd) + "\n\n";
-  std::vector<std::vector<std::string>> boxes{{"SANDBOX", "STATE", "SINCE", "PROVIDER ID", "BASE"}};
+  auto now = wall_clock();
+  out += "  started " + age_text(w.created_at) + " ago, cost "
+         + cost_text(cost_usd(w, s.sandboxes, now))
+         + (w.budget_usd > 0 ? " of " + money_text(w.budget_usd) : "")
+         + (w.pane_budget_usd > 0 ? ", each pane at most " + money_text(w.pane_budget_usd) : "")
+         + "\n\n";
+  std::vector<std::vector<std::string>> boxes{
+      {"SANDBOX", "STATE", "SINCE", "COST", "PROVIDER ID", "BASE"}};
   for (const auto& b : s.sandboxes)
     boxes.push_back({b.sandbox.value, sandbox_state_text(b), age_text(b.phase_since),
+                     cost_text(cost_usd(b, now)),
                      b.remote_id.empty() ? "-" : safe_line(b.remote_id, 40),
                      b.base_commit.empty() ? "-" : safe_line(b.base_commit, 12)});
   out += table(boxes) + "\n";
@@ -127,8 +137,8 @@ std::string summary_text(const status_reply& s) {
   if (auto errors = errors_text(s); !errors.empty()) out += "\nErrors:\n" + errors;
   out += "\n" + s.swarm.swarm.value + ": " + outcome_text(s.swarm.result) + " in "
          + span_text(s.swarm.created_at, s.swarm.closed_at) + ", cost "
-         + cost_text(s.swarm.cost_usd) + "\nResults: " + safe_line(s.swarm.out_dir) + "/"
-         + s.swarm.swarm.value + "\n";
+         + cost_text(cost_usd(s.swarm, s.sandboxes, wall_clock()))
+         + "\nResults: " + safe_line(s.swarm.out_dir) + "/" + s.swarm.swarm.value + "\n";
   return out;
 }
 

@@ -51,8 +51,63 @@ error read_seconds(const std::filesystem::path& file, const toml::table& t, cons
   return {};
 }
 
+/// A sum of dollars from 0 to `most`; a missing key leaves `out` as it is.
+template <class T>
+error read_dollars(const std::filesystem::path& file, const toml::table& t, const char* key,
+                   double most, T& out) {
+  const auto* node = t.get(key);
+  if (!node) return {};
+  auto usd = node->value<double>();
+  if (!node->is_number() || !(*usd >= 0 && *usd <= most))
+    return bad(file, node,
+               std::string{key} + " takes dollars, 0 to "
+                   + std::to_string(static_cast<std::int64_t>(most)));
+  out = *usd;
+  return {};
+}
+
+/// A whole number from 0, or "unlimited".
+error read_limit(const std::filesystem::path& file, const toml::table& t, const char* key,
+                 limit_setting& out) {
+  const auto* node = t.get(key);
+  if (!node) return {};
+  auto n = node->value<std::int64_t>();
+  auto word = node->value<std::string>();
+  bool number = node->is_integer() && *n >= 0 && *n <= 1'000'000;
+  if (!number && !(word && *word == "unlimited"))
+    return bad(file, node, std::string{key} + " takes a number from 0, or \"unlimited\"");
+  out.given = true;
+  if (number) out.most = static_cast<std::uint32_t>(*n);
+  return {};
+}
+
+error read_limits(const std::filesystem::path& file, const toml::table& t, provider_entry& p) {
+  if (auto e = read_dollars(file, t, "usd_per_hour", 1000, p.usd_per_hour)) return e;
+  for (auto [key, target] : {std::pair{"max_active", &p.max_active},
+                             {"max_active_per_repo", &p.max_active_per_repo},
+                             {"creates_per_minute", &p.creates_per_minute},
+                             {"creates_per_hour", &p.creates_per_hour},
+                             {"creates_per_day", &p.creates_per_day}})
+    if (auto e = read_limit(file, t, key, *target)) return e;
+  std::string kind = "e2b";
+  if (auto e = read_text(file, t, "kind", kind)) return e;
+  if (kind != "e2b" && kind != "sim") return bad(file, t.get("kind"), "kind takes e2b or sim");
+  p.simulated = kind == "sim";
+  return {};
+}
+
+error read_budget(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"day_usd", "month_usd", "wind_down_s"})) return e;
+  if (auto e = read_dollars(file, t, "day_usd", 1'000'000, out.day_usd)) return e;
+  if (auto e = read_dollars(file, t, "month_usd", 1'000'000, out.month_usd)) return e;
+  return read_seconds(file, t, "wind_down_s", 5, 3600, out.budget_wind_down);
+}
+
 error read_local(const std::filesystem::path& file, const toml::table& t, config& out) {
-  if (auto e = check_keys(file, t, {"bind", "upstream", "prices"})) return e;
+  if (auto e = check_keys(file, t, {"bind", "upstream", "prices", "max_active", "usd_per_hour"}))
+    return e;
+  if (auto e = read_limit(file, t, "max_active", out.local_max_active)) return e;
+  if (auto e = read_dollars(file, t, "usd_per_hour", 1000, out.local_usd_per_hour)) return e;
   if (const auto* bind = t.get("bind")) {
     const auto* list = bind->as_array();
     if (!list) return bad(file, bind, "bind must be a list of paths");
@@ -91,9 +146,11 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   const auto* t = node.as_table();
   if (!t) return bad(file, &node, "a provider is a table");
   if (name == "local") return bad(file, &node, "the provider 'local' is built in; see [local]");
-  if (auto e = check_keys(
-          file, *t,
-          {"api_url", "sandbox_url", "domain", "key", "create_timeout_s", "first_lease_s"}))
+  if (auto e =
+          check_keys(file, *t,
+                     {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
+                      "first_lease_s", "kind", "usd_per_hour", "max_active", "max_active_per_repo",
+                      "creates_per_minute", "creates_per_hour", "creates_per_day"}))
     return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},
@@ -109,6 +166,7 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   if (p.key_secret.empty()) return bad(file, &node, "a provider needs key, the name of a secret");
   if (auto e = read_seconds(file, *t, "create_timeout_s", 1, 600, p.create.deadline)) return e;
   if (auto e = read_seconds(file, *t, "first_lease_s", 5, 3600, p.create.first_lease)) return e;
+  if (auto e = read_limits(file, *t, p)) return e;
   out.providers[name] = std::move(p);
   return {};
 }
@@ -134,7 +192,11 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t, {"local", "providers"})) return e;
+  if (auto e = check_keys(file, t, {"local", "providers", "budget"})) return e;
+  if (const auto* budget = t.get("budget")) {
+    if (!budget->is_table()) return bad(file, budget, "[budget] must be a table");
+    if (auto e = read_budget(file, *budget->as_table(), out)) return e;
+  }
   if (const auto* local = t.get("local")) {
     if (!local->is_table()) return bad(file, local, "[local] must be a table");
     if (auto e = read_local(file, *local->as_table(), out)) return e;

@@ -4,10 +4,12 @@
 #include "actors/tree.hpp"
 #include "broker/control.hpp"
 #include "broker/publisher.hpp"
+#include "host/gateway/prices.hpp"
 #include "messages/crash_point.hpp"
 #include "storage/last_failure.hpp"
 #include "storage/secrets.hpp"
 #include "storage/state_dir.hpp"
+#include "tools/skepd/limits.hpp"
 #include "tools/skepd/local_host.hpp"
 #include "tools/skepd/providers.hpp"
 #include "tools/skepd/tables.hpp"
@@ -96,6 +98,14 @@ std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& 
       return "idle";
     }
   }
+}
+
+// The prices that the local host's gateway knows.
+std::function<bool(const std::string&)> price_book(const config& settings) {
+  auto table = host::known_prices();
+  for (const auto& [model, text] : settings.local_prices)
+    if (auto price = host::parse_price(text)) table[model] = *price;
+  return [table](const std::string& model) { return host::price_of(table, model).has_value(); };
 }
 
 int fail(const error& e) {
@@ -188,6 +198,10 @@ int run(const options& opt) {
   };
   for (const auto& [name, provider] : settings->providers)
     svc->limits.create_at[name] = provider.create;
+  svc->limits.budget_wind_down = settings->budget_wind_down;
+  svc->rules = std::make_shared<const actors::limit_table>(limits_of(*settings));
+  svc->counts_models = [](const std::string& name) { return name == "local"; };
+  svc->knows_price = price_book(*settings);
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
   svc->shut_down = [] { ::kill(::getpid(), SIGTERM); };
