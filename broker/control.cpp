@@ -5,6 +5,7 @@
 #include "broker/sockets.hpp"
 
 #include <array>
+#include <charconv>
 
 namespace skep::broker {
 
@@ -33,6 +34,7 @@ public:
       s.reset();
     context_.reset();
     config_.desk_for = nullptr; // may hold handles
+    config_.on_request = nullptr;
   }
 
   behavior_type make_behavior() override {
@@ -86,6 +88,7 @@ private:
     for (int i = 0; i < drain_at_once; ++i) {
       zmq_part client;
       if (!client.receive(socket(at).get())) return;
+      auto who = read_peer(client.property("Peer-Address"));
       zmq_part body;
       bool one_part = client.more() && body.receive(socket(at).get()) && !body.more();
       for (bool more = body.more(); more;) {
@@ -95,11 +98,11 @@ private:
       // The socket is part of a client's name: one program has one connection to each.
       std::string name{at == gate::control ? 'c' : 'r'};
       name += client.view();
-      accept(at, name, one_part ? body.view() : std::string_view{});
+      accept(at, name, one_part ? body.view() : std::string_view{}, who);
     }
   }
 
-  void accept(gate at, const std::string& client, std::string_view frame) {
+  void accept(gate at, const std::string& client, std::string_view frame, const peer& who) {
     auto throttled = book_.admit(client, std::chrono::steady_clock::now());
     auto parsed = parse_request(at, frame, config_.version);
     auto id = parsed.request.id;
@@ -113,6 +116,7 @@ private:
           pack_refusal(id, make_error(errc::shutting_down, "the part of skepd "
                                                            "that answers this is not up")));
     if (auto e = book_.begin(client)) return answer(at, client, pack_refusal(id, e));
+    if (config_.on_request) config_.on_request(who, parsed.request);
     request(desk, config_.limits.desk_deadline, handle_a::value, std::move(parsed.request))
         .then(
             [this, at, client, id](reply_frame& reply) {
@@ -142,6 +146,23 @@ private:
 };
 
 } // namespace
+
+peer read_peer(const char* address) {
+  peer out;
+  if (address == nullptr) return out;
+  std::string_view text{address};
+  auto take = [&text](std::int64_t& number) {
+    auto colon = text.rfind(':');
+    if (colon == std::string_view::npos) return false;
+    auto digits = text.substr(colon + 1);
+    text = text.substr(0, colon);
+    auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    return failed == std::errc{} && end == digits.data() + digits.size();
+  };
+  std::int64_t uid = -1, gid = -1, pid = 0;
+  if (take(pid) && take(gid) && take(uid)) out = {uid, pid};
+  return out;
+}
 
 actors::control_actor start_control(caf::actor_system& system, control_config config) {
   return system.spawn<control_impl, caf::detached>(std::move(config));

@@ -49,6 +49,9 @@ result<void> in_range(std::string_view event, std::initializer_list<std::uint64_
 result<void> fact(const context& c, const daemon_started& e);
 result<void> fact(const context& c, const daemon_stopping& e);
 result<void> fact(const context& c, const command_accepted& e);
+result<void> fact(const context& c, const command_asked& e);
+result<void> fact(const context& c, const audit_repaired& e);
+result<void> fact(const context& c, const done_outside& e);
 result<void> fact(const context& c, const swarm_created& e);
 result<void> fact(const context& c, const swarm_phase_changed& e);
 result<void> fact(const context& c, const swarm_closed& e);

@@ -62,7 +62,7 @@ TEST_CASE("a call reaches the desk and its answer comes back") {
   CHECK(refused.err().code == errc::not_found);
 }
 
-TEST_CASE("the sockets are for their owner alone, whatever the umask") {
+TEST_CASE("the sockets are for their owner alone, whatever the umask", "[owasp-a01]") {
   scratch_dir dir;
   auto old = ::umask(0);
   fake_edge edge{dir.path, std::make_shared<memory_journal>()};

@@ -252,7 +252,7 @@ TEST_CASE("an answer before the end of the request closes the connection") {
   CHECK(c.at_end());
 }
 
-TEST_CASE("private addresses are refused unless the operator named the place") {
+TEST_CASE("private addresses are refused unless the operator named the place", "[owasp-a10]") {
   running_gateway g({{"localhost", {{"x-api-key", real_key}}, {}, ""},
                      {"127.0.0.1", {{"x-api-key", real_key}}, {}, ""},
                      {"169.254.169.254", {}, {}, ""}});
@@ -318,7 +318,7 @@ TEST_CASE("a silent upstream is given up at the deadline") {
   check_refused(g.get("/api.test/v1/x"), 504); // connected by the kernel, never answered
 }
 
-TEST_CASE("clients above the limit are closed at once") {
+TEST_CASE("clients above the limit are closed at once", "[owasp-a04]") {
   tcp_listener upstream;
   host::gateway_policy policy;
   policy.connections = 1;

@@ -49,7 +49,9 @@ KEYS = {"swarms": "swarm", "sandboxes": "sandbox", "panes": "pane", "transfers":
         "commands": "key", "epochs": "epoch"}
 
 NOTES = {"supervisor.child_restarted", "supervisor.gave_up", "notice", "pane.block",
-         "sandbox.poll_failed"}
+         "sandbox.poll_failed", "sandbox.usage"}
+# Facts that are found in the journal alone.
+UNFOLDED = {"command.asked", "audit.repaired", "daemon.done_outside"}
 
 
 class Refused(Exception):
@@ -164,6 +166,8 @@ class Fold:
                 "fingerprint": body["fingerprint"], "reply": body["reply"],
                 "accepted_at_ms": at, "expires_at_ms": body["expires_at_ms"]})
 
+        elif kind in UNFOLDED:
+            need(not event["swarm"] and not event["sandbox"], event, "stands in a swarm's chunk")
         elif kind == "swarm.created":
             need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
             self.insert(event, "swarms", {

@@ -83,7 +83,9 @@ int main(int argc, char** argv) {
   skep::cli::add_stop(cli, a);
   skep::cli::add_doctor(cli, a);
   skep::cli::add_secret(cli, a);
+  skep::cli::add_health(cli, a);
   skep::cli::add_db(cli, a);
+  skep::cli::add_audit(cli, a);
   skep::cli::add_daemon(cli, a);
   open_brackets(cli);
 

@@ -12,6 +12,12 @@
 //   key = "E2B_API_KEY"                         # name of a secret (`skep secret set`)
 //   create_timeout_s = 60                       # how long a create may take
 //   first_lease_s = 120                         # how long a sandbox lives that nobody gets to know
+//
+//   [daemon]
+//   log_level = "info"                          # debug, info, warn, error, off
+//
+//   [metrics]
+//   listen = "unix:/run/skep/metrics.sock"      # or 127.0.0.1:9180; empty: off
 #pragma once
 
 #include "actors/policy.hpp"
@@ -36,6 +42,8 @@ struct config {
   std::map<std::string, std::string> local_upstream; ///< Domain -> http(s) URL.
   std::map<std::string, std::string> local_prices;   ///< Model -> price (host/gateway/prices.hpp).
   std::map<std::string, provider_entry> providers;   ///< Without "local", which always exists.
+  std::string log_level = "info";                    ///< As read_log_level() takes it.
+  std::string metrics_listen; ///< As read_metrics_address() takes it; empty: off.
 };
 
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.
