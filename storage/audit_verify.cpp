@@ -124,6 +124,9 @@ private:
                  "writes it again)");
   }
 
+  bool is_told(std::uint64_t n) const {
+    return std::find(told_.begin(), told_.end(), n) != told_.end();
+  }
   const seen_line* find_line(std::uint64_t n) const {
     auto at = places_.find(n);
     return at == places_.end() ? nullptr : &lines_[at->second.front()];
@@ -132,13 +135,14 @@ private:
   std::optional<sha256_bytes> hash_told(std::uint64_t n) const {
     if (n == anchor_.line) return anchor_.sha256;
     auto* next = find_line(n + 1);
-    return next ? std::optional{next->previous} : std::nullopt;
+    // A line that is none any more is no witness.
+    return next && !is_told(n + 1) ? std::optional{next->previous} : std::nullopt;
   }
 
   void contents() {
     for (const auto& [n, at] : places_) {
       const auto& line = lines_[at.front()];
-      if (n == 0 || n > anchor_.line || std::count(told_.begin(), told_.end(), n) > 0) continue;
+      if (n == 0 || n > anchor_.line || is_told(n)) continue;
       auto told = hash_told(n);
       bool wrong = told && line.sha256 != *told;
       // Unless it is line n + 1 that was changed, in just the place where it tells n's hash.
@@ -160,7 +164,8 @@ private:
 void split(std::string_view text, std::vector<seen_line>& out) {
   while (!text.empty()) {
     auto end = text.find('\n');
-    out.push_back(look_at_line(text.substr(0, end), out.empty() ? sha256_bytes{} : out.back().sha256));
+    out.push_back(
+        look_at_line(text.substr(0, end), out.empty() ? sha256_bytes{} : out.back().sha256));
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
 }
