@@ -88,9 +88,10 @@ private:
     for (int i = 0; i < drain_at_once; ++i) {
       zmq_part client;
       if (!client.receive(socket(at).get())) return;
-      auto who = read_peer(client.property("Peer-Address"));
       zmq_part body;
       bool one_part = client.more() && body.receive(socket(at).get()) && !body.more();
+      // The part with the name has no properties when ZeroMQ made it while we polled.
+      auto who = read_peer(body.property("Peer-Address"));
       for (bool more = body.more(); more;) {
         zmq_part rest;
         more = rest.receive(socket(at).get()) && rest.more();
