@@ -71,6 +71,8 @@ def _(work):
         asked = [line for line in lines if line["operation"] == "COMMAND_ASKED"]
         assert [line["metadata"]["command"] for line in asked] == ["run"], asked
         assert asked[0]["metadata"]["uid"] == os.getuid() and asked[0]["metadata"]["pid"] > 0, asked
+        assert [s["swarm"] for s in skep.json("ps", "--all", "--repo", repo)["swarms"]] == [swarm]
+        assert skep.json("ps", "--all", "--repo", work)["panes"] == []
         log = skep.state / "audit.jsonl"
         assert stat.S_IMODE(log.stat().st_mode) == 0o600
         assert KEY not in log.read_text() and KEY not in json.dumps(log_lines(skep))
