@@ -36,6 +36,7 @@ desk_actor directory::desk_for(std::uint32_t command) const {
   case command_traits<log_read_request>::number:
   case command_traits<daemon_status_request>::number:
   case command_traits<replay_request>::number:
+  case command_traits<health_request>::number:
     return queries();
   case command_traits<attach_open_request>::number:
   case command_traits<attach_read_request>::number:

@@ -1,8 +1,5 @@
 #include "actors/output_log.hpp"
 
-#include "messages/json.hpp"
-
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -10,118 +7,6 @@
 #include <unistd.h>
 
 namespace skep::actors {
-namespace {
-
-constexpr std::size_t shortest_masked = 5;
-
-std::string url_form(const std::string& value) {
-  static constexpr char hex[] = "0123456789ABCDEF";
-  std::string out;
-  for (unsigned char c : value) {
-    if (std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
-      out.push_back(static_cast<char>(c));
-    } else {
-      out.push_back('%');
-      out.push_back(hex[c >> 4]);
-      out.push_back(hex[c & 15]);
-    }
-  }
-  return out;
-}
-
-// The part of base64(prefix + value + anything) that depends on the value alone.
-std::string base64_form(const std::string& value, std::size_t alignment) {
-  auto text = base64_encode(std::string(alignment, '\0') + value);
-  auto first = alignment == 0 ? 0 : alignment == 1 ? 2 : 3;
-  auto bits = (alignment + value.size()) * 8;
-  auto last = bits / 6;
-  return text.substr(static_cast<std::size_t>(first), last - static_cast<std::size_t>(first));
-}
-
-} // namespace
-
-std::vector<std::string> masked_forms(const std::vector<std::string>& secrets) {
-  std::vector<std::string> out;
-  auto add = [&](std::string x) {
-    if (x.size() >= shortest_masked && std::find(out.begin(), out.end(), x) == out.end())
-      out.push_back(std::move(x));
-  };
-  for (const auto& s : secrets) {
-    if (s.size() < shortest_masked) continue;
-    add(s);
-    add(url_form(s));
-    for (std::size_t i = 0; i < 3; ++i)
-      add(base64_form(s, i));
-  }
-  return out;
-}
-
-masker::masker(const std::vector<std::string>& secrets) {
-  for (const auto& s : secrets)
-    if (s.size() >= shortest_masked) {
-      values_.push_back(s);
-      first_bytes_.set(static_cast<unsigned char>(s[0]));
-    }
-  std::sort(values_.begin(), values_.end(), [](auto& a, auto& b) { return a.size() > b.size(); });
-}
-
-// Longest value first, so of two secrets with one beginning the longer is masked whole, as soon as
-// it is known that it does not come.
-std::string masker::decide(bool over) {
-  std::string_view text{held_};
-  std::string out;
-  std::size_t i = 0;
-  while (i < text.size()) {
-    auto rest = text.substr(i);
-    std::size_t masked = 0;
-    if (first_bytes_[static_cast<unsigned char>(rest[0])])
-      for (const auto& v : values_) {
-        if (!over && rest.size() < v.size() && v.starts_with(rest)) {
-          held_.erase(0, i);
-          return unseen(std::move(out));
-        }
-        if (rest.starts_with(v)) {
-          masked = v.size();
-          break;
-        }
-      }
-    if (masked > 0)
-      out.append(masked, '*');
-    else
-      out.push_back(rest[0]);
-    i += std::max<std::size_t>(masked, 1);
-  }
-  held_.clear();
-  return unseen(std::move(out));
-}
-
-// `masked` is what came to be known of the first bytes; those that were shown are not given twice.
-std::string masker::unseen(std::string masked) {
-  auto twice = std::min(shown_, masked.size());
-  shown_ -= twice;
-  masked.erase(0, twice);
-  return masked;
-}
-
-std::string masker::show() {
-  auto all = held_;
-  auto shown = std::exchange(shown_, 0);
-  auto out = decide(true);
-  held_ = std::move(all);
-  shown_ = held_.size();
-  return out.substr(shown);
-}
-
-std::string masker::feed(std::string_view data) {
-  if (values_.empty()) return std::string{data};
-  held_ += data;
-  return decide(false);
-}
-
-std::string masker::flush() {
-  return decide(true);
-}
-
 output_log::output_log(int fd, std::uint64_t position, masker mask)
     : fd_(fd), position_(position), mask_(std::move(mask)) {}
 

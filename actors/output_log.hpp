@@ -8,42 +8,14 @@
 #pragma once
 
 #include "messages/error.hpp"
+#include "messages/masking.hpp"
 
-#include <bitset>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace skep::actors {
-
-/// Replaces known values in a stream of bytes, keeping its length.
-class masker {
-public:
-  /// Values shorter than 5 bytes are ignored: masking them would destroy ordinary text.
-  explicit masker(const std::vector<std::string>& secrets);
-  /// Masks all whole values in held-back bytes + `data`, returns what is decided, holds the rest
-  /// back.
-  std::string feed(std::string_view data);
-  /// Everything still held back: nothing more comes, what is whole in it is masked.
-  std::string flush();
-  /// For those who cannot wait: what is held back and was not shown yet, whole values masked. It
-  /// stays known, so of a value that comes slowly only its beginning is seen.
-  std::string show();
-  std::size_t held() const { return held_.size(); }
-
-private:
-  std::string decide(bool over);
-  std::string unseen(std::string masked);
-  std::vector<std::string> values_; ///< Longest first.
-  std::bitset<256> first_bytes_;    ///< With which a value begins.
-  std::string held_;
-  std::size_t shown_ = 0; ///< So many bytes of held_ were given out by show().
-};
-
-/// Every form in which a secret value is masked: plain, URL-encoded, and base64 at its three
-/// alignments.
-std::vector<std::string> masked_forms(const std::vector<std::string>& secrets);
 
 class output_log {
 public:

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "messages/event_io.hpp"
+#include "messages/health.hpp"
 #include "messages/records.hpp"
 
 namespace skep {
@@ -134,9 +135,10 @@ struct status_reply {
   std::vector<pane_record> panes;
   std::vector<transfer_record> transfers;
   std::uint64_t head_seq = 0;
+  health_reply health{}; ///< Of this swarm and what is in it.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "sandboxes", x.sandboxes),
               field(3, "panes", x.panes), field(4, "transfers", x.transfers),
-              field(5, "head_seq", x.head_seq))
+              field(5, "head_seq", x.head_seq), field(23, "health", x.health))
 };
 
 struct log_read_request {
@@ -376,7 +378,8 @@ struct replay_reply {
   SKEP_COMMAND(12, attach_close_request, attach_close_reply, "attach.close")                       \
   SKEP_COMMAND(13, budget_request, budget_reply, "budget")                                         \
   SKEP_COMMAND(14, budget_set_request, budget_set_reply, "budget.set")                             \
-  SKEP_COMMAND(20, replay_request, replay_reply, "replay")
+  SKEP_COMMAND(20, replay_request, replay_reply, "replay")                                         \
+  SKEP_COMMAND(23, health_request, health_reply, "health")
 
 template <class Request>
 struct command_traits;

@@ -91,6 +91,40 @@ struct budget_warned {
               field(5, "limit_usd", x.limit_usd))
 };
 
+/// Somebody asked for a command that changes something; recorded as it arrives, whatever becomes of
+/// it. Who: the peer of the control socket as the kernel names it.
+struct command_asked {
+  std::string command;   ///< Name of the command.
+  std::string key;       ///< Its idempotency key, or empty.
+  std::string subject;   ///< Id of the swarm, sandbox or pane concerned, or empty.
+  std::int64_t uid = -1; ///< -1: not known.
+  std::int64_t pid = 0;  ///< 0: not known.
+  SKEP_FIELDS(field(1, "command", x.command), field(2, "key", x.key),
+              field(3, "subject", x.subject), field(4, "uid", x.uid), field(5, "pid", x.pid))
+};
+
+/// The audit log was not what its anchor says when the daemon started; it was written anew from
+/// the journal.
+struct audit_repaired {
+  std::uint64_t line = 0;  ///< First line that was damaged or missing.
+  std::uint64_t lines = 0; ///< Lines that were written again.
+  std::string problem;
+  std::string evidence; ///< File that holds what was found, or empty.
+  SKEP_FIELDS(field(1, "line", x.line), field(2, "lines", x.lines), field(3, "problem", x.problem),
+              field(4, "evidence", x.evidence))
+};
+
+/// Something was done to the state directory without the daemon: a secret, a schema, a binding.
+struct done_outside {
+  std::string operation; ///< Stable name, such as "SECRET_SET".
+  std::string subject;   ///< What it was done to; never a value.
+  std::int64_t uid = -1;
+  std::int64_t pid = 0;
+  utc_time done_at{};
+  SKEP_FIELDS(field(1, "operation", x.operation), field(2, "subject", x.subject),
+              field(3, "uid", x.uid), field(4, "pid", x.pid), field(5, "done_at_ms", x.done_at))
+};
+
 // ---- swarm ----------------------------------------------------------------------------------
 
 /// A run was accepted. The packed swarm_spec (commands.hpp) is what the run is made from.
@@ -253,6 +287,21 @@ struct sandbox_closed {
   error why;
   bool kept = false;
   SKEP_FIELDS(field(1, "result", x.result), field(2, "why", x.why), field(3, "kept", x.kept))
+};
+
+/// Note: what a sandbox uses, by its own word (envd's GET /metrics). 0 in a total: not told.
+struct usage_sampled {
+  double cpu_percent = 0; ///< Of all its processors together, 0 .. 100.
+  std::uint32_t cpu_count = 0;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t memory_total_bytes = 0;
+  std::uint64_t disk_bytes = 0;
+  std::uint64_t disk_total_bytes = 0;
+  SKEP_FIELDS(field(1, "cpu_percent", x.cpu_percent), field(2, "cpu_count", x.cpu_count),
+              field(3, "memory_bytes", x.memory_bytes),
+              field(4, "memory_total_bytes", x.memory_total_bytes),
+              field(5, "disk_bytes", x.disk_bytes),
+              field(6, "disk_total_bytes", x.disk_total_bytes))
 };
 
 // ---- pane -----------------------------------------------------------------------------------
@@ -418,6 +467,9 @@ struct event_traits;
   SKEP_EVENT(4, child_restarted, "supervisor.child_restarted", note)                               \
   SKEP_EVENT(5, supervisor_gave_up, "supervisor.gave_up", note)                                    \
   SKEP_EVENT(6, notice, "notice", note)                                                            \
+  SKEP_EVENT(7, command_asked, "command.asked", fact)                                              \
+  SKEP_EVENT(8, audit_repaired, "audit.repaired", fact)                                            \
+  SKEP_EVENT(9, done_outside, "daemon.done_outside", fact)                                         \
   SKEP_EVENT(10, budget_set, "budget.set", fact)                                                   \
   SKEP_EVENT(11, budget_warned, "budget.warned", fact)                                             \
   SKEP_EVENT(20, swarm_created, "swarm.created", fact)                                             \
@@ -437,6 +489,7 @@ struct event_traits;
   SKEP_EVENT(50, sandbox_closed, "sandbox.closed", fact)                                           \
   SKEP_EVENT(51, sandbox_waits, "sandbox.waits", note)                                             \
   SKEP_EVENT(52, model_spend, "sandbox.model_spend", fact)                                         \
+  SKEP_EVENT(59, usage_sampled, "sandbox.usage", note)                                             \
   SKEP_EVENT(60, pane_created, "pane.created", fact)                                               \
   SKEP_EVENT(61, pane_start_intended, "pane.start_intended", fact)                                 \
   SKEP_EVENT(62, pane_started, "pane.started", fact)                                               \

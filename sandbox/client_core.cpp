@@ -72,7 +72,7 @@ call_id client_core::open(operation op, std::optional<milliseconds> deadline,
                           std::function<void(error)> fail, std::function<void(call_id)> first) {
   const auto id = next_id_++;
   if (deadline && deadline->count() <= 0) deadline = limits_.of(op).deadline;
-  call c{op, {}, deadline.value_or(milliseconds{0}), std::move(fail), {}, 0, {}};
+  call c{op, {}, deadline.value_or(milliseconds{0}), std::move(fail), {}, 0, {}, steady::now()};
   if (deadline) c.due = steady::now() + *deadline;
   auto kept = std::make_shared<call>(std::move(c));
   engine_.post([weak = weak_from_this(), id, kept, first = std::move(first)] {
@@ -120,6 +120,7 @@ void client_core::fail(call_id id, error why) {
   auto c = std::move(i->second);
   calls_.erase(i);
   end_requests(c, true);
+  tell(c, why.code);
   if (why.step.empty()) why.step = to_string(c.op);
   if (why.code == errc::timed_out && c.deadline.count() > 0 && why.message.empty())
     why.message = no_answer_within(c.deadline);
@@ -134,7 +135,13 @@ bool client_core::settle(call_id id) {
   auto c = std::move(i->second);
   calls_.erase(i);
   end_requests(c, !(c.stream && c.stream->at_end()));
+  tell(c, errc::none);
   return true;
+}
+
+void client_core::tell(const call& c, errc how) const {
+  if (const auto& told = engine_.on_call())
+    told(to_string(c.op), std::chrono::duration_cast<milliseconds>(steady::now() - c.begun), how);
 }
 
 void client_core::set_stream(call_id id, std::shared_ptr<connect_stream> stream) {

@@ -41,6 +41,19 @@ result<void> fact(const context& c, const command_accepted& e) {
   return {};
 }
 
+// These three are found in the journal and in the audit log; here only their place is checked.
+result<void> fact(const context& c, const command_asked&) {
+  return in_daemon_chunk(c, "command.asked");
+}
+
+result<void> fact(const context& c, const audit_repaired&) {
+  return in_daemon_chunk(c, "audit.repaired");
+}
+
+result<void> fact(const context& c, const done_outside&) {
+  return in_daemon_chunk(c, "daemon.done_outside");
+}
+
 result<void> fact(const context& c, const swarm_created& e) {
   if (auto placed = in_swarm_chunk(c, "swarm.created"); !placed) return placed;
   for (auto usd : {e.budget_usd, e.pane_budget_usd})

@@ -8,6 +8,7 @@
 #include "storage/connection.hpp"
 #include "storage/spend_state.hpp"
 
+#include <map>
 #include <optional>
 
 namespace skep::storage {
@@ -43,6 +44,12 @@ struct stored_command {
   utc_time expires_at{};
 };
 
+/// How many sandboxes and panes that are not closed are in each state, by its number.
+struct open_counts {
+  std::map<int, std::uint64_t> sandboxes;
+  std::map<int, std::uint64_t> panes;
+};
+
 class reader {
 public:
   /// The database must exist with the newest schema (the journal was opened before).
@@ -69,6 +76,8 @@ public:
   result<std::vector<pane_record>> all_panes(bool all);               ///< Of swarms(all).
   result<pane_record> pane(const pane_id& id);                        ///< no_such_pane
   result<std::vector<transfer_record>> transfers(const swarm_id& id); ///< Oldest first.
+
+  result<open_counts> count_open();
 
   // -- recovery
   result<std::vector<open_swarm>> open_swarms(); ///< Oldest first.

@@ -161,6 +161,31 @@ TEST_CASE_METHOD(sandbox_world, "an envd that hangs is unhealthy, told, and not 
   CHECK(api->count(operation::health) == asked); // nobody is left to ask
 }
 
+TEST_CASE_METHOD(sandbox_world,
+                 "samples of resources come on the tick, and nearing a limit is told") {
+  begin();
+  auto& figures = api->boxes.at("i100000").usage;
+  figures = {{}, 2, 40, 500, 1000, 0, 100, 1000};
+  advance(6s);
+  REQUIRE(all<usage_sampled>().size() == 1);
+  CHECK(all<usage_sampled>()[0].cpu_percent == 40);
+  CHECK(all<usage_sampled>()[0].memory_total_bytes == 1000);
+  advance(2min);
+  CHECK(api->count(operation::usage) >= 4); // asked all the time
+  CHECK(api->count(operation::usage) <= api->count(operation::health));
+  CHECK(all<usage_sampled>().size() == 1); // told only where it differs
+  CHECK(count("near_limit") == 0);
+  figures.memory_used_bytes = 930;
+  advance(2min);
+  CHECK(count("near_limit") == 1);
+  CHECK(all<usage_sampled>().size() == 2);
+  api->fail(operation::usage, make_error(errc::network)); // no matter of health
+  advance(1min);
+  CHECK(count("unhealthy") == 0);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
 TEST_CASE_METHOD(sandbox_world, "failures in between do not add up") {
   begin();
   auto gets = api->count(operation::get);

@@ -125,7 +125,8 @@ TEST_CASE_METHOD(sandbox_world, "a kill while agents run collects nothing") {
   CHECK(api->boxes.empty());
 }
 
-TEST_CASE_METHOD(sandbox_world, "a run past its time limit is collected and says so") {
+TEST_CASE_METHOD(sandbox_world, "a run past its time limit is collected and says so",
+                 "[owasp-a04]") {
   begin();
   stop(stop_mode::timed_out);
   exit("pn_0", 130);

@@ -117,7 +117,7 @@ std::vector<sample> samples() {
 
 } // namespace
 
-TEST_CASE("of what a sandbox writes, only what draws reaches a terminal") {
+TEST_CASE("of what a sandbox writes, only what draws reaches a terminal", "[owasp-a03]") {
   for (const auto& s : samples()) {
     INFO(s.what);
     terminal_filter f;

@@ -184,7 +184,7 @@ TEST_CASE("global options may stand before and behind the command") {
   CHECK(before.document()["protocol"] == protocol_version);
 }
 
-TEST_CASE("secrets go in by standard input, stay 0600, and never come out") {
+TEST_CASE("secrets go in by standard input, stay 0600, and never come out", "[owasp-a02]") {
   cli_world w;
   const std::string value = "canary-value-1234567890";
   auto x = w.skep({"secret", "set", "ANTHROPIC_API_KEY"}, value + "\n");

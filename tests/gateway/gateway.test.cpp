@@ -252,7 +252,7 @@ TEST_CASE("an answer before the end of the request closes the connection") {
   CHECK(c.at_end());
 }
 
-TEST_CASE("private addresses are refused unless the operator named the place") {
+TEST_CASE("private addresses are refused unless the operator named the place", "[owasp-a10]") {
   running_gateway g({{"localhost", {{"x-api-key", real_key}}, {}, ""},
                      {"127.0.0.1", {{"x-api-key", real_key}}, {}, ""},
                      {"169.254.169.254", {}, {}, ""}});
@@ -329,7 +329,7 @@ TEST_CASE("a refused request whose rest never comes is closed at the deadline") 
   CHECK(c.at_end());
 }
 
-TEST_CASE("clients above the limit are closed at once") {
+TEST_CASE("clients above the limit are closed at once", "[owasp-a04]") {
   tcp_listener upstream;
   host::gateway_policy policy;
   policy.connections = 1;

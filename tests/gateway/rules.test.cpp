@@ -5,7 +5,7 @@
 using namespace skep::host;
 using namespace skep::host::gate;
 
-TEST_CASE("only addresses of public services are reached") {
+TEST_CASE("only addresses of public services are reached", "[owasp-a10]") {
   const char* closed[] = {
       "0.0.0.0",         "10.1.2.3",        "100.64.0.1",     "127.0.0.1",   "127.255.0.1",
       "169.254.169.254", "172.16.0.1",      "172.31.255.255", "192.168.1.1", "198.18.0.1",

@@ -199,7 +199,7 @@ TEST_CASE("a tunnel carries bytes both ways as they come, and the end of either 
   CHECK(n.bytes_out == 14);
 }
 
-TEST_CASE("a name that leads to a private address is refused, whoever allowed it") {
+TEST_CASE("a name that leads to a private address is refused, whoever allowed it", "[owasp-a10]") {
   tcp_listener upstream; // would answer
   running_gateway g(allowing({"localhost"}, {"0.0.0.0/0"}));
   for (const char* target :

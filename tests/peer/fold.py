@@ -56,7 +56,9 @@ KEYS = {"swarms": "swarm", "sandboxes": "sandbox", "panes": "pane", "transfers":
         "budgets": "scope", "spend_warnings": "warning"}
 
 NOTES = {"supervisor.child_restarted", "supervisor.gave_up", "notice", "pane.block",
-         "sandbox.poll_failed", "sandbox.waits"}
+         "sandbox.poll_failed", "sandbox.waits", "sandbox.usage"}
+# Facts that are found in the journal alone.
+UNFOLDED = {"command.asked", "audit.repaired", "daemon.done_outside"}
 
 
 class Refused(Exception):
@@ -221,6 +223,8 @@ class Fold:
         elif kind == "pane.budget_warned":
             self.warned(event, "pane", body["pane"])
 
+        elif kind in UNFOLDED:
+            need(not event["swarm"] and not event["sandbox"], event, "stands in a swarm's chunk")
         elif kind == "swarm.created":
             need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
             self.insert(event, "swarms", {

@@ -45,7 +45,7 @@ TEST_CASE("create asks for what was given, by the protocol's names") {
   CHECK(wire::create_body(p).err().code == errc::bad_argument);
 }
 
-TEST_CASE("start sends argv as program and arguments, never as a shell line") {
+TEST_CASE("start sends argv as program and arguments, never as a shell line", "[owasp-a03]") {
   command c;
   c.argv = {"/bin/echo", "a b", "$(reboot)", ""};
   auto plain = R"j({"process":{"cmd":"/bin/echo","args":["a b","$(reboot)",""]},"stdin":false})j";

@@ -60,7 +60,7 @@ TEST_CASE("the default state directory follows the environment") {
   }
 }
 
-TEST_CASE("a prepared state directory is private and complete") {
+TEST_CASE("a prepared state directory is private and complete", "[owasp-a01]") {
   temp_dir dir;
   auto paths = prepared(dir / "deep/er/state");
   for (const auto& p :
@@ -229,7 +229,7 @@ TEST_CASE("a copied, moved or carried-off state directory is refused until the u
   CHECK(install_id(fourth, dir / "no-such-file").value() == *plain);
 }
 
-TEST_CASE("secrets are kept privately and listed by name only") {
+TEST_CASE("secrets are kept privately and listed by name only", "[owasp-a02]") {
   temp_dir dir;
   auto paths = prepared(dir / "state");
   secret_store store{paths};

@@ -59,7 +59,7 @@ errc unpack_code(const std::vector<member>& members, const unpack_limits& limits
 
 } // namespace
 
-TEST_CASE("archives that reach out of their directory are refused") {
+TEST_CASE("archives that reach out of their directory are refused", "[owasp-a03]") {
   CHECK(unpack_code({{"/tmp/skep-evil"}}) == errc::unsafe_archive);
   CHECK(unpack_code({{"../evil"}}) == errc::unsafe_archive);
   CHECK(unpack_code({{"a/../../evil"}}) == errc::unsafe_archive);
@@ -144,7 +144,7 @@ TEST_CASE("count, size and ratio are capped") {
   CHECK(unpack_archive(t / "bomb", t / "dest").err().code == errc::unsafe_archive);
 }
 
-TEST_CASE("a damaged or cut archive is refused") {
+TEST_CASE("a damaged or cut archive is refused", "[owasp-a08]") {
   temp t;
   auto writer = archive_writer::create(t / "a");
   file_entry f;

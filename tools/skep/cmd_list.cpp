@@ -7,7 +7,9 @@
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
+#include <set>
 
 namespace skep::cli {
 
@@ -19,13 +21,29 @@ std::string waiting_now(broker::control_client& daemon, const swarm_id& swarm) {
   return reply ? waiting_text(reply->waiting) : std::string{};
 }
 
-int ps(const app& a, bool all) {
+/// Leaves the swarms of one work tree, and what belongs to them.
+void keep_repository(list_reply& list, const std::string& repo) {
+  std::error_code ignored;
+  auto wanted = std::filesystem::weakly_canonical(repo, ignored);
+  std::set<swarm_id> kept;
+  std::erase_if(list.swarms, [&](const auto& s) {
+    if (std::filesystem::weakly_canonical(s.repo, ignored) != wanted) return true;
+    kept.insert(s.swarm);
+    return false;
+  });
+  auto foreign = [&](const auto& x) { return kept.count(x.swarm) == 0; };
+  std::erase_if(list.sandboxes, foreign);
+  std::erase_if(list.panes, foreign);
+}
+
+int ps(const app& a, bool all, const std::string& repo) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto list = daemon->call(list_request{all}, call_deadline);
   if (!list) return fail(a, list.err());
+  if (!repo.empty()) keep_repository(*list, repo);
   if (a.json_mode) {
     print_json(to_json(*list));
     return 0;
@@ -80,8 +98,11 @@ int status(const app& a, const std::string& name) {
 
 void add_list(CLI::App& cli, app& a) {
   auto all = std::make_shared<bool>(false);
-  auto* list = add_command(cli, a, "ps", "Show running swarms", "  skep ps\n  skep ps --all --json",
-                           [&a, all] { return ps(a, *all); });
+  auto repo = std::make_shared<std::string>();
+  auto* list = add_command(cli, a, "ps", "Show running swarms",
+                           "  skep ps\n  skep ps --all --json\n  skep ps --repo .",
+                           [&a, all, repo] { return ps(a, *all, *repo); });
+  list->add_option("--repo", *repo, "Only swarms of this work tree");
   list->add_flag("-a,--all", *all, "Closed swarms too");
   auto name = std::make_shared<std::string>();
   auto* one = add_command(

@@ -135,8 +135,10 @@ int main(int argc, char** argv) {
   skep::cli::add_budget(cli, a);
   skep::cli::add_doctor(cli, a);
   skep::cli::add_secret(cli, a);
+  skep::cli::add_health(cli, a);
   skep::cli::add_db(cli, a);
   skep::cli::add_recover(cli, a);
+  skep::cli::add_audit(cli, a);
   skep::cli::add_daemon(cli, a);
   open_brackets(cli);
 

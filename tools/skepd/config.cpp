@@ -1,6 +1,7 @@
 #include "tools/skepd/config.hpp"
 
 #include "host/gateway/prices.hpp"
+#include "tools/skepd/metrics_server.hpp"
 
 #include <cstdlib>
 #include <set>
@@ -171,6 +172,34 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   return {};
 }
 
+error read_daemon(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"log_level"})) return e;
+  if (auto e = read_text(file, t, "log_level", out.log_level)) return e;
+  static const std::set<std::string> levels{"debug", "info", "warn", "error", "off"};
+  if (levels.count(out.log_level) == 0)
+    return bad(file, t.get("log_level"), "log_level takes debug, info, warn, error or off");
+  return {};
+}
+
+error read_metrics(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"listen"})) return e;
+  if (auto e = read_text(file, t, "listen", out.metrics_listen)) return e;
+  if (out.metrics_listen.empty()) return {};
+  if (auto where = read_metrics_address(out.metrics_listen); !where)
+    return bad(file, t.get("listen"), where.err().message);
+  return {};
+}
+
+/// Calls `read` with the table `key`, where there is one.
+template <class F>
+error read_table(const std::filesystem::path& file, const toml::table& t, const char* key,
+                 config& out, F read) {
+  const auto* node = t.get(key);
+  if (!node) return {};
+  if (!node->is_table()) return bad(file, node, "[" + std::string{key} + "] must be a table");
+  return read(file, *node->as_table(), out);
+}
+
 } // namespace
 
 std::filesystem::path default_config_file(const std::filesystem::path& state_root) {
@@ -192,15 +221,11 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t, {"local", "providers", "budget"})) return e;
-  if (const auto* budget = t.get("budget")) {
-    if (!budget->is_table()) return bad(file, budget, "[budget] must be a table");
-    if (auto e = read_budget(file, *budget->as_table(), out)) return e;
-  }
-  if (const auto* local = t.get("local")) {
-    if (!local->is_table()) return bad(file, local, "[local] must be a table");
-    if (auto e = read_local(file, *local->as_table(), out)) return e;
-  }
+  if (auto e = check_keys(file, t, {"local", "providers", "budget", "daemon", "metrics"})) return e;
+  if (auto e = read_table(file, t, "budget", out, read_budget)) return e;
+  if (auto e = read_table(file, t, "local", out, read_local)) return e;
+  if (auto e = read_table(file, t, "daemon", out, read_daemon)) return e;
+  if (auto e = read_table(file, t, "metrics", out, read_metrics)) return e;
   if (const auto* providers = t.get("providers")) {
     if (!providers->is_table()) return bad(file, providers, "[providers] must be a table");
     for (const auto& [name, node] : *providers->as_table())

@@ -12,17 +12,24 @@
 //   key = "E2B_API_KEY"                         # name of a secret (`skep secret set`)
 //   create_timeout_s = 60                       # how long a create may take
 //   first_lease_s = 120                         # how long a sandbox lives that nobody gets to know
-//   kind = "e2b"                                # or "sim": costs nothing and has no limits unless
-//   set usd_per_hour = 0.10                         # what the time of a sandbox costs max_active =
-//   10                             # or "unlimited", as the next four max_active_per_repo = 5
+//   kind = "e2b"          # or "sim": costs nothing and has no limits unless set
+//   usd_per_hour = 0.10   # what the time of a sandbox costs
+//   max_active = 10       # or "unlimited", as the next four
+//   max_active_per_repo = 5
 //   creates_per_minute = 10
 //   creates_per_hour = 20
 //   creates_per_day = 50
 //
 //   [budget]
-//   day_usd = 20                                # what all swarms together may cost (UTC)
+//   day_usd = 20          # what all swarms together may cost (UTC)
 //   month_usd = 300
-//   wind_down_s = 60                            # for stopping and collecting before a budget ends
+//   wind_down_s = 60      # for stopping and collecting before a budget ends
+//
+//   [daemon]
+//   log_level = "info"    # debug, info, warn, error, off
+//
+//   [metrics]
+//   listen = "unix:/run/skep/metrics.sock" # or 127.0.0.1:9180; empty: off
 #pragma once
 
 #include "actors/policy.hpp"
@@ -62,6 +69,8 @@ struct config {
   double local_usd_per_hour = 0;
   std::optional<double> day_usd, month_usd;  ///< Budgets of all swarms.
   std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.
+  std::string log_level = "info";                    ///< As read_log_level() takes it.
+  std::string metrics_listen; ///< As read_metrics_address() takes it; empty: off.
 };
 
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.

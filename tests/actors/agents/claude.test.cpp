@@ -93,7 +93,7 @@ TEST_CASE("output may be cut anywhere") {
     CHECK(run("ok", 0, piece).events == ok_events);
 }
 
-TEST_CASE("a refused key is agent_auth after its retries and is not tried again") {
+TEST_CASE("a refused key is agent_auth after its retries and is not tried again", "[owasp-a07]") {
   run r{"e401", 1};
   REQUIRE(r.events.size() == 3);
   CHECK(r.events[0].substr(0, 58) == "retry! authentication_failed: attempt 1 of 1, status 401, ");
