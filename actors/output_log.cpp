@@ -51,7 +51,9 @@ result<std::string> output_log::write(std::string text) {
   while (!rest.empty()) {
     auto n = ::write(fd_, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return make_error(errc::io, "cannot write a log", std::strerror(errno));
+    if (n < 0)
+      return make_error(errno == ENOSPC || errno == EDQUOT ? errc::disk_full : errc::io,
+                        "cannot write a log", std::strerror(errno));
     rest.remove_prefix(static_cast<std::size_t>(n));
     position_ += static_cast<std::uint64_t>(n);
   }

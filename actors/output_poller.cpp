@@ -154,32 +154,42 @@ private:
                                            + key.first.value + ", which was never started");
   }
 
+  // A log that cannot be written counts on whatever arrives for others: only its own next write
+  // clears it.
+  error unwritable(const log_key& key, error why) {
+    failures_ = std::max(failures_, unwritable_[key]++);
+    return why;
+  }
+
   error on_data(follow_data& x) {
     if (!ours(x.pane)) return {};
-    if (auto e = check_attempt({x.pane, x.generation})) return e;
-    failures_ = 0;
-    auto log = log_of({x.pane, x.generation});
-    if (!log) return log.err();
-    remember({x.pane, x.generation});
+    log_key key{x.pane, x.generation};
+    if (auto e = check_attempt(key)) return e;
+    auto log = log_of(key);
+    if (!log) return unwritable(key, log.err());
+    remember(key);
     auto at = (*log)->position();
     auto written = (*log)->append(x.offset, x.data.data);
-    if (!written) return written.err();
+    if (!written) return unwritable(key, written.err());
+    unwritable_.erase(key);
+    failures_ = 0;
     hand_over(x.pane, x.generation, at, std::move(*written));
     return {};
   }
 
   error on_exited(const follow_exit& x) {
     if (!ours(x.pane)) return {};
-    if (auto e = check_attempt({x.pane, x.generation})) return e;
-    failures_ = 0;
-    auto log = log_of({x.pane, x.generation});
-    if (!log) return log.err();
+    log_key key{x.pane, x.generation};
+    if (auto e = check_attempt(key)) return e;
+    auto log = log_of(key);
+    if (!log) return unwritable(key, log.err());
     if ((*log)->expected() < x.final_offset)
       return make_error(errc::bad_frame, "an agent's end came before the end of its log");
-    remember({x.pane, x.generation});
+    remember(key);
     auto at = (*log)->position();
     auto rest = (*log)->finish();
-    if (!rest) return rest.err();
+    if (!rest) return unwritable(key, rest.err());
+    failures_ = 0;
     hand_over(x.pane, x.generation, at, std::move(*rest));
     caf::anon_send(ctx_->pane(x.pane), exited_a::value, x);
     return {};
@@ -255,6 +265,7 @@ private:
   policies limits_;
   std::map<log_key, output_log> logs_;
   std::map<pane_id, std::size_t> given_; ///< To a PANE since it was asked last.
+  std::map<log_key, std::uint32_t> unwritable_; ///< Failed writes in a row.
   follow_reader reader_;
   std::shared_ptr<stream_state> state_;
   sandbox::call_id stream_ = 0;

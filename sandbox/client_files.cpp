@@ -36,7 +36,8 @@ result<void> entry_given(std::string_view body) {
 }
 
 error io_error(const std::filesystem::path& path) {
-  return make_error(errc::io, "cannot write " + path.string(), std::strerror(errno));
+  return make_error(errno == ENOSPC || errno == EDQUOT ? errc::disk_full : errc::io,
+                    "cannot write " + path.string(), std::strerror(errno));
 }
 
 /// A file on its way down: under a temporary name until it is whole. Engine thread.

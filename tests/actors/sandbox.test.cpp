@@ -205,6 +205,23 @@ TEST_CASE_METHOD(sandbox_world, "a stream that breaks goes on where the log ends
   CHECK(std::filesystem::file_size(ctx->log_path({"pn_0"}, 1)) == 11);
 }
 
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a log that cannot be written ends its sandbox, whatever arrives for other panes") {
+  panes(2);
+  std::filesystem::create_directories(ctx->log_path({"pn_0"}, 1)); // nothing can be written here
+  begin();
+  for (int i = 0; i < 5; ++i) {
+    CHECK(count("output_incomplete") == 0);
+    output("pn_1", 0, "it is written");
+    output("pn_0", 0, "it is not");
+    advance(6s);
+  }
+  CHECK(count("output_incomplete") == 1);
+  CHECK(all<sandbox_closed>().at(0).result == outcome::failed);
+  CHECK(api->boxes.empty());
+}
+
 TEST_CASE_METHOD(sandbox_world, "a failed pane degrades the sandbox and decides its verdict") {
   panes(2);
   begin();
