@@ -327,25 +327,27 @@ result<void> audit_log::take(connection& db, const chunk& c, std::uint64_t first
     auto event = interpret(*raw);
     if (!event) continue; // a note that does not fit its type
     auto made = std::holds_alternative<sandbox_created>(*event);
-    auto entry = audit_entry_of(*event, made ? terms_of(db, c.swarm) : audit_terms{});
+    auto entry = audit_entry_of(*event, made ? terms_of(db, c.swarm, c.sandbox) : audit_terms{});
     if (entry) add(c, first_seq + index + i, raw->at, std::move(*entry));
-    if (std::holds_alternative<swarm_closed>(*event)) terms_.erase(c.swarm.value);
+    if (std::holds_alternative<swarm_closed>(*event)) limits_ms_.erase(c.swarm.value);
   }
   return {};
 }
 
-audit_terms audit_log::terms_of(connection& db, const swarm_id& swarm) {
-  if (auto i = terms_.find(swarm.value); i != terms_.end()) return i->second;
+audit_terms audit_log::terms_of(connection& db, const swarm_id& swarm, const sandbox_id& sandbox) {
   audit_terms out;
-  if (auto q = db.prepare("SELECT provider, spec FROM swarms WHERE swarm = ?1")) {
-    auto row = q->bind(swarm).step();
-    if (row && *row) {
-      if (auto spec = unpack<swarm_spec>(q->blob(1))) out.limit_ms = spec->limit_ms;
-      if (options_.rate_usd_per_hour)
-        out.rate_usd_per_hour = options_.rate_usd_per_hour(q->text(0));
-    }
+  auto known = limits_ms_.find(swarm.value);
+  if (known == limits_ms_.end()) {
+    std::int64_t limit_ms = 0;
+    if (auto q = db.prepare("SELECT spec FROM swarms WHERE swarm = ?1"))
+      if (auto row = q->bind(swarm).step(); row && *row)
+        if (auto spec = unpack<swarm_spec>(q->blob(0))) limit_ms = spec->limit_ms;
+    known = limits_ms_.emplace(swarm.value, limit_ms).first;
   }
-  return terms_[swarm.value] = out;
+  out.limit_ms = known->second;
+  if (auto q = db.prepare("SELECT usd_per_hour FROM sandboxes WHERE sandbox = ?1"))
+    if (auto row = q->bind(sandbox).step(); row && *row) out.rate_usd_per_hour = q->real(0);
+  return out;
 }
 
 void audit_log::add(const chunk& c, std::uint64_t seq, utc_time at, audit_entry entry) {

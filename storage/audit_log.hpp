@@ -41,8 +41,6 @@ struct audit_options {
   std::uint64_t max_file_bytes = 16 * 1024 * 1024; ///< Then the next file is begun.
   /// Removes secrets from a text; called for every text of a line. May be empty.
   std::function<std::string(std::string_view)> mask;
-  /// What an hour of a sandbox of this provider costs. May be empty: 0.
-  std::function<double(const std::string& provider)> rate_usd_per_hour;
 };
 
 /// Where the log ends: the last line's number (0: none), its hash, and the event it is about.
@@ -94,7 +92,7 @@ private:
   result<void> derive(connection& db, const audit_position& known, std::uint64_t head);
   result<void> open_file();
   void rotate();
-  audit_terms terms_of(connection& db, const swarm_id& swarm);
+  audit_terms terms_of(connection& db, const swarm_id& swarm, const sandbox_id& sandbox);
   void add(const chunk& c, std::uint64_t seq, utc_time at, audit_entry entry);
 
   audit_options options_;
@@ -107,7 +105,7 @@ private:
   bool dropped_ = false;
   error failure_;
   audit_repaired repaired_;
-  std::unordered_map<std::string, audit_terms> terms_;
+  std::unordered_map<std::string, std::int64_t> limits_ms_; ///< Hard limit by swarm.
 };
 
 } // namespace skep::storage

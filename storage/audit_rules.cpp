@@ -94,6 +94,28 @@ maybe_entry say(const supervisor_gave_up& e, const audit_terms&) {
   return entry_of(audit_level::error, audit_category::resource, "SUPERVISOR_GAVE_UP",
                   {{"path", e.path}, {"child", e.child}});
 }
+json of_budget(std::string_view scope, std::uint32_t percent, double spent_usd, double limit_usd) {
+  return {
+      {"scope", scope}, {"percent", percent}, {"spent_usd", spent_usd}, {"limit_usd", limit_usd}};
+}
+maybe_entry say(const budget_set& e, const audit_terms&) {
+  return entry_of(audit_level::info, audit_category::cost, "BUDGET_SET",
+                  {{"scope", std::string{to_string(e.scope)}}, {"limit_usd", e.limit_usd}});
+}
+maybe_entry say(const budget_warned& e, const audit_terms&) {
+  auto about = of_budget(to_string(e.scope), e.percent, e.spent_usd, e.limit_usd);
+  about["period"] = e.period;
+  return entry_of(audit_level::warn, audit_category::cost, "BUDGET_WARNED", std::move(about));
+}
+maybe_entry say(const swarm_budget_warned& e, const audit_terms&) {
+  return entry_of(audit_level::warn, audit_category::cost, "BUDGET_WARNED",
+                  of_budget("swarm", e.percent, e.spent_usd, e.limit_usd));
+}
+maybe_entry say(const pane_budget_warned& e, const audit_terms&) {
+  auto about = of_budget("pane", e.percent, e.spent_usd, e.limit_usd);
+  about["pane"] = e.pane.value;
+  return entry_of(audit_level::warn, audit_category::cost, "BUDGET_WARNED", std::move(about));
+}
 maybe_entry say(const swarm_created& e, const audit_terms&) {
   json about{{"name", e.name},           {"repo", e.repo},
              {"provider", e.provider},   {"agent", std::string{to_string(e.agent)}},

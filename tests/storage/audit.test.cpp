@@ -25,7 +25,6 @@ journal_options audited_options(const temp_dir& dir, std::uint64_t max_file_byte
   o.audit.emplace();
   o.audit->directory = dir.path();
   o.audit->max_file_bytes = max_file_bytes;
-  o.audit->rate_usd_per_hour = [](const std::string& p) { return p == "local" ? 0 : 0.1; };
   return o;
 }
 

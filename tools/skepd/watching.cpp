@@ -10,12 +10,6 @@
 namespace skep::tools {
 namespace {
 
-// Until provider entries carry a price: E2B's list price of a default sandbox; what runs here is
-// free.
-double rate_usd_per_hour(const std::string& provider) {
-  return provider == "local" || provider == "sim" ? 0 : 0.10;
-}
-
 std::uint64_t resident_bytes() {
   unsigned long pages = 0, resident = 0;
   if (auto* f = std::fopen("/proc/self/statm", "re")) {
@@ -59,7 +53,6 @@ storage::journal_options watching::journal_options_of(const storage::state_paths
   out.audit.emplace();
   out.audit->directory = paths.root;
   out.audit->mask = [g = guard](std::string_view x) { return (*g)(x); };
-  out.audit->rate_usd_per_hour = rate_usd_per_hour;
   return out;
 }
 
