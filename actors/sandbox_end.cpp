@@ -14,7 +14,8 @@ bool sandbox_impl::ending() {
 
 void sandbox_impl::fail(error e) {
   if (e.sandbox.empty()) e.sandbox = ctx_->sandbox;
-  if (!first_error_) first_error_ = std::move(e);
+  // What a stop broke on its way out, such as a call into a sandbox that is gone, is no failure.
+  if (!first_error_ && !(destroying_ && stop_)) first_error_ = std::move(e);
   destroy();
 }
 

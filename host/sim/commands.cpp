@@ -269,8 +269,9 @@ const broken_step* broken(const program& p) {
 task<int> run_program(program_ptr p) {
   auto name = base_name(p->argv[0]);
   if (const auto* step = broken(*p)) {
-    while (step->hangs && co_await p->nap(std::chrono::hours{1})) {
-    }
+    // GCC 12 awaits the right side of && whatever the left one is.
+    for (bool more = step->hangs; more;)
+      more = co_await p->nap(std::chrono::hours{1});
     auto text = std::string{"a simulated failure of this step\n"};
     co_await p->write(channel::err, std::move(text));
     co_return 1;

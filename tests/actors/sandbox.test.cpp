@@ -222,6 +222,18 @@ TEST_CASE_METHOD(
   CHECK(api->boxes.empty());
 }
 
+TEST_CASE_METHOD(sandbox_world, "what a kill breaks in a step that is under way is no failure") {
+  api->hold(operation::health);
+  begin();
+  stop(stop_mode::kill);
+  api->fail(operation::health, make_error(errc::gone));
+  api->release(operation::health);
+  advance(20s);
+  REQUIRE(all<sandbox_closed>().size() == 1);
+  CHECK(all<sandbox_closed>().at(0).result == outcome::killed);
+  CHECK(api->boxes.empty());
+}
+
 TEST_CASE_METHOD(sandbox_world, "a failed pane degrades the sandbox and decides its verdict") {
   panes(2);
   begin();

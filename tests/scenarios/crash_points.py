@@ -9,7 +9,7 @@ SKEP_CRASH_SEEDS=N makes N seeded runs under faults instead of 50."""
 import json
 import os
 
-from crash_runs import all_points, kinds_of, seeds
+from crash_runs import all_points, kinds_of, seeds, stop_points
 from installation import repository
 from scenario import SOURCE, main, scenario
 
@@ -44,6 +44,15 @@ def _(work):
     _, reached, failures = all_points(work, repo, JOBS, quiet, wanted=wanted, sandboxes=2, panes=1)
     assert not failures, "; ".join(failures)
     assert len(reached) >= 3, reached
+
+
+@scenario("a daemon killed at any crash point of a stop loses, doubles and leaves nothing, and the run is cancelled")
+def _(work):
+    repo = repository(work / "repo", FILES)
+    names, reached, failures = stop_points(work, repo, JOBS, quiet)
+    print(f"# {len(names)} points from the stop on, killed at {len(reached)}")
+    assert not failures, f"{len(failures)} of {len(names)}: " + "; ".join(failures)
+    assert len(reached) >= LEAST["stop_points"], f"killed at {len(reached)} points, and there were {LEAST['stop_points']}"
 
 
 @scenario("a daemon killed at seeded points under faults loses, doubles and leaves nothing")
