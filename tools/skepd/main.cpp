@@ -124,7 +124,7 @@ int fail(const error& e) {
                text.c_str());
   std::fflush(stderr);
   storage::leave_last_failure(paths, text);
-  spdlog::critical("journal_failed error=\"{}\"", text);
+  log_line(log_level::error, "daemon", "daemon.journal_failed", {{"error", text}});
   std::_Exit(info(errc::io).exit_code);
 }
 
