@@ -264,7 +264,7 @@ private:
   std::vector<std::string> forms_;
   policies limits_;
   std::map<log_key, output_log> logs_;
-  std::map<pane_id, std::size_t> given_; ///< To a PANE since it was asked last.
+  std::map<pane_id, std::size_t> given_;        ///< To a PANE since it was asked last.
   std::map<log_key, std::uint32_t> unwritable_; ///< Failed writes in a row.
   follow_reader reader_;
   std::shared_ptr<stream_state> state_;
