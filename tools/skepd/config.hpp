@@ -69,8 +69,8 @@ struct config {
   double local_usd_per_hour = 0;
   std::optional<double> day_usd, month_usd;  ///< Budgets of all swarms.
   std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.
-  std::string log_level = "info";                    ///< As read_log_level() takes it.
-  std::string metrics_listen; ///< As read_metrics_address() takes it; empty: off.
+  std::string log_level = "info";            ///< As read_log_level() takes it.
+  std::string metrics_listen;                ///< As read_metrics_address() takes it; empty: off.
 };
 
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.
