@@ -1,5 +1,6 @@
 #include "actors/command_desk.hpp"
 
+#include "actors/admission.hpp"
 #include "actors/agents/adapter.hpp"
 #include "actors/key_book.hpp"
 #include "actors/swarm.hpp"
@@ -17,6 +18,8 @@ public:
       : domain_actor(cfg), svc_(std::move(svc)), supervisor_(std::move(swarms)),
         registry_(std::move(registry)),
         keys_([svc = svc_](const std::string& key) { return known_command(*svc, key); }) {
+    if (svc_->switch_is_on)
+      if (auto on = svc_->switch_is_on("draining")) registry_->draining(*on);
     // Known from the start: the edge opens as soon as this desk is there.
     for (auto& run : open) {
       auto context = make_context(run.record.swarm, std::move(run.spec));
@@ -110,20 +113,23 @@ private:
   // ---- run ----
   void run(const request_frame& f, run_request r, answer then) {
     if (auto e = check_run(r.spec)) return then(std::move(e));
-    auto context = make_context(swarm_id::make(), r.spec);
     swarm_start start;
+    if (auto e = fit_limit(*svc_, r.spec, start.remarks)) return then(std::move(e));
+    auto context = make_context(swarm_id::make(), r.spec);
+    auto remarks = start.remarks;
     if (!f.key.empty())
       start.accepted =
-          key_book::acceptance(f, pack(run_reply{context->swarm, 0}), svc_->wall_now());
-    start_swarm(context, std::move(start), [then, context](result<std::uint64_t> seq) {
+          key_book::acceptance(f, pack(run_reply{context->swarm, 0, remarks}), svc_->wall_now());
+    start_swarm(context, std::move(start), [then, context, remarks](result<std::uint64_t> seq) {
       if (!seq) return then(seq.err());
-      then(pack(run_reply{context->swarm, *seq}));
+      then(pack(run_reply{context->swarm, *seq, remarks}));
     });
   }
 
   // What can be refused before anything is made.
   error check_run(const swarm_spec& spec) {
     if (auto e = check_spec(spec)) return e;
+    if (auto e = no_new_runs(*registry_)) return e;
     if (!svc_->knows_provider(spec.provider))
       return make_error(errc::unknown_provider, spec.provider);
     for (const auto& use : make_adapter(spec.agent)->plan(spec, {}).gateway)

@@ -48,6 +48,8 @@ using attach_a = caf::atom_constant<caf::atom("attach")>;
 using read_a = caf::atom_constant<caf::atom("read")>;
 using write_a = caf::atom_constant<caf::atom("write")>;
 using close_a = caf::atom_constant<caf::atom("close")>;
+using freeze_a = caf::atom_constant<caf::atom("freeze")>;
+using keepers_a = caf::atom_constant<caf::atom("keepers")>;
 
 // ---- what travels by reference inside the process -------------------------------------------
 
@@ -88,7 +90,9 @@ struct continuation {
 enum class stop_mode : std::uint8_t {
   graceful,  ///< Interrupt agents, collect results, then kill.
   timed_out, ///< As graceful; the outcome is timed_out.
-  kill       ///< Kill at once; nothing is collected.
+  kill,      ///< Kill at once; nothing is collected.
+  idle,      ///< Of a pane: as timed_out, since it gave no sign of life.
+  shutdown   ///< As graceful, within the time that the daemon has for its own end.
 };
 
 /// What the SWARM learns when one of its sandboxes is closed.
@@ -97,6 +101,11 @@ struct sandbox_ending {
   outcome result = outcome::none;
   error why;
   bool gave_up = false; ///< Its supervisor ended; the SWARM closes it in the journal.
+};
+
+/// Sandboxes of a swarm that have an actor at present.
+struct open_sandboxes {
+  std::vector<std::pair<sandbox_id, caf::strong_actor_ptr>> all;
 };
 
 /// What the SANDBOX learns when one of its transfers is over: from the TRANSFER itself, or from the
@@ -163,9 +172,11 @@ using swarm_actor = caf::typed_actor<
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
     // Starts an ATTACH in the sandbox concerned; see the SANDBOX.
     caf::replies_to<attach_a, attach_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
+    // The SANDBOX of this id, or all that are open for an empty one.
+    caf::replies_to<keepers_a, sandbox_id>::with<open_sandboxes>,
     // From a SANDBOX: it is closed.
     caf::reacts_to<exited_a, sandbox_ending>,
-    // INTERNAL: hard limits, once a second.
+    // INTERNAL: limits of the run's time, once a second.
     caf::reacts_to<tick_a>,
     // INTERNAL: a callback of another thread.
     caf::reacts_to<done_a, continuation>>;
@@ -181,6 +192,9 @@ using sandbox_actor = caf::typed_actor<
     // Starts an ATTACH; answers its handle and the attempt that it shows (0: all panes). Errors:
     // wrong_phase, no_such_pane.
     caf::replies_to<attach_a, attach_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
+    // Stops its agents where they are (true), or lets them go on; answers the sequence of that
+    // intent once on disk. Twice is once. Errors: wrong_phase.
+    caf::replies_to<freeze_a, bool>::with<std::uint64_t>,
     // From a PANE: its agent runs.
     caf::reacts_to<ready_a, pane_id>,
     // From a PANE: it is closed with this outcome.
@@ -229,6 +243,8 @@ using pane_actor = caf::typed_actor<
     // Key and bytes for the agent's standard input. Errors: cannot_send, wrong_phase.
     caf::replies_to<input_a, std::string, std::string>::with<std::uint64_t>,
     caf::reacts_to<stop_a, stop_mode>,
+    // Stops its agent where it is, or lets it go on.
+    caf::reacts_to<freeze_a, bool>,
     // INTERNAL
     caf::reacts_to<done_a, continuation>>;
 
@@ -280,6 +296,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::continuation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::stop_mode)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::sandbox_ending)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::transfer_ending)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::open_sandboxes)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::sandbox_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_open_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_read_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_read_reply)

@@ -14,6 +14,7 @@ struct daemon_facts {
   std::filesystem::path state_dir;
   utc_time started_at{};
   std::function<std::size_t()> open_swarms;
+  std::function<bool()> draining = {};
 };
 
 /// `open` makes the actor's own reader, in its thread; when that fails the actor ends with the

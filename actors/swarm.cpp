@@ -1,5 +1,6 @@
 #include "actors/swarm.hpp"
 
+#include "actors/soft_limits.hpp"
 #include "actors/swarm_results.hpp"
 #include "actors/swarm_sandboxes.hpp"
 
@@ -23,6 +24,7 @@ public:
           return on_input(pane, key, bytes);
         },
         [this](attach_a, const attach_open_request& r) { return on_attach(r); },
+        [this](keepers_a, const sandbox_id& only) { return sandboxes_.keepers(only); },
         [this](exited_a, const sandbox_ending& x) { on_sandbox_closed(x); },
         [this](tick_a) { on_tick(); },
         [](done_a, const continuation& c) { c.run(); },
@@ -88,6 +90,8 @@ private:
                       {pack(s)}},
         [this, promise, began](std::uint64_t seq) mutable {
           promise.deliver(seq);
+          for (const auto& text : start_.remarks)
+            note(ctx_->recorder(), now(), notice{severity::warning, "otherwise", text});
           warn_if_open();
           limit_from(began);
           went_on();
@@ -125,6 +129,7 @@ private:
   void limit_from(utc_time began) {
     if (!ctx_->limit())
       ctx_->limit(time_limit{began, std::chrono::milliseconds{spec().limit_ms}, now(), boot_now()});
+    if (!soft_) soft_.emplace(spec().warn_at_ms, spec().limit_ms, start_.record.warned_ms);
   }
 
   // The swarm is in the journal: wishes that came before are recorded now, the clock runs.
@@ -250,14 +255,25 @@ private:
 
   // The hard limit needs no client. A wish to stop is said again and again: a SANDBOX that was just
   // being started or restarted has not heard it; to the others it means nothing new.
+  // Past the limit also those that were stopped before must be quick: their lease is about to end.
   void on_tick() {
     if (closing_) return;
-    if (!stop_ && ctx_->limit()->over(boot_now()))
+    auto over = ctx_->limit()->over(boot_now());
+    if (!stop_ && over) {
+      note(ctx_->recorder(), now(), hard_limit(elapsed().count(), spec().limit_ms, cost()));
       stop(stop_mode::timed_out, [](result<std::uint64_t>) {});
-    else if (stop_)
-      sandboxes_.tell_stop(*stop_);
+    } else if (stop_) {
+      sandboxes_.tell_stop(over && *stop_ != stop_mode::kill ? stop_mode::timed_out : *stop_);
+    } else if (auto due = soft_->due(elapsed())) {
+      fact(with_cost(std::move(*due), cost()), [] {});
+    }
     tick_later();
   }
+
+  std::chrono::milliseconds elapsed() const {
+    return std::chrono::milliseconds{spec().limit_ms} - ctx_->limit()->left(boot_now());
+  }
+  run_cost cost() const { return cost_so_far(*ctx_->svc, ctx_->swarm, spec().provider); }
 
   caf::result<std::uint64_t> on_stop(stop_mode how) {
     auto promise = make_response_promise<std::uint64_t>();
@@ -283,9 +299,10 @@ private:
       sandboxes_.tell_stop(how);
       return then(ctx_->svc->handles->head_seq());
     }
-    const char* why = how == stop_mode::timed_out ? "time limit"
-                      : how == stop_mode::kill    ? "kill"
-                                                  : "stop";
+    const char* why = how == stop_mode::timed_out  ? "time limit"
+                      : how == stop_mode::kill     ? "kill"
+                      : how == stop_mode::shutdown ? "the daemon ends"
+                                                   : "stop";
     record(
         ctx_->recorder(), now(), swarm_phase_changed{swarm_phase::stopping, why},
         [this, then](std::uint64_t seq) {
@@ -388,6 +405,7 @@ private:
   std::shared_ptr<sandbox::api> api_;
   sandbox_set sandboxes_;
   error first_error_;
+  std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;
   std::uint64_t life_ = 0; ///< Grows with every take_up(); what an older one began is dropped.
   bool on_disk_ = false;

@@ -1,5 +1,7 @@
 #include "actors/swarm_results.hpp"
 
+#include "actors/output_log.hpp"
+
 #include "transfer/pack.hpp"
 #include "transfer/results.hpp"
 
@@ -130,7 +132,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
     if (p.attempt > 0) {
       auto log = svc.state_dir / "logs" / swarm.value
                  / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
-      fs::copy_file(log, dir / (p.name + ".log"), fs::copy_options::overwrite_existing, ec);
+      if (auto copied = copy_log(log, dir / (p.name + ".log")); !copied) keep(copied.err());
     }
   swarm_results out;
   std::vector<transfer::pane_patch> patches;

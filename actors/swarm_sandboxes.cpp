@@ -83,6 +83,15 @@ sandbox_actor sandbox_set::keeper_of(const pane_id& pane) const {
   return {};
 }
 
+open_sandboxes sandbox_set::keepers(const sandbox_id& only) const {
+  open_sandboxes out;
+  for (const auto& id : open_)
+    if (only.empty() || id == only)
+      if (auto h = keeper_of(id))
+        out.all.emplace_back(id, caf::actor_cast<caf::strong_actor_ptr>(h));
+  return out;
+}
+
 sandbox_actor sandbox_set::keeper_of(const sandbox_id& sandbox) const {
   auto i = all_.find(sandbox);
   return i == all_.end() ? sandbox_actor{} : i->second->keeper();

@@ -16,7 +16,9 @@ using any_event =
                  lease_intended, base_recorded, sandbox_degraded, kill_intended, kill_confirmed,
                  sandbox_closed, pane_created, pane_start_intended, pane_started, pane_exited,
                  pane_restarting, pane_closed, pane_usage, agent_block, input_receipt, poll_failed,
-                 transfer_intended, transfer_done, transfer_failed>;
+                 transfer_intended, transfer_done, transfer_failed, daemon_draining, panic_asked,
+                 stop_forced, time_warning, time_limit_reached, output_incomplete, sandbox_frozen,
+                 log_truncated, pane_idle, pane_active>;
 
 /// Facts of one event type; nullptr for an unknown number.
 const event_info* find_event(std::uint32_t type);

@@ -72,6 +72,28 @@ struct notice {
   SKEP_FIELDS(field(1, "level", x.level), field(2, "code", x.code), field(3, "text", x.text))
 };
 
+/// No new runs are taken (or again): those that run go on. Holds across restarts of the daemon.
+struct daemon_draining {
+  bool on = false;
+  std::string reason;
+  SKEP_FIELDS(field(1, "on", x.on), field(2, "reason", x.reason))
+};
+
+/// Note: somebody asked for the end of everything that `select` means, at once.
+struct panic_asked {
+  std::string select;          ///< As text: "all", "provider:NAME", or an id.
+  std::uint32_t sandboxes = 0; ///< That were known to live then.
+  SKEP_FIELDS(field(1, "select", x.select), field(2, "sandboxes", x.sandboxes))
+};
+
+/// Note: the daemon ended with on_stop = "kill", and these did not end in their time. What lives at
+/// a provider has its kill intent on disk: the next daemon's REAPER goes on.
+struct stop_forced {
+  std::int64_t after_ms = 0;
+  std::vector<std::string> refused; ///< "sw_x sb_y p0": swarm, sandbox, panes.
+  SKEP_FIELDS(field(1, "after_ms", x.after_ms), field(2, "refused", x.refused))
+};
+
 // ---- swarm ----------------------------------------------------------------------------------
 
 /// A run was accepted. The packed swarm_spec (commands.hpp) is what the run is made from.
@@ -107,6 +129,34 @@ struct swarm_closed {
   SKEP_FIELDS(field(1, "result", x.result), field(2, "why", x.why),
               field(3, "panes_completed", x.panes_completed),
               field(4, "panes_failed", x.panes_failed), field(5, "cost_usd", x.cost_usd))
+};
+
+/// A soft limit of the run's time was passed; told once, also over restarts. After a suspend
+/// several may be over at once: the newest is told, the others are named.
+struct time_warning {
+  std::int64_t threshold_ms = 0;
+  std::vector<std::int64_t> others_ms; ///< Earlier ones that nobody was told of, ascending.
+  std::int64_t elapsed_ms = 0;
+  std::int64_t limit_ms = 0;
+  double cost_usd = 0;     ///< So far.
+  bool cost_whole = false; ///< The sandboxes' price is known and part of it.
+  std::string text;        ///< The same for people.
+  SKEP_FIELDS(field(1, "threshold_ms", x.threshold_ms), field(2, "others_ms", x.others_ms),
+              field(3, "elapsed_ms", x.elapsed_ms), field(4, "limit_ms", x.limit_ms),
+              field(5, "cost_usd", x.cost_usd), field(6, "cost_whole", x.cost_whole),
+              field(7, "text", x.text))
+};
+
+/// Note: the hard limit was reached; swarm.phase_changed to stopping follows.
+struct time_limit_reached {
+  std::int64_t elapsed_ms = 0;
+  std::int64_t limit_ms = 0;
+  double cost_usd = 0; ///< So far.
+  bool cost_whole = false;
+  std::string text;
+  SKEP_FIELDS(field(1, "elapsed_ms", x.elapsed_ms), field(2, "limit_ms", x.limit_ms),
+              field(3, "cost_usd", x.cost_usd), field(4, "cost_whole", x.cost_whole),
+              field(5, "text", x.text))
 };
 
 // ---- sandbox --------------------------------------------------------------------------------
@@ -191,6 +241,21 @@ struct sandbox_closed {
   error why;
   bool kept = false;
   SKEP_FIELDS(field(1, "result", x.result), field(2, "why", x.why), field(3, "kept", x.kept))
+};
+
+/// Output of these panes could not be fetched any more: their logs end too early.
+struct output_incomplete {
+  std::vector<pane_id> panes;
+  error why;
+  SKEP_FIELDS(field(1, "panes", x.panes), field(2, "why", x.why))
+};
+
+/// Intent: the agents are about to be stopped where they are (SIGSTOP), or to go on. The sandbox
+/// itself runs on, and so do its time limit and its price.
+struct sandbox_frozen {
+  bool frozen = false;
+  std::string reason;
+  SKEP_FIELDS(field(1, "frozen", x.frozen), field(2, "reason", x.reason))
 };
 
 // ---- pane -----------------------------------------------------------------------------------
@@ -289,6 +354,32 @@ struct input_receipt {
               field(3, "size_bytes", x.size_bytes), field(4, "state", x.state))
 };
 
+/// Note: the front of a log was freed, since it had grown beyond its cap. Offsets stay as they are.
+struct log_truncated {
+  pane_id pane;
+  std::uint32_t generation = 0;
+  std::uint64_t begin_offset = 0; ///< First byte that is kept.
+  std::uint64_t freed_bytes = 0;  ///< Of this generation, in all.
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "generation", x.generation),
+              field(3, "begin_offset", x.begin_offset), field(4, "freed_bytes", x.freed_bytes))
+};
+
+/// No output and no event of this pane for its idle limit; it is stopped after `grace_ms` more.
+struct pane_idle {
+  pane_id pane;
+  std::int64_t idle_ms = 0;
+  std::int64_t limit_ms = 0;
+  std::int64_t grace_ms = 0;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "idle_ms", x.idle_ms),
+              field(3, "limit_ms", x.limit_ms), field(4, "grace_ms", x.grace_ms))
+};
+
+/// A pane that was idle gave a sign of life.
+struct pane_active {
+  pane_id pane;
+  SKEP_FIELDS(field(1, "pane", x.pane))
+};
+
 /// Output polling failed `count` times in a row; at `limit` polling stops and output is incomplete.
 struct poll_failed {
   std::uint32_t count = 0;
@@ -346,9 +437,14 @@ struct event_traits;
   SKEP_EVENT(4, child_restarted, "supervisor.child_restarted", note)                               \
   SKEP_EVENT(5, supervisor_gave_up, "supervisor.gave_up", note)                                    \
   SKEP_EVENT(6, notice, "notice", note)                                                            \
+  SKEP_EVENT(14, daemon_draining, "daemon.draining", fact)                                         \
+  SKEP_EVENT(15, panic_asked, "daemon.panic", note)                                                \
+  SKEP_EVENT(16, stop_forced, "daemon.stop_forced", note)                                          \
   SKEP_EVENT(20, swarm_created, "swarm.created", fact)                                             \
   SKEP_EVENT(21, swarm_phase_changed, "swarm.phase_changed", fact)                                 \
   SKEP_EVENT(22, swarm_closed, "swarm.closed", fact)                                               \
+  SKEP_EVENT(23, time_warning, "swarm.time_warning", fact)                                         \
+  SKEP_EVENT(24, time_limit_reached, "swarm.time_limit", note)                                     \
   SKEP_EVENT(40, sandbox_queued, "sandbox.queued", fact)                                           \
   SKEP_EVENT(41, create_intended, "sandbox.create_intended", fact)                                 \
   SKEP_EVENT(42, sandbox_created, "sandbox.created", fact)                                         \
@@ -360,6 +456,8 @@ struct event_traits;
   SKEP_EVENT(48, kill_intended, "sandbox.kill_intended", fact)                                     \
   SKEP_EVENT(49, kill_confirmed, "sandbox.kill_confirmed", fact)                                   \
   SKEP_EVENT(50, sandbox_closed, "sandbox.closed", fact)                                           \
+  SKEP_EVENT(54, output_incomplete, "sandbox.output_incomplete", fact)                             \
+  SKEP_EVENT(55, sandbox_frozen, "sandbox.frozen", fact)                                           \
   SKEP_EVENT(60, pane_created, "pane.created", fact)                                               \
   SKEP_EVENT(61, pane_start_intended, "pane.start_intended", fact)                                 \
   SKEP_EVENT(62, pane_started, "pane.started", fact)                                               \
@@ -370,6 +468,9 @@ struct event_traits;
   SKEP_EVENT(67, agent_block, "pane.block", note)                                                  \
   SKEP_EVENT(68, input_receipt, "pane.input", fact)                                                \
   SKEP_EVENT(69, poll_failed, "sandbox.poll_failed", note)                                         \
+  SKEP_EVENT(73, log_truncated, "pane.log_truncated", note)                                        \
+  SKEP_EVENT(74, pane_idle, "pane.idle", fact)                                                     \
+  SKEP_EVENT(75, pane_active, "pane.active", fact)                                                 \
   SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
   SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)

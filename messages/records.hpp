@@ -25,14 +25,16 @@ struct swarm_record {
   std::string error_text; ///< Rendered message, or empty.
   double cost_usd = 0;
   utc_time created_at{};
-  utc_time closed_at{}; ///< Epoch (0) while open.
+  utc_time closed_at{};       ///< Epoch (0) while open.
+  std::int64_t warned_ms = 0; ///< The latest soft limit of its time that was told; 0: none yet.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "name", x.name), field(3, "repo", x.repo),
               field(4, "provider", x.provider), field(5, "agent", x.agent),
               field(6, "sandboxes", x.sandboxes), field(7, "panes", x.panes),
               field(8, "keep", x.keep), field(9, "out_dir", x.out_dir), field(10, "state", x.state),
               field(11, "result", x.result), field(12, "error_code", x.error_code),
               field(13, "error_text", x.error_text), field(14, "cost_usd", x.cost_usd),
-              field(15, "created_at_ms", x.created_at), field(16, "closed_at_ms", x.closed_at))
+              field(15, "created_at_ms", x.created_at), field(16, "closed_at_ms", x.closed_at),
+              field(21, "warned_ms", x.warned_ms))
 };
 
 struct sandbox_record {
@@ -56,6 +58,8 @@ struct sandbox_record {
   utc_time created_at{};
   utc_time phase_since{};
   utc_time closed_at{};
+  bool output_incomplete = false; ///< Logs of its panes end too early.
+  bool frozen = false;            ///< Its agents were stopped where they are.
   SKEP_FIELDS(field(1, "sandbox", x.sandbox), field(2, "swarm", x.swarm),
               field(3, "index", x.index), field(4, "provider", x.provider),
               field(5, "state", x.state), field(6, "result", x.result),
@@ -66,7 +70,8 @@ struct sandbox_record {
               field(15, "error_code", x.error_code), field(16, "error_text", x.error_text),
               field(17, "lease_end_at_ms", x.lease_end_at),
               field(18, "created_at_ms", x.created_at), field(19, "phase_since_ms", x.phase_since),
-              field(20, "closed_at_ms", x.closed_at))
+              field(20, "closed_at_ms", x.closed_at),
+              field(25, "output_incomplete", x.output_incomplete), field(26, "frozen", x.frozen))
 };
 
 struct pane_record {
@@ -94,6 +99,8 @@ struct pane_record {
   utc_time created_at{};
   utc_time started_at{}; ///< Of the newest attempt.
   utc_time closed_at{};
+  bool output_incomplete = false; ///< Its log ends too early.
+  bool idle = false;              ///< Warned of, since it gave no sign of life.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "sandbox", x.sandbox), field(3, "swarm", x.swarm),
               field(4, "index", x.index), field(5, "name", x.name), field(6, "branch", x.branch),
               field(7, "agent", x.agent), field(8, "state", x.state), field(9, "result", x.result),
@@ -104,7 +111,8 @@ struct pane_record {
               field(17, "output_tokens", x.output_tokens), field(18, "turns", x.turns),
               field(19, "summary", x.summary), field(20, "error_code", x.error_code),
               field(21, "error_text", x.error_text), field(22, "created_at_ms", x.created_at),
-              field(23, "started_at_ms", x.started_at), field(24, "closed_at_ms", x.closed_at))
+              field(23, "started_at_ms", x.started_at), field(24, "closed_at_ms", x.closed_at),
+              field(28, "output_incomplete", x.output_incomplete), field(29, "idle", x.idle))
 };
 
 struct transfer_record {

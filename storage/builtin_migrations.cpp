@@ -4,10 +4,14 @@
 namespace skep::storage {
 namespace {
 
-/// What a migration needs beside its SQL. 2 makes the state tables: on a journal that has events
-/// already (after a rollback) they are filled from it.
+/// The newest migration that changes the state tables.
+constexpr int newest_of_state = 4;
+
+/// What a migration needs beside its SQL. On a journal that has events already (of an older
+/// release, or after a rollback) the state tables are filled from it once they have all their
+/// columns: the fold knows the newest form alone.
 std::function<result<void>(connection&)> after(int version) {
-  if (version == 2) return rebuild_state;
+  if (version == newest_of_state) return rebuild_state;
   return {};
 }
 

@@ -37,6 +37,7 @@ TEST_CASE_METHOD(sandbox_world,
   }
   CHECK(counts == std::vector<std::uint32_t>{1, 2, 3, 4, 1, 2, 3, 4, 5});
   CHECK(api->streams.size() == 9); // polling has stopped
+  advance(21s);                    // nobody hears of the agent's end: its graces pass
   CHECK(ending() == "failed network@output");
   auto told = all<notice>();
   auto critical =

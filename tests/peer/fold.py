@@ -4,7 +4,7 @@
 Reads JSON lines as `skep events --from 1 --json` prints them:
   {"seq": 1, "swarm": "sw_..", "sandbox": "", "type": "swarm.created", "at_ms": 5, "body": {..}}
 and prints {"swarms": [row, ..], "sandboxes": [..], "panes": [..], "transfers": [..],
-"commands": [..], "epochs": [..]}: the rows that the daemon's database must hold, columns by name,
+"commands": [..], "epochs": [..], "switches": [..]}: the rows that the daemon's database must hold, columns by name,
 enumerations by name, blobs as base64, each table in order of its key.
 
   fold.py < events.jsonl                     prints the rows
@@ -43,13 +43,17 @@ ENUMS = {
 }
 FLAGS = {
     "swarms": ["keep"],
-    "sandboxes": ["unresolved", "kill_intended", "kill_confirmed", "degraded", "kept"],
+    "sandboxes": ["unresolved", "kill_intended", "kill_confirmed", "degraded", "kept",
+                  "output_incomplete", "frozen"],
+    "panes": ["output_incomplete", "idle"],
+    "switches": ["state"],
 }
 KEYS = {"swarms": "swarm", "sandboxes": "sandbox", "panes": "pane", "transfers": "transfer",
-        "commands": "key", "epochs": "epoch"}
+        "commands": "key", "epochs": "epoch", "switches": "name"}
 
 NOTES = {"supervisor.child_restarted", "supervisor.gave_up", "notice", "pane.block",
-         "sandbox.poll_failed"}
+         "sandbox.poll_failed", "daemon.panic", "daemon.stop_forced", "swarm.time_limit",
+         "pane.log_truncated"}
 
 
 class Refused(Exception):
@@ -164,6 +168,12 @@ class Fold:
                 "fingerprint": body["fingerprint"], "reply": body["reply"],
                 "accepted_at_ms": at, "expires_at_ms": body["expires_at_ms"]})
 
+        elif kind == "daemon.draining":
+            need(not event["swarm"], event, "in a swarm's chunk")
+            self.tables["switches"]["draining"] = {
+                "name": "draining", "state": body["on"], "reason": body["reason"],
+                "changed_at_ms": at}
+
         elif kind == "swarm.created":
             need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
             self.insert(event, "swarms", {
@@ -172,12 +182,16 @@ class Fold:
                 "sandboxes": body["sandboxes"], "panes": body["panes"], "keep": body["keep"],
                 "out_dir": body["out_dir"], "state": "queued", "result": "none",
                 "error_code": "", "error_text": "", "cost_usd": 0.0, "created_at_ms": at,
-                "closed_at_ms": 0, "spec": body["spec"]})
+                "closed_at_ms": 0, "warned_ms": 0, "spec": body["spec"]})
         elif kind == "swarm.phase_changed":
             row = self.swarm(event)
             need(body["to"] != "closed" and SWARM_PHASES.index(body["to"])
                  > SWARM_PHASES.index(row["state"]), event, "phase goes back")
             row["state"] = body["to"]
+        elif kind == "swarm.time_warning":
+            row = self.swarm(event)
+            need(body["threshold_ms"] > row["warned_ms"], event, "an earlier threshold")
+            row["warned_ms"] = body["threshold_ms"]
         elif kind == "swarm.closed":
             row = self.swarm(event)
             need(body["result"] != "none", event, "no outcome")
@@ -195,7 +209,8 @@ class Fold:
                 "unresolved": False, "remote_id": "", "kill_intended": False,
                 "kill_confirmed": False, "degraded": False, "kept": False, "base_commit": "",
                 "error_code": "", "error_text": "", "lease_end_at_ms": 0, "created_at_ms": at,
-                "phase_since_ms": at, "closed_at_ms": 0})
+                "phase_since_ms": at, "closed_at_ms": 0, "output_incomplete": False,
+                "frozen": False})
         elif kind == "sandbox.create_intended":
             row = self.sandbox(event)
             need(not row["unresolved"] and not row["remote_id"], event, "a create is under way")
@@ -218,6 +233,14 @@ class Fold:
             self.sandbox(event)["base_commit"] = body["commit"]
         elif kind == "sandbox.degraded":
             self.sandbox(event)["degraded"] = len(body["panes"]) > 0
+        elif kind == "sandbox.output_incomplete":
+            self.sandbox(event)["output_incomplete"] = True
+            for pane in body["panes"]:
+                row = self.tables["panes"].get(pane)
+                need(row is not None and row["sandbox"] == event["sandbox"], event, "no such pane")
+                row["output_incomplete"] = True
+        elif kind == "sandbox.frozen":
+            self.sandbox(event)["frozen"] = body["frozen"]
         elif kind == "sandbox.kill_intended":
             self.sandbox(event, after_closed=True)["kill_intended"] = True
         elif kind == "sandbox.kill_confirmed":
@@ -244,14 +267,14 @@ class Fold:
                 "pid": 0, "exit_code": 0, "signal": 0, "final_offset": 0, "cost_usd": 0.0,
                 "input_tokens": 0, "output_tokens": 0, "turns": 0, "summary": "",
                 "error_code": "", "error_text": "", "created_at_ms": at, "started_at_ms": 0,
-                "closed_at_ms": 0})
+                "closed_at_ms": 0, "output_incomplete": False, "idle": False})
         elif kind == "pane.start_intended":
             row = self.pane(event, states=("queued", "restarting", "exited", "starting"))
             again = row["state"] == "starting"
             need(body["attempt"] == row["attempt"] if again else body["attempt"] > row["attempt"],
                  event, "attempt is not the next")
             row.update(state="starting", attempt=body["attempt"], pid=0, exit_code=0, signal=0,
-                       final_offset=0)
+                       final_offset=0, idle=False)
         elif kind == "pane.started":
             row = self.pane(event, body["attempt"], ("starting",))
             row.update(state="running", pid=body["pid"], started_at_ms=at)
@@ -276,6 +299,8 @@ class Fold:
             if body["summary"]:
                 row["summary"] = body["summary"]
             self.tables["swarms"][event["swarm"]]["cost_usd"] += body["cost_usd"]
+        elif kind in ("pane.idle", "pane.active"):
+            self.pane(event)["idle"] = kind == "pane.idle"
         elif kind == "pane.input":
             self.pane(event)
 

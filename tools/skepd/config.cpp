@@ -1,6 +1,7 @@
 #include "tools/skepd/config.hpp"
 
 #include "host/gateway/prices.hpp"
+#include "tools/skepd/read_policy.hpp"
 
 #include <cstdlib>
 #include <set>
@@ -91,9 +92,9 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   const auto* t = node.as_table();
   if (!t) return bad(file, &node, "a provider is a table");
   if (name == "local") return bad(file, &node, "the provider 'local' is built in; see [local]");
-  if (auto e = check_keys(
-          file, *t,
-          {"api_url", "sandbox_url", "domain", "key", "create_timeout_s", "first_lease_s"}))
+  if (auto e = check_keys(file, *t,
+                          {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
+                           "first_lease_s", "lease_cap_s"}))
     return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},
@@ -109,6 +110,7 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   if (p.key_secret.empty()) return bad(file, &node, "a provider needs key, the name of a secret");
   if (auto e = read_seconds(file, *t, "create_timeout_s", 1, 600, p.create.deadline)) return e;
   if (auto e = read_seconds(file, *t, "first_lease_s", 5, 3600, p.create.first_lease)) return e;
+  if (auto e = read_seconds(file, *t, "lease_cap_s", 60, 30 * 86'400, p.create.lease_cap)) return e;
   out.providers[name] = std::move(p);
   return {};
 }
@@ -134,7 +136,8 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t, {"local", "providers"})) return e;
+  if (auto e = check_keys(file, t, {"daemon", "local", "policy", "providers"})) return e;
+  if (auto e = read_policy(file, t, out.policy)) return e;
   if (const auto* local = t.get("local")) {
     if (!local->is_table()) return bad(file, local, "[local] must be a table");
     if (auto e = read_local(file, *local->as_table(), out)) return e;

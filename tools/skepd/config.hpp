@@ -12,9 +12,12 @@
 //   key = "E2B_API_KEY"                         # name of a secret (`skep secret set`)
 //   create_timeout_s = 60                       # how long a create may take
 //   first_lease_s = 120                         # how long a sandbox lives that nobody gets to know
+//   lease_cap_s = 3600                          # the longest life that the plan gives a sandbox
+//
+//   [policy] and [daemon]: tools/skepd/policy_config.hpp
 #pragma once
 
-#include "actors/policy.hpp"
+#include "tools/skepd/policy_config.hpp"
 
 #include <filesystem>
 #include <map>
@@ -36,6 +39,7 @@ struct config {
   std::map<std::string, std::string> local_upstream; ///< Domain -> http(s) URL.
   std::map<std::string, std::string> local_prices;   ///< Model -> price (host/gateway/prices.hpp).
   std::map<std::string, provider_entry> providers;   ///< Without "local", which always exists.
+  policy_config policy;
 };
 
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.

@@ -6,6 +6,7 @@
 #include "broker/publisher.hpp"
 #include "storage/secrets.hpp"
 #include "storage/state_dir.hpp"
+#include "tools/skepd/ending.hpp"
 #include "tools/skepd/local_host.hpp"
 #include "tools/skepd/providers.hpp"
 #include "tools/skepd/tables.hpp"
@@ -152,11 +153,18 @@ int run(const options& opt) {
         if (auto value = secrets->get(name)) out.push_back(*value);
     return out;
   };
+  svc->limits = settings->policy.limits;
+  svc->limits.create_at["local"].lease_cap = 24h; // what skep-host gives at most
   for (const auto& [name, provider] : settings->providers)
     svc->limits.create_at[name] = provider.create;
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
-  svc->shut_down = [] { ::kill(::getpid(), SIGTERM); };
+  // Asked for by a client, after the word that runs go on: never a kill.
+  auto detach = std::make_shared<std::atomic<bool>>(false);
+  svc->shut_down = [detach] {
+    *detach = true;
+    ::kill(::getpid(), SIGTERM);
+  };
   svc->pool = std::make_shared<actors::work_pool>(2);
   svc->state_dir = paths->root;
   svc->guest_binary = guest;
@@ -182,8 +190,12 @@ int run(const options& opt) {
     if (!again) return again.err();
     return actors::wrap_journal(std::move(*again));
   };
-  parts.facts = {SKEP_VERSION, ::getpid(), paths->root, wall_now(),
-                 [registry] { return registry->size(); }};
+  parts.facts = {SKEP_VERSION,
+                 ::getpid(),
+                 paths->root,
+                 wall_now(),
+                 [registry] { return registry->size(); },
+                 [registry] { return registry->draining(); }};
   parts.open_reader = [database = paths->database()] { return storage::reader::open(database); };
   parts.tables = reaper_tables_of(tables, known);
   parts.open_runs = [tables] { return tables->open_runs(); };
@@ -237,6 +249,9 @@ int run(const options& opt) {
     });
     auto why = wait_for_end(signals, *registry, *asked, std::chrono::minutes{opt.idle_minutes});
     spdlog::info("stopping reason={}", down ? "tree ended" : why);
+    if (settings->policy.at_signal == on_stop::kill && !*detach && !down)
+      if (auto end = end_swarms(sys, *svc, *registry, signals); !end.refused.empty())
+        status = info(errc::stop_refused).exit_code;
     if (auto recorder = svc->handles->recorder(); recorder && !down)
       self->request(recorder, 5s, actors::record_a::value,
                     actors::pack_now(wall_now(), daemon_stopping{*epoch, why}))
@@ -247,7 +262,7 @@ int run(const options& opt) {
                                                 spdlog::error("the tree did not stop within 60 s");
                                                 std::_Exit(info(errc::timed_out).exit_code);
                                               });
-    status = down ? info(errc::internal).exit_code : 0;
+    if (down) status = info(errc::internal).exit_code;
     svc->handles->clear();
     svc->pool->stop();
   }
