@@ -236,7 +236,7 @@ bool selects(const selection& s, const std::string& provider, const swarm_id& sw
 
 /// Takes no new runs from here on (or again); those that run go on. Holds across restarts.
 struct drain_request {
-  bool on = true;
+  bool on = false;
   SKEP_FIELDS(field(1, "on", x.on))
 };
 struct drain_reply {
@@ -248,7 +248,7 @@ struct drain_reply {
 /// Stops agents where they are, or lets them go on. Sandboxes run on: time limits and prices too.
 struct freeze_request {
   selection select;
-  bool frozen = true;
+  bool frozen = false;
   SKEP_FIELDS(field(1, "select", x.select), field(2, "frozen", x.frozen))
 };
 struct freeze_reply {
