@@ -1,30 +1,330 @@
 #include "actors/admission.hpp"
 
-#include "actors/lease_plan.hpp"
+#include "actors/agents/adapter.hpp"
+#include "actors/answer.hpp"
+#include "actors/budget_watch.hpp"
+
+#include <list>
 
 namespace skep::actors {
+namespace {
 
-error no_new_runs(const swarm_registry& registry) {
-  if (registry.ending()) return make_error(errc::shutting_down, "the daemon ends");
-  return registry.draining() ? make_error(errc::draining) : error{};
-}
+using std::chrono::milliseconds;
 
-error fit_limit(const services& svc, swarm_spec& spec, std::vector<std::string>& remarks) {
-  auto cap = svc.limits.create_of(spec.provider).lease_cap;
-  auto grace = svc.limits.lease_grace;
-  auto fits = limit_within(std::chrono::milliseconds{spec.limit_ms}, grace, cap);
-  if (!fits)
-    return make_error(errc::out_of_range, "the lease cap of " + spec.provider + ", "
-                                              + std::to_string(cap.count())
-                                              + " s, leaves no time beside the lease's grace of "
-                                              + std::to_string(grace.count()) + " s");
-  if (fits->count() == spec.limit_ms) return {};
-  spec.limit_ms = fits->count();
-  remarks.push_back("the time limit is " + std::to_string(fits->count() / 1000)
-                    + " s: sandboxes of " + spec.provider + " live at most "
-                    + std::to_string(cap.count()) + " s, and the last "
-                    + std::to_string(grace.count()) + " s are for results");
-  return {};
+class admission_impl : public domain_actor<admission_actor> {
+public:
+  admission_impl(caf::actor_config& cfg, services_ptr svc, std::shared_ptr<swarm_registry> swarms)
+      : domain_actor(cfg), svc_(std::move(svc)), watch_(svc_, std::move(swarms)) {}
+
+  const char* name() const override { return "admission"; }
+
+  behavior_type make_behavior() override {
+    this->set_down_handler([this](caf::down_msg& d) { died(d.source); });
+    arm(); // what a former life left is looked at
+    return {
+        [this](admit_a, const admission_request& r) { admit(r); },
+        [this](release_a, const sandbox_id& id) { release(id); },
+        [this](check_a, const swarm_spec& spec) -> caf::result<void> {
+          if (auto e = check(spec)) return to_caf(e);
+          arm();
+          return caf::unit;
+        },
+        [this](handle_a, const request_frame& f) { return handle(f); },
+        [this](tick_a) { on_tick(); },
+        [](done_a, const continuation& c) { c.run(); },
+    };
+  }
+
+  void on_exit() override {
+    for (auto& w : std::exchange(line_, {}))
+      w.ask.then(make_error(errc::shutting_down));
+    granted_.clear();
+    watch_.clear();
+    svc_.reset();
+  }
+
+private:
+  struct waiting {
+    admission_request ask;
+    milliseconds since{0}; ///< On the boot-time clock.
+    milliseconds told_at{0};
+    sandbox_waits told;
+  };
+
+  const limit_table& rules() const { return *svc_->rules; }
+  utc_time now() const { return svc_->wall_now(); }
+
+  // ---- the line ----
+  void admit(const admission_request& r) {
+    leave_line(r.sandbox);
+    granted_.erase(r.sandbox);
+    if (r.asker) this->monitor(r.asker);
+    line_.push_back({r, svc_->boot_now(), milliseconds{0}, {}});
+    look_soon();
+  }
+
+  void release(const sandbox_id& id) {
+    leave_line(id);
+    granted_.erase(id);
+    if (!line_.empty()) look_soon();
+  }
+
+  void leave_line(const sandbox_id& id) {
+    line_.remove_if([&](const auto& w) { return w.ask.sandbox == id; });
+  }
+
+  void died(const caf::actor_addr& who) {
+    auto by_him = [&](const auto& ask) { return ask.asker && ask.asker->address() == who; };
+    line_.remove_if([&](const auto& w) { return by_him(w.ask); });
+    std::erase_if(granted_, [&](const auto& x) { return by_him(x.second); });
+    look_soon();
+  }
+
+  // Many ask at once when a swarm begins: they are looked at together.
+  void look_soon() {
+    if (std::exchange(looking_, true)) return;
+    caf::anon_send(me(), done_a::value, continuation{[this] { look(); }});
+  }
+
+  void look() {
+    looking_ = false;
+    auto state = svc_->load_spend(now());
+    if (!state) return arm(); // the database is busy: again in a second
+    serve(*state);
+    watch_.publish(*state, now());
+    arm();
+  }
+
+  void serve(const storage::spend_state& state) {
+    auto at = now();
+    if (line_.empty()) return;
+    drop_placed(state);
+    auto loads = loads_of(state, at);
+    budget_rooms rooms{state, rules(), at};
+    for (const auto& [id, ask] : granted_)
+      rooms.reserve(ask.swarm, ask.reserved_usd);
+    std::map<std::string, std::size_t> ahead;
+    for (auto i = line_.begin(); i != line_.end();) {
+      auto& w = *i;
+      auto& load = loads_for(loads, state, w.ask.provider);
+      auto h = hold_of(w, load, at, ahead[w.ask.provider]);
+      if (!h) {
+        auto spent = rooms.take(w.ask.swarm, w.ask.reserved_usd);
+        if (!spent) {
+          load.add(w.ask.repo, at, w.ask.longest);
+          granted_[w.ask.sandbox] = w.ask;
+        }
+        w.ask.then(spent ? result<void>{spent} : result<void>{});
+        i = line_.erase(i);
+        continue;
+      }
+      auto dead = reclaim(state, w.ask, *h);
+      if (w.ask.no_queue && !(dead && svc_->boot_now() - w.since < svc_->limits.reclaim)) {
+        w.ask.then(refusal(*h));
+        i = line_.erase(i);
+        continue;
+      }
+      tell(w, *h, ++ahead[w.ask.provider]);
+      ++i;
+    }
+  }
+
+  // Places of grants that the tables do not show yet count as well.
+  using load_map = std::map<std::string, provider_load>;
+  provider_load& loads_for(load_map& all, const storage::spend_state& state,
+                           const std::string& provider) const {
+    auto i = all.find(provider);
+    if (i == all.end()) i = all.emplace(provider, load_of(state, provider)).first;
+    return i->second;
+  }
+  load_map loads_of(const storage::spend_state& state, utc_time at) const {
+    load_map out;
+    for (const auto& [id, ask] : granted_)
+      loads_for(out, state, ask.provider).add(ask.repo, at, ask.longest);
+    return out;
+  }
+  // A grant whose intent the tables show is counted by them.
+  void drop_placed(const storage::spend_state& state) {
+    for (const auto& x : state.placed)
+      granted_.erase(x.sandbox);
+  }
+
+  std::optional<hold> hold_of(const waiting& w, const provider_load& load, utc_time at,
+                              std::size_t ahead) const {
+    if (auto left = w.ask.not_before - svc_->boot_now(); left.count() > 0)
+      return hold{"provider", 0, load.active, left, "the plan of " + w.ask.provider, false};
+    return first_hold(rules().of(w.ask.provider), load, w.ask.repo, at, ahead);
+  }
+
+  // True when a dead sandbox holds the place that is missing; it is being killed.
+  bool reclaim(const storage::spend_state& state, const admission_request& ask, const hold& h) {
+    if (!h.rule.starts_with("max_active")) return false;
+    bool found = false;
+    auto ailing = svc_->ailing->all();
+    for (const auto& x : state.placed) {
+      if (x.provider != ask.provider || (h.of_repo && x.repo != ask.repo)) continue;
+      bool over = x.state == phase::closed && !x.kept;
+      if (!over && ailing.count(x.sandbox) == 0) continue;
+      found = true;
+      over ? wake_reaper() : ailing.at(x.sandbox)();
+    }
+    return found;
+  }
+
+  void wake_reaper() {
+    auto at = svc_->boot_now();
+    if (at - woken_at_ < svc_->limits.kill_retry) return;
+    woken_at_ = at;
+    if (auto reaper = svc_->handles->find("reaper"))
+      caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
+  }
+
+  // Another place or rule is told at once, at most every 10 s while nothing but the place changes.
+  void tell(waiting& w, const hold& h, std::size_t position) {
+    sandbox_waits x{
+        static_cast<std::uint32_t>(position), h.rule, h.limit, h.count, h.wait.count(), h.setting};
+    auto at = svc_->boot_now();
+    // An estimate that was known stays, while a lease is on its way to the disk.
+    if (x.wait_ms == 0 && w.told.rule == x.rule) x.wait_ms = w.told.wait_ms;
+    bool news = w.told.position == 0 || w.told.rule != x.rule
+                || (w.told.wait_ms == 0 && x.wait_ms > 0)
+                || (w.told.position != x.position && at - w.told_at >= std::chrono::seconds{10});
+    auto told_at = news ? at : w.told_at;
+    w.told = x;
+    w.told_at = told_at;
+    if (news && w.ask.waiting) w.ask.waiting(x);
+  }
+
+  // ---- before a run begins ----
+  error check(const swarm_spec& spec) {
+    const auto& own = rules().of(spec.provider);
+    auto reserved = reserve_of(own.usd_per_hour, svc_->limits);
+    if (auto e = never_fits(own, spec, reserved)) return e;
+    auto state = svc_->load_spend(now());
+    if (!state) return state.err();
+    auto at = now();
+    bool capped = spec.budget_usd > 0 || spec.pane_budget_usd > 0;
+    for (const auto& b : shared_budgets(*state, rules(), at)) {
+      capped = capped || b.in_force();
+      if (auto e = room_for(b, reserved)) return e;
+    }
+    if (capped)
+      if (auto e = check_price(spec)) return e;
+    return spec.no_queue ? check_places(*state, spec, at) : error{};
+  }
+
+  // A cap holds where the cost of models is seen while they are at work.
+  error check_price(const swarm_spec& spec) const {
+    if (make_adapter(spec.agent)->plan(spec, {}).gateway.empty()) return {};
+    if (!svc_->counts_models || !svc_->counts_models(spec.provider))
+      return make_error(errc::price_unknown,
+                        "the provider " + spec.provider
+                            + " counts no calls of models, and agents tell their cost when it is "
+                              "spent");
+    for (const char* name : {"ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL",
+                             "ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL"})
+      if (auto i = spec.env.find(name);
+          i != spec.env.end() && svc_->knows_price && !svc_->knows_price(i->second))
+        return make_error(errc::price_unknown, "the model " + i->second.substr(0, 80));
+    return {};
+  }
+
+  error check_places(const storage::spend_state& state, const swarm_spec& spec, utc_time at) {
+    drop_placed(state);
+    auto all = loads_of(state, at);
+    auto& load = loads_for(all, state, spec.provider);
+    const auto& own = rules().of(spec.provider);
+    for (std::uint32_t i = 0; i < spec.sandboxes; ++i) {
+      auto h = first_hold(own, load, spec.repo, at);
+      admission_request ask;
+      ask.provider = spec.provider;
+      ask.repo = spec.repo;
+      if (h && !reclaim(state, ask, *h)) return refusal(*h);
+      load.add(spec.repo, at);
+    }
+    return {};
+  }
+
+  // ---- commands ----
+  caf::result<reply_frame> handle(const request_frame& f) {
+    auto promise = make_response_promise<reply_frame>();
+    auto say = [promise, id = f.id](error e, std::string body) mutable {
+      promise.deliver(reply_frame{protocol_version, id, std::move(e), {std::move(body)}});
+    };
+    if (f.command == command_traits<budget_request>::number) {
+      auto ask = unpack<budget_request>(f.body.data);
+      auto told = ask ? show(ask->swarm) : result<budget_reply>{ask.err()};
+      told ? say({}, pack(*told)) : say(told.err(), {});
+      return promise;
+    }
+    auto ask = unpack<budget_set_request>(f.body.data);
+    if (f.command != command_traits<budget_set_request>::number)
+      say(make_error(errc::unknown_command, std::to_string(f.command)), {});
+    else if (!ask)
+      say(ask.err(), {});
+    else if (auto e = check_budget(*ask))
+      say(e, {});
+    else
+      record(
+          svc_->handles->recorder(), now(), budget_set{ask->scope, ask->limit_usd},
+          [this, say](std::uint64_t seq) mutable {
+            say({}, pack(budget_set_reply{seq}));
+            arm();
+          },
+          [say](const error& why) mutable { say(why, {}); });
+    return promise;
+  }
+
+  result<budget_reply> show(const swarm_id& only) {
+    auto at = now();
+    auto state = svc_->load_spend(at);
+    if (!state) return state.err();
+    budget_reply out;
+    for (const auto& b : shared_budgets(*state, rules(), at))
+      out.budgets.push_back(line_of(b));
+    for (const auto& w : state->open_swarms)
+      if (only.empty() || w.swarm == only) out.budgets.push_back(line_of(budget_of(*state, w, at)));
+    drop_placed(*state);
+    auto all = loads_of(*state, at);
+    for (const auto& [name, own] : rules().providers)
+      for (auto& line : limit_lines(name, own, loads_for(all, *state, name), at))
+        out.limits.push_back(std::move(line));
+    for (const auto& w : line_)
+      if (w.told.position > 0 && (only.empty() || w.ask.swarm == only))
+        out.waiting.push_back({w.ask.swarm, w.ask.sandbox, w.ask.provider, w.told.position,
+                               w.told.rule, w.told.limit, w.told.count, w.told.wait_ms,
+                               w.told.setting});
+    return out;
+  }
+
+  // ---- once a second ----
+  void arm() {
+    if (std::exchange(ticking_, true)) return;
+    this->delayed_send(me(), std::chrono::seconds{1}, tick_a::value);
+  }
+
+  void on_tick() {
+    ticking_ = false;
+    auto state = svc_->load_spend(now());
+    if (!state) return arm();
+    serve(*state);
+    if (watch_.look(*state, now()) || !line_.empty()) arm();
+  }
+
+  services_ptr svc_;
+  budget_watch watch_;
+  std::list<waiting> line_;                         ///< In order of arrival.
+  std::map<sandbox_id, admission_request> granted_; ///< Their intents are not on disk yet.
+  milliseconds woken_at_{-3'600'000};
+  bool looking_ = false;
+  bool ticking_ = false;
+};
+
+} // namespace
+
+admission_actor spawn_admission(caf::scheduled_actor* parent, services_ptr svc,
+                                std::shared_ptr<swarm_registry> swarms) {
+  return parent->spawn<admission_impl>(std::move(svc), std::move(swarms));
 }
 
 } // namespace skep::actors

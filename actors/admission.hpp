@@ -1,15 +1,24 @@
-// What a run must pass before anything is made, besides the soundness of its spec.
+// ADMISSION: the one place where limits and budgets are enforced. A SANDBOX asks it before its
+// create intent; SWARMS are told to stop when a budget ends.
+//
+//   SANDBOX -- admit --> in line -- first_hold: none, room in every budget --> then()
+//                          |                                                     |
+//                          |  `waiting` with place, rule, estimate      create_intended is on disk,
+//                          |                                                    release
+//   once a second while somebody waits or a budget is in force:
+//     tables --> warnings (facts, once each), wind down, kill; rest_board
+//
+// What counts is read from the tables at each look; only grants whose intent is not on disk yet are
+// remembered here. Before anybody is refused for want of a place, dead sandboxes that hold one are
+// killed (the REAPER does those that are closed, their own SANDBOX those that are unhealthy).
 #pragma once
 
 #include "actors/command_desk.hpp"
+#include "actors/spend.hpp"
 
 namespace skep::actors {
 
-/// draining while `skep drain` holds, shutting_down while the daemon ends; none otherwise.
-error no_new_runs(const swarm_registry& registry);
-
-/// Lowers the time limit so that it fits below the longest life that the provider's entry gives a
-/// sandbox, with the lease's grace, and says so in `remarks`; out_of_range when nothing is left.
-error fit_limit(const services& svc, swarm_spec& spec, std::vector<std::string>& remarks);
+admission_actor spawn_admission(caf::scheduled_actor* parent, services_ptr svc,
+                                std::shared_ptr<swarm_registry> swarms);
 
 } // namespace skep::actors

@@ -1,5 +1,7 @@
 #include "actors/attach.hpp"
 
+#include "actors/output_log.hpp"
+
 #include <algorithm>
 #include <mutex>
 #include <optional>
@@ -9,6 +11,9 @@ namespace {
 
 /// Largest piece of input of one call to envd.
 constexpr std::size_t input_piece_bytes = 16 * 1024;
+/// What may be the beginning of a secret is kept from the terminal so long at most: a person who
+/// types waits for the echo.
+constexpr std::chrono::milliseconds hold_back{50};
 /// Between the end of an attachment's life and the moment at which others end it in its place.
 constexpr std::chrono::seconds life_grace{60};
 
@@ -53,8 +58,8 @@ private:
 class attach_impl : public domain_actor<attach_actor> {
 public:
   attach_impl(caf::actor_config& cfg, context_ptr context, attach_plan plan)
-      : domain_actor(cfg), ctx_(std::move(context)), plan_(std::move(plan)), size_(plan_.size),
-        told_size_(plan_.size) {
+      : domain_actor(cfg), ctx_(std::move(context)), plan_(std::move(plan)),
+        mask_(masked_forms(ctx_->svc->known_secrets())), size_(plan_.size), told_size_(plan_.size) {
     // Its sandbox ends, or the daemon: whoever waits for output hears of it.
     set_exit_handler([this](caf::exit_msg& x) {
       finish(make_error(errc::gone, "the sandbox or the daemon ends"));
@@ -144,7 +149,17 @@ private:
 
   void output(const std::string& piece) {
     if (ended_) return;
-    output_ += piece;
+    ++pieces_;
+    show(mask_.feed(piece));
+    if (mask_.held() > 0)
+      later(hold_back, [this, nr = pieces_] {
+        if (nr == pieces_ && !ended_) show(mask_.show());
+      });
+  }
+
+  void show(std::string_view masked) {
+    if (masked.empty()) return;
+    output_ += masked;
     answer_reader();
   }
 
@@ -158,6 +173,7 @@ private:
   /// Nothing comes any more; what came before can still be read.
   void finish(error why) {
     if (std::exchange(ended_, true)) return;
+    output_ += mask_.flush();
     why_ = std::move(why);
     input_.clear();
     answer_reader();
@@ -292,8 +308,10 @@ private:
   std::uint32_t pid_ = 0;
   caf::actor_clock::time_point began_{}, last_seen_{};
 
-  std::string output_;      ///< Not acknowledged yet.
-  std::uint64_t taken_ = 0; ///< Offset of its first byte.
+  masker mask_;
+  std::uint64_t pieces_ = 0; ///< Of output that came.
+  std::string output_;       ///< Not acknowledged yet.
+  std::uint64_t taken_ = 0;  ///< Offset of its first byte.
   std::optional<waiting_reader> reader_;
   std::uint64_t readers_ = 0;
 

@@ -3,7 +3,8 @@
 //   client --read, write--> ATTACH DESK --> ATTACH --envd's terminal--> viewer inside --> pane
 //
 // Output waits here until the client has acknowledged it; when too much waits, the network is no
-// longer read, and in the end the viewer blocks. Nothing of it is journaled.
+// longer read, and in the end the viewer blocks. Nothing of it is journaled. Known secrets are
+// masked as in logs; only what comes slowly, byte by byte, is shown before it is known to be one.
 #pragma once
 
 #include "actors/domain.hpp"

@@ -1,8 +1,8 @@
 #include "actors/command_desk.hpp"
 
-#include "actors/admission.hpp"
 #include "actors/agents/adapter.hpp"
 #include "actors/key_book.hpp"
+#include "actors/run_checks.hpp"
 #include "actors/swarm.hpp"
 #include "actors/swarm_results.hpp"
 #include "actors/swarm_sandboxes.hpp"
@@ -115,6 +115,20 @@ private:
     if (auto e = check_run(r.spec)) return then(std::move(e));
     swarm_start start;
     if (auto e = fit_limit(*svc_, r.spec, start.remarks)) return then(std::move(e));
+    if (!svc_->rules) return begin(f, std::move(r), std::move(start), std::move(then));
+    auto admission = svc_->handles->admission();
+    if (!admission) return then(make_error(errc::shutting_down, "admission is being restarted"));
+    request(admission, record_deadline, check_a::value, r.spec)
+        .then(
+            [this, f, r, start, then] {
+              // Somebody may have drained the daemon meanwhile.
+              if (auto e = no_new_runs(*registry_)) return then(std::move(e));
+              begin(f, r, start, then);
+            },
+            [then](caf::error& e) { then(from_caf(e)); });
+  }
+
+  void begin(const request_frame& f, run_request r, swarm_start start, answer then) {
     auto context = make_context(swarm_id::make(), r.spec);
     auto remarks = start.remarks;
     if (!f.key.empty())
@@ -244,10 +258,52 @@ private:
     if (!takes_input(i->second->spec->agent))
       return then(make_error(errc::cannot_send, r.pane.value));
     // The key goes along: input is honoured once inside the sandbox, whatever dies on the way.
-    auto key = f.key.empty() ? random_token(20) : f.key;
-    request(i->second->keeper(), record_deadline, input_a::value, r.pane, key, r.data.data)
-        .then([this, f, then](std::uint64_t seq) { accept(f, send_reply{seq}, then); },
-              [then](caf::error& e) { then(from_caf(e)); });
+    keyed_input x{r.pane, f.key.empty() ? random_token(20) : f.key, std::move(r.data.data)};
+    input(*swarm, std::move(x), most_tries, [this, f, then](result<std::uint64_t> seq) {
+      seq ? accept(f, send_reply{*seq}, then) : then(seq.err());
+    });
+  }
+
+  /// Input for a pane, on its way.
+  struct keyed_input {
+    pane_id pane;
+    std::string key;
+    std::string data;
+  };
+
+  // A pane that runs while its actors are being restarted, or taken up by a new daemon, is waited
+  // for.
+  void input(const swarm_id& swarm, keyed_input x, std::uint32_t tries,
+             std::function<void(result<std::uint64_t>)> then) {
+    auto again = [this, swarm, x, tries, then](error why) {
+      if (tries == 0 || !may_pass(why) || !runs(swarm, x.pane)) return then(std::move(why));
+      later(try_wait, [this, swarm, x, tries, then] { input(swarm, x, tries - 1, then); });
+    };
+    auto i = swarms_.find(swarm);
+    if (i == swarms_.end()) return then(make_error(errc::wrong_phase, "the swarm is closed"));
+    auto keeper = i->second->keeper();
+    if (!keeper) return again(make_error(errc::shutting_down, swarm.value + " is being restarted"));
+    request(keeper, record_deadline, input_a::value, x.pane, x.key, x.data)
+        .then([then](std::uint64_t seq) { then(seq); },
+              [again](caf::error& e) { again(from_caf(e)); });
+  }
+
+  static bool may_pass(const error& why) {
+    return why.code == errc::wrong_phase || why.code == errc::shutting_down;
+  }
+
+  // What the tables say, which know more than actors that are just coming up.
+  bool runs(const swarm_id& swarm, const pane_id& pane) const {
+    auto sandboxes = svc_->load_sandboxes(swarm);
+    if (!sandboxes) return false;
+    for (const auto& s : *sandboxes) {
+      if (s.state == phase::closed) continue;
+      auto panes = svc_->load_panes(s.sandbox);
+      if (!panes) continue;
+      for (const auto& p : *panes)
+        if (p.pane == pane) return p.state == pane_phase::running;
+    }
+    return false;
   }
 
   // Answers when every wish is on disk; a wish that could not be recorded is an error.
@@ -269,7 +325,7 @@ private:
       ++all->open;
     }
     for (const auto& id : all->reply.swarms)
-      stop_one(id, r.kill ? stop_mode::kill : stop_mode::graceful, stop_tries, one_less);
+      stop_one(id, r.kill ? stop_mode::kill : stop_mode::graceful, most_tries, one_less);
     if (!r.swarm.empty() && swarms_.count(r.swarm) == 0) {
       auto known = svc_->load_swarm(r.swarm);
       if (!known) return then(known.err());
@@ -291,7 +347,7 @@ private:
     if (i == swarms_.end()) return then(svc_->handles->head_seq()); // it closed meanwhile
     auto again = [this, id, how, tries, then](error why) {
       if (tries == 0) return then(std::move(why));
-      later(stop_wait, [this, id, how, tries, then] { stop_one(id, how, tries - 1, then); });
+      later(try_wait, [this, id, how, tries, then] { stop_one(id, how, tries - 1, then); });
     };
     auto keeper = i->second->keeper();
     if (!keeper) return again(make_error(errc::shutting_down, id.value + " is being restarted"));
@@ -343,8 +399,8 @@ private:
     std::size_t open = 1;
   };
   /// Longer than the first restarts of a SWARM, shorter than the edge waits for an answer.
-  static constexpr std::uint32_t stop_tries = 100;
-  static constexpr auto stop_wait = std::chrono::milliseconds{200};
+  static constexpr std::uint32_t most_tries = 100;
+  static constexpr auto try_wait = std::chrono::milliseconds{200};
 
   services_ptr svc_;
   std::function<supervisor_actor()> supervisor_;

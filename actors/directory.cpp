@@ -36,12 +36,16 @@ desk_actor directory::desk_for(std::uint32_t command) const {
   case command_traits<log_read_request>::number:
   case command_traits<daemon_status_request>::number:
   case command_traits<replay_request>::number:
+  case command_traits<health_request>::number:
     return queries();
   case command_traits<attach_open_request>::number:
   case command_traits<attach_read_request>::number:
   case command_traits<attach_write_request>::number:
   case command_traits<attach_close_request>::number:
     return attachments();
+  case command_traits<budget_request>::number:
+  case command_traits<budget_set_request>::number:
+    return admission();
   case command_traits<drain_request>::number:
   case command_traits<freeze_request>::number:
   case command_traits<panic_request>::number:
@@ -59,6 +63,7 @@ void directory::clear() {
   publisher_actor publisher;
   control_actor control;
   limiter_actor limiter;
+  admission_actor admission;
   desk_actor commands;
   desk_actor queries;
   desk_actor attachments;
@@ -69,6 +74,7 @@ void directory::clear() {
   std::swap(publisher, publisher_);
   std::swap(control, control_);
   std::swap(limiter, limiter_);
+  std::swap(admission, admission_);
   std::swap(commands, commands_);
   std::swap(queries, queries_);
   std::swap(attachments, attachments_);

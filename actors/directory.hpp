@@ -37,6 +37,7 @@ public:
   publisher_actor publisher() const { return get(publisher_); }
   control_actor control() const { return get(control_); }
   limiter_actor limiter() const { return get(limiter_); }
+  admission_actor admission() const { return get(admission_); }
   desk_actor commands() const { return get(commands_); } ///< Commands that change something.
   desk_actor queries() const { return get(queries_); }   ///< Questions, answered from the tables.
   desk_actor attachments() const { return get(attachments_); } ///< Terminals of people.
@@ -46,6 +47,7 @@ public:
   void put_publisher(publisher_actor h) { set(publisher_, std::move(h)); }
   void put_control(control_actor h) { set(control_, std::move(h)); }
   void put_limiter(limiter_actor h) { set(limiter_, std::move(h)); }
+  void put_admission(admission_actor h) { set(admission_, std::move(h)); }
   void put_commands(desk_actor h) { set(commands_, std::move(h)); }
   void put_queries(desk_actor h) { set(queries_, std::move(h)); }
   void put_attachments(desk_actor h) { set(attachments_, std::move(h)); }
@@ -88,6 +90,7 @@ private:
   publisher_actor publisher_;
   control_actor control_;
   limiter_actor limiter_;
+  admission_actor admission_;
   desk_actor commands_;
   desk_actor queries_;
   desk_actor attachments_;

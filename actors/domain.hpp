@@ -3,8 +3,10 @@
 // home.
 #pragma once
 
+#include "actors/boards.hpp"
 #include "actors/directory.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/limit_rules.hpp"
 #include "actors/policy.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/work_pool.hpp"
@@ -55,6 +57,17 @@ struct services {
       find_command;
   /// Sequence of swarm.created, 0 when that part of the journal is gone.
   std::function<std::uint64_t(const swarm_id&)> created_seq;
+  /// Limits and prices of providers, and budgets. Null: nothing is limited and there is no
+  /// ADMISSION (tests of single actors).
+  std::shared_ptr<const limit_table> rules;
+  /// What counts against them. Short reads; any thread.
+  std::function<result<storage::spend_state>(utc_time now)> load_spend;
+  /// True when the provider's gateway counts what models cost.
+  std::function<bool(const std::string& provider)> counts_models;
+  /// True when the price of a model of this name is known to that gateway.
+  std::function<bool(const std::string& model)> knows_price;
+  std::shared_ptr<ailing_board> ailing = std::make_shared<ailing_board>();
+  std::shared_ptr<rest_board> rests = std::make_shared<rest_board>();
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;

@@ -1,4 +1,5 @@
 #include "actors/transfer_base.hpp"
+#include "messages/crash_point.hpp"
 #include "transfer/results.hpp"
 
 namespace skep::actors {
@@ -22,6 +23,7 @@ private:
         "download",
         [folder = local_dir()]() -> result<std::filesystem::path> {
           std::error_code ec;
+          crash_point(crash_kind::file, "download_folder");
           std::filesystem::remove_all(folder.parent_path(), ec);
           std::filesystem::create_directories(folder, ec);
           if (ec) return make_error(errc::io, "cannot make " + folder.string(), ec.message());
@@ -56,8 +58,11 @@ private:
           auto summary = transfer::parse_diff_summary(claim);
           if (!summary) return summary.err();
           std::error_code ec;
+          crash_point(crash_kind::file, "earlier_attempt");
           std::filesystem::create_directories(out_dir, ec);
-          std::filesystem::remove_all(out_dir / tree, ec); // what an earlier attempt left half done
+          // What an attempt before a restart left half done.
+          std::filesystem::remove_all(out_dir / tree, ec);
+          std::filesystem::remove(out_dir / (tree + ".patch"), ec);
           return transfer::collect_pane(patch, archive, out_dir, tree, *summary);
         },
         [this](const transfer::pane_changes& got) {

@@ -1,5 +1,7 @@
 #include "actors/guest_call.hpp"
 
+#include "messages/nesting.hpp"
+
 namespace skep::actors {
 
 sandbox::command guest_command(const sandbox_context& ctx, std::vector<std::string> args,
@@ -16,7 +18,7 @@ sandbox::command guest_command(const sandbox_context& ctx, std::vector<std::stri
 result<json> read_guest_answer(const result<sandbox::command_result>& r) {
   if (!r) return r.err();
   auto line = r->stdout_data.substr(0, r->stdout_data.find('\n'));
-  auto answer = json::parse(line, nullptr, false);
+  auto answer = nested_too_deep(line) ? json{} : json::parse(line, nullptr, false);
   if (r->exited && r->exit_code == 0) {
     if (answer.is_object()) return answer;
     return make_error(errc::protocol, "skep-guest's answer is not JSON", line.substr(0, 200));

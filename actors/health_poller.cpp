@@ -1,5 +1,7 @@
 #include "actors/health_poller.hpp"
 
+#include "actors/usage_watch.hpp"
+
 namespace skep::actors {
 namespace {
 
@@ -18,7 +20,9 @@ public:
   }
 
   void on_exit() override {
+    ctx_->svc->ailing->drop(ctx_->sandbox);
     if (call_ != 0) ctx_->api->cancel(call_);
+    if (sampling_ != 0) ctx_->api->cancel(sampling_);
     ctx_.reset();
   }
 
@@ -54,7 +58,28 @@ private:
     asking_ = false;
     call_ = 0;
     if (!r) return failed(r.err());
+    ctx_->svc->ailing->drop(ctx_->sandbox);
     if (std::exchange(failures_, 0) > 0) tell(severity::info, "healthy", "answers again");
+    sample();
+  }
+
+  // What does not answer, or does not offer it, is no matter of health: there is no sample then.
+  void sample() {
+    if (sampling_ != 0) ctx_->api->cancel(sampling_);
+    sampling_ = ctx_->api->usage(ctx_->address(), home<sandbox::usage_sample>([this](auto r) {
+                                   sampling_ = 0;
+                                   if (r) sampled(*r);
+                                 }));
+  }
+
+  void sampled(const sandbox::usage_sample& s) {
+    auto now = ctx_->svc->wall_now();
+    usage_sampled x{s.cpu_used_percent,   s.cpu_count,       s.memory_used_bytes,
+                    s.memory_total_bytes, s.disk_used_bytes, s.disk_total_bytes};
+    auto verdict = usage_.take(x, now);
+    if (verdict.worth_an_event) note(ctx_->recorder(), now, x);
+    for (const auto& n : verdict.notices)
+      note(ctx_->recorder(), now, n);
   }
 
   void failed(const error& why) {
@@ -63,7 +88,18 @@ private:
       tell(severity::warning, "unhealthy",
            "did not answer, " + std::to_string(failures_) + "/"
                + std::to_string(limits().health_failures) + ": " + render(why));
+    if (failures_ >= limits().health_failures) ail();
     if (failures_ >= limits().health_failures || why.code == errc::gone) ask_provider();
+  }
+
+  // Whoever needs its place may have it.
+  void ail() {
+    ctx_->svc->ailing->put(ctx_->sandbox, [weak = std::weak_ptr<sandbox_context>(ctx_)] {
+      auto ctx = weak.lock();
+      if (auto keeper = ctx ? ctx->keeper() : sandbox_actor{})
+        caf::anon_send(keeper, kill_a::value,
+                       make_error(errc::gone, "it does not answer, and its place is needed"));
+    });
   }
 
   void ask_provider() {
@@ -82,6 +118,8 @@ private:
   context_ptr ctx_;
   caf::actor_clock::time_point asked_at_{};
   sandbox::call_id call_ = 0;
+  sandbox::call_id sampling_ = 0;
+  usage_watch usage_;
   std::uint64_t question_ = 0;
   std::uint32_t failures_ = 0;
   bool asked_ = false;

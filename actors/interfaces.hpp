@@ -48,6 +48,7 @@ using attach_a = caf::atom_constant<caf::atom("attach")>;
 using read_a = caf::atom_constant<caf::atom("read")>;
 using write_a = caf::atom_constant<caf::atom("write")>;
 using close_a = caf::atom_constant<caf::atom("close")>;
+using check_a = caf::atom_constant<caf::atom("check")>;
 using freeze_a = caf::atom_constant<caf::atom("freeze")>;
 using keepers_a = caf::atom_constant<caf::atom("keepers")>;
 
@@ -88,11 +89,50 @@ struct continuation {
 
 /// How a swarm, sandbox or pane is asked to end.
 enum class stop_mode : std::uint8_t {
-  graceful,  ///< Interrupt agents, collect results, then kill.
-  timed_out, ///< As graceful; the outcome is timed_out.
-  kill,      ///< Kill at once; nothing is collected.
-  idle,      ///< Of a pane: as timed_out, since it gave no sign of life.
-  shutdown   ///< As graceful, within the time that the daemon has for its own end.
+  graceful,   ///< Interrupt agents, collect results, then kill.
+  timed_out,  ///< As graceful; the outcome is timed_out.
+  kill,       ///< Kill at once; nothing is collected.
+  idle,       ///< Of a pane: as timed_out, since it gave no sign of life.
+  shutdown,   ///< As graceful, within the time that the daemon has for its own end.
+  budget,     ///< As graceful; the outcome is budget.
+  budget_kill ///< As kill; the outcome is budget.
+};
+
+/// True for the modes that wait for nobody.
+constexpr bool at_once(stop_mode how) {
+  return how == stop_mode::kill || how == stop_mode::budget_kill;
+}
+/// What whoever is stopped like this ends with.
+constexpr outcome outcome_of(stop_mode how) {
+  switch (how) {
+  case stop_mode::timed_out:
+  case stop_mode::idle:
+    return outcome::timed_out;
+  case stop_mode::kill:
+    return outcome::killed;
+  case stop_mode::budget:
+  case stop_mode::budget_kill:
+    return outcome::budget;
+  case stop_mode::graceful:
+  case stop_mode::shutdown:
+    break;
+  }
+  return outcome::cancelled;
+}
+
+/// A SANDBOX asks for a place: it may be created when `then` is called without an error.
+struct admission_request {
+  swarm_id swarm;
+  sandbox_id sandbox;
+  std::string provider;
+  std::string repo;
+  std::chrono::milliseconds longest{0};    ///< It may live this long; for estimates.
+  double reserved_usd = 0;                 ///< What the sandbox needs free of every budget.
+  bool no_queue = false;                   ///< Refused instead of waiting.
+  std::chrono::milliseconds not_before{0}; ///< On the boot-time clock; a provider said to wait.
+  caf::strong_actor_ptr asker; ///< Its death gives the place back until the intent is on disk.
+  std::function<void(result<void>)> then;            ///< Any thread; posts to the asker.
+  std::function<void(const sandbox_waits&)> waiting; ///< Any thread; posts to the asker.
 };
 
 /// What the SWARM learns when one of its sandboxes is closed.
@@ -159,6 +199,23 @@ using limiter_actor = caf::typed_actor<
     // 0: holds a place; n: nth in the queue; errc::not_found otherwise.
     caf::replies_to<position_a, pane_id>::with<std::uint64_t>>;
 
+/// ADMISSION: every limit of providers, all enforced together, and every budget. What counts is
+/// read from the tables, so a restart changes nothing.
+using admission_actor = caf::typed_actor<
+    // In line, first come first served for each provider; see admission_request.
+    caf::reacts_to<admit_a, admission_request>,
+    // The intent of this sandbox is on disk, or it wants no place any more, or its place is free.
+    caf::reacts_to<release_a, sandbox_id>,
+    // Whether this run may begin. Errors: never_fits, price_unknown, budget_spent; with no_queue
+    // also rate and quota.
+    caf::replies_to<check_a, swarm_spec>::with<void>,
+    // The commands `budget` and `budget.set`.
+    caf::replies_to<handle_a, request_frame>::with<reply_frame>,
+    // INTERNAL: once a second while somebody waits or a budget is in force.
+    caf::reacts_to<tick_a>,
+    // INTERNAL
+    caf::reacts_to<done_a, continuation>>;
+
 /// The SWARM: one per run. Owns the packing of the work tree, its sandboxes, its summary.
 using swarm_actor = caf::typed_actor<
     // Starts the run (or goes on after a restart). Answers the sequence of swarm.created once on
@@ -203,6 +260,8 @@ using sandbox_actor = caf::typed_actor<
     caf::reacts_to<note_a, error>,
     // From the HEALTH POLLER: the provider has confirmed that the sandbox is gone.
     caf::reacts_to<lost_a, error>,
+    // From ADMISSION: others need its place, and it was found dead; it fails with this error.
+    caf::reacts_to<kill_a, error>,
     // From a TRANSFER, or from the supervisor in its place: it is over.
     caf::reacts_to<exited_a, transfer_ending>,
     // INTERNAL: the sandbox's one tick, policies::tick apart; handed on to the HEALTH POLLER.
@@ -294,6 +353,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::output_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::packed_event)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::continuation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::stop_mode)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::admission_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::swarm_spec)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::sandbox_ending)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::transfer_ending)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::open_sandboxes)

@@ -1,8 +1,5 @@
 #include "actors/output_log.hpp"
 
-#include "messages/json.hpp"
-
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -14,99 +11,30 @@
 namespace skep::actors {
 namespace {
 
-constexpr std::size_t shortest_masked = 5;
 constexpr std::uint64_t freed_together = 1024 * 1024; ///< More than any file system's block.
 
-std::string url_form(const std::string& value) {
-  static constexpr char hex[] = "0123456789ABCDEF";
-  std::string out;
-  for (unsigned char c : value) {
-    if (std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
-      out.push_back(static_cast<char>(c));
-    } else {
-      out.push_back('%');
-      out.push_back(hex[c >> 4]);
-      out.push_back(hex[c & 15]);
-    }
-  }
-  return out;
+error cannot_write(const std::string& what) {
+  return make_error(errno == ENOSPC || errno == EDQUOT ? errc::disk_full : errc::io,
+                    "cannot write " + what, std::strerror(errno));
 }
 
-// The part of base64(prefix + value + anything) that depends on the value alone.
-std::string base64_form(const std::string& value, std::size_t alignment) {
-  auto text = base64_encode(std::string(alignment, '\0') + value);
-  auto first = alignment == 0 ? 0 : alignment == 1 ? 2 : 3;
-  auto bits = (alignment + value.size()) * 8;
-  auto last = bits / 6;
-  return text.substr(static_cast<std::size_t>(first), last - static_cast<std::size_t>(first));
+result<void> write_all(int fd, std::string_view rest) {
+  while (!rest.empty()) {
+    auto n = ::write(fd, rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return cannot_write("a copy of a log");
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+result<int> output_file(const std::filesystem::path& file) {
+  auto fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (fd < 0) return cannot_write(file.string());
+  return fd;
 }
 
 } // namespace
-
-std::vector<std::string> masked_forms(const std::vector<std::string>& secrets) {
-  std::vector<std::string> out;
-  auto add = [&](std::string x) {
-    if (x.size() >= shortest_masked && std::find(out.begin(), out.end(), x) == out.end())
-      out.push_back(std::move(x));
-  };
-  for (const auto& s : secrets) {
-    if (s.size() < shortest_masked) continue;
-    add(s);
-    add(url_form(s));
-    for (std::size_t i = 0; i < 3; ++i)
-      add(base64_form(s, i));
-  }
-  return out;
-}
-
-masker::masker(const std::vector<std::string>& secrets) {
-  for (const auto& s : secrets)
-    if (s.size() >= shortest_masked) {
-      values_.push_back(s);
-      first_bytes_.set(static_cast<unsigned char>(s[0]));
-    }
-  std::sort(values_.begin(), values_.end(), [](auto& a, auto& b) { return a.size() > b.size(); });
-}
-
-// Longest value first, so of two secrets with one beginning the longer is masked whole, as soon as
-// it is known that it does not come.
-std::string masker::decide(bool over) {
-  std::string_view text{held_};
-  std::string out;
-  std::size_t i = 0;
-  while (i < text.size()) {
-    auto rest = text.substr(i);
-    std::size_t masked = 0;
-    if (first_bytes_[static_cast<unsigned char>(rest[0])])
-      for (const auto& v : values_) {
-        if (!over && rest.size() < v.size() && v.starts_with(rest)) {
-          held_.erase(0, i);
-          return out;
-        }
-        if (rest.starts_with(v)) {
-          masked = v.size();
-          break;
-        }
-      }
-    if (masked > 0)
-      out.append(masked, '*');
-    else
-      out.push_back(rest[0]);
-    i += std::max<std::size_t>(masked, 1);
-  }
-  held_.clear();
-  return out;
-}
-
-std::string masker::feed(std::string_view data) {
-  if (values_.empty()) return std::string{data};
-  held_ += data;
-  return decide(false);
-}
-
-std::string masker::flush() {
-  return decide(true);
-}
 
 output_log::output_log(int fd, std::uint64_t position, masker mask)
     : fd_(fd), position_(position), begin_(log_begin(fd)), mask_(std::move(mask)) {}
@@ -139,17 +67,25 @@ result<void> copy_log(const std::filesystem::path& from, const std::filesystem::
   auto begin = log_begin(from);
   std::ifstream in{from, std::ios::binary};
   if (!in) return {}; // nothing was ever written
-  std::ofstream out{to, std::ios::binary | std::ios::trunc};
+  auto out = output_file(to);
+  if (!out) return out.err();
   in.seekg(static_cast<std::streamoff>(begin));
+  std::string block;
   if (begin > 0)
-    out << "[skep: the first " << begin
-        << " bytes of this log were dropped; its newest part follows]\n";
-  std::string block(256 * 1024, '\0');
-  while (out
-         && (in.read(block.data(), static_cast<std::streamsize>(block.size())), in.gcount() > 0))
-    out.write(block.data(), in.gcount());
-  out.flush();
-  if (!out) return make_error(errc::io, "cannot write " + to.string());
+    block = "[skep: the first " + std::to_string(begin)
+            + " bytes of this log were dropped; its newest part follows]\n";
+  for (;;) {
+    if (auto done = write_all(*out, block); !done) {
+      ::close(*out);
+      return done;
+    }
+    block.resize(256 * 1024);
+    in.read(block.data(), static_cast<std::streamsize>(block.size()));
+    block.resize(static_cast<std::size_t>(in.gcount()));
+    if (block.empty()) break;
+  }
+  if (::close(*out) != 0) return cannot_write("a copy of a log");
+  if (in.bad()) return make_error(errc::io, "cannot read the log " + from.string());
   return {};
 }
 
@@ -199,7 +135,7 @@ result<std::string> output_log::write(std::string text) {
   while (!rest.empty()) {
     auto n = ::write(fd_, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return make_error(errc::io, "cannot write a log", std::strerror(errno));
+    if (n < 0) return cannot_write("a log");
     rest.remove_prefix(static_cast<std::size_t>(n));
     position_ += static_cast<std::uint64_t>(n);
   }

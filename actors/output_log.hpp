@@ -15,8 +15,8 @@
 #pragma once
 
 #include "messages/error.hpp"
+#include "messages/masking.hpp"
 
-#include <bitset>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -24,37 +24,14 @@
 
 namespace skep::actors {
 
-/// Replaces known values in a stream of bytes, keeping its length.
-class masker {
-public:
-  /// Values shorter than 5 bytes are ignored: masking them would destroy ordinary text.
-  explicit masker(const std::vector<std::string>& secrets);
-  /// Masks all whole values in held-back bytes + `data`, returns what is decided, holds the rest
-  /// back.
-  std::string feed(std::string_view data);
-  /// Everything still held back: nothing more comes, what is whole in it is masked.
-  std::string flush();
-  std::size_t held() const { return held_.size(); }
-
-private:
-  std::string decide(bool over);
-  std::vector<std::string> values_; ///< Longest first.
-  std::bitset<256> first_bytes_;    ///< With which a value begins.
-  std::string held_;
-};
-
-/// Every form in which a secret value is masked: plain, URL-encoded, and base64 at its three
-/// alignments.
-std::vector<std::string> masked_forms(const std::vector<std::string>& secrets);
-
 /// First byte of a log that is kept; 0 when nothing was freed or the file cannot be read.
 /// Thread-safe.
 std::uint64_t log_begin(const std::filesystem::path& file);
 /// The same of an open file; its position is moved.
 std::uint64_t log_begin(int fd);
 
-/// Copies what is kept of a log. One whose front was freed begins with a line that says so. io when
-/// it cannot be written.
+/// Copies what is kept of a log. One whose front was freed begins with a line that says so.
+/// disk_full or io when it cannot be written.
 result<void> copy_log(const std::filesystem::path& from, const std::filesystem::path& to);
 
 class output_log {

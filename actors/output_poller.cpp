@@ -32,11 +32,15 @@ public:
 private:
   using log_key = std::pair<pane_id, std::uint32_t>;
 
-  // What the engine's thread and this actor share about one stream.
+  // What the engine's thread and this actor share about one stream: bytes that wait for this actor,
+  // or for a PANE that it has handed them to.
   struct stream_state {
     std::atomic<std::size_t> waiting{0};
     std::atomic<bool> paused{false};
   };
+  /// What a piece costs besides its bytes while it waits for a PANE, and how much a PANE is given
+  /// between two questions whether it has taken it.
+  static constexpr std::size_t piece_cost = 256, pane_share = 64 * 1024;
 
   result<output_log*> log_of(const log_key& key) {
     auto i = logs_.find(key);
@@ -99,8 +103,12 @@ private:
       if (!*got) break;
       if (auto e = on_frame(f)) return broken(e);
     }
-    if (state_->waiting.fetch_sub(data.size()) - data.size() < limits_.poll_buffer_bytes / 2
-        && state_->paused.exchange(false))
+    done_with(state_, data.size());
+  }
+
+  void done_with(const std::shared_ptr<stream_state>& state, std::size_t size) {
+    if (state->waiting.fetch_sub(size) - size < limits_.poll_buffer_bytes / 2
+        && state->paused.exchange(false) && state == state_ && stream_ != 0)
       ctx_->api->resume(stream_);
   }
 
@@ -131,18 +139,40 @@ private:
     return k(x);
   }
 
-  // Everything in a frame is a claim from inside: only panes of this sandbox are believed.
+  // Everything in a frame is a claim from inside: only panes of this sandbox are believed, and only
+  // attempts that were started, since each costs a file and a descriptor of ours.
   bool ours(const pane_id& id) const { return static_cast<bool>(ctx_->pane(id)); }
 
+  error check_attempt(const log_key& key) const {
+    if (std::find(known_.begin(), known_.end(), key) != known_.end()) return {};
+    auto rows = ctx_->svc->load_panes(ctx_->sandbox);
+    if (!rows) return {}; // nobody can tell
+    auto row = std::find_if(rows->begin(), rows->end(),
+                            [&](const pane_record& p) { return p.pane == key.first; });
+    if (row != rows->end() && key.second >= 1 && key.second <= row->attempt) return {};
+    return make_error(errc::bad_frame, "output of attempt " + std::to_string(key.second) + " of "
+                                           + key.first.value + ", which was never started");
+  }
+
+  // A log that cannot be written counts on whatever arrives for others: only its own next write
+  // clears it.
+  error unwritable(const log_key& key, error why) {
+    failures_ = std::max(failures_, unwritable_[key]++);
+    return why;
+  }
+
   error on_data(follow_data& x) {
-    failures_ = 0;
     if (!ours(x.pane)) return {};
-    auto log = log_of({x.pane, x.generation});
-    if (!log) return log.err();
-    remember({x.pane, x.generation});
+    log_key key{x.pane, x.generation};
+    if (auto e = check_attempt(key)) return e;
+    auto log = log_of(key);
+    if (!log) return unwritable(key, log.err());
+    remember(key);
     auto at = (*log)->position();
     auto written = (*log)->append(x.offset, x.data.data);
-    if (!written) return written.err();
+    if (!written) return unwritable(key, written.err());
+    unwritable_.erase(key);
+    failures_ = 0;
     ctx_->active(x.pane);
     hand_over(x.pane, x.generation, at, std::move(*written));
     trim({x.pane, x.generation}, **log, false);
@@ -163,15 +193,18 @@ private:
   }
 
   error on_exited(const follow_exit& x) {
-    failures_ = 0;
     if (!ours(x.pane)) return {};
-    auto log = log_of({x.pane, x.generation});
-    if (!log) return log.err();
+    log_key key{x.pane, x.generation};
+    if (auto e = check_attempt(key)) return e;
+    auto log = log_of(key);
+    if (!log) return unwritable(key, log.err());
     if ((*log)->expected() < x.final_offset)
       return make_error(errc::bad_frame, "an agent's end came before the end of its log");
+    remember(key);
     auto at = (*log)->position();
     auto rest = (*log)->finish();
-    if (!rest) return rest.err();
+    if (!rest) return unwritable(key, rest.err());
+    failures_ = 0;
     hand_over(x.pane, x.generation, at, std::move(*rest));
     trim({x.pane, x.generation}, **log, true);
     caf::anon_send(ctx_->pane(x.pane), exited_a::value, x);
@@ -183,9 +216,23 @@ private:
     auto piece = std::make_shared<output_piece>(
         output_piece{ctx_->swarm, ctx_->sandbox, id, generation, at, std::move(bytes)});
     if (ctx_->spec->agent != agent_kind::command) // its adapter reads nothing
-      caf::anon_send(ctx_->pane(id), output_a::value, generation, piece->data);
+      hand_to_pane(id, generation, piece->data);
     if (auto publisher = ctx_->svc->handles->publisher())
       caf::anon_send(publisher, output_a::value, output_ptr{piece});
+  }
+
+  // An adapter may be slower than the network: while it has not taken what it was given, nothing
+  // more is read from there. Not every piece is asked for: a request costs until its deadline.
+  void hand_to_pane(const pane_id& id, std::uint32_t generation, const std::string& bytes) {
+    auto& given = given_[id];
+    given += bytes.size() + piece_cost;
+    if (given < pane_share)
+      return caf::anon_send(ctx_->pane(id), output_a::value, generation, bytes);
+    auto size = std::exchange(given, 0);
+    state_->waiting += size;
+    auto taken = [this, state = state_, size] { done_with(state, size); };
+    request(ctx_->pane(id), record_deadline, output_a::value, generation, bytes)
+        .then(taken, [taken](caf::error&) { taken(); }); // a PANE that is gone takes nothing more
   }
 
   void remember(const log_key& key) {
@@ -233,6 +280,8 @@ private:
   std::vector<std::string> forms_;
   policies limits_;
   std::map<log_key, output_log> logs_;
+  std::map<pane_id, std::size_t> given_;        ///< To a PANE since it was asked last.
+  std::map<log_key, std::uint32_t> unwritable_; ///< Failed writes in a row.
   follow_reader reader_;
   std::shared_ptr<stream_state> state_;
   sandbox::call_id stream_ = 0;

@@ -322,8 +322,8 @@ private:
   void on_stop(stop_mode how) {
     if (rec_.state == pane_phase::closed) return;
     auto first = !std::exchange(stopping_, true);
-    if (first || how == stop_mode::kill) take_reason(how);
-    if (how == stop_mode::kill) return close(stop_outcome_, {}); // the sandbox goes with it
+    if (first || at_once(how)) take_reason(how);
+    if (at_once(how)) return close(stop_outcome_, {}); // the sandbox goes with it
     if (!first) return;
     if (rec_.state == pane_phase::queued || rec_.state == pane_phase::restarting)
       return close(stop_outcome_, stop_why_);
@@ -331,10 +331,7 @@ private:
   }
 
   void take_reason(stop_mode how) {
-    auto late = how == stop_mode::timed_out || how == stop_mode::idle;
-    stop_outcome_ = late                     ? outcome::timed_out
-                    : how == stop_mode::kill ? outcome::killed
-                                             : outcome::cancelled;
+    stop_outcome_ = outcome_of(how);
     if (how == stop_mode::idle)
       stop_why_ =
           with_step(make_error(errc::idle, rec_.name + " was silent for "

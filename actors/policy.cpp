@@ -58,6 +58,9 @@ error validate(const policies& p) {
     return bad("attach_idle must be above the longest wait, attach_life positive");
   if (p.attach_buffer_bytes < max_attach_bytes || p.attach_input_bytes < 4096 || p.attach_most < 1)
     return bad("attach_buffer_bytes must be at least 64 KiB, attach_input_bytes 4 KiB");
+  if (p.budget_kill < 1s || p.budget_wind_down < p.budget_kill)
+    return bad("budget_wind_down must not be below budget_kill, which is at least 1 s");
+  if (p.reclaim < 1s || p.quota_wait < 1s) return bad("reclaim and quota_wait must be positive");
   return {};
 }
 

@@ -78,7 +78,7 @@ struct policies {
   std::uint32_t kill_attempts = 5; ///< Then the REAPER goes on.
   std::chrono::seconds reap_interval{15};
   /// A sandbox of ours that nobody knows lives this long before the REAPER ends it.
-  std::chrono::seconds orphan_grace{60};
+  std::chrono::seconds orphan_grace{30};
   /// A follower is renewed after this; it is a new Start each time.
   std::chrono::seconds follower_life{1800};
   /// Reconnection of the output stream: first and largest wait, failures in a row until it gives
@@ -112,6 +112,15 @@ struct policies {
   std::uint32_t attach_most = 64;
   /// Largest archive or patch accepted from a sandbox.
   std::uint64_t download_cap_bytes = 2ull * 1024 * 1024 * 1024;
+
+  /// How long a swarm whose budget ends is given to stop and to collect its results, and how long
+  /// before its end it is killed. The cost of that time is kept free.
+  std::chrono::seconds budget_wind_down{60};
+  std::chrono::seconds budget_kill{5};
+  /// How long a dead sandbox's place is waited for before a run that does not queue is refused.
+  std::chrono::seconds reclaim{10};
+  /// After a provider refused a create for its quota and named no time.
+  std::chrono::seconds quota_wait{30};
 
   const create_policy& create_of(const std::string& provider) const {
     auto i = create_at.find(provider);

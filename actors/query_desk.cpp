@@ -1,5 +1,6 @@
 #include "actors/query_desk.hpp"
 
+#include "actors/health_answer.hpp"
 #include "actors/output_log.hpp"
 
 #include <algorithm>
@@ -52,6 +53,9 @@ private:
       return answer<log_read_request>(f, [this](auto& r) { return log(r); });
     case command_traits<daemon_status_request>::number:
       return answer<daemon_status_request>(f, [this](auto&) { return daemon(); });
+    case command_traits<health_request>::number:
+      return answer<health_request>(
+          f, [this](auto& r) { return answer_health(*reader_, facts_, *handles_, r); });
     case command_traits<replay_request>::number:
       return answer<replay_request>(f, [this](auto& r) { return replay(r); });
     default:
@@ -90,8 +94,11 @@ private:
              : !panes     ? panes.err()
              : !transfers ? transfers.err()
                           : head.err();
-    return status_reply{std::move(*swarm), std::move(*sandboxes), std::move(*panes),
-                        std::move(*transfers), *head};
+    auto health = answer_health(*reader_, facts_, *handles_, {r.swarm, {}, {}});
+    if (!health) return health.err();
+    return status_reply{
+        std::move(*swarm), std::move(*sandboxes), std::move(*panes), std::move(*transfers), *head,
+        std::move(*health)};
   }
 
   result<log_read_reply> log(const log_read_request& r) {

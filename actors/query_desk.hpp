@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/domain.hpp"
+#include "actors/watch_book.hpp"
 #include "storage/reader.hpp"
 
 namespace skep::actors {
@@ -15,6 +16,8 @@ struct daemon_facts {
   utc_time started_at{};
   std::function<std::size_t()> open_swarms;
   std::function<bool()> draining = {};
+  std::shared_ptr<const watch_book> watch = {};      ///< Signs of life; may be null.
+  std::function<std::uint64_t()> published_seq = {}; ///< Last one the PUBLISHER sent; may be empty.
 };
 
 /// `open` makes the actor's own reader, in its thread; when that fails the actor ends with the

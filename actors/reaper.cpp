@@ -2,6 +2,8 @@
 
 #include "actors/sandbox_birth.hpp"
 
+#include <set>
+
 namespace skep::actors {
 namespace {
 
@@ -9,6 +11,11 @@ std::string label(const sandbox::listed& x, const char* name) {
   auto i = x.metadata.find(name);
   return i == x.metadata.end() ? std::string{} : i->second;
 }
+
+struct orphan {
+  std::chrono::milliseconds since; ///< Seen as one since, on the boot-time clock.
+  bool intended = false;           ///< Its kill is in the journal.
+};
 
 class reaper_impl : public domain_actor<reaper_actor> {
 public:
@@ -54,12 +61,19 @@ private:
 
   void kill(const std::string& provider, const std::string& remote_id, const swarm_id& swarm,
             const sandbox_id& id) {
-    with_api(provider, [this, remote_id, swarm, id](std::shared_ptr<sandbox::api> api) {
-      api->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
-                  if (r.ok()) journal(swarm, id, kill_confirmed{remote_id});
-                }));
-    });
+    if (!under_way_.insert(id).second) return;
+    in_pool<std::shared_ptr<sandbox::api>>(
+        svc_, [svc = svc_, provider] { return svc->provider(provider); },
+        [this, remote_id, swarm, id](result<std::shared_ptr<sandbox::api>> api) {
+          if (!api) return over(id);
+          (*api)->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
+                         if (!r) return over(id);
+                         journal(swarm, id, kill_confirmed{remote_id});
+                       }));
+        });
   }
+
+  void over(const sandbox_id& id) { under_way_.erase(id); }
 
   // One look a sweep for each create that its SANDBOX left unresolved. The time counts from the end
   // of the sandbox, which is later than the intent.
@@ -112,12 +126,13 @@ private:
       sandbox::list_filter filter;
       filter.metadata = {{"skep.install", svc_->install_id}};
       api->list(filter, home<std::vector<sandbox::listed>>(
-                            [this, api](result<std::vector<sandbox::listed>> r) {
+                            [this, api, provider](result<std::vector<sandbox::listed>> r) {
                               if (!r) return;
-                              std::map<std::string, std::chrono::milliseconds> still;
+                              auto& known = orphans_[provider]; // a list says nothing of others'
+                              std::map<std::string, orphan> still;
                               for (const auto& x : *r)
-                                consider(api, x, still);
-                              orphans_ = std::move(still);
+                                consider(api, x, provider, still);
+                              known = std::move(still);
                             }));
     });
   }
@@ -125,21 +140,47 @@ private:
   // An orphan dies after it was seen as one for the whole grace time: its create may just be on its
   // way.
   void consider(const std::shared_ptr<sandbox::api>& api, const sandbox::listed& x,
-                std::map<std::string, std::chrono::milliseconds>& still) {
+                const std::string& provider, std::map<std::string, orphan>& still) {
     sandbox_id id{label(x, "skep.sandbox")};
     auto known =
         id.valid() ? tables_.sandbox(id) : result<sandbox_record>(make_error(errc::not_found));
     if (!is_orphan(x, svc_->install_id, known)) return;
     auto now = svc_->boot_now();
-    auto i = orphans_.find(x.remote_id);
-    auto since = i == orphans_.end() ? now : i->second;
-    still[x.remote_id] = since;
-    if (now - since < svc_->limits.orphan_grace) return;
-    auto text = "ended the orphan " + x.remote_id + " (" + id.value + ")";
-    api->kill(x.remote_id, home<bool>([this, text](result<bool> r) {
+    auto& before = orphans_[provider];
+    auto i = before.find(x.remote_id);
+    auto& o = still[x.remote_id] = i == before.end() ? orphan{now, false} : i->second;
+    if (now - o.since < svc_->limits.orphan_grace) return;
+    auto text = x.remote_id + " (" + id.value + ")";
+    if (std::exchange(o.intended, true)) return end_orphan(api, x.remote_id, text);
+    intend_orphan_end(api, provider, x.remote_id, text);
+  }
+
+  // The intent is on disk before the call (row X-02). A disk too full for notes does not keep a
+  // sandbox alive that costs money.
+  void intend_orphan_end(const std::shared_ptr<sandbox::api>& api, const std::string& provider,
+                         const std::string& remote_id, const std::string& text) {
+    auto c = std::make_shared<chunk>();
+    c->count = 1;
+    pack_event(
+        c->body.data, svc_->wall_now(),
+        notice{severity::warning, "orphan_kill_intended",
+               text + " bears our label and nobody knows it: it is ended after the grace time"});
+    this->request(svc_->handles->journal(), record_deadline, append_a::value, c)
+        .then([this, api, remote_id, text](std::uint64_t) { end_orphan(api, remote_id, text); },
+              [this, api, provider, remote_id, text](const caf::error& e) {
+                if (from_caf(e).code == errc::disk_full) return end_orphan(api, remote_id, text);
+                auto& known = orphans_[provider];
+                if (auto o = known.find(remote_id); o != known.end())
+                  o->second.intended = false; // the next sweep tries again
+              });
+  }
+
+  void end_orphan(const std::shared_ptr<sandbox::api>& api, const std::string& remote_id,
+                  const std::string& text) {
+    api->kill(remote_id, home<bool>([this, text](result<bool> r) {
                 if (r.ok())
                   note(svc_->handles->recorder(), svc_->wall_now(),
-                       notice{severity::warning, "orphan_ended", text});
+                       notice{severity::warning, "orphan_ended", "ended the orphan " + text});
               }));
   }
 
@@ -151,14 +192,16 @@ private:
     c->sandbox = id;
     c->count = sizeof...(E);
     (pack_event(c->body.data, svc_->wall_now(), e), ...);
-    caf::anon_send(svc_->handles->journal(), append_a::value, c);
+    request(svc_->handles->journal(), record_deadline, append_a::value, c)
+        .then([this, id](std::uint64_t) { over(id); }, [this, id](caf::error&) { over(id); });
   }
 
   services_ptr svc_;
   reaper_tables tables_;
-  /// Remote id -> since when, on the boot-time clock.
-  std::map<std::string, std::chrono::milliseconds> orphans_;
-  std::map<std::string, create_search> searches_; ///< By intent.
+  /// Kills whose answer, or its place on disk, is awaited: a sweep in between does not repeat them.
+  std::set<sandbox_id> under_way_;
+  std::map<std::string, std::map<std::string, orphan>> orphans_; ///< By provider and remote id.
+  std::map<std::string, create_search> searches_;                ///< By intent.
 };
 
 } // namespace

@@ -32,6 +32,9 @@ sandbox_impl::behavior_type sandbox_impl::make_behavior() {
       },
       [this](note_a, const error& why) { on_output_lost(why); },
       [this](lost_a, const error& why) { on_lost(why); },
+      [this](kill_a, const error& why) {
+        if (!destroying_ && rec_.state < phase::collecting) give_up(at_step(why, "health"));
+      },
       [this](exited_a, const transfer_ending& x) { on_transfer_over(x); },
       [this](tick_a) { on_tick(); },
       [](done_a, const continuation& c) { c.run(); },
@@ -114,7 +117,8 @@ void sandbox_impl::start_panes() {
 child_spec sandbox_impl::pane_child(const pane_record& p) {
   auto first = std::make_shared<std::optional<pane_record>>(p); // the first start takes it
   return {"pane-" + p.name,
-          [ctx = ctx_, id = p.pane, first](caf::scheduled_actor* parent) -> caf::strong_actor_ptr {
+          [ctx = ctx_, id = p.pane, first,
+           stop = former_stop_](caf::scheduled_actor* parent) -> caf::strong_actor_ptr {
             auto record = std::exchange(*first, std::nullopt);
             if (!record) { // a restarted actor starts from what is on disk
               auto rows = ctx->svc->load_panes(ctx->sandbox);
@@ -123,8 +127,11 @@ child_spec sandbox_impl::pane_child(const pane_record& p) {
                 if (row.pane == id) record = std::move(row);
               if (!record) return nullptr;
             }
+            auto ended = record->state == pane_phase::exited;
             auto h = spawn_pane(parent, ctx, std::move(*record));
             ctx->pane(id, h);
+            // It ended while it was being stopped, and is not to judge its end as its own doing.
+            if (ended && stop) caf::anon_send(h, stop_a::value, *stop);
             caf::anon_send(h, begin_a::value);
             return caf::actor_cast<caf::strong_actor_ptr>(h);
           },
@@ -174,6 +181,7 @@ void sandbox_impl::on_tick() {
   if (destroying_ || rec_.state == phase::closed) return;
   if (auto health = ctx_->health()) caf::anon_send(health, tick_a::value);
   watch_idle();
+  on_spend_tick();
   this->delayed_send(me(), limits().tick, tick_a::value);
 }
 

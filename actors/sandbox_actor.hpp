@@ -5,6 +5,7 @@
 //   sandbox_transfers.cpp  what travels: the upload, the downloads one by one
 //   sandbox_attach.cpp     people who attach
 //   sandbox_watch.cpp      what is watched while it runs: idle panes, panes that are out; freezing
+//   sandbox_spend.cpp      its place among the limits, what its models cost, its panes' budgets
 //   sandbox_end.cpp        how it ends: stop, failure, loss, kill, the last event
 //   sandbox_child.cpp      its supervisor
 #pragma once
@@ -15,6 +16,7 @@
 #include "actors/sandbox_birth.hpp"
 
 #include <optional>
+#include <set>
 
 namespace skep::actors {
 
@@ -78,9 +80,23 @@ private:
   void add_child(child_spec child, std::function<void(error)> failed);
   void remove_child(std::string id);
 
+  // ---- sandbox_spend.cpp ----
+  void wait_for_place(std::function<void()> next);
+  void give_place_back();
+  bool wait_for_provider(const error& why);
+  void count_models(std::function<void()> then);
+  bool may_spend() const;
+  void counted(const sandbox::model_usage& u);
+  void bound_models(std::function<void()> then);
+  std::optional<std::uint64_t> allowance() const;
+  sandbox_record charged_record() const;
+  void judge_panes();
+  void on_spend_tick();
+
   // ---- sandbox_create.cpp ----
   void introduce();
   void create();
+  void intend_create();
   void on_created(result<sandbox::created> r);
   void born(sandbox::created made);
   void search(utc_time intended_at);
@@ -132,6 +148,9 @@ private:
   /// True when the end was asked for or an error came: the sandbox is being destroyed.
   bool ending();
   void fail(error e);
+  /// As fail(), of one that answers nobody: it is destroyed at once.
+  void give_up(error e);
+  void remember(error e);
   /// Agents have worked here, and what they did can still be fetched.
   bool worth_collecting() const;
   /// After a failure: the agents end, what they did is collected, then the sandbox is destroyed.
@@ -176,6 +195,15 @@ private:
   std::optional<transfer> transfer_;
   std::size_t collect_next_ = 0;
   idle_watch idle_;
+
+  // limits and money
+  bool waiting_ = false;                    ///< For ADMISSION.
+  std::chrono::milliseconds not_before_{0}; ///< Boot-time clock: the provider said to wait.
+  bool counting_ = true;                    ///< Until the provider says that it counts nothing.
+  bool asking_spend_ = false;
+  std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, spent_micro_ = 0;
+  std::optional<std::uint64_t> allowed_micro_;
+  std::set<std::string> warned_;
 
   // the end
   bool winding_down_ = false; ///< See wind_down().

@@ -3,6 +3,7 @@
 #include "actors/lease_plan.hpp"
 #include "actors/sandbox_actor.hpp"
 #include "actors/sandbox_steps.hpp"
+#include "actors/spend.hpp"
 
 namespace skep::actors {
 namespace {
@@ -16,7 +17,9 @@ pane_created created_event(const pane_record& p) {
 // ---- queued, creating -----------------------------------------------------------------------
 
 void sandbox_impl::introduce() {
-  note(ctx_->recorder(), now(), sandbox_queued{ctx_->index, ctx_->spec->provider});
+  if (ctx_->svc->rules) rec_.usd_per_hour = ctx_->svc->rules->of(ctx_->spec->provider).usd_per_hour;
+  note(ctx_->recorder(), now(),
+       sandbox_queued{ctx_->index, ctx_->spec->provider, rec_.usd_per_hour});
   const auto& all = panes_.all();
   for (std::size_t i = 0; i + 1 < all.size(); ++i)
     note(ctx_->recorder(), now(), created_event(all[i]));
@@ -28,6 +31,10 @@ void sandbox_impl::introduce() {
 
 void sandbox_impl::create() {
   if (ending()) return;
+  wait_for_place([this] { intend_create(); });
+}
+
+void sandbox_impl::intend_create() {
   enter(phase::creating, [this] {
     auto intent = random_token(20);
     auto request = create_request(*ctx_, intent);
@@ -35,8 +42,10 @@ void sandbox_impl::create() {
     rec_.intent = intent;
     auto lease = std::chrono::milliseconds{request->lease}.count();
     auto at = now();
-    fact(create_intended{intent, ctx_->spec->template_name, lease},
+    auto reserved = reserve_of(rec_.usd_per_hour, limits());
+    fact(create_intended{intent, ctx_->spec->template_name, lease, reserved},
          [this, at, request = std::move(*request)] {
+           give_place_back(); // the intent holds it now
            ctx_->api->create(request,
                              home<sandbox::created>([this, at](result<sandbox::created> r) {
                                if (r.ok() || create_is_settled(r.err()))
@@ -51,7 +60,10 @@ void sandbox_impl::create() {
 
 void sandbox_impl::on_created(result<sandbox::created> r) {
   if (r.ok()) return born(std::move(*r));
-  fact(create_failed{rec_.intent, r.err()}, [this, e = r.err()] { fail(at_step(e, "create")); });
+  fact(create_failed{rec_.intent, r.err()}, [this, e = r.err()] {
+    give_place_back();
+    if (!ending() && !wait_for_provider(e)) fail(at_step(e, "create"));
+  });
 }
 
 void sandbox_impl::born(sandbox::created made) {
@@ -175,15 +187,19 @@ void sandbox_impl::renew_lease(const sandbox::detail& seen) {
 
 void sandbox_impl::resume_phase() {
   switch (rec_.state) {
+  case phase::draining:
+    if (!former_stop_) former_stop_ = stop_mode::graceful;
+    [[fallthrough]];
   case phase::starting:
   case phase::running:
-    return start_panes();
-  case phase::draining:
     start_panes();
-    return on_stop(former_stop_.value_or(stop_mode::graceful));
+    if (former_stop_) on_stop(*former_stop_);
+    return;
   case phase::collecting:
     return stop_leftovers(ctx_, then_or_fail<void>([this] { collect(); }));
   default:
+    // Its tree arrived and is on record: what follows is the start of its agents.
+    if (!rec_.base_commit.empty()) return start_panes();
     return stop_leftovers(ctx_, then_or_fail<void>([this] { verify(); }));
   }
 }

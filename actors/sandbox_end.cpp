@@ -14,13 +14,23 @@ bool sandbox_impl::ending() {
 }
 
 void sandbox_impl::fail(error e) {
-  if (e.sandbox.empty()) e.sandbox = ctx_->sandbox;
-  if (!first_error_) first_error_ = std::move(e);
+  remember(std::move(e));
   worth_collecting() ? wind_down() : destroy();
 }
 
+void sandbox_impl::give_up(error e) {
+  remember(std::move(e));
+  destroy();
+}
+
+void sandbox_impl::remember(error e) {
+  if (e.sandbox.empty()) e.sandbox = ctx_->sandbox;
+  // What a stop broke on its way out, such as a call into a sandbox that is gone, is no failure.
+  if (!first_error_ && !(destroying_ && stop_)) first_error_ = std::move(e);
+}
+
 bool sandbox_impl::worth_collecting() const {
-  return !destroying_ && !lost_ && stop_ != stop_mode::kill && !rec_.kill_intended
+  return !destroying_ && !lost_ && !(stop_ && at_once(*stop_)) && !rec_.kill_intended
          && !rec_.remote_id.empty() && !rec_.base_commit.empty() && rec_.state >= phase::starting
          && rec_.state < phase::collecting;
 }
@@ -73,8 +83,8 @@ void sandbox_impl::on_lost(const error& why) {
 void sandbox_impl::on_stop(stop_mode how) {
   if (destroying_ || rec_.state == phase::closed) return;
   auto first = !stop_;
-  if (first || how == stop_mode::kill) stop_ = how;
-  if (how == stop_mode::kill) return destroy();
+  if (first || at_once(how)) stop_ = how;
+  if (at_once(how)) return destroy();
   if (how == stop_mode::timed_out && rec_.state >= phase::starting) bound_end();
   if (!first) return;
   if (rec_.state >= phase::starting) {
@@ -84,13 +94,14 @@ void sandbox_impl::on_stop(stop_mode how) {
   }
   // Nobody needs an upload any more, and what came of a create the REAPER finds out. Every other
   // step before the agents is short, and looks at stop_ when it ends.
-  if (search_ || transfer_) destroy();
+  if (search_ || transfer_ || waiting_) destroy();
 }
 
 // ---- the end --------------------------------------------------------------------------------
 
 void sandbox_impl::destroy() {
   if (std::exchange(destroying_, true)) return;
+  give_place_back();
   search_.reset();
   cancel_transfer();
   remove_attachments();
@@ -104,20 +115,23 @@ void sandbox_impl::destroy() {
       close_unborn(p);
   }
   kept_ = ctx_->spec->keep && !rec_.remote_id.empty() && !lost_ && !first_error_
-          && stop_ != stop_mode::kill && !rec_.kill_intended;
+          && !(stop_ && (at_once(*stop_) || *stop_ == stop_mode::budget)) && !rec_.kill_intended;
   if (rec_.remote_id.empty() || lost_ || kept_) {
     gone_ = true;
     return finish_when_quiet();
   }
   if (rec_.kill_intended) return kill(); // by a former life of this actor
-  fact(
-      kill_intended{first_error_ ? std::string{to_string(first_error_.code)} : std::string{"done"}},
-      [this] { kill(); });
+  auto end = [this] {
+    auto why = first_error_ ? std::string{to_string(first_error_.code)} : std::string{"done"};
+    fact(kill_intended{why}, [this] { kill(); });
+  };
+  // What its models cost is asked for once more while somebody can tell.
+  stop_&& at_once(*stop_) ? end() : count_models(end);
 }
 
 // Its actor never came to be, so nobody else will say how it ended.
 void sandbox_impl::close_unborn(const pane_record& p) {
-  auto result = first_error_ ? outcome::failed : outcome::cancelled;
+  auto result = first_error_ ? outcome::failed : stop_ ? outcome_of(*stop_) : outcome::cancelled;
   fact(pane_closed{p.pane, result, first_error_, p.attempt, p.final_offset},
        [this, id = p.pane, result] {
          panes_.closed(id, result, {});
@@ -130,6 +144,7 @@ void sandbox_impl::kill() {
                     if (r.ok())
                       return fact(kill_confirmed{rec_.remote_id}, [this] {
                         gone_ = true;
+                        give_place_back();
                         finish_when_quiet();
                       });
                     if (++kills_ < limits().kill_attempts)
@@ -153,12 +168,14 @@ void sandbox_impl::finish_when_quiet() {
 
 outcome sandbox_impl::verdict(error& why) const {
   if (lost_) return outcome::lost;
-  if (first_error_) return outcome::failed;
+  if (first_error_)
+    return first_error_.code == errc::budget_spent ? outcome::budget : outcome::failed;
   if (!stop_) return panes_.verdict(why);
-  if (*stop_ == stop_mode::kill) return outcome::killed;
-  if (*stop_ != stop_mode::timed_out) return outcome::cancelled;
-  why = make_error(errc::timed_out, "the time limit of the run was reached");
-  return outcome::timed_out;
+  auto result = outcome_of(*stop_);
+  if (result == outcome::timed_out)
+    why = make_error(errc::timed_out, "the time limit of the run was reached");
+  if (result == outcome::budget) why = make_error(errc::budget_spent);
+  return result;
 }
 
 void sandbox_impl::report(outcome result, const error& why) {

@@ -87,7 +87,9 @@ private:
                       s.panes,
                       s.keep,
                       s.out_dir,
-                      {pack(s)}},
+                      {pack(s)},
+                      s.budget_usd,
+                      s.pane_budget_usd},
         [this, promise, began](std::uint64_t seq) mutable {
           promise.deliver(seq);
           for (const auto& text : start_.remarks)
@@ -120,7 +122,7 @@ private:
     ++life_;
     limit_from(start_.record.created_at);
     if (start_.record.state == swarm_phase::stopping && !stop_)
-      stop_ = ctx_->limit()->over(boot_now()) ? stop_mode::timed_out : stop_mode::graceful;
+      stop_ = former_stop(start_.record, ctx_->limit()->over(boot_now()));
     sandboxes_.clear();
     went_on();
     adopt();
@@ -203,8 +205,9 @@ private:
         mine([this](result<std::vector<sandbox_record>> r) {
           if (!r) return this->quit(to_caf(r.err()));
           if (r->empty()) return prepare(); // it ended between swarm.created and its first sandbox
+          missing_ = stop_ ? std::vector<std::uint32_t>{} : missing_indices(spec(), *r);
           std::erase_if(*r, [](const auto& x) { return x.state == phase::closed; });
-          if (r->empty()) return finish();
+          if (r->empty() && missing_.empty()) return finish();
           reach(std::move(*r));
         }));
   }
@@ -213,20 +216,21 @@ private:
   void reach(std::vector<sandbox_record> open) {
     connect([this, open = std::move(open)](const error& why) mutable {
       if (!why) return with_bundle(std::move(open));
-      if (retriable(why) && stop_ != stop_mode::kill && stop_ != stop_mode::timed_out)
+      if (retriable(why) && (!stop_ || stop_ == stop_mode::graceful))
         return later(ctx_->svc->limits.settle_interval,
                      mine([this, open = std::move(open)] { reach(open); }));
       for (const auto& r : open) {
         sandboxes_.add(ctx_->svc, ctx_->spec, nullptr, {r, {}, false, nullptr});
         on_sandbox_closed({r.sandbox, outcome::failed, why, true});
       }
+      if (open.empty()) close(outcome::failed, why); // and those that are missing cannot be made
     });
   }
 
   void with_bundle(std::vector<sandbox_record> open) {
-    if (bundle_ || std::none_of(open.begin(), open.end(), [](const auto& r) {
-          return r.base_commit.empty();
-        }))
+    if (bundle_ || (missing_.empty() && std::none_of(open.begin(), open.end(), [](const auto& r) {
+                      return r.base_commit.empty();
+                    })))
       return adopt_all(open);
     pack_tree([this, open](result<upload_bundle> r) {
       // Without a bundle those sandboxes fail with their own error.
@@ -247,6 +251,8 @@ private:
                            make_error(errc::internal, "its panes are unknown"), true});
       }
     }
+    for (auto index : std::exchange(missing_, {})) // it ended while it started them
+      start_sandbox(plan_sandbox(spec(), ctx_->swarm, index));
   }
 
   // ---- while it runs ----
@@ -263,7 +269,7 @@ private:
       note(ctx_->recorder(), now(), hard_limit(elapsed().count(), spec().limit_ms, cost()));
       stop(stop_mode::timed_out, [](result<std::uint64_t>) {});
     } else if (stop_) {
-      sandboxes_.tell_stop(over && *stop_ != stop_mode::kill ? stop_mode::timed_out : *stop_);
+      sandboxes_.tell_stop(over && !at_once(*stop_) ? stop_mode::timed_out : *stop_);
     } else if (auto due = soft_->due(elapsed())) {
       fact(with_cost(std::move(*due), cost()), [] {});
     }
@@ -273,7 +279,7 @@ private:
   std::chrono::milliseconds elapsed() const {
     return std::chrono::milliseconds{spec().limit_ms} - ctx_->limit()->left(boot_now());
   }
-  run_cost cost() const { return cost_so_far(*ctx_->svc, ctx_->swarm, spec().provider); }
+  run_cost cost() const { return cost_so_far(*ctx_->svc, ctx_->swarm); }
 
   caf::result<std::uint64_t> on_stop(stop_mode how) {
     auto promise = make_response_promise<std::uint64_t>();
@@ -293,18 +299,15 @@ private:
   // The wish is on disk before anything is done about it: a daemon that dies now goes on stopping.
   void stop(stop_mode how, std::function<void(result<std::uint64_t>)> then) {
     auto again = stop_.has_value();
-    if (closing_ || (again && how != stop_mode::kill)) return then(ctx_->svc->handles->head_seq());
+    if (closing_ || (again && (!at_once(how) || at_once(*stop_))))
+      return then(ctx_->svc->handles->head_seq());
     stop_ = how;
     if (again) {
       sandboxes_.tell_stop(how);
       return then(ctx_->svc->handles->head_seq());
     }
-    const char* why = how == stop_mode::timed_out  ? "time limit"
-                      : how == stop_mode::kill     ? "kill"
-                      : how == stop_mode::shutdown ? "the daemon ends"
-                                                   : "stop";
     record(
-        ctx_->recorder(), now(), swarm_phase_changed{swarm_phase::stopping, why},
+        ctx_->recorder(), now(), swarm_phase_changed{swarm_phase::stopping, reason_of(how)},
         [this, then](std::uint64_t seq) {
           then(seq);
           sandboxes_.tell_stop(*stop_);
@@ -376,11 +379,7 @@ private:
         });
   }
 
-  outcome stopped_outcome() const {
-    return *stop_ == stop_mode::kill        ? outcome::killed
-           : *stop_ == stop_mode::timed_out ? outcome::timed_out
-                                            : outcome::cancelled;
-  }
+  outcome stopped_outcome() const { return outcome_of(*stop_); }
 
   void close(outcome result, error why) {
     swarm_closed end;
@@ -404,6 +403,7 @@ private:
   std::shared_ptr<const upload_bundle> bundle_;
   std::shared_ptr<sandbox::api> api_;
   sandbox_set sandboxes_;
+  std::vector<std::uint32_t> missing_; ///< Sandboxes of the run that a former life did not begin.
   error first_error_;
   std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;

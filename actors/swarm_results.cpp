@@ -1,8 +1,10 @@
 #include "actors/swarm_results.hpp"
 
 #include "actors/output_log.hpp"
-
+#include "messages/cost.hpp"
+#include "messages/crash_point.hpp"
 #include "transfer/pack.hpp"
+#include "transfer/posix.hpp"
 #include "transfer/results.hpp"
 
 #include <algorithm>
@@ -21,6 +23,7 @@ fs::path work_dir(const services& svc, const swarm_id& swarm) {
 result<void> write_file(const fs::path& path, const std::string& text) {
   auto tmp = path;
   tmp += ".tmp";
+  crash_point(crash_kind::file, "write");
   {
     std::ofstream out(tmp, std::ios::binary | std::ios::trunc);
     out << text;
@@ -28,6 +31,7 @@ result<void> write_file(const fs::path& path, const std::string& text) {
     if (!out) return make_error(errc::io, "cannot write " + path.string());
   }
   std::error_code ec;
+  crash_point(crash_kind::file, "rename");
   fs::rename(tmp, path, ec);
   if (ec) return make_error(errc::io, "cannot write " + path.string(), ec.message());
   return {};
@@ -103,6 +107,7 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
 
 void remove_work_files(const services& svc, const swarm_id& swarm) {
   std::error_code ec;
+  crash_point(crash_kind::file, "work_removed");
   fs::remove_all(work_dir(svc, swarm), ec);
 }
 
@@ -122,6 +127,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                                     const std::vector<pane_record>& panes) {
   auto dir = fs::path{spec.out_dir} / swarm.value;
   std::error_code ec;
+  crash_point(crash_kind::file, "swarm_folder");
   fs::create_directories(dir, ec);
   if (ec) return make_error(errc::io, "cannot make " + dir.string(), ec.message());
   error first;
@@ -132,6 +138,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
     if (p.attempt > 0) {
       auto log = svc.state_dir / "logs" / swarm.value
                  / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
+      crash_point(crash_kind::file, "pane_log");
       if (auto copied = copy_log(log, dir / (p.name + ".log")); !copied) keep(copied.err());
     }
   swarm_results out;
@@ -147,12 +154,19 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   } else {
     keep(merged.err());
   }
+  double time_usd = 0, model_usd = 0;
+  for (const auto& s : sandboxes) {
+    time_usd += time_cost_usd(s, svc.wall_now());
+    model_usd += s.model_cost_usd;
+  }
   auto summary = to_json(swarm_summary{swarm, spec.repo, spec.agent, sandboxes, panes, out.merged,
-                                       out.conflicts, spec.network});
+                                       out.conflicts, spec.network, time_usd + model_usd, time_usd,
+                                       spec.budget_usd});
   if (auto r = write_file(dir / "summary.json",
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
       !r)
     keep(r.err());
+  if (auto r = transfer::put_on_disk(dir.string()); !r) keep(r.err());
   if (first) return first;
   return out;
 }
@@ -167,7 +181,10 @@ result<swarm_closed> conclude(const services& svc, const swarm_spec& spec, const
     panes.insert(panes.end(), rows->begin(), rows->end());
   }
   if (auto w = write_results(svc, spec, swarm, *sandboxes, panes); !w) return w.err();
-  return verdict_of(*sandboxes, panes);
+  auto out = verdict_of(*sandboxes, panes);
+  for (const auto& s : *sandboxes)
+    out.cost_usd += cost_usd(s, svc.wall_now());
+  return out;
 }
 
 swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
@@ -179,10 +196,8 @@ swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
     if (out.result == outcome::completed || s.result == outcome::failed) out.result = s.result;
     if (!out.why && !s.error_code.empty()) out.why = error_of(s.error_code, s.error_text);
   }
-  for (const auto& p : panes) {
+  for (const auto& p : panes)
     ++(p.result == outcome::completed ? out.panes_completed : out.panes_failed);
-    out.cost_usd += p.cost_usd;
-  }
   return out;
 }
 

@@ -1,5 +1,7 @@
 #include "actors/swarm_sandboxes.hpp"
 
+#include <algorithm>
+
 namespace skep::actors {
 
 sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index) {
@@ -19,6 +21,15 @@ sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::u
     start.panes.push_back(std::move(p));
   }
   return start;
+}
+
+std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,
+                                           const std::vector<sandbox_record>& known) {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t i = 0; i < spec.sandboxes; ++i)
+    if (std::none_of(known.begin(), known.end(), [i](const auto& r) { return r.index == i; }))
+      out.push_back(i);
+  return out;
 }
 
 result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why) {
@@ -41,6 +52,25 @@ result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, co
   if (!row->remote_id.empty() && !row->kill_intended) add(kill_intended{"supervisor gave up"});
   add(sandbox_closed{outcome::failed, why, false});
   return c;
+}
+
+std::string reason_of(stop_mode how) {
+  if (how == stop_mode::shutdown) return "the daemon ends";
+  switch (outcome_of(how)) {
+  case outcome::timed_out:
+    return "time limit";
+  case outcome::killed:
+    return "kill";
+  case outcome::budget:
+    return "budget";
+  default:
+    return "stop";
+  }
+}
+
+stop_mode former_stop(const swarm_record& record, bool over) {
+  if (record.stop_reason == reason_of(stop_mode::budget)) return stop_mode::budget;
+  return over ? stop_mode::timed_out : stop_mode::graceful;
 }
 
 context_ptr sandbox_set::add(const services_ptr& svc, std::shared_ptr<const swarm_spec> spec,

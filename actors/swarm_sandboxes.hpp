@@ -12,10 +12,19 @@ namespace skep::actors {
 /// A fresh sandbox, number `index` of its swarm, with its panes; the ids are drawn here.
 sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index);
 
+/// Numbers of the sandboxes of a run that the tables do not know, open or closed.
+std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,
+                                           const std::vector<sandbox_record>& known);
+
 /// The chunk that closes a sandbox whose actors are gone: its open panes, a kill intent (the
 /// REAPER's order) where it lives at the provider, and its end. wrong_phase when it is closed
 /// already. Reads the tables.
 result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why);
+
+/// Why a swarm stops, as swarm.phase_changed says it: "stop", "time limit", "kill", "budget".
+std::string reason_of(stop_mode how);
+/// How a swarm that a former life left stopping goes on; `over`: its time limit is reached.
+stop_mode former_stop(const swarm_record& record, bool over);
 
 /// The sandboxes of one SWARM, used in its handlers only.
 class sandbox_set {

@@ -1,5 +1,6 @@
 #include "actors/tree.hpp"
 
+#include "actors/admission.hpp"
 #include "actors/attach_desk.hpp"
 #include "actors/limiter.hpp"
 #include "actors/recorder.hpp"
@@ -113,8 +114,9 @@ supervisor_actor start_tree(caf::actor_system& sys, tree_parts all) {
   auto journal = service(
       "journal",
       [p](caf::scheduled_actor* up) {
-        return p->own_threads ? spawn_journal(up, p->svc->handles, p->journal)
-                              : spawn_journal_undetached(up, p->svc->handles, p->journal);
+        return p->own_threads
+                   ? spawn_journal(up, p->svc->handles, p->journal, p->journal_how)
+                   : spawn_journal_undetached(up, p->svc->handles, p->journal, p->journal_how);
       },
       [handles](const journal_actor& h) { handles->put_journal(h); });
   auto recorder = service(
@@ -132,8 +134,14 @@ supervisor_actor start_tree(caf::actor_system& sys, tree_parts all) {
                    : spawn_query_desk_undetached(up, p->svc->handles, p->facts, p->open_reader);
       },
       [handles](const desk_actor& h) { handles->put_queries(h); });
-  return spawn_supervisor(sys, options_for(p, "root", strategy::rest_for_one),
-                          {journal, recorder, limiter, queries, work(p), edge(p)});
+  auto admission = service(
+      "admission",
+      [p](caf::scheduled_actor* up) { return spawn_admission(up, p->svc, p->registry); },
+      [handles](const admission_actor& h) { handles->put_admission(h); });
+  std::vector<child_spec> children{journal, recorder, limiter};
+  if (p->svc->rules) children.push_back(admission);
+  children.insert(children.end(), {queries, work(p), edge(p)});
+  return spawn_supervisor(sys, options_for(p, "root", strategy::rest_for_one), std::move(children));
 }
 
 } // namespace skep::actors

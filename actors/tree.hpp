@@ -30,6 +30,7 @@ namespace skep::actors {
 struct tree_parts {
   services_ptr svc;
   open_backend journal;
+  journal_options journal_how; ///< With what is done when a COMMIT fails.
   daemon_facts facts;
   std::function<result<storage::reader>()> open_reader;
   reaper_tables tables;

@@ -5,6 +5,7 @@
 #include "broker/sockets.hpp"
 
 #include <array>
+#include <charconv>
 
 namespace skep::broker {
 
@@ -33,6 +34,7 @@ public:
       s.reset();
     context_.reset();
     config_.desk_for = nullptr; // may hold handles
+    config_.on_request = nullptr;
   }
 
   behavior_type make_behavior() override {
@@ -88,6 +90,8 @@ private:
       if (!client.receive(socket(at).get())) return;
       zmq_part body;
       bool one_part = client.more() && body.receive(socket(at).get()) && !body.more();
+      // The part with the name has no properties when ZeroMQ made it while we polled.
+      auto who = read_peer(body.property("Peer-Address"));
       for (bool more = body.more(); more;) {
         zmq_part rest;
         more = rest.receive(socket(at).get()) && rest.more();
@@ -95,11 +99,11 @@ private:
       // The socket is part of a client's name: one program has one connection to each.
       std::string name{at == gate::control ? 'c' : 'r'};
       name += client.view();
-      accept(at, name, one_part ? body.view() : std::string_view{});
+      accept(at, name, one_part ? body.view() : std::string_view{}, who);
     }
   }
 
-  void accept(gate at, const std::string& client, std::string_view frame) {
+  void accept(gate at, const std::string& client, std::string_view frame, const peer& who) {
     auto throttled = book_.admit(client, std::chrono::steady_clock::now());
     auto parsed = parse_request(at, frame, config_.version);
     auto id = parsed.request.id;
@@ -113,6 +117,7 @@ private:
           pack_refusal(id, make_error(errc::shutting_down, "the part of skepd "
                                                            "that answers this is not up")));
     if (auto e = book_.begin(client)) return answer(at, client, pack_refusal(id, e));
+    if (config_.on_request) config_.on_request(who, parsed.request);
     request(desk, config_.limits.desk_deadline, handle_a::value, std::move(parsed.request))
         .then(
             [this, at, client, id](reply_frame& reply) {
@@ -142,6 +147,23 @@ private:
 };
 
 } // namespace
+
+peer read_peer(const char* address) {
+  peer out;
+  if (address == nullptr) return out;
+  std::string_view text{address};
+  auto take = [&text](std::int64_t& number) {
+    auto colon = text.rfind(':');
+    if (colon == std::string_view::npos) return false;
+    auto digits = text.substr(colon + 1);
+    text = text.substr(0, colon);
+    auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    return failed == std::errc{} && end == digits.data() + digits.size();
+  };
+  std::int64_t uid = -1, gid = -1, pid = 0;
+  if (take(pid) && take(gid) && take(uid)) out = {uid, pid};
+  return out;
+}
 
 actors::control_actor start_control(caf::actor_system& system, control_config config) {
   return system.spawn<control_impl, caf::detached>(std::move(config));

@@ -35,6 +35,15 @@ struct control_limits {
   std::chrono::milliseconds desk_deadline{30'000}; ///< Then the answer is errc::timed_out.
 };
 
+/// Who is at the other end of a connection, by the kernel's word (SO_PEERCRED).
+struct peer {
+  std::int64_t uid = -1; ///< -1: not known.
+  std::int64_t pid = 0;  ///< 0: not known.
+};
+
+/// Reads ZeroMQ's "Peer-Address" of a local connection, "...:UID:GID:PID".
+peer read_peer(const char* address);
+
 struct control_config {
   std::string control_path; ///< Unix sockets; see endpoints.hpp.
   std::string replay_path;
@@ -42,6 +51,9 @@ struct control_config {
   /// The desk of a command; a null handle while it is down. Called on the CONTROL's own thread for
   /// every request, so that a restarted desk is found.
   std::function<actors::desk_actor(std::uint32_t command)> desk_for;
+  /// Told of every request that passed the checks, before its desk gets it; may be empty. On the
+  /// CONTROL's own thread.
+  std::function<void(const peer& who, const request_frame& request)> on_request;
   control_limits limits;
 };
 

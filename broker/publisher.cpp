@@ -75,6 +75,7 @@ private:
     head_ = std::max(head_, c.last_seq());
     put_event_prefix(prefix_, config_.stream_id, c);
     send_frame(c.body.data);
+    if (config_.on_published) config_.on_published(c.last_seq());
     // Under load the mailbox is never empty, and neither beacons nor joining subscribers can wait
     // for a quiet moment. Reading also lets ZeroMQ see what subscribers have taken: while we only
     // send, it looks once a millisecond, and a burst would meet the high-water mark of readers that

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace skep::broker {
@@ -22,6 +23,8 @@ struct publisher_config {
   std::chrono::milliseconds beacon_interval{1000};      ///< While something changes.
   std::chrono::milliseconds idle_beacon_interval{5000}; ///< While nothing does.
   int send_high_water = 1000;                           ///< Frames kept for one subscriber.
+  /// Told of the last sequence of every chunk that was sent; on its own thread, may be empty.
+  std::function<void(std::uint64_t)> on_published = {};
 };
 
 /// Starts the PUBLISHER on a thread of its own. Binding happens in its first step: when it fails,

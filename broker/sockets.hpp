@@ -35,6 +35,9 @@ public:
     return {static_cast<const char*>(::zmq_msg_data(&msg_)), ::zmq_msg_size(&msg_)};
   }
 
+  /// A property of the connection it came over; nullptr when it has none of this name.
+  const char* property(const char* name) { return ::zmq_msg_gets(&msg_, name); }
+
 private:
   zmq_msg_t msg_;
 };

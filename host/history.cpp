@@ -8,6 +8,7 @@ namespace skep::host {
 namespace {
 constexpr std::size_t kept_samples = 2000; // two hours and a half at 5 s
 constexpr std::size_t kept_lines = 2000;
+constexpr std::size_t kept_lines_bytes = max_order_bytes / 2; // printed: one answer has them all
 constexpr std::size_t line_limit_bytes = 4096;
 constexpr std::size_t most_fields = 32; // of a line; each costs many times its letters
 
@@ -83,17 +84,23 @@ void history::add_output(std::string_view bytes, std::int64_t now_ms) {
 
 void history::add_line(std::string_view level, std::string_view message, json fields,
                        std::int64_t now_ms) {
-  lines_.push_back({{"ts_ms", now_ms},
-                    {"level", std::string{level}},
-                    {"message", clipped(message)},
-                    {"fields", std::move(fields)}});
-  if (lines_.size() > kept_lines) lines_.pop_front();
+  log_line line{{{"ts_ms", now_ms},
+                 {"level", std::string{level}},
+                 {"message", clipped(message)},
+                 {"fields", std::move(fields)}}};
+  line.bytes = dump(line.what).size() + 1;
+  lines_bytes_ += line.bytes;
+  lines_.push_back(std::move(line));
+  while (lines_.size() > kept_lines || lines_bytes_ > kept_lines_bytes) {
+    lines_bytes_ -= lines_.front().bytes;
+    lines_.pop_front();
+  }
 }
 
 json history::logs() const {
   json out = json::array();
   for (const auto& line : lines_)
-    out.push_back(line);
+    out.push_back(line.what);
   return out;
 }
 

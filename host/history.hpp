@@ -18,7 +18,8 @@ public:
   std::int64_t last_metrics_ms() const { return last_metrics_ms_; }
 
   /// Bytes that the sandbox's main program printed, or whoever inside wrote into its output; whole
-  /// lines become entries. The newest are kept; a long one is cut, one with many fields loses them.
+  /// lines become entries. The newest are kept, so many and so long as an answer of the holder has
+  /// room for; a long one is cut, one with many fields loses them.
   void add_output(std::string_view bytes, std::int64_t now_ms);
   void add_line(std::string_view level, std::string_view message, json fields, std::int64_t now_ms);
   /// {"ts_ms","level","message","fields"}, oldest first.
@@ -26,7 +27,12 @@ public:
 
 private:
   std::deque<json> metrics_;
-  std::deque<json> lines_;
+  struct log_line {
+    json what;
+    std::size_t bytes = 0; ///< Printed.
+  };
+  std::deque<log_line> lines_;
+  std::size_t lines_bytes_ = 0;
   std::string partial_;
   std::int64_t last_metrics_ms_ = 0;
 };

@@ -84,8 +84,11 @@ json call_of(const model_call& call) {
 } // namespace
 
 json usage_of(const gateway& g, std::uint64_t after) {
-  auto c = g.counts();
-  const auto& spend = g.spend();
+  return usage_of(g.counts(), g.spend(), g.keys_revoked(), after);
+}
+
+json usage_of(const gateway_counts& c, const spend_ledger& spend, bool keys_revoked,
+              std::uint64_t after) {
   json calls = json::array();
   for (const auto& call : spend.after(after))
     calls.push_back(call_of(call));
@@ -103,7 +106,7 @@ json usage_of(const gateway& g, std::uint64_t after) {
                   {{"microUsd", or_null(spend.most().micro_usd)},
                    {"tokens", or_null(spend.most().tokens)},
                    {"usedUp", spend.used_up()}}},
-                 {"keysRevoked", g.keys_revoked()}};
+                 {"keysRevoked", keys_revoked}};
   return {{"gateway", std::move(totals)},
           {"calls", std::move(calls)},
           {"cursor", spend.last()},

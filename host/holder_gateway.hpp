@@ -23,6 +23,8 @@ void forget_keys(network_access& access);
 /// The answer to `usage`: {"gateway":{..},"calls":[..],"cursor":N,"oldest":N}, with the calls after
 /// number `after`. Holds no key.
 json usage_of(const gateway& g, std::uint64_t after);
+json usage_of(const gateway_counts& counts, const spend_ledger& spend, bool keys_revoked,
+              std::uint64_t after);
 
 /// Reads {"microUsd":N|null,"tokens":N|null}. errc::bad_argument.
 result<allowance> allowance_from(const json& j);

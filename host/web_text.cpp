@@ -88,14 +88,25 @@ std::optional<string_map> parse_metadata_filter(std::string_view value) {
 }
 
 std::string format_time(std::int64_t ms) {
-  auto seconds = static_cast<time_t>(ms / 1000);
+  const auto rest = (ms % 1000 + 1000) % 1000; // of a time before 1970 too
+  const auto seconds = static_cast<time_t>((ms - rest) / 1000);
   tm t{};
   ::gmtime_r(&seconds, &t);
-  char text[64];
-  auto n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &t);
-  std::snprintf(text + n, sizeof text - n, ".%03dZ", static_cast<int>(ms % 1000));
+  char text[96]; // strftime's %Y pads no year
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", t.tm_year + 1900,
+                t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, static_cast<int>(rest));
   return text;
 }
+
+namespace {
+
+// Years of four digits, as RFC 3339 has them.
+std::optional<std::int64_t> within_years(std::int64_t ms) {
+  constexpr std::int64_t year_0 = -62'167'219'200'000, year_10000 = 253'402'300'800'000;
+  return ms >= year_0 && ms < year_10000 ? std::optional{ms} : std::nullopt;
+}
+
+} // namespace
 
 std::optional<std::int64_t> parse_time(std::string_view text) {
   // 2026-01-02T03:04:05[.fraction](Z|+hh:mm|-hh:mm)
@@ -124,14 +135,14 @@ std::optional<std::int64_t> parse_time(std::string_view text) {
       text.remove_prefix(1);
     }
   }
-  if (text == "Z" || text == "z") return ms;
+  if (text == "Z" || text == "z") return within_years(ms);
   int hours = 0, minutes = 0;
   // In a query, the + of an offset may have been read as a space.
   if (text.size() != 6 || (text[0] != '+' && text[0] != '-' && text[0] != ' ') || text[3] != ':'
       || !read_number(text.substr(1, 2), hours) || !read_number(text.substr(4, 2), minutes))
     return {};
   std::int64_t offset = (hours * 60ll + minutes) * 60'000;
-  return text[0] == '-' ? ms + offset : ms - offset;
+  return within_years(text[0] == '-' ? ms + offset : ms - offset);
 }
 
 std::string format_token(const page_token& t) {

@@ -47,12 +47,18 @@ error check_words(const std::vector<std::string>& words, const std::string& what
   return {};
 }
 
-// What is wrong goes into terminals and logs: only what can be a host's name is repeated.
-std::string shown_host(const std::string& text) {
-  bool plain = !text.empty() && text.size() <= 100;
-  for (unsigned char c : text)
-    plain = plain && c > 0x20 && c < 0x7f;
-  return plain ? text : std::string{"what was given"};
+// What is wrong is repeated in terminals and logs: in quotes, other bytes than printable ASCII as
+// \xNN, the beginning of what is long.
+std::string shown_host(std::string_view text) {
+  constexpr std::size_t most = 100;
+  constexpr char hex[] = "0123456789abcdef";
+  std::string out = "\"";
+  for (unsigned char c : text.substr(0, most))
+    if (c >= 0x20 && c < 0x7f)
+      out += static_cast<char>(c);
+    else
+      out += {'\\', 'x', hex[c >> 4], hex[c & 15]};
+  return out + (text.size() > most ? "...\"" : "\"");
 }
 
 error check_network(const swarm_spec& spec) {
@@ -123,6 +129,11 @@ error check_spec(const swarm_spec& spec) {
   if (auto e = check_time(spec)) return e;
   if (spec.panes_out_percent > 100) return out_of_range("percent of panes out", 0, 100);
   if (spec.pane_restarts > 10) return out_of_range("restarts per pane", 0, 10);
+  for (auto [name, usd] : {std::pair{"the budget", spec.budget_usd},
+                           std::pair{"the budget of a pane", spec.pane_budget_usd}})
+    if (!(usd >= 0 && usd <= max_budget_usd)) // false for NaN
+      return make_error(errc::out_of_range,
+                        std::string{name} + " must be between 0 and 1000000 dollars");
   if (!spec.repo.starts_with('/') || !spec.out_dir.starts_with('/'))
     return make_error(errc::bad_argument, "repository and output folder must be absolute paths");
   if (spec.agent == agent_kind::command && (spec.argv.empty() || spec.argv.front().empty()))

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "messages/event_io.hpp"
+#include "messages/health.hpp"
 #include "messages/records.hpp"
 
 namespace skep {
@@ -29,6 +30,8 @@ inline constexpr std::uint32_t max_attach_bytes = 64 * 1024;
 /// Longest wait of one attach.read.
 inline constexpr std::uint32_t max_attach_wait_ms = 10'000;
 inline constexpr std::size_t max_allow_hosts = 100;
+/// Largest budget, in dollars.
+inline constexpr double max_budget_usd = 1'000'000;
 inline constexpr std::size_t max_time_warnings = 10;
 
 struct request_frame {
@@ -76,6 +79,11 @@ struct swarm_spec {
   std::vector<std::string> setup;
   /// Agents get a terminal of pane_columns x pane_rows; `command` without prompts.
   bool pty = false;
+  /// What the whole swarm and each pane may cost, sandbox time and models; 0: no limit. At most
+  /// max_budget_usd.
+  double budget_usd = 0;
+  double pane_budget_usd = 0;
+  bool no_queue = false; ///< Refused instead of waiting when a limit is reached.
   /// Soft limits of the run's time, ascending, each 1 s .. 24 h, at most max_time_warnings: passing
   /// one is told. Those at or beyond limit_ms never are.
   std::vector<std::int64_t> warn_at_ms = {1'800'000, 3'000'000};
@@ -93,8 +101,9 @@ struct swarm_spec {
               field(13, "env", x.env), field(14, "limit_ms", x.limit_ms),
               field(15, "pane_restarts", x.pane_restarts), field(16, "network", x.network),
               field(17, "allow_hosts", x.allow_hosts), field(18, "setup", x.setup),
-              field(19, "pty", x.pty), field(25, "warn_at_ms", x.warn_at_ms),
-              field(26, "idle_limit_ms", x.idle_limit_ms),
+              field(19, "pty", x.pty), field(20, "budget_usd", x.budget_usd),
+              field(21, "pane_budget_usd", x.pane_budget_usd), field(22, "no_queue", x.no_queue),
+              field(25, "warn_at_ms", x.warn_at_ms), field(26, "idle_limit_ms", x.idle_limit_ms),
               field(27, "panes_out_percent", x.panes_out_percent))
 };
 
@@ -139,9 +148,10 @@ struct status_reply {
   std::vector<pane_record> panes;
   std::vector<transfer_record> transfers;
   std::uint64_t head_seq = 0;
+  health_reply health{}; ///< Of this swarm and what is in it.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "sandboxes", x.sandboxes),
               field(3, "panes", x.panes), field(4, "transfers", x.transfers),
-              field(5, "head_seq", x.head_seq))
+              field(5, "head_seq", x.head_seq), field(23, "health", x.health))
 };
 
 struct log_read_request {
@@ -353,6 +363,73 @@ error check_attach(const attach_read_request& r);
 error check_attach(const attach_write_request& r);
 error check_attach(const attach_close_request& r);
 
+/// A budget and what counts against it.
+struct budget_line {
+  budget_scope scope = budget_scope::day;
+  std::string id;          ///< "2026-11-26", "2026-11", or the swarm.
+  double limit_usd = -1;   ///< Below 0: none.
+  double spent_usd = 0;    ///< Time and models.
+  double reserved_usd = 0; ///< Kept free for sandboxes that have not cost it yet.
+  double usd_per_hour = 0; ///< What the time of its sandboxes costs now.
+  double model_usd = 0;    ///< The part of spent_usd that is models.
+  std::string set_by;      ///< "skep.toml", "command", "run", or empty.
+  SKEP_FIELDS(field(1, "scope", x.scope), field(2, "id", x.id), field(3, "limit_usd", x.limit_usd),
+              field(4, "spent_usd", x.spent_usd), field(5, "reserved_usd", x.reserved_usd),
+              field(6, "usd_per_hour", x.usd_per_hour), field(7, "model_usd", x.model_usd),
+              field(8, "set_by", x.set_by))
+};
+/// A limit of a provider and what counts against it.
+struct limit_line {
+  std::string provider;
+  std::string rule;        ///< "max_active", "creates_per_hour", ...
+  std::int64_t limit = -1; ///< Below 0: none.
+  std::uint64_t count = 0;
+  std::string setting; ///< Its name in skep.toml.
+  SKEP_FIELDS(field(1, "provider", x.provider), field(2, "rule", x.rule),
+              field(3, "limit", x.limit), field(4, "count", x.count),
+              field(5, "setting", x.setting))
+};
+/// A sandbox that waits for its creation; the fields of sandbox_waits.
+struct waiting_line {
+  swarm_id swarm;
+  sandbox_id sandbox;
+  std::string provider;
+  std::uint32_t position = 0;
+  std::string rule;
+  std::uint64_t limit = 0;
+  std::uint64_t count = 0;
+  std::int64_t wait_ms = 0;
+  std::string setting;
+  SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "sandbox", x.sandbox),
+              field(3, "provider", x.provider), field(4, "position", x.position),
+              field(5, "rule", x.rule), field(6, "limit", x.limit), field(7, "count", x.count),
+              field(8, "wait_ms", x.wait_ms), field(9, "setting", x.setting))
+};
+
+/// Money and limits as they are now.
+struct budget_request {
+  swarm_id swarm; ///< Only what waits of this swarm, and its budget; empty: all that are open.
+  SKEP_FIELDS(field(1, "swarm", x.swarm))
+};
+struct budget_reply {
+  std::vector<budget_line> budgets; ///< Day, month, then swarms, newest first.
+  std::vector<limit_line> limits;
+  std::vector<waiting_line> waiting; ///< In line.
+  SKEP_FIELDS(field(1, "budgets", x.budgets), field(2, "limits", x.limits),
+              field(3, "waiting", x.waiting))
+};
+
+/// Sets what all swarms together may cost in a day or a month; stronger than skep.toml.
+struct budget_set_request {
+  budget_scope scope = budget_scope::day; ///< day or month.
+  double limit_usd = -1;                  ///< 0 .. max_budget_usd; below 0: no limit.
+  SKEP_FIELDS(field(1, "scope", x.scope), field(2, "limit_usd", x.limit_usd))
+};
+struct budget_set_reply {
+  std::uint64_t seq = 0;
+  SKEP_FIELDS(field(1, "seq", x.seq))
+};
+
 /// Replay endpoint: chunks whose last sequence is >= from, in order.
 struct replay_request {
   std::uint64_t from = 1;
@@ -386,11 +463,14 @@ struct replay_reply {
   SKEP_COMMAND(10, attach_read_request, attach_read_reply, "attach.read")                          \
   SKEP_COMMAND(11, attach_write_request, attach_write_reply, "attach.write")                       \
   SKEP_COMMAND(12, attach_close_request, attach_close_reply, "attach.close")                       \
+  SKEP_COMMAND(13, budget_request, budget_reply, "budget")                                         \
+  SKEP_COMMAND(14, budget_set_request, budget_set_reply, "budget.set")                             \
   SKEP_COMMAND(16, drain_request, drain_reply, "drain")                                            \
   SKEP_COMMAND(17, freeze_request, freeze_reply, "freeze")                                         \
   SKEP_COMMAND(18, panic_request, panic_reply, "panic")                                            \
   SKEP_COMMAND(19, survivors_request, survivors_reply, "survivors")                                \
-  SKEP_COMMAND(20, replay_request, replay_reply, "replay")
+  SKEP_COMMAND(20, replay_request, replay_reply, "replay")                                         \
+  SKEP_COMMAND(23, health_request, health_reply, "health")
 
 template <class Request>
 struct command_traits;

@@ -103,6 +103,15 @@ SKEP_ENUM_NAMES(block_kind, "text", "thinking", "tool_use", "tool_result", "retr
 enum class severity : std::uint8_t { info, warning, error };
 SKEP_ENUM_NAMES(severity, "info", "warning", "error");
 
+/// How well a part does. `degraded`: it goes on, with something people should know.
+enum class health_state : std::uint8_t { healthy, degraded, unhealthy };
+SKEP_ENUM_NAMES(health_state, "healthy", "degraded", "unhealthy");
+
+/// What an agent is doing, as far as its signs tell. `waiting`: for input; `blocked`: it cannot go
+/// on by itself; `dead`: its process is gone.
+enum class activity : std::uint8_t { idle, working, waiting, blocked, dead };
+SKEP_ENUM_NAMES(activity, "idle", "working", "waiting", "blocked", "dead");
+
 /// What the sandboxes of a run may reach. Each allows what its agent's model needs, but `none`.
 enum class network_policy : std::uint8_t {
   none,      ///< Nothing.
@@ -112,5 +121,9 @@ enum class network_policy : std::uint8_t {
   open       ///< Every public address.
 };
 SKEP_ENUM_NAMES(network_policy, "none", "model", "packages", "allowlist", "open");
+
+/// Whose money a budget bounds. Days and months are those of UTC.
+enum class budget_scope : std::uint8_t { day, month, swarm, pane };
+SKEP_ENUM_NAMES(budget_scope, "day", "month", "swarm", "pane");
 
 } // namespace skep

@@ -7,92 +7,12 @@
 // the daemon).
 #pragma once
 
-#include "messages/enums.hpp"
-#include "messages/error.hpp"
-#include "messages/fields.hpp"
-#include "messages/ids.hpp"
+#include "messages/daemon_events.hpp"
 
 namespace skep {
 
 /// Fact or note; decides whether storage applies it to the state tables.
 enum class event_class : std::uint8_t { fact, note };
-
-// ---- daemon ---------------------------------------------------------------------------------
-
-/// A daemon took the state directory over. First event of every epoch.
-struct daemon_started {
-  std::uint64_t epoch = 0; ///< Grows by one with every daemon of this state directory.
-  std::string version;
-  std::int64_t pid = 0;
-  SKEP_FIELDS(field(1, "epoch", x.epoch), field(2, "version", x.version), field(3, "pid", x.pid))
-};
-
-/// The daemon ends in order; nothing follows in this epoch.
-struct daemon_stopping {
-  std::uint64_t epoch = 0;
-  std::string reason;
-  SKEP_FIELDS(field(1, "epoch", x.epoch), field(2, "reason", x.reason))
-};
-
-/// A command was accepted; its key is kept for 24 h (same key, other command: conflict).
-struct command_accepted {
-  std::string key;         ///< Idempotency key, 1 to 64 characters.
-  std::string command;     ///< Name of the command.
-  std::string fingerprint; ///< SHA-256 (hex) of the command's body.
-  bytes reply;             ///< Packed reply (msgpack) to give again.
-  utc_time expires_at{};
-  SKEP_FIELDS(field(1, "key", x.key), field(2, "command", x.command),
-              field(3, "fingerprint", x.fingerprint), field(4, "reply", x.reply),
-              field(5, "expires_at_ms", x.expires_at))
-};
-
-/// A child of the supervision tree was restarted.
-struct child_restarted {
-  std::string path; ///< Place in the tree, such as "root/work/swarms/sw_x/sb_y/poller".
-  std::string reason;
-  std::uint32_t restarts = 0; ///< Restarts in the present window, this one included.
-  std::int64_t delay_ms = 0;  ///< Backoff before the start.
-  SKEP_FIELDS(field(1, "path", x.path), field(2, "reason", x.reason),
-              field(3, "restarts", x.restarts), field(4, "delay_ms", x.delay_ms))
-};
-
-/// A supervisor exceeded its restart intensity and gave up; its parent decides.
-struct supervisor_gave_up {
-  std::string path;
-  std::string child;
-  std::string reason;
-  SKEP_FIELDS(field(1, "path", x.path), field(2, "child", x.child), field(3, "reason", x.reason))
-};
-
-/// Something people should read, without a state of its own.
-struct notice {
-  severity level = severity::info;
-  std::string code; ///< Stable name, such as "poll_error".
-  std::string text;
-  SKEP_FIELDS(field(1, "level", x.level), field(2, "code", x.code), field(3, "text", x.text))
-};
-
-/// No new runs are taken (or again): those that run go on. Holds across restarts of the daemon.
-struct daemon_draining {
-  bool on = false;
-  std::string reason;
-  SKEP_FIELDS(field(1, "on", x.on), field(2, "reason", x.reason))
-};
-
-/// Note: somebody asked for the end of everything that `select` means, at once.
-struct panic_asked {
-  std::string select;          ///< As text: "all", "provider:NAME", or an id.
-  std::uint32_t sandboxes = 0; ///< That were known to live then.
-  SKEP_FIELDS(field(1, "select", x.select), field(2, "sandboxes", x.sandboxes))
-};
-
-/// Note: the daemon ended with on_stop = "kill", and these did not end in their time. What lives at
-/// a provider has its kill intent on disk: the next daemon's REAPER goes on.
-struct stop_forced {
-  std::int64_t after_ms = 0;
-  std::vector<std::string> refused; ///< "sw_x sb_y p0": swarm, sandbox, panes.
-  SKEP_FIELDS(field(1, "after_ms", x.after_ms), field(2, "refused", x.refused))
-};
 
 // ---- swarm ----------------------------------------------------------------------------------
 
@@ -103,20 +23,32 @@ struct swarm_created {
   std::string provider; ///< Name of the provider entry.
   agent_kind agent = agent_kind::command;
   std::uint32_t sandboxes = 0;
-  std::uint32_t panes = 0; ///< Per sandbox.
-  bool keep = false;       ///< Sandboxes stay after the run.
-  std::string out_dir;     ///< Absolute path where results go.
-  bytes spec;              ///< Packed swarm_spec.
+  std::uint32_t panes = 0;    ///< Per sandbox.
+  bool keep = false;          ///< Sandboxes stay after the run.
+  std::string out_dir;        ///< Absolute path where results go.
+  bytes spec;                 ///< Packed swarm_spec.
+  double budget_usd = 0;      ///< What the whole swarm may cost; 0: no limit.
+  double pane_budget_usd = 0; ///< What each pane may cost; 0: no limit.
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "provider", x.provider),
               field(4, "agent", x.agent), field(5, "sandboxes", x.sandboxes),
               field(6, "panes", x.panes), field(7, "keep", x.keep), field(8, "out_dir", x.out_dir),
-              field(9, "spec", x.spec))
+              field(9, "spec", x.spec), field(10, "budget_usd", x.budget_usd),
+              field(11, "pane_budget_usd", x.pane_budget_usd))
 };
 
 struct swarm_phase_changed {
   swarm_phase to = swarm_phase::queued;
   std::string reason;
   SKEP_FIELDS(field(1, "to", x.to), field(2, "reason", x.reason))
+};
+
+/// A share of the swarm's budget is spent; told once for each.
+struct swarm_budget_warned {
+  std::uint32_t percent = 0; ///< 50 or 80.
+  double spent_usd = 0;
+  double limit_usd = 0;
+  SKEP_FIELDS(field(1, "percent", x.percent), field(2, "spent_usd", x.spent_usd),
+              field(3, "limit_usd", x.limit_usd))
 };
 
 /// The last event of a swarm.
@@ -165,16 +97,47 @@ struct time_limit_reached {
 struct sandbox_queued {
   std::uint32_t index = 0; ///< 0 .. sandboxes - 1 within the swarm.
   std::string provider;
-  SKEP_FIELDS(field(1, "index", x.index), field(2, "provider", x.provider))
+  double usd_per_hour = 0; ///< What its time costs; stays what it was when the price changes.
+  SKEP_FIELDS(field(1, "index", x.index), field(2, "provider", x.provider),
+              field(3, "usd_per_hour", x.usd_per_hour))
 };
 
-/// Intent: the provider is about to be asked for a sandbox with the label skep.intent = intent.
+/// Note: the sandbox is not created yet, because a limit is reached. Told again when its place in
+/// line or the limit changes.
+struct sandbox_waits {
+  std::uint32_t position = 0; ///< From 1, among those that wait for the same provider.
+  std::string rule;           ///< Such as "max_active".
+  std::uint64_t limit = 0;    ///< Of the rule.
+  std::uint64_t count = 0;    ///< What counts against it now.
+  std::int64_t wait_ms = 0;   ///< An estimate; 0: nobody knows.
+  std::string setting;        ///< That would let it go on, such as "providers.cloud.max_active".
+  SKEP_FIELDS(field(1, "position", x.position), field(2, "rule", x.rule),
+              field(3, "limit", x.limit), field(4, "count", x.count),
+              field(5, "wait_ms", x.wait_ms), field(6, "setting", x.setting))
+};
+
+/// What the provider's gateway has counted for the sandbox's models: totals since it was made.
+/// From the first one on, agents' own accounts count no more for its cost.
+struct model_spend {
+  std::uint64_t calls = 0;
+  double cost_usd = 0;              ///< Of the calls with a known price.
+  std::uint64_t unpriced_calls = 0; ///< Their cost is unknown.
+  std::uint64_t input_tokens = 0;
+  std::uint64_t output_tokens = 0;
+  SKEP_FIELDS(field(1, "calls", x.calls), field(2, "cost_usd", x.cost_usd),
+              field(3, "unpriced_calls", x.unpriced_calls),
+              field(4, "input_tokens", x.input_tokens), field(5, "output_tokens", x.output_tokens))
+};
+
+/// Intent: the provider is about to be asked for a sandbox with the label skep.intent = intent. Its
+/// admission too: from here on it counts against every limit, and its cost runs.
 struct create_intended {
   std::string intent; ///< Unique per attempt.
   std::string template_name;
   std::int64_t lease_ms = 0;
+  double reserved_usd = 0; ///< Kept free of the budgets for it until it has cost as much.
   SKEP_FIELDS(field(1, "intent", x.intent), field(2, "template", x.template_name),
-              field(3, "lease_ms", x.lease_ms))
+              field(3, "lease_ms", x.lease_ms), field(4, "reserved_usd", x.reserved_usd))
 };
 
 /// The provider's answer to the create of `intent`.
@@ -241,6 +204,21 @@ struct sandbox_closed {
   error why;
   bool kept = false;
   SKEP_FIELDS(field(1, "result", x.result), field(2, "why", x.why), field(3, "kept", x.kept))
+};
+
+/// Note: what a sandbox uses, by its own word (envd's GET /metrics). 0 in a total: not told.
+struct usage_sampled {
+  double cpu_percent = 0; ///< Of all its processors together, 0 .. 100.
+  std::uint32_t cpu_count = 0;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t memory_total_bytes = 0;
+  std::uint64_t disk_bytes = 0;
+  std::uint64_t disk_total_bytes = 0;
+  SKEP_FIELDS(field(1, "cpu_percent", x.cpu_percent), field(2, "cpu_count", x.cpu_count),
+              field(3, "memory_bytes", x.memory_bytes),
+              field(4, "memory_total_bytes", x.memory_total_bytes),
+              field(5, "disk_bytes", x.disk_bytes),
+              field(6, "disk_total_bytes", x.disk_total_bytes))
 };
 
 /// Output of these panes could not be fetched any more: their logs end too early.
@@ -331,6 +309,16 @@ struct pane_usage {
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "cost_usd", x.cost_usd),
               field(3, "input_tokens", x.input_tokens), field(4, "output_tokens", x.output_tokens),
               field(5, "turns", x.turns), field(6, "summary", x.summary))
+};
+
+/// A share of a pane's budget is spent; told once for each.
+struct pane_budget_warned {
+  pane_id pane;
+  std::uint32_t percent = 0; ///< 50 or 80.
+  double spent_usd = 0;
+  double limit_usd = 0;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "percent", x.percent),
+              field(3, "spent_usd", x.spent_usd), field(4, "limit_usd", x.limit_usd))
 };
 
 /// Note: a block of an agent's structured output. `text` is cut at 4 KiB; the log has all of it.
@@ -437,6 +425,11 @@ struct event_traits;
   SKEP_EVENT(4, child_restarted, "supervisor.child_restarted", note)                               \
   SKEP_EVENT(5, supervisor_gave_up, "supervisor.gave_up", note)                                    \
   SKEP_EVENT(6, notice, "notice", note)                                                            \
+  SKEP_EVENT(7, command_asked, "command.asked", fact)                                              \
+  SKEP_EVENT(8, audit_repaired, "audit.repaired", fact)                                            \
+  SKEP_EVENT(9, done_outside, "daemon.done_outside", fact)                                         \
+  SKEP_EVENT(10, budget_set, "budget.set", fact)                                                   \
+  SKEP_EVENT(11, budget_warned, "budget.warned", fact)                                             \
   SKEP_EVENT(14, daemon_draining, "daemon.draining", fact)                                         \
   SKEP_EVENT(15, panic_asked, "daemon.panic", note)                                                \
   SKEP_EVENT(16, stop_forced, "daemon.stop_forced", note)                                          \
@@ -445,6 +438,7 @@ struct event_traits;
   SKEP_EVENT(22, swarm_closed, "swarm.closed", fact)                                               \
   SKEP_EVENT(23, time_warning, "swarm.time_warning", fact)                                         \
   SKEP_EVENT(24, time_limit_reached, "swarm.time_limit", note)                                     \
+  SKEP_EVENT(26, swarm_budget_warned, "swarm.budget_warned", fact)                                 \
   SKEP_EVENT(40, sandbox_queued, "sandbox.queued", fact)                                           \
   SKEP_EVENT(41, create_intended, "sandbox.create_intended", fact)                                 \
   SKEP_EVENT(42, sandbox_created, "sandbox.created", fact)                                         \
@@ -456,8 +450,11 @@ struct event_traits;
   SKEP_EVENT(48, kill_intended, "sandbox.kill_intended", fact)                                     \
   SKEP_EVENT(49, kill_confirmed, "sandbox.kill_confirmed", fact)                                   \
   SKEP_EVENT(50, sandbox_closed, "sandbox.closed", fact)                                           \
+  SKEP_EVENT(51, sandbox_waits, "sandbox.waits", note)                                             \
+  SKEP_EVENT(52, model_spend, "sandbox.model_spend", fact)                                         \
   SKEP_EVENT(54, output_incomplete, "sandbox.output_incomplete", fact)                             \
   SKEP_EVENT(55, sandbox_frozen, "sandbox.frozen", fact)                                           \
+  SKEP_EVENT(59, usage_sampled, "sandbox.usage", note)                                             \
   SKEP_EVENT(60, pane_created, "pane.created", fact)                                               \
   SKEP_EVENT(61, pane_start_intended, "pane.start_intended", fact)                                 \
   SKEP_EVENT(62, pane_started, "pane.started", fact)                                               \
@@ -468,6 +465,7 @@ struct event_traits;
   SKEP_EVENT(67, agent_block, "pane.block", note)                                                  \
   SKEP_EVENT(68, input_receipt, "pane.input", fact)                                                \
   SKEP_EVENT(69, poll_failed, "sandbox.poll_failed", note)                                         \
+  SKEP_EVENT(70, pane_budget_warned, "pane.budget_warned", fact)                                   \
   SKEP_EVENT(73, log_truncated, "pane.log_truncated", note)                                        \
   SKEP_EVENT(74, pane_idle, "pane.idle", fact)                                                     \
   SKEP_EVENT(75, pane_active, "pane.active", fact)                                                 \

@@ -23,9 +23,15 @@ struct swarm_record {
   outcome result = outcome::none;
   std::string error_code; ///< Name of the errc, or empty.
   std::string error_text; ///< Rendered message, or empty.
+  /// What is settled: its models, and the time of its sandboxes that are gone. messages/cost.hpp
+  /// adds the time of those that are there.
   double cost_usd = 0;
   utc_time created_at{};
   utc_time closed_at{};       ///< Epoch (0) while open.
+  double budget_usd = 0;      ///< 0: none.
+  double pane_budget_usd = 0; ///< 0: none.
+  std::string stop_reason;    ///< Why it began to stop; empty while it has not.
+  double time_cost_usd = 0;   ///< The part of cost_usd that is time.
   std::int64_t warned_ms = 0; ///< The latest soft limit of its time that was told; 0: none yet.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "name", x.name), field(3, "repo", x.repo),
               field(4, "provider", x.provider), field(5, "agent", x.agent),
@@ -34,6 +40,9 @@ struct swarm_record {
               field(11, "result", x.result), field(12, "error_code", x.error_code),
               field(13, "error_text", x.error_text), field(14, "cost_usd", x.cost_usd),
               field(15, "created_at_ms", x.created_at), field(16, "closed_at_ms", x.closed_at),
+              field(17, "budget_usd", x.budget_usd),
+              field(18, "pane_budget_usd", x.pane_budget_usd),
+              field(19, "stop_reason", x.stop_reason), field(20, "time_cost_usd", x.time_cost_usd),
               field(21, "warned_ms", x.warned_ms))
 };
 
@@ -58,6 +67,10 @@ struct sandbox_record {
   utc_time created_at{};
   utc_time phase_since{};
   utc_time closed_at{};
+  double usd_per_hour = 0;
+  utc_time charged_from{};        ///< Its time costs from here on; 0: nothing was made.
+  utc_time charged_until{};       ///< The provider confirmed that it is gone; 0: it costs on.
+  double model_cost_usd = 0;      ///< The gateway's count, or what its agents say.
   bool output_incomplete = false; ///< Logs of its panes end too early.
   bool frozen = false;            ///< Its agents were stopped where they are.
   SKEP_FIELDS(field(1, "sandbox", x.sandbox), field(2, "swarm", x.swarm),
@@ -70,7 +83,10 @@ struct sandbox_record {
               field(15, "error_code", x.error_code), field(16, "error_text", x.error_text),
               field(17, "lease_end_at_ms", x.lease_end_at),
               field(18, "created_at_ms", x.created_at), field(19, "phase_since_ms", x.phase_since),
-              field(20, "closed_at_ms", x.closed_at),
+              field(20, "closed_at_ms", x.closed_at), field(21, "usd_per_hour", x.usd_per_hour),
+              field(22, "charged_from_ms", x.charged_from),
+              field(23, "charged_until_ms", x.charged_until),
+              field(24, "model_cost_usd", x.model_cost_usd),
               field(25, "output_incomplete", x.output_incomplete), field(26, "frozen", x.frozen))
 };
 
@@ -99,6 +115,8 @@ struct pane_record {
   utc_time created_at{};
   utc_time started_at{}; ///< Of the newest attempt.
   utc_time closed_at{};
+  /// The gateway counts what its sandbox's models cost: cost_usd is then only what the agent says.
+  bool counted = false;
   bool output_incomplete = false; ///< Its log ends too early.
   bool idle = false;              ///< Warned of, since it gave no sign of life.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "sandbox", x.sandbox), field(3, "swarm", x.swarm),
@@ -112,7 +130,8 @@ struct pane_record {
               field(19, "summary", x.summary), field(20, "error_code", x.error_code),
               field(21, "error_text", x.error_text), field(22, "created_at_ms", x.created_at),
               field(23, "started_at_ms", x.started_at), field(24, "closed_at_ms", x.closed_at),
-              field(28, "output_incomplete", x.output_incomplete), field(29, "idle", x.idle))
+              field(25, "counted", x.counted), field(28, "output_incomplete", x.output_incomplete),
+              field(29, "idle", x.idle))
 };
 
 struct transfer_record {
@@ -149,10 +168,14 @@ struct swarm_summary {
   std::vector<std::string>
       conflicts; ///< Panes left out of it: they touch what another one touches.
   network_policy network = network_policy::model; ///< What its sandboxes could reach.
+  double cost_usd = 0;                            ///< Time and models.
+  double time_cost_usd = 0;                       ///< Of that, the time of its sandboxes.
+  double budget_usd = 0;                          ///< 0: none.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "repo", x.repo), field(3, "agent", x.agent),
               field(4, "sandboxes", x.sandboxes), field(5, "panes", x.panes),
               field(6, "merged", x.merged), field(7, "conflicts", x.conflicts),
-              field(8, "network", x.network))
+              field(8, "network", x.network), field(20, "cost_usd", x.cost_usd),
+              field(21, "time_cost_usd", x.time_cost_usd), field(22, "budget_usd", x.budget_usd))
 };
 
 } // namespace skep

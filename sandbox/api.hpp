@@ -145,6 +145,16 @@ struct usage_sample {
   std::uint64_t disk_total_bytes = 0;
 };
 
+/// What a gateway has counted for one sandbox since it was made.
+struct model_usage {
+  std::uint64_t calls = 0;          ///< That told what they used.
+  std::uint64_t micro_usd = 0;      ///< Of those with a known price.
+  std::uint64_t unpriced_calls = 0; ///< The others.
+  std::uint64_t input_tokens = 0;
+  std::uint64_t output_tokens = 0;
+  bool used_up = false; ///< Of its allowance: calls are refused.
+};
+
 /// A process to start inside. argv is executed as it is, never by a shell.
 struct command {
   std::vector<std::string> argv; ///< At least the program.
@@ -246,7 +256,7 @@ public:
   /// Replaces all rules.
   virtual call_id set_network(std::string remote_id, network_rules rules, done<void> then) = 0;
 
-  // The next three have bodies so that a stand-in for tests need not have them: they refuse, inside
+  // The next five have bodies so that a stand-in for tests need not have them: they refuse, inside
   // the call.
 
   /// true: it is paused now, with its memory (`keep_memory`) or its files alone; false: it was
@@ -257,6 +267,14 @@ public:
   virtual call_id connect(std::string remote_id, std::chrono::seconds lease, done<created> then);
   /// One sample from the sandbox's own envd; costs nothing of the control API's rate.
   virtual call_id usage(remote where, done<usage_sample> then);
+
+  /// What its gateway counted. Offered by skep-host alone: errc::not_found means that the provider
+  /// counts nothing (or that the sandbox is gone).
+  virtual call_id get_model_usage(std::string remote_id, done<model_usage> then);
+  /// How much its models may cost in all, what they have cost included; empty: no limit. Offered as
+  /// get_model_usage is.
+  virtual call_id set_allowance(std::string remote_id, std::optional<std::uint64_t> micro_usd,
+                                done<void> then);
 
   // -- processes ----------------------------------------------------------------------------------
 
@@ -324,6 +342,14 @@ inline call_id api::connect(std::string, std::chrono::seconds, done<created> the
 }
 inline call_id api::usage(remote, done<usage_sample> then) {
   then(make_error(errc::refused, "usage is not offered here"));
+  return 0;
+}
+inline call_id api::get_model_usage(std::string, done<model_usage> then) {
+  then(make_error(errc::not_found, "nothing is counted here"));
+  return 0;
+}
+inline call_id api::set_allowance(std::string, std::optional<std::uint64_t>, done<void> then) {
+  then(make_error(errc::not_found, "nothing is counted here"));
   return 0;
 }
 

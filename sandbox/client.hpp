@@ -38,6 +38,9 @@ public:
   call_id pause(std::string remote_id, bool keep_memory, done<bool> then) override;
   call_id connect(std::string remote_id, std::chrono::seconds lease, done<created> then) override;
   call_id usage(remote where, done<usage_sample> then) override;
+  call_id get_model_usage(std::string remote_id, done<model_usage> then) override;
+  call_id set_allowance(std::string remote_id, std::optional<std::uint64_t> micro_usd,
+                        done<void> then) override;
 
   call_id run(remote where, command what, done<command_result> then) override;
   call_id start_background(remote where, command what, done<std::uint32_t> then) override;

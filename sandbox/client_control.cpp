@@ -2,11 +2,15 @@
 #include "sandbox/client.hpp"
 #include "sandbox/client_core.hpp"
 #include "sandbox/wire.hpp"
+#include "sandbox/wire_control.hpp"
 
 #include <algorithm>
 
 namespace skep::sandbox {
 namespace {
+
+// The totals are all that is asked for: no call has a number above this one.
+constexpr const char* newest_call = "9223372036854775807";
 
 constexpr int page_limit = 1000; // of 100 sandboxes; a provider that never ends is broken
 
@@ -153,6 +157,23 @@ call_id client::connect(std::string remote_id, std::chrono::seconds lease, done<
         return out;
       },
       std::move(then));
+}
+
+call_id client::get_model_usage(std::string remote_id, done<model_usage> then) {
+  auto plan = about_sandbox(remote_id, "GET");
+  if (plan) plan->path = "/skep/v1/sandboxes/" + remote_id + "/usage?after=" + newest_call;
+  return core_->simple<model_usage>(operation::get_model_usage, by_policy, std::move(plan),
+                                    from_body<model_usage>(wire::read_model_usage),
+                                    std::move(then));
+}
+
+call_id client::set_allowance(std::string remote_id, std::optional<std::uint64_t> micro_usd,
+                              done<void> then) {
+  auto most = micro_usd ? std::to_string(*micro_usd) : std::string{"null"};
+  auto plan = about_sandbox(remote_id, "PUT", {}, "{\"microUsd\":" + most + "}");
+  if (plan) plan->path = "/skep/v1/sandboxes/" + remote_id + "/allowance";
+  return core_->simple<void>(operation::set_allowance, by_policy, std::move(plan), status_only(),
+                             std::move(then));
 }
 
 } // namespace skep::sandbox

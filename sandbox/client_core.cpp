@@ -1,5 +1,6 @@
 #include "sandbox/client_core.hpp"
 
+#include "messages/crash_point.hpp"
 #include "messages/json.hpp"
 #include "sandbox/connect_stream.hpp"
 #include "sandbox/errors.hpp"
@@ -71,7 +72,7 @@ call_id client_core::open(operation op, std::optional<milliseconds> deadline,
                           std::function<void(error)> fail, std::function<void(call_id)> first) {
   const auto id = next_id_++;
   if (deadline && deadline->count() <= 0) deadline = limits_.of(op).deadline;
-  call c{op, {}, deadline.value_or(milliseconds{0}), std::move(fail), {}, 0, {}};
+  call c{op, {}, deadline.value_or(milliseconds{0}), std::move(fail), {}, 0, {}, steady::now()};
   if (deadline) c.due = steady::now() + *deadline;
   auto kept = std::make_shared<call>(std::move(c));
   engine_.post([weak = weak_from_this(), id, kept, first = std::move(first)] {
@@ -119,6 +120,7 @@ void client_core::fail(call_id id, error why) {
   auto c = std::move(i->second);
   calls_.erase(i);
   end_requests(c, true);
+  tell(c, why.code);
   if (why.step.empty()) why.step = to_string(c.op);
   if (why.code == errc::timed_out && c.deadline.count() > 0 && why.message.empty())
     why.message = no_answer_within(c.deadline);
@@ -133,7 +135,13 @@ bool client_core::settle(call_id id) {
   auto c = std::move(i->second);
   calls_.erase(i);
   end_requests(c, !(c.stream && c.stream->at_end()));
+  tell(c, errc::none);
   return true;
+}
+
+void client_core::tell(const call& c, errc how) const {
+  if (const auto& told = engine_.on_call())
+    told(to_string(c.op), std::chrono::duration_cast<milliseconds>(steady::now() - c.begun), how);
 }
 
 void client_core::set_stream(call_id id, std::shared_ptr<connect_stream> stream) {
@@ -212,10 +220,18 @@ void client_core::attempt(call_id id, std::shared_ptr<attempt_state> state) {
     http_answer none;
     return state->then(none, make_error(errc::bad_argument, "not a sandbox id"));
   }
+  const auto op = to_string(i->second.op);
+  crash_point(crash_kind::call, op);
   http_handlers handlers;
   handlers.on_data = plan.on_data;
+  if (plan.stream_limits && plan.on_data && crash_points_armed())
+    handlers.on_data = [op, on_data = plan.on_data, first = true](std::string_view data) mutable {
+      if (std::exchange(first, false)) crash_point(crash_kind::answer, op, "begins");
+      return on_data(data);
+    };
   auto request = std::make_shared<request_id>(0);
-  handlers.on_done = [weak = weak_from_this(), id, state, request](http_answer answer) {
+  handlers.on_done = [weak = weak_from_this(), id, op, state, request](http_answer answer) {
+    crash_point(crash_kind::answer, op, answer.failure ? "failed" : "");
     auto self = weak.lock();
     if (!self) return;
     auto c = self->calls_.find(id);

@@ -98,6 +98,7 @@ private:
     /// connection is used again.
     request_id stream_request = 0;
     std::shared_ptr<connect_stream> stream;
+    steady::time_point begun = steady::now();
   };
   /// A token that replaced the one a caller still has.
   struct renewed_token {
@@ -119,6 +120,7 @@ private:
   std::string token_of(const remote& where) const;
   http_request make_request(const call& c, const exchange& plan) const;
   void end_requests(const call& c, bool with_stream);
+  void tell(const call& c, errc how) const;
   void scrub(error& e, const exchange& plan) const;
 
   http_engine& engine_;

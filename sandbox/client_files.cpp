@@ -3,6 +3,7 @@
 #include "sandbox/client_core.hpp"
 #include "sandbox/wire_control.hpp"
 
+#include "messages/crash_point.hpp"
 #include "messages/ids.hpp"
 
 #include <fcntl.h>
@@ -35,7 +36,8 @@ result<void> entry_given(std::string_view body) {
 }
 
 error io_error(const std::filesystem::path& path) {
-  return make_error(errc::io, "cannot write " + path.string(), std::strerror(errno));
+  return make_error(errno == ENOSPC || errno == EDQUOT ? errc::disk_full : errc::io,
+                    "cannot write " + path.string(), std::strerror(errno));
 }
 
 /// A file on its way down: under a temporary name until it is whole. Engine thread.
@@ -58,6 +60,7 @@ public:
 
   result<std::uint64_t> commit() {
     if (!open()) return failure_;
+    crash_point(crash_kind::file, "download_rename");
     if (::close(std::exchange(fd_, -1)) != 0) failure_ = io_error(part_);
     if (!failure_ && ::rename(part_.c_str(), to_.c_str()) != 0) failure_ = io_error(to_);
     if (failure_) return failure_;
@@ -75,11 +78,13 @@ public:
 private:
   bool open() {
     if (fd_ >= 0) return true;
+    crash_point(crash_kind::file, "download_open");
     fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd_ < 0) failure_ = io_error(part_);
     return made_ = fd_ >= 0;
   }
   bool write(std::string_view data) {
+    crash_point(crash_kind::file, "download_write");
     while (!data.empty()) {
       auto n = ::write(fd_, data.data(), data.size());
       if (n < 0 && errno == EINTR) continue;

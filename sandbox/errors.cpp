@@ -1,5 +1,7 @@
 #include "sandbox/errors.hpp"
 
+#include "messages/nesting.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -65,9 +67,9 @@ error classify_connect(std::string_view code, std::string_view message) {
 
 error classify(int status, const std::map<std::string, std::string>& headers,
                std::string_view body) {
-  auto parsed = json::parse(body, nullptr, false);
-  const bool object = parsed.is_object();
-  const json& j = object ? parsed : json::object();
+  auto j = nested_too_deep(body) ? json{} : json::parse(body, nullptr, false);
+  const bool object = j.is_object();
+  if (!object) j = json::object();
   const bool has_number_code = object && j.contains("code") && j["code"].is_number_integer();
   const std::string connect_code = text_of(j, "code");
   const std::string message = text_of(j, "message");

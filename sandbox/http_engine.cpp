@@ -355,7 +355,7 @@ void http_engine::loop::resume(request_id id) {
 }
 
 http_engine::http_engine(engine_options options)
-    : loop_(std::make_unique<loop>(std::move(options))) {}
+    : on_call_(options.on_call), loop_(std::make_unique<loop>(std::move(options))) {}
 
 http_engine::~http_engine() = default;
 

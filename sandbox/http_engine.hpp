@@ -107,6 +107,10 @@ struct engine_options {
   std::chrono::milliseconds connect{10'000};
   std::size_t stream_buffer_bytes = 1024; ///< Per open stream; an idle stream costs about 12 KiB.
   std::filesystem::path ca_file;          ///< Empty: the system's.
+  /// Told of every call of a client that ended: its operation, how long it took, errc::none when it
+  /// went well. On the engine's thread; may be empty.
+  std::function<void(std::string_view operation, std::chrono::milliseconds took, errc how)>
+      on_call = {};
 };
 
 struct engine_stats {
@@ -138,9 +142,12 @@ public:
 
   bool on_engine_thread() const;
   engine_stats stats() const;
+  /// What engine_options::on_call was; may be empty.
+  const auto& on_call() const { return on_call_; }
 
 private:
   class loop;
+  decltype(engine_options::on_call) on_call_;
   std::unique_ptr<loop> loop_;
 };
 

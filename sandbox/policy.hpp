@@ -29,6 +29,8 @@
   SKEP_OPERATION(pause, 60'000, 1, once, "writes the memory to disk; a repeat would be told 409")  \
   SKEP_OPERATION(connect, 60'000, 3, same, "a resume may wait for a place; only ever extends")     \
   SKEP_OPERATION(usage, 10'000, 3, reads, "one sample")                                            \
+  SKEP_OPERATION(get_model_usage, 5'000, 1, once, "asked again on the next tick")                  \
+  SKEP_OPERATION(set_allowance, 5'000, 3, same, "sets a total, whoever asks")                      \
   SKEP_OPERATION(run, 300'000, 1, once, "S2-07; command::limit takes its place when it is set")    \
   SKEP_OPERATION(start_background, 30'000, 1, once, "until the start event")                       \
   SKEP_OPERATION(open_stream, 30'000, 1, once,                                                     \

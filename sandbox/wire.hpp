@@ -62,7 +62,8 @@ std::optional<std::uint64_t> read_content_range(std::string_view value);
 /// RFC 3339 in UTC with milliseconds.
 std::string write_time(std::chrono::system_clock::time_point at);
 std::int64_t unix_ms(std::chrono::system_clock::time_point at);
-/// RFC 3339 with Z or an offset.
+/// RFC 3339 with Z or an offset. Before 1900 and after 2190 the bound itself: differences of what
+/// is returned to a time of today can be counted.
 std::optional<std::chrono::system_clock::time_point> read_time(std::string_view text);
 
 // -- events of a process stream -------------------------------------------------------------------

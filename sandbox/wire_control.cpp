@@ -96,6 +96,26 @@ result<usage_sample> read_usage(std::string_view body) {
   return out;
 }
 
+result<model_usage> read_model_usage(std::string_view body) {
+  auto parsed = parse(body);
+  reader r{parsed};
+  model_usage out;
+  out.calls = r.integer<std::uint64_t>("cursor");
+  auto* counted = r.member("gateway");
+  if (!r.good() || !counted || !counted->is_object()) return not_understood(body);
+  reader g{*counted};
+  out.micro_usd = g.integer<std::uint64_t>("microUsd");
+  out.unpriced_calls = g.integer<std::uint64_t>("unpricedCalls");
+  out.input_tokens = g.integer<std::uint64_t>("inputTokens");
+  out.output_tokens = g.integer<std::uint64_t>("outputTokens");
+  if (auto* most = g.member("allowance"); most && most->is_object()) {
+    auto used = most->find("usedUp");
+    out.used_up = used != most->end() && used->is_boolean() && used->get<bool>();
+  }
+  if (!g.good()) return not_understood(body);
+  return out;
+}
+
 result<std::vector<log_entry>> read_logs(std::string_view body) {
   auto parsed = parse(body);
   reader r{parsed};

@@ -15,6 +15,8 @@ result<std::vector<usage_sample>> read_metrics(std::string_view body);
 result<std::map<std::string, usage_sample>> read_metrics_of(std::string_view body);
 /// envd's GET /metrics.
 result<usage_sample> read_usage(std::string_view body);
+/// Of skep-host's /skep/v1/sandboxes/{id}/usage.
+result<model_usage> read_model_usage(std::string_view body);
 /// {"logs":[entry]}, or the old form with "logEntries" beside lines.
 result<std::vector<log_entry>> read_logs(std::string_view body);
 result<snapshot> read_snapshot(std::string_view body);

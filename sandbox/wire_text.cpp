@@ -105,6 +105,10 @@ std::optional<std::chrono::system_clock::time_point> read_time(std::string_view 
     return {};
   }
   if (at != text.size()) return {};
+  // Within what nanoseconds can tell, as differences too: others are far in the past or the future,
+  // like Go's zero time of the year 1.
+  if (year < 1900) return std::chrono::sys_days{std::chrono::year{1900} / 1 / 1};
+  if (year > 2190) return std::chrono::sys_days{std::chrono::year{2190} / 12 / 31};
   using clock = std::chrono::system_clock;
   return std::chrono::time_point_cast<clock::duration>(
       std::chrono::sys_days{date} + std::chrono::hours{hour} + std::chrono::minutes{minute}

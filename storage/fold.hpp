@@ -49,6 +49,14 @@ result<void> in_range(std::string_view event, std::initializer_list<std::uint64_
 result<void> fact(const context& c, const daemon_started& e);
 result<void> fact(const context& c, const daemon_stopping& e);
 result<void> fact(const context& c, const command_accepted& e);
+result<void> fact(const context& c, const budget_set& e);
+result<void> fact(const context& c, const budget_warned& e);
+result<void> fact(const context& c, const swarm_budget_warned& e);
+result<void> fact(const context& c, const model_spend& e);
+result<void> fact(const context& c, const pane_budget_warned& e);
+result<void> fact(const context& c, const command_asked& e);
+result<void> fact(const context& c, const audit_repaired& e);
+result<void> fact(const context& c, const done_outside& e);
 result<void> fact(const context& c, const daemon_draining& e);
 result<void> fact(const context& c, const swarm_created& e);
 result<void> fact(const context& c, const swarm_phase_changed& e);

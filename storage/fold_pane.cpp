@@ -1,5 +1,5 @@
 // Facts of panes.
-#include "storage/fold.hpp"
+#include "storage/spend_fold.hpp"
 
 namespace skep::storage::fold {
 
@@ -102,8 +102,7 @@ result<void> fact(const context& c, const pane_usage& e) {
                      e.summary, pane_phase::closed);
   if (!done) return done.err();
   if (!*done) return why_not_pane(c, e.pane, "pane.usage");
-  return c.db.run("UPDATE swarms SET cost_usd = cost_usd + ?2 WHERE swarm = ?1", c.swarm,
-                  e.cost_usd);
+  return agents_spent(c, e.cost_usd);
 }
 
 // Receipts are found in the journal; here only their place is checked.

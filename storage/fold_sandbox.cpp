@@ -1,5 +1,5 @@
 // Facts of sandboxes and of their transfers.
-#include "storage/fold.hpp"
+#include "storage/spend_fold.hpp"
 
 namespace skep::storage::fold {
 
@@ -9,11 +9,12 @@ result<void> fact(const context& c, const sandbox_queued& e) {
                           swarm_phase::closed);
   if (!open) return open.err();
   if (*open == 0) return why_not_swarm(c, "sandbox.queued");
+  if (auto fits = in_range("sandbox.queued", {}, e.usd_per_hour); !fits) return fits;
   auto done = change(c,
                      "INSERT INTO sandboxes (sandbox, swarm, \"index\", provider, state, "
-                     "created_at_ms, phase_since_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) "
-                     "ON CONFLICT (sandbox) DO NOTHING",
-                     c.sandbox, c.swarm, e.index, e.provider, phase::queued, c.at);
+                     "created_at_ms, phase_since_ms, usd_per_hour) VALUES (?1, ?2, ?3, ?4, ?5, "
+                     "?6, ?6, ?7) ON CONFLICT (sandbox) DO NOTHING",
+                     c.sandbox, c.swarm, e.index, e.provider, phase::queued, c.at, e.usd_per_hour);
   if (!done) return done.err();
   if (!*done) return make_error(errc::exists, "sandbox " + c.sandbox.value);
   return {};
@@ -29,7 +30,7 @@ result<void> fact(const context& c, const create_intended& e) {
                      c.sandbox, e.intent, phase::closed);
   if (!done) return done.err();
   if (!*done) return why_not_sandbox(c, "sandbox.create_intended");
-  return {};
+  return charge_begins(c, e);
 }
 
 // The two answers to a create may come after `closed`: somebody else may have ended the sandbox
@@ -54,7 +55,7 @@ result<void> fact(const context& c, const create_failed& e) {
                      c.sandbox, e.intent);
   if (!done) return done.err();
   if (!*done) return why_not_sandbox(c, "sandbox.create_failed (for this intent)");
-  return {};
+  return charge_dropped(c);
 }
 
 result<void> fact(const context& c, const phase_changed& e) {
@@ -136,7 +137,7 @@ result<void> fact(const context& c, const kill_confirmed&) {
       change(c, "UPDATE sandboxes SET kill_confirmed = 1, kept = 0 WHERE sandbox = ?1", c.sandbox);
   if (!done) return done.err();
   if (!*done) return why_not_sandbox(c, "sandbox.kill_confirmed");
-  return {};
+  return charge_ends(c);
 }
 
 result<void> fact(const context& c, const sandbox_closed& e) {
@@ -152,6 +153,9 @@ result<void> fact(const context& c, const sandbox_closed& e) {
                      c.at, pane_phase::closed);
   if (!done) return done.err();
   if (!*done) return why_not_sandbox(c, "sandbox.closed (with every pane closed)");
+  // The provider said itself that it is gone.
+  if (e.result == outcome::lost)
+    if (auto ended = charge_ends(c); !ended) return ended;
   // Nobody is left to report on a transfer that was under way.
   return c.db.run("UPDATE transfers SET state = ?2, error_code = 'cancelled', "
                   "error_text = 'the sandbox was closed', ended_at_ms = ?3 "

@@ -49,14 +49,30 @@ result<void> fact(const context& c, const daemon_draining& e) {
                   e.on, e.reason, c.at);
 }
 
+// These three are found in the journal and in the audit log; here only their place is checked.
+result<void> fact(const context& c, const command_asked&) {
+  return in_daemon_chunk(c, "command.asked");
+}
+
+result<void> fact(const context& c, const audit_repaired&) {
+  return in_daemon_chunk(c, "audit.repaired");
+}
+
+result<void> fact(const context& c, const done_outside&) {
+  return in_daemon_chunk(c, "daemon.done_outside");
+}
+
 result<void> fact(const context& c, const swarm_created& e) {
   if (auto placed = in_swarm_chunk(c, "swarm.created"); !placed) return placed;
+  for (auto usd : {e.budget_usd, e.pane_budget_usd})
+    if (auto fits = in_range("swarm.created", {}, usd); !fits) return fits;
   auto done = change(c,
                      "INSERT INTO swarms (swarm, name, repo, provider, agent, sandboxes, panes, "
-                     "keep, out_dir, state, created_at_ms, spec) VALUES (?1, ?2, ?3, ?4, ?5, ?6, "
-                     "?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (swarm) DO NOTHING",
+                     "keep, out_dir, state, created_at_ms, spec, budget_usd, pane_budget_usd) "
+                     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) "
+                     "ON CONFLICT (swarm) DO NOTHING",
                      c.swarm, e.name, e.repo, e.provider, e.agent, e.sandboxes, e.panes, e.keep,
-                     e.out_dir, swarm_phase::queued, c.at, e.spec);
+                     e.out_dir, swarm_phase::queued, c.at, e.spec, e.budget_usd, e.pane_budget_usd);
   if (!done) return done.err();
   if (!*done) return make_error(errc::exists, "swarm " + c.swarm.value);
   return {};
@@ -64,8 +80,10 @@ result<void> fact(const context& c, const swarm_created& e) {
 
 result<void> fact(const context& c, const swarm_phase_changed& e) {
   if (auto placed = in_swarm_chunk(c, "swarm.phase_changed"); !placed) return placed;
-  auto done = change(c, "UPDATE swarms SET state = ?2 WHERE swarm = ?1 AND state < ?2 AND ?2 <> ?3",
-                     c.swarm, e.to, swarm_phase::closed);
+  auto done = change(c,
+                     "UPDATE swarms SET state = ?2, stop_reason = CASE WHEN ?2 = ?4 THEN ?5 ELSE "
+                     "stop_reason END WHERE swarm = ?1 AND state < ?2 AND ?2 <> ?3",
+                     c.swarm, e.to, swarm_phase::closed, swarm_phase::stopping, e.reason);
   if (!done) return done.err();
   if (!*done) return why_not_swarm(c, "swarm.phase_changed");
   return {};

@@ -1,4 +1,5 @@
 #include "storage/journal.hpp"
+#include "messages/crash_point.hpp"
 #include "storage/checkpointer.hpp"
 #include "storage/chunk_scan.hpp"
 #include "storage/migrator.hpp"
@@ -38,6 +39,18 @@ content look_at(const std::vector<event_place>& events) {
   return out;
 }
 
+/// Of the crash points of one chunk: the name of its first fact, or of its first event.
+std::string_view label_of(const std::vector<event_place>& events) {
+  const event_info* first = nullptr;
+  for (const auto& e : events) {
+    const auto* known = find_event(e.type);
+    if (known == nullptr) continue;
+    if (known->kind == event_class::fact) return known->name;
+    if (first == nullptr) first = known;
+  }
+  return first == nullptr ? "unknown" : first->name;
+}
+
 } // namespace
 
 struct journal::state {
@@ -52,6 +65,7 @@ struct journal::state {
   disk_guard disk;
   std::unique_ptr<checkpointer> checkpoints;
   std::chrono::steady_clock::time_point disk_seen{};
+  std::optional<audit_log> audit;
   std::string stream_id;
   std::uint64_t head = 0;
   std::uint64_t oldest = 1;
@@ -60,6 +74,8 @@ struct journal::state {
   std::unordered_map<std::string, track> swarms;
   std::unordered_map<std::string, track> sandboxes;
   std::vector<event_place> places; ///< Reused by every append.
+  /// Labels and numbers of what waits for its COMMIT; kept only while crash points are armed.
+  std::vector<std::pair<std::string_view, std::string>> appended;
 
   result<void> load();
   result<track> find_swarm(const swarm_id& id);
@@ -207,6 +223,11 @@ result<journal> journal::open(const std::filesystem::path& database,
   auto s =
       std::make_unique<state>(std::move(*db), disk_guard{database.parent_path(), options.disk});
   if (auto done = s->load(); !done) return done.err();
+  if (options.audit) {
+    auto log = audit_log::open(s->db, *options.audit, s->head);
+    if (!log) return log.err();
+    s->audit.emplace(std::move(*log));
+  }
   if (options.checkpoint_thread) {
     if (auto done = s->db.execute("PRAGMA wal_autocheckpoint=0"); !done) return done.err();
     auto thread = checkpointer::start(database);
@@ -237,6 +258,7 @@ result<numbering> journal::append(chunk& c) {
       || (c.swarm.empty() && !c.sandbox.empty()))
     return make_error(errc::bad_frame, "the ids of a chunk are not valid");
   if (auto scanned = scan_chunk(c.body.data, c.count, s.places); !scanned) return scanned.err();
+  if (crash_points_armed()) crash_point(crash_kind::append, label_of(s.places));
   auto what = look_at(s.places);
   if (auto admitted = s.admit(what); !admitted) return admitted.err();
   auto swarm = s.find_swarm(c.swarm);
@@ -274,19 +296,29 @@ result<numbering> journal::append(chunk& c) {
   c.first_seq = stored->first_seq;
   c.previous_in_sandbox = stored->previous_in_sandbox;
   c.previous_in_swarm = stored->previous_in_swarm;
+  // It was read once already: what fails here is the database.
+  if (s.audit)
+    if (auto done = s.audit->take(s.db, c, c.first_seq, s.places); !done) s.broken = true;
+  if (crash_points_armed())
+    s.appended.emplace_back(label_of(s.places),
+                            std::to_string(c.first_seq) + " " + std::to_string(c.last_seq()));
   return stored;
 }
 
 result<void> journal::commit() {
   auto& s = *state_;
   if (s.broken || !s.begun) return make_error(errc::internal, "commit without begin");
-  auto done = s.db.run("COMMIT");
+  auto done = s.audit ? s.audit->anchor(s.db) : result<void>{};
+  if (done) done = s.db.run("COMMIT");
   if (!done) {
     s.broken = true;
     return s.note(done.err());
   }
   s.begun = false;
+  if (s.audit) s.audit->write();
   if (s.checkpoints) s.checkpoints->mark_dirty();
+  for (const auto& [label, numbers] : std::exchange(s.appended, {}))
+    crash_point(crash_kind::stored, label, numbers);
   return {};
 }
 
@@ -307,8 +339,23 @@ result<std::uint64_t> journal::next_epoch() const {
 const std::string& journal::stream_id() const {
   return state_->stream_id;
 }
+const audit_log* journal::audit() const {
+  return state_->audit ? &*state_->audit : nullptr;
+}
 disk_level journal::disk() const {
   return state_->disk.level();
+}
+
+result<void> record_repair(journal& j, utc_time now) {
+  if (j.audit() == nullptr || j.audit()->repaired().line == 0) return {};
+  if (auto done = j.begin(); !done) return done;
+  chunk c;
+  c.count = 1;
+  pack_event(c.body.data, now, j.audit()->repaired());
+  auto stored = j.append(c);
+  if (auto done = j.commit(); !done) return done;
+  if (!stored) return stored.err();
+  return {};
 }
 
 result<std::uint64_t> take_epoch(journal& j, const std::string& version, std::int64_t pid,

@@ -12,10 +12,12 @@
 #pragma once
 
 #include "messages/event_io.hpp"
+#include "storage/audit_log.hpp"
 #include "storage/connection.hpp"
 #include "storage/disk_guard.hpp"
 
 #include <memory>
+#include <optional>
 
 namespace skep::storage {
 
@@ -26,6 +28,7 @@ struct journal_options {
   bool checkpoint_thread = true; ///< False: SQLite checkpoints inside commits.
   bool check = true;             ///< quick_check at open.
   bool backup_before_upgrade = true;
+  std::optional<audit_options> audit; ///< Keeps the audit log; none: the log stays behind.
 };
 
 /// What the journal gave a chunk.
@@ -73,6 +76,8 @@ public:
   result<std::uint64_t> next_epoch() const;
   /// Random name of this journal's numbering; another one means that numbers start anew.
   const std::string& stream_id() const;
+  /// The audit log; null when the options named none.
+  const audit_log* audit() const;
   /// How full the disk is; refreshed by begin() at most once a second.
   disk_level disk() const;
 
@@ -81,6 +86,10 @@ private:
   explicit journal(std::unique_ptr<state> s);
   std::unique_ptr<state> state_;
 };
+
+/// Journals audit.repaired when opening the audit log mended something; in a transaction of its
+/// own.
+result<void> record_repair(journal& j, utc_time now);
 
 /// Takes the state directory over: journals daemon.started with the next epoch, in a transaction of
 /// its own, and gives that epoch. The caller holds the lock and has caused no effect yet.

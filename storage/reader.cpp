@@ -59,6 +59,29 @@ result<std::uint64_t> reader::head() {
   return static_cast<std::uint64_t>(*n);
 }
 
+result<open_counts> reader::count_open() {
+  open_counts out;
+  auto count = [this](std::string_view sql, std::map<int, std::uint64_t>& to) -> result<void> {
+    auto q = db_.prepare(sql);
+    if (!q) return q.err();
+    for (;;) {
+      auto row = q->step();
+      if (!row) return row.err();
+      if (!*row) return {};
+      to[static_cast<int>(q->integer(0))] = static_cast<std::uint64_t>(q->integer(1));
+    }
+  };
+  if (auto done = count("SELECT state, count(*) FROM sandboxes WHERE state <> 9 GROUP BY state",
+                        out.sandboxes);
+      !done)
+    return done.err();
+  if (auto done =
+          count("SELECT state, count(*) FROM panes WHERE state <> 5 GROUP BY state", out.panes);
+      !done)
+    return done.err();
+  return out;
+}
+
 result<std::uint64_t> reader::oldest() {
   auto n = db_.number("SELECT first_seq FROM chunks ORDER BY first_seq LIMIT 1", 1);
   if (!n) return n.err();

@@ -6,7 +6,9 @@
 #include "messages/event_io.hpp"
 #include "messages/records.hpp"
 #include "storage/connection.hpp"
+#include "storage/spend_state.hpp"
 
+#include <map>
 #include <optional>
 
 namespace skep::storage {
@@ -42,6 +44,12 @@ struct stored_command {
   utc_time expires_at{};
 };
 
+/// How many sandboxes and panes that are not closed are in each state, by its number.
+struct open_counts {
+  std::map<int, std::uint64_t> sandboxes;
+  std::map<int, std::uint64_t> panes;
+};
+
 class reader {
 public:
   /// The database must exist with the newest schema (the journal was opened before).
@@ -69,6 +77,8 @@ public:
   result<pane_record> pane(const pane_id& id);                        ///< no_such_pane
   result<std::vector<transfer_record>> transfers(const swarm_id& id); ///< Oldest first.
 
+  result<open_counts> count_open();
+
   // -- recovery
   result<std::vector<open_swarm>> open_swarms(); ///< Oldest first.
   /// Packed swarm_spec of any swarm. no_such_swarm
@@ -88,6 +98,10 @@ public:
   result<std::uint64_t> created_seq(const swarm_id& id);
   /// The command accepted under `key`, unless it expired before `now`.
   result<std::optional<stored_command>> command(std::string_view key, utc_time now);
+
+  // -- money
+  /// What counts against limits and budgets at `now`.
+  result<spend_state> spend(utc_time now);
 
 private:
   explicit reader(connection db) : db_(std::move(db)) {}

@@ -1,6 +1,7 @@
 #include "storage/state_dir.hpp"
 #include "storage/files.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -20,6 +21,19 @@ std::string short_name(std::string_view text) {
   char out[17] = {};
   std::to_chars(out, out + 16, h, 16);
   return out;
+}
+
+/// A folder that others may enter and that holds other things: it was named by mistake, and closing
+/// it to them (/tmp, /etc) could stop the machine.
+bool is_of_others(const fs::path& root) {
+  struct stat s {};
+  if (::stat(root.c_str(), &s) != 0 || !S_ISDIR(s.st_mode) || (s.st_mode & 0077) == 0) return false;
+  auto names = names_in(root);
+  if (!names || names->empty()) return false;
+  auto has = [&](const char* name) {
+    return std::find(names->begin(), names->end(), name) != names->end();
+  };
+  return !has("skep.db") && !has("skep.toml") && !(has("secrets") && has("backups") && has("host"));
 }
 
 bool short_enough(const fs::path& run) {
@@ -88,6 +102,11 @@ result<state_paths> prepare_state(const fs::path& root, const environment& env) 
   // The directory may be reached through a link of the user's; what it leads to must be ours.
   std::error_code failed;
   if (auto real = fs::canonical(plain, failed); !failed) plain = real;
+  if (is_of_others(plain))
+    return make_error(errc::bad_config,
+                      plain.string()
+                          + " holds other things and is open to others: the state "
+                            "directory is Skep's alone");
   if (auto made = make_private_directory(plain); !made) return made.err();
   state_paths out;
   out.root = fs::canonical(plain, failed);

@@ -20,13 +20,20 @@ result<void> apply(connection& db, const chunk& where, std::uint64_t seq, const 
       *event);
 }
 
-result<void> rebuild_state(connection& db) {
+result<void> can_rebuild(connection& db) {
   auto oldest = db.number("SELECT first_seq FROM chunks ORDER BY first_seq LIMIT 1", 1);
   if (!oldest) return oldest.err();
   if (*oldest != 1)
     return make_error(errc::compacted, "the journal begins at " + std::to_string(*oldest)
                                            + ": the state cannot be made from it");
-  auto cleared = db.execute("DELETE FROM commands; DELETE FROM transfers; DELETE FROM panes; "
+  return {};
+}
+
+result<void> rebuild_state(connection& db) {
+  if (auto whole = can_rebuild(db); !whole) return whole;
+  auto cleared = db.execute("DELETE FROM spend_warnings; DELETE FROM budgets; "
+                            "DELETE FROM spend_days; DELETE FROM creates; DELETE FROM commands; "
+                            "DELETE FROM transfers; DELETE FROM panes; "
                             "DELETE FROM sandboxes; DELETE FROM swarms; DELETE FROM epochs; "
                             "DELETE FROM switches;");
   if (!cleared) return cleared;

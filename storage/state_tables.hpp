@@ -12,6 +12,8 @@ namespace skep::storage {
 /// as journal::append.
 result<void> apply(connection& db, const chunk& where, std::uint64_t seq, const raw_event& e);
 
+/// compacted when the journal no longer begins at 1: the state cannot be made from it then.
+result<void> can_rebuild(connection& db);
 /// Makes all state tables anew from the journal, inside the caller's transaction. compacted when
 /// the journal no longer begins at 1.
 result<void> rebuild_state(connection& db);

@@ -1,5 +1,6 @@
 #include "transfer/beneath.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -9,6 +10,8 @@
 
 namespace skep::transfer {
 namespace {
+
+constexpr std::string_view git_dir = ".git";
 
 int openat2(int dir, const char* path, int flags, mode_t mode) {
   open_how how{};
@@ -57,6 +60,19 @@ bool safe_relative(std::string_view path) {
     at = end + 1;
   }
   return true;
+}
+
+bool names_git_dir(std::string_view path) {
+  for (std::size_t at = 0; at <= path.size();) {
+    auto end = std::min(path.find('/', at), path.size());
+    auto part = path.substr(at, end - at);
+    auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+    if (std::equal(part.begin(), part.end(), git_dir.begin(), git_dir.end(),
+                   [&](char a, char b) { return lower(a) == b; }))
+      return true;
+    at = end + 1;
+  }
+  return false;
 }
 
 int open_beneath(int root, std::string_view path, int flags, mode_t mode) {

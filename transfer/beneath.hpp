@@ -11,6 +11,10 @@ namespace skep::transfer {
 /// longer than 255 bytes, without NUL.
 bool safe_relative(std::string_view path);
 
+/// True when a component of `path` is ".git", in any case: no repository holds such a file, and git
+/// obeys the configuration that it finds there, wherever somebody enters the folder above.
+bool names_git_dir(std::string_view path);
+
 /// openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; where the kernel lacks it, a walk
 /// component by component with the same effect. `path` must be safe_relative (or "."). With
 /// O_PATH | O_NOFOLLOW a symlink itself is opened. Returns -1 with errno.

@@ -76,6 +76,12 @@ result<void> write_file_durably(const std::string& path, std::string_view data, 
   return {};
 }
 
+result<void> put_on_disk(const std::string& dir) {
+  unique_fd fd{::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (!fd || ::syncfs(fd.get()) != 0) return io_error(dir, errno);
+  return {};
+}
+
 result<void> make_dirs(const std::string& path) {
   for (std::size_t at = 1; at <= path.size(); ++at) {
     if (at != path.size() && path[at] != '/') continue;

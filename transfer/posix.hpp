@@ -41,6 +41,8 @@ result<void> write_all(int fd, std::string_view data);
 result<std::string> read_file(const std::string& path, std::size_t limit = 64u << 20);
 /// Replaces `path` as a whole: temporary name, fsync, rename, fsync of the directory.
 result<void> write_file_durably(const std::string& path, std::string_view data, unsigned mode);
+/// What was written to the file system that holds the directory `dir` is on disk when this returns.
+result<void> put_on_disk(const std::string& dir);
 /// Makes the directory and its missing parents with mode 0700.
 result<void> make_dirs(const std::string& path);
 /// Removes a file or a whole tree; what is not there is no error. Never follows a symlink.

@@ -1,5 +1,6 @@
 #include "transfer/results.hpp"
 
+#include "messages/crash_point.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/process.hpp"
 #include "transfer/sha256.hpp"
@@ -70,7 +71,7 @@ result<void> add_names(const std::string& patch_path, bool reverse, const std::s
     tab = tab == item.npos ? tab : item.find('\t', tab + 1);
     if (tab == item.npos) return make_error(errc::protocol, "git apply --numstat: " + item);
     auto name = item.substr(tab + 1);
-    if (!safe_relative(name) || name == ".git" || name.starts_with(".git/"))
+    if (!safe_relative(name) || names_git_dir(name))
       return make_error(errc::unsafe_archive, "the patch leaves the tree: " + name);
     out.insert(std::move(name));
   }
@@ -142,23 +143,35 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   if (!touched) return touched.err();
   out.touched = std::move(*touched);
 
+  crash_point(crash_kind::file, "pane_folder");
   if (auto made = make_dirs(out_dir + "/" + name); !made) return made.err();
   out.patch_path = out_dir + "/" + name + ".patch";
   if (absolute(out.patch_path) != absolute(patch_path)) {
+    crash_point(crash_kind::file, "pane_patch");
     unique_fd to{::open(out.patch_path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
     if (!to && errno == EEXIST) return make_error(errc::exists, out.patch_path);
     if (!to) return io_error(out.patch_path, errno);
+    crash_point(crash_kind::file, "pane_patch_copy");
     if (auto copied = append_file_to(to.get(), patch_path); !copied) return copied.err();
   }
+  crash_point(crash_kind::file, "pane_files");
   out.files_dir = out_dir + "/" + name + "/files";
   if (::mkdir(out.files_dir.c_str(), 0755) != 0) {
     if (errno == EEXIST) return make_error(errc::exists, out.files_dir);
     return io_error(out.files_dir, errno);
   }
-  auto files = unpack_archive(tar_path, out.files_dir, limits);
+  // What was not announced is refused before it costs memory and disk; one file more, so that
+  // compare() can name it.
+  auto announced = limits;
+  announced.max_files = std::min<std::uint64_t>(
+      limits.max_files, claim.modified.size() + claim.added.size() + claim.renamed.size() + 1);
+  auto files = unpack_archive(tar_path, out.files_dir, announced);
   if (!files) return files.err();
   out.files = std::move(*files);
+  crash_point(crash_kind::file, "pane_compared");
   if (auto same = compare(out); !same) return same.err();
+  // The sandbox goes as soon as somebody says that its results are here.
+  if (auto safe = put_on_disk(out_dir); !safe) return safe.err();
   return out;
 }
 
@@ -174,9 +187,9 @@ result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
     touched.push_back(std::move(*paths));
   }
   merged_patch out;
+  std::map<std::string, std::set<std::string>> conflicts;
   auto conflict = [&](std::size_t pane, const std::string& path) {
-    auto& list = out.conflicts[patches[pane].name];
-    if (std::find(list.begin(), list.end(), path) == list.end()) list.push_back(path);
+    conflicts[patches[pane].name].insert(path);
   };
   for (const auto& [path, panes] : owners) {
     if (panes.size() > 1)
@@ -194,10 +207,14 @@ result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
           }
     }
   }
+  for (const auto& [name, paths] : conflicts)
+    out.conflicts[name].assign(paths.begin(), paths.end());
+  crash_point(crash_kind::file, "swarm_patch");
   unique_fd to{::open(out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   if (!to) return io_error(out_path, errno);
   for (std::size_t i = 0; i < patches.size(); ++i) {
     if (touched[i].empty() || out.conflicts.contains(patches[i].name)) continue;
+    crash_point(crash_kind::file, "swarm_patch_part");
     if (auto added = append_file_to(to.get(), patches[i].patch_path); !added) return added.err();
     out.included.push_back(patches[i].name);
   }

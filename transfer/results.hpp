@@ -22,8 +22,8 @@ struct pane_changes {
 
 /// Checks size and hash of both files against `claim`, copies the patch to out_dir/NAME.patch,
 /// unpacks the changed files to out_dir/NAME/files (must not exist) and compares names: every
-/// claimed change is touched by the patch, every unpacked file is claimed. Errors: checksum,
-/// unsafe_archive, verification, exists, io. `name` is one path component.
+/// claimed change is touched by the patch, every unpacked file is claimed. What it answers is on
+/// disk. Errors: checksum, unsafe_archive, verification, exists, io. `name` is one path component.
 result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
                                   const std::string& out_dir, const std::string& name,
                                   const diff_summary& claim, const unpack_limits& limits = {});

@@ -1,5 +1,6 @@
 #include "transfer/unpack.hpp"
 
+#include "messages/crash_point.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/sha256.hpp"
 
@@ -132,6 +133,7 @@ public:
     if (type == AE_IFDIR && path == ".") return {};
     if (path.starts_with("./")) path.erase(0, 2);
     if (!safe_relative(path)) return unsafe("an entry's path leaves the tree: " + path);
+    if (names_git_dir(path)) return unsafe("a repository inside: " + path);
     if (archive_entry_hardlink(e)) return unsafe("a hard link: " + path);
     if (archive_entry_perm(e) & 07000) return unsafe("setuid, setgid or sticky bit: " + path);
     if (type != AE_IFREG && type != AE_IFLNK && type != AE_IFDIR)
@@ -175,6 +177,7 @@ private:
     if (target.empty() || target.size() > 4096) return unsafe("a symlink to nowhere: " + f.path);
     if (!limits_.outward_links && !link_stays_inside(f.path, target))
       return unsafe("a symlink that leaves the tree: " + f.path);
+    crash_point(crash_kind::file, "unpack_link");
     if (::symlinkat(target.c_str(), parent_.get(), leaf(f.path).c_str()) != 0)
       return create_error(f.path);
     f.type = file_entry::kind::symlink;
@@ -188,6 +191,7 @@ private:
     auto claimed = archive_entry_size(e);
     if (claimed < 0 || static_cast<std::uint64_t>(claimed) > limits_.max_bytes - bytes_)
       return unsafe("more bytes than allowed: " + f.path);
+    crash_point(crash_kind::file, "unpack_file");
     unique_fd fd{::openat(parent_.get(), leaf(f.path).c_str(),
                           O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, f.mode)};
     if (!fd) return create_error(f.path);
@@ -200,7 +204,11 @@ private:
       bytes_ += piece.size();
       f.size += piece.size();
       if (bytes_ > limits_.max_bytes) return unsafe("more bytes than allowed: " + f.path);
+      // The holes of a sparse file are bytes that never were in the tar.
+      if (bytes_ > ratio_free_bytes && bytes_ / limits_.max_ratio > from_.read_bytes)
+        return unsafe("the archive is compressed beyond all reason");
       hash.update(piece);
+      crash_point(crash_kind::file, "unpack_write");
       if (auto written = write_all(fd.get(), piece); !written) {
         auto e2 = written.err();
         e2.message = f.path;

@@ -15,11 +15,11 @@ struct unpack_limits {
 };
 
 /// Unpacks a tar (plain or zstd) beneath `dest`, which is made when missing. Refused with
-/// errc::unsafe_archive: absolute paths, "..", hard links, devices, fifos, setuid, setgid and
-/// sticky bits, symlinks out of the tree (see limits), anything through a symlink. A file that
-/// exists already (or comes twice) is errc::exists: nothing is ever overwritten. Modes become 0644
-/// or 0755. The manifest is computed from the bytes written. On error what was written stays for
-/// inspection.
+/// errc::unsafe_archive: absolute paths, "..", anything in a folder ".git", hard links, devices,
+/// fifos, setuid, setgid and sticky bits, symlinks out of the tree (see limits), anything through a
+/// symlink. A file that exists already (or comes twice) is errc::exists: nothing is ever
+/// overwritten. Modes become 0644 or 0755. The manifest is computed from the bytes written. On
+/// error what was written stays for inspection.
 result<manifest> unpack_archive(const std::string& archive_path, const std::string& dest,
                                 const unpack_limits& limits = {});
 

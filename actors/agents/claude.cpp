@@ -2,6 +2,7 @@
 
 #include "actors/agents/command.hpp"
 #include "messages/json.hpp"
+#include "messages/nesting.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -48,28 +49,10 @@ std::string one_line(const parsed& j) {
   return j.dump(-1, ' ', false, parsed::error_handler_t::replace);
 }
 
-// Whoever writes these lines may nest as deep as a line is long, and printing recurses.
-bool too_deep(std::string_view line) {
-  constexpr int limit = 200;
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (quoted) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > limit) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
-}
+// What the agent asks of its model, one by one: below /v1 are also batches, whose cost no answer
+// tells, so that they would go around what a sandbox may spend.
+const std::vector<std::string> model_paths = {"/v1/messages$", "/v1/messages/count_tokens$",
+                                              "/v1/models"};
 
 // The content of a tool_result: a string, or a list of blocks with text.
 std::string content_text(const parsed* content) {
@@ -115,8 +98,8 @@ launch_plan claude_adapter::plan(const swarm_spec& spec, const pane_context& pan
   out.stdin_data = prompt_for(spec, pane.index);
   out.stdin_open = false; // it begins when its input ends
   out.needs_secrets = {std::string{secret_name}};
-  out.gateway = {
-      {"api.anthropic.com", "ANTHROPIC_BASE_URL", "x-api-key", std::string{secret_name}, {"/v1"}}};
+  out.gateway = {{"api.anthropic.com", "ANTHROPIC_BASE_URL", "x-api-key", std::string{secret_name},
+                  model_paths}};
   out.program_to_check = "claude";
   return out;
 }
@@ -157,7 +140,7 @@ void claude_adapter::take_line(std::string_view line, std::vector<agent_event>& 
   while (!line.empty() && (line.back() == '\r' || line.back() == ' '))
     line.remove_suffix(1);
   if (line.empty()) return;
-  const auto j = too_deep(line) ? parsed{} : parsed::parse(line, nullptr, false);
+  const auto j = nested_too_deep(line) ? parsed{} : parsed::parse(line, nullptr, false);
   if (!j.is_object()) {
     last_text_ = cut(line, 500);
     return add_block(out, block_kind::other, {}, line);

@@ -149,12 +149,12 @@ std::string get_bytes(const json& j, std::string_view name) {
   return out;
 }
 
-std::optional<std::string> requested_user(const exchange& x) {
-  if (x.path() != "/process.Process/Start" && !x.path().starts_with("/filesystem.")) return {};
-  auto text = x.header("Authorization");
-  if (!text.starts_with("Basic ")) return {};
+std::optional<std::string> requested_user(std::string_view path, std::string_view authorization) {
+  if (path != "/process.Process/Start" && !path.starts_with("/filesystem.")) return {};
+  if (!authorization.starts_with("Basic ")) return {};
   std::string name;
-  if (!base64_decode(text.substr(6), name)) fail(rpc_code::unauthenticated, "invalid username");
+  if (!base64_decode(authorization.substr(6), name))
+    fail(rpc_code::unauthenticated, "invalid username");
   return name.substr(0, name.find(':'));
 }
 

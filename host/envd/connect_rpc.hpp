@@ -6,7 +6,6 @@
 //   bytes 5..  payload (JSON)
 #pragma once
 
-#include "host/envd/exchange.hpp"
 #include "host/envd/failure.hpp"
 #include "messages/json.hpp"
 
@@ -34,9 +33,9 @@ json parse_message(std::string_view body);
 /// The one message of a streaming request. Throws rpc_failure{invalid_argument}.
 json parse_enveloped(std::string_view body);
 
-/// The Linux user that the headers of an RPC name (`Authorization: Basic base64("user:")`), for
-/// those RPCs that look at it. Throws rpc_failure{unauthenticated}.
-std::optional<std::string> requested_user(const exchange& x);
+/// The Linux user that an RPC's header `Authorization: Basic base64("user:")` names, for those
+/// paths that look at it. Throws rpc_failure{unauthenticated}.
+std::optional<std::string> requested_user(std::string_view path, std::string_view authorization);
 
 /// The number of a request's `signal`. Throws rpc_failure: invalid_argument for what is no signal
 /// of the protocol, unimplemented for the one that is none.

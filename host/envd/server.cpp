@@ -60,7 +60,7 @@ std::string rest_body(unsigned status, const std::string& message) {
 }
 
 void check_user(const account& user, const exchange& x) {
-  auto name = requested_user(x);
+  auto name = requested_user(x.path(), x.header("Authorization"));
   if (name && !user.known(*name))
     fail(rpc_code::unauthenticated, "invalid username: '" + *name + "'");
 }

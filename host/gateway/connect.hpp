@@ -23,8 +23,8 @@ private:
   std::unique_ptr<asio::ssl::context> made_;
 };
 
-/// Resolves and connects within the policy's time. Addresses that are not public are left out
-/// unless the operator named the place. None, or why not.
+/// Resolves and connects within `limit`. Addresses that are not public, this machine's own and
+/// those of its IPv6 networks are left out unless the operator named the place. None, or why not.
 task<std::optional<refusal>> connect(asio::io_context& io, const endpoint& to, tcp::socket& socket,
                                      std::chrono::milliseconds limit);
 

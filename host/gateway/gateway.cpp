@@ -181,6 +181,10 @@ task<void> gateway::state::serve(std::shared_ptr<client> c) {
   while (!stopped && co_await read_header(*c)) {
     auto failure = co_await handle(c);
     if (failure) {
+      watchdog limit(io, policy.idle, [&c] {
+        error_code ignored;
+        c->socket.close(ignored);
+      });
       co_await answer(*c, *failure);
       co_await discard(*c);
     }
@@ -212,6 +216,7 @@ task<std::optional<refusal>> gateway::state::handle(std::shared_ptr<client> c) {
   if (revoked) co_return gate::keys_revoked;
   if (spend.used_up()) co_return allowance_used_up;
   c->uses_key = true;
+  c->cut = false; // that was another key, and another request
   auto failure = co_await forward(context, c, to);
   c->uses_key = false;
   co_return failure;

@@ -29,7 +29,8 @@ namespace skep::host {
 struct gateway_rule {
   std::string domain;                         ///< Lower-case host name, exactly; no wildcard.
   std::map<std::string, std::string> headers; ///< Set on each request in place of the client's own.
-  std::vector<std::string> paths; ///< Allowed path prefixes, by whole segments; empty: all.
+  /// Allowed path prefixes, by whole segments; with `$` at the end, that path alone. Empty: all.
+  std::vector<std::string> paths;
   /// "http://HOST:PORT" or "https://HOST[:PORT]": goes there instead, also to a private address.
   /// Only an operator may set it.
   std::string upstream_override;

@@ -69,7 +69,8 @@ bool decode_path(std::string_view path, std::string& out) {
   return true;
 }
 
-bool has_prefix(std::string_view path, std::string_view prefix) {
+bool allows(std::string_view prefix, std::string_view path) {
+  if (prefix.ends_with('$')) return path == prefix.substr(0, prefix.size() - 1);
   if (!path.starts_with(prefix)) return false;
   return prefix.ends_with('/') || path.size() == prefix.size() || path[prefix.size()] == '/';
 }
@@ -166,7 +167,7 @@ std::optional<refusal> find_route(std::string_view target, const std::vector<gat
   std::string rest = slash == std::string_view::npos ? "/" : decoded.substr(slash);
   if (!rule->paths.empty()
       && std::none_of(rule->paths.begin(), rule->paths.end(),
-                      [&rest](const auto& prefix) { return has_prefix(rest, prefix); }))
+                      [&rest](const auto& prefix) { return allows(prefix, rest); }))
     return refusal{403, "permission_error", "gateway: this path is not allowed"};
   out.rule = &*rule;
   out.target = slash == std::string_view::npos ? "/" : path.substr(slash);

@@ -27,6 +27,7 @@ task<std::optional<refusal>> tunnel::run(endpoint where) {
   client_->keep_alive = false;
   client_->answered = true;
   ++g_.counts.tunnels;
+  watchdog idle(g_.io, g_.policy.tunnel_idle, [self] { self->close(); });
   error_code ec;
   std::string_view yes = "HTTP/1.1 200 Connection established\r\n\r\n";
   co_await asio::async_write(client_->socket, asio::buffer(yes.data(), yes.size()), into(ec));
@@ -36,7 +37,6 @@ task<std::optional<refusal>> tunnel::run(endpoint where) {
     client_->buffer.consume(client_->buffer.size());
   }
   if (!ec) {
-    watchdog idle(g_.io, g_.policy.tunnel_idle, [self] { self->close(); });
     one_over_.expires_at(std::chrono::steady_clock::time_point::max());
     open_ways_ = 2;
     asio::co_spawn(

@@ -1,8 +1,11 @@
 // The scripted agent: what a pane's program does in a rehearsal. It says lines, changes files, may
-// stall, ask or fail, and names what it cost. What it does depends on the seed, on the pane's index
-// and on the attempt alone.
+// stall, ask or fail, and names what it cost; its calls stand in the books of its sandbox, which
+// may refuse them. What it does depends on the seed, on the pane's index and on the attempt, and on
+// nothing else.
 #include "host/sim/box.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace skep::host::sim {
@@ -82,20 +85,57 @@ struct report {
     json message = {{"model", "simulated"}, {"content", json::array({block})}};
     return dump(json{{"type", "assistant"}, {"message", message}}) + "\n";
   }
-  std::string end(bool failed, double cost, std::size_t turns) const {
+  /// `why`: what stopped it before its end; empty for nothing.
+  std::string end(bool failed, double cost, std::size_t turns, const token_usage& used,
+                  const std::string& why) const {
     char number[32];
     std::snprintf(number, sizeof number, "%.4f", cost);
-    if (!as_claude) return std::string{"finished, cost_usd="} + number + "\n";
-    json usage = {{"input_tokens", 1000 * turns}, {"output_tokens", 100 * turns}};
+    if (!as_claude)
+      return (why.empty() ? std::string{"finished"} : "stopped: " + why) + ", cost_usd=" + number
+             + "\n";
+    auto text = !why.empty() ? "API Error: " + why
+                : failed     ? std::string{"the simulation wants it to fail"}
+                             : std::string{"simulated"};
+    json usage = {{"input_tokens", used.input}, {"output_tokens", used.output}};
     return dump(json{{"type", "result"},
                      {"subtype", failed ? "error_during_execution" : "success"},
                      {"is_error", failed},
-                     {"result", failed ? "the simulation wants it to fail" : "simulated"},
+                     {"result", text},
                      {"total_cost_usd", cost},
                      {"num_turns", turns},
                      {"usage", usage}})
            + "\n";
   }
+};
+
+/// What the agent spends on its way: a call of its model for each line, one when it has none.
+class bill {
+public:
+  bill(box& home, double cost_usd, std::size_t calls)
+      : home_(home), whole_(static_cast<std::uint64_t>(std::llround(cost_usd * 1e6))),
+        calls_(std::max<std::size_t>(calls, 1)) {}
+  /// Makes the next call. False: it was refused, see why().
+  bool call() {
+    if (made_ == calls_) return true;
+    why_ = home_.spent.refusal();
+    if (!why_.empty()) return false;
+    auto share = whole_ * (made_ + 1) / calls_ - whole_ * made_ / calls_;
+    ++made_;
+    paid_ += share;
+    used_.add(home_.spent.pay(share, home_.info.domains.empty() ? "" : home_.info.domains.front()));
+    return true;
+  }
+  const std::string& why() const { return why_; }
+  const token_usage& used() const { return used_; }
+  std::size_t made() const { return made_; }
+  double paid_usd() const { return static_cast<double>(paid_) / 1e6; }
+
+private:
+  box& home_;
+  std::uint64_t whole_, paid_ = 0;
+  std::size_t calls_, made_ = 0;
+  token_usage used_;
+  std::string why_;
 };
 
 } // namespace
@@ -122,7 +162,9 @@ task<int> run_agent(program_ptr p) {
     co_await p->write(channel::out, "{\"type\":\"system\",\"subtype\":\"init\"}\n");
     auto prompt = co_await p->read_all();
   }
+  bill costs{*p->home, cost, lines};
   for (std::size_t i = 0; i < lines && p->signalled() == 0; ++i) {
+    if (!costs.call()) break;
     auto text = padded(name + " line " + std::to_string(i + 1) + " of " + std::to_string(lines),
                        static_cast<std::size_t>(script.line_bytes.sample(luck)));
     co_await p->write(channel::out, how.say(text));
@@ -140,8 +182,14 @@ task<int> run_agent(program_ptr p) {
     }
   }
   if (p->signalled() != 0) co_return 1;
+  if (lines == 0) costs.call();
+  if (!costs.why().empty()) {
+    co_await p->write(channel::out,
+                      how.end(true, costs.paid_usd(), costs.made(), costs.used(), costs.why()));
+    co_return 1;
+  }
   change_files(*p, name, std::strtoull(index.c_str(), nullptr, 10), files);
-  co_await p->write(channel::out, how.end(fails, cost, lines));
+  co_await p->write(channel::out, how.end(fails, cost, lines, costs.used(), {}));
   co_return fails ? 1 : script.exit_code;
 }
 

@@ -5,6 +5,7 @@
 #include "host/sim/process.hpp"
 #include "host/sim/program.hpp"
 #include "host/sim/scenario.hpp"
+#include "host/sim/spending.hpp"
 #include "messages/ids.hpp"
 
 #include <map>
@@ -51,7 +52,9 @@ public:
   string_map env_vars;
   memory_files files;
   process_table processes;
+  spending spent;
   bool dead = false;
+  std::map<std::string, std::uint64_t> runs; ///< Of programs that the scenario breaks.
 
   // What skep-guest keeps.
   std::map<std::string, std::shared_ptr<pane>> panes; ///< By directory.

@@ -257,8 +257,25 @@ std::optional<task<int>> run_command(const program_ptr& p) {
   return i->second(p);
 }
 
+/// What the scenario says of this program; none where it works.
+const broken_step* broken(const program& p) {
+  std::string name{base_name(p.argv[0])};
+  if (p.argv.size() > 1) name += " " + p.argv[1];
+  for (const auto& x : p.home->world.play.faults.programs)
+    if (x.what == name && p.home->runs[name]++ >= x.after) return &x;
+  return nullptr;
+}
+
 task<int> run_program(program_ptr p) {
   auto name = base_name(p->argv[0]);
+  if (const auto* step = broken(*p)) {
+    // GCC 12 awaits the right side of && whatever the left one is.
+    for (bool more = step->hangs; more;)
+      more = co_await p->nap(std::chrono::hours{1});
+    auto text = std::string{"a simulated failure of this step\n"};
+    co_await p->write(channel::err, std::move(text));
+    co_return 1;
+  }
   auto ours = in_system_directory(p->argv[0]);
   if (ours && (name == "sh" || name == "bash" || name == "dash")) co_return co_await run_shell(p);
   if (auto command = run_command(p)) co_return co_await std::move(*command);

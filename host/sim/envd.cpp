@@ -197,7 +197,7 @@ const std::set<std::string_view> unsimulated = {
 };
 
 void check_user(const exchange& x) {
-  auto name = envd::requested_user(x);
+  auto name = envd::requested_user(x.path(), x.header("Authorization"));
   if (name && !known_user(*name))
     envd::fail(rpc_code::unauthenticated, "invalid username: '" + *name + "'");
 }

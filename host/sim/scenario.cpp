@@ -106,14 +106,32 @@ void read_agent(const json& j, const std::string& path, agent_script& a) {
                {"question", to(a.question)}});
 }
 
+void read_steps(const json& j, const std::string& path, std::vector<broken_step>& out) {
+  if (!j.is_array()) throw bad_field{path + ": a list"};
+  for (const auto& one : j) {
+    broken_step x;
+    std::string how = "fail";
+    read_object(one, path, {{"what", to(x.what)}, {"after", to_whole(x.after)}, {"how", to(how)}});
+    if (x.what.empty()) throw bad_field{path + ".what: a text"};
+    if (how != "fail" && how != "hang") throw bad_field{path + ".how: fail or hang"};
+    x.hangs = how == "hang";
+    out.push_back(std::move(x));
+  }
+}
+
 void read_faults(const json& j, const std::string& path, fault_plan& f) {
   auto creates = [&f](const json& list, const std::string& p) {
     if (!list.is_array()) throw bad_field{p + ": a list of numbers"};
     for (const auto& n : list)
       f.restart_after_creates.push_back(static_cast<std::uint64_t>(number(n, p)));
   };
+  auto steps = [](std::vector<broken_step>& to_list) {
+    return [&to_list](const json& list, const std::string& p) { read_steps(list, p, to_list); };
+  };
   read_object(j, path,
-              {{"latency_ms", to(f.latency_ms)},
+              {{"requests", steps(f.requests)},
+               {"programs", steps(f.programs)},
+               {"latency_ms", to(f.latency_ms)},
                {"rate_percent", to(f.rate_percent)},
                {"retry_after_s", to_whole(f.retry_after_s)},
                {"quota_percent", to_percent(f.quota_percent)},

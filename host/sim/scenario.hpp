@@ -46,6 +46,13 @@ struct by_scope {
   const T& operator[](scope s) const { return values[static_cast<std::size_t>(s)]; }
 };
 
+/// A step that does not work: a request of this kind, or a program.
+struct broken_step {
+  std::string what; ///< "POST /files"; or "skep-guest unpack": a program's name and first word.
+  std::uint64_t after = 0; ///< So many of the sandbox's (or of the account's) work before.
+  bool hangs = false;      ///< It is never answered, or never ends; else it fails.
+};
+
 struct fault_plan {
   by_scope<spread> latency_ms;
   by_scope<double> rate_percent; ///< 429 with Retry-After. Not for envd.
@@ -68,6 +75,8 @@ struct fault_plan {
   spread resume_ms; ///< How long a paused sandbox takes to come back.
   std::vector<std::uint64_t> restart_after_creates; ///< The host "restarts" after these creates:
   std::int64_t restart_down_ms = 500;               ///< streams break, 503 for so long.
+  std::vector<broken_step> requests;                ///< Kinds of request that never work.
+  std::vector<broken_step> programs;                ///< Programs that never work.
 };
 
 /// A sandbox of somebody else, there from the start.

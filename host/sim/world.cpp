@@ -1,6 +1,7 @@
 #include "host/sim/world.hpp"
 
 #include "host/history.hpp"
+#include "host/holder_gateway.hpp"
 #include "host/sim/envd.hpp"
 
 #include <boost/asio/local/stream_protocol.hpp>
@@ -178,6 +179,7 @@ task<result<sandbox_info>> world::set_network(std::string id, network_access acc
   if (info.phase != sandbox_phase::running)
     co_return make_error(errc::wrong_phase, "Sandbox " + id + " is not running");
   host::set_network(info, access);
+  i->second.what->spent.renew_keys();
   log_.write({{"event", "network"},
               {"sandbox", id},
               {"domains", info.domains.size()},
@@ -186,9 +188,30 @@ task<result<sandbox_info>> world::set_network(std::string id, network_access acc
 }
 
 task<result<json>> world::usage(std::string id, std::uint64_t after) {
-  (void)after;
-  if (!boxes_.contains(id)) co_return make_error(errc::not_found, id);
-  co_return json{{"gateway", json::object()}};
+  auto i = boxes_.find(id);
+  if (i == boxes_.end()) co_return make_error(errc::not_found, id);
+  co_return i->second.what->spent.figures(after);
+}
+
+task<result<json>> world::set_allowance(std::string id, json most) {
+  auto i = boxes_.find(id);
+  if (i == boxes_.end()) co_return make_error(errc::not_found, id);
+  auto wanted = allowance_from(most);
+  if (!wanted) co_return wanted.err();
+  i->second.what->spent.allow(*wanted);
+  log_.write({{"event", "allowance"},
+              {"sandbox", id},
+              {"micro_usd", most.value("microUsd", json{})},
+              {"tokens", most.value("tokens", json{})}});
+  co_return i->second.what->spent.figures(0);
+}
+
+task<result<json>> world::revoke_keys(std::string id) {
+  auto i = boxes_.find(id);
+  if (i == boxes_.end()) co_return make_error(errc::not_found, id);
+  i->second.what->spent.revoke_keys();
+  log_.write({{"event", "keys_revoked"}, {"sandbox", id}});
+  co_return i->second.what->spent.figures(0);
 }
 
 task<result<local_socket>> world::connect_envd(std::string id) {
@@ -286,6 +309,15 @@ mishap world::befall(const request_line& request) {
     note(kind, request, n);
     return true;
   };
+  for (const auto& x : f.requests) {
+    if (x.what != what || n < x.after) continue;
+    note(x.hangs ? "hang" : "error", request, n);
+    if (x.hangs)
+      out.hang = true;
+    else
+      out.instead = api_error(500, "a simulated failure of this step");
+    return out;
+  }
   out.delay = ms_of(f.latency_ms[where].sample(luck));
   if (where == scope::create && hit(f.late_create_percent, "late_create"))
     out.delay += ms_of(f.late_create_ms.sample(luck));

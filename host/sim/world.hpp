@@ -26,6 +26,8 @@ public:
   task<result<void>> kill(std::string id) override;
   task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend) override;
   task<result<json>> usage(std::string id, std::uint64_t after) override;
+  task<result<json>> set_allowance(std::string id, json most) override;
+  task<result<json>> revoke_keys(std::string id) override;
   task<result<sandbox_info>> set_network(std::string id, network_access access) override;
   task<result<local_socket>> connect_envd(std::string id) override; ///< Never: see serve_envd.
   const sandbox_info* find(const std::string& id) const override;

@@ -35,9 +35,14 @@ struct attach_world : tree_world {
                       [](auto& s) { return s->what.argv.at(1) != "follow"; }));
   }
   bool viewer_runs() { return api->boxes.at(sandbox_.remote_id).processes.contains(viewer()->pid); }
-  void emit(const std::string& text) {
+  void emit_only(const std::string& text) {
     viewer()->emit(text);
     settle();
+  }
+  /// And waits until what could be a secret's beginning is shown.
+  void emit(const std::string& text) {
+    emit_only(text);
+    advance(50ms);
   }
   result<attach_read_reply> read(std::uint64_t offset, std::uint32_t most = max_attach_bytes) {
     return call(attach_read_request{id, offset, 0, most});
@@ -107,6 +112,37 @@ TEST_CASE_METHOD(attach_world, "output is kept until it is acknowledged, and com
   REQUIRE(*in_vain);
   CHECK(tree_world::read<attach_read_reply>(in_vain)->data.data.empty());
   CHECK_FALSE(tree_world::read<attach_read_reply>(in_vain)->ended);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "known secrets are masked on a terminal, across reads too") {
+  begin();
+  REQUIRE(open());
+  emit_only("key=hunter2-secret, hun");
+  CHECK(read(0)->data.data == "key=**************, ");
+  emit_only("ter2-secret\r\n");
+  CHECK(read(20)->data.data == "**************\r\n");
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "what could be a secret's beginning is on the terminal in 50 ms") {
+  begin();
+  REQUIRE(open());
+  emit_only("hunt");
+  CHECK(read(0)->data.data.empty());
+  auto waiting = wait_for_output(0);
+  advance(49ms);
+  CHECK_FALSE(*waiting);
+  advance(1ms);
+  CHECK(tree_world::read<attach_read_reply>(waiting)->data.data == "hunt");
+  emit_only("er2-sec");
+  advance(20ms);
+  emit_only("ret");
+  CHECK(read(4)->data.data == "**********"); // its rest is not seen
+  emit_only("hunt");
+  viewer()->end(0);
+  settle();
+  CHECK(read(14)->data.data == "hunt"); // at the end nothing is kept
   finish();
 }
 

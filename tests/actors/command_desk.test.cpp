@@ -148,6 +148,22 @@ TEST_CASE_METHOD(desk_world, "a stop while the swarm is being restarted waits an
   finish();
 }
 
+TEST_CASE_METHOD(desk_world,
+                 "input for a pane whose swarm is being restarted waits and is written once") {
+  auto id = run();
+  auto pane = tables->panes(only_sandbox(id).sandbox)->at(0).pane;
+  crash(path_of(id) + "/swarm");
+  REQUIRE(at(path_of(id) + "/swarm") == nullptr);
+  auto reply = post(send_request{pane, {"hello\n"}});
+  CHECK_FALSE(*reply);
+  advance(5s);
+  REQUIRE(read<send_reply>(reply));
+  CHECK(guest_calls("input") == 1);
+  agents_end(only_sandbox(id));
+  CHECK(refused(send_request{pane, {"late"}}) == errc::wrong_phase); // at once: the tables say so
+  finish();
+}
+
 TEST_CASE_METHOD(desk_world, "a stop that overtakes the swarm's beginning is carried out") {
   auto begun = post(run_request{*spec});
   // Nothing of the pool has run yet: the swarm exists and packs.

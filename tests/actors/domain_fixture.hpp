@@ -120,6 +120,9 @@ inline sandbox_actor::behavior_type fake_keeper(sandbox_actor::stateful_pointer<
       [to](lost_a, const error& why) {
         to->lines.push_back("lost: " + std::string{to_string(why.code)});
       },
+      [to](kill_a, const error& why) {
+        to->lines.push_back("reclaimed: " + std::string{to_string(why.code)});
+      },
       [to](exited_a, const transfer_ending& x) {
         to->lines.push_back("transfer: " + std::string{to_string(x.why.code)});
       },

@@ -69,6 +69,23 @@ TEST_CASE("of two secrets with one beginning the longer one is masked whole") {
   }
 }
 
+TEST_CASE("of a secret that comes slowly only the beginning is shown, and no byte twice") {
+  masker m{strings{"abcde", "abcdefgh"}};
+  CHECK(m.feed("x-ab") == "x-");
+  CHECK(m.show() == "ab");
+  CHECK(m.show().empty());
+  CHECK(m.feed("c").empty());
+  CHECK(m.show() == "c");
+  CHECK(m.feed("de").empty()); // the longer one may come
+  CHECK(m.show() == "**");     // one of them is whole
+  CHECK(m.feed("f") == "");
+  CHECK(m.feed("gh!ab") == "***!");
+  CHECK(m.show() == "ab");
+  CHECK(m.feed("x") == "x");
+  CHECK(m.feed("abcd") == "");
+  CHECK(m.flush() == "abcd");
+}
+
 TEST_CASE("a log drops repeated bytes, refuses a jump, and goes on at its length") {
   scratch tmp;
   auto file = tmp.path / "logs" / "pn_a.1.log";

@@ -55,7 +55,7 @@ TEST_CASE_METHOD(lifetime_world,
   CHECK(first.elapsed_ms < 1'802'000);
   CHECK(first.others_ms.empty());
   CHECK(first.text.find("of 60 min are over, $0.0000 so far") != std::string::npos);
-  CHECK_FALSE(first.cost_whole); // no price of a sandbox is known yet
+  CHECK(first.cost_whole);
   CHECK(swarm(id).warned_ms == 1'800'000);
   pass(21min);
   CHECK(told() == minutes{30, 50});
@@ -70,7 +70,14 @@ TEST_CASE_METHOD(lifetime_world,
   finish();
 }
 
-TEST_CASE_METHOD(lifetime_world, "the cost so far in a warning is what the agents have reported") {
+TEST_CASE_METHOD(lifetime_world,
+                 "the cost so far in a warning is that of its sandboxes' time and of its models") {
+  stop();
+  limit_table rules;
+  rules.providers[spec->provider].section = "providers." + spec->provider;
+  rules.providers[spec->provider].usd_per_hour = 36; // a cent a second
+  svc->rules = std::make_shared<const limit_table>(rules);
+  start();
   auto id = run();
   auto s = only_sandbox(id);
   auto pane = tables->panes(s.sandbox)->at(0).pane;
@@ -82,8 +89,11 @@ TEST_CASE_METHOD(lifetime_world, "the cost so far in a warning is what the agent
   REQUIRE(v.ask<std::uint64_t>(svc->handles->journal(), append_a::value, c));
   pass(30min + 2s);
   REQUIRE(told() == minutes{30});
-  CHECK(all<time_warning>().at(0).cost_usd == 1.25);
-  CHECK(all<time_warning>().at(0).text.find("$1.25") != std::string::npos);
+  auto told_of = all<time_warning>().at(0);
+  CHECK(told_of.cost_whole);
+  CHECK(told_of.cost_usd > 1.25 + 17.9);
+  CHECK(told_of.cost_usd < 1.25 + 18.1);
+  CHECK(told_of.text.find("$19.2") != std::string::npos);
   finish();
 }
 

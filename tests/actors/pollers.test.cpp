@@ -1,8 +1,68 @@
 // Scripts of a running sandbox and of what follows it: output that breaks, health, loss.
+#include "actors/answer.hpp"
 #include "tests/actors/sandbox_world.hpp"
+
+#include <deque>
+#include <set>
 
 using namespace skep;
 using namespace skep::test;
+
+namespace {
+
+/// A PANE that takes its time: what it was given is taken when it hears begin_a.
+struct slow_pane_state {
+  static inline const char* name = "slow_pane";
+};
+using taking = std::deque<caf::typed_response_promise<void>>;
+pane_actor::behavior_type slow_pane(pane_actor::stateful_pointer<slow_pane_state> self,
+                                    taking* open) {
+  return {
+      [open](begin_a) {
+        for (auto& given : std::exchange(*open, {}))
+          answer(given, result<void>{});
+      },
+      [self, open](output_a, std::uint32_t, const std::string&) -> caf::result<void> {
+        open->push_back(self->make_response_promise<void>());
+        return open->back();
+      },
+      [](exited_a, const follow_exit&) {},
+      [](input_a, const std::string&, const std::string&) { return std::uint64_t{0}; },
+      [](stop_a, stop_mode) {},
+      [](freeze_a, bool) {},
+      [](done_a, const continuation& c) { c.run(); },
+  };
+}
+
+} // namespace
+
+TEST_CASE_METHOD(sandbox_world,
+                 "what an agent's adapter has not taken is not read from the network") {
+  spec->agent = agent_kind::claude;
+  spec->prompts = {"work"};
+  taking open;
+  begin();
+  auto pane = ctx->pane({"pn_0"});
+  auto slow = v.root(v.sys.spawn(slow_pane, &open));
+  ctx->pane({"pn_0"}, slow);
+  const std::string piece(32 * 1024, 'x');
+  auto& stream = *api->streams.back();
+  std::uint64_t offset = 0;
+  for (; !stream.paused && offset < (10U << 20); offset += piece.size())
+    output("pn_0", offset, piece);
+  CHECK(stream.paused);
+  CHECK(offset <= svc->limits.poll_buffer_bytes + (128U << 10));
+  caf::anon_send(slow, begin_a::value);
+  settle();
+  CHECK_FALSE(stream.paused);
+  output("pn_0", offset, piece);
+  CHECK(open.size() >= 1);
+  caf::anon_send(slow, begin_a::value);
+  ctx->pane({"pn_0"}, pane);
+  slow = pane = pane_actor{};
+  stop(stop_mode::kill);
+  CHECK(ending() == "killed");
+}
 
 TEST_CASE_METHOD(sandbox_world, "a sandbox that vanishes is lost once its output gave up") {
   begin();
@@ -49,6 +109,33 @@ TEST_CASE_METHOD(sandbox_world,
   CHECK(api->boxes.empty());
 }
 
+TEST_CASE_METHOD(sandbox_world,
+                 "output of attempts that were never started is not believed and costs no file") {
+  svc->load_panes = [this](const sandbox_id&) -> result<std::vector<pane_record>> {
+    auto rows = start.panes;
+    rows[0].attempt = 1;
+    return rows;
+  };
+  begin();
+  for (std::uint32_t g : {0U, 2U, 4'000'000'000U}) {
+    api->streams.back()->emit(frame(follow_kind::data, follow_data{{"pn_0"}, g, 0, {"never"}}));
+    advance(6s); // longer than any wait
+  }
+  api->streams.back()->emit(frame(follow_kind::exit, follow_exit{{"pn_0"}, 2, 0, 0, 0, {}}));
+  advance(6s);
+  REQUIRE(all<poll_failed>().size() == 4);
+  for (const auto& e : all<poll_failed>())
+    CHECK(e.why.code == errc::bad_frame);
+  output("pn_0", 0, "said");
+  std::set<std::string> files;
+  for (const auto& file :
+       std::filesystem::directory_iterator{ctx->log_path({"pn_0"}, 1).parent_path()})
+    files.insert(file.path().filename().string());
+  CHECK(files == std::set<std::string>{"pn_0.1.log"});
+  exit("pn_0", 0, 4);
+  CHECK(ending() == "completed");
+}
+
 TEST_CASE_METHOD(sandbox_world, "an envd that hangs is unhealthy, told, and not lost") {
   begin();
   auto before = api->count(operation::health);
@@ -74,6 +161,31 @@ TEST_CASE_METHOD(sandbox_world, "an envd that hangs is unhealthy, told, and not 
   auto asked = api->count(operation::health);
   advance(5min);
   CHECK(api->count(operation::health) == asked); // nobody is left to ask
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "samples of resources come on the tick, and nearing a limit is told") {
+  begin();
+  auto& figures = api->boxes.at("i100000").usage;
+  figures = {{}, 2, 40, 500, 1000, 0, 100, 1000};
+  advance(6s);
+  REQUIRE(all<usage_sampled>().size() == 1);
+  CHECK(all<usage_sampled>()[0].cpu_percent == 40);
+  CHECK(all<usage_sampled>()[0].memory_total_bytes == 1000);
+  advance(2min);
+  CHECK(api->count(operation::usage) >= 4); // asked all the time
+  CHECK(api->count(operation::usage) <= api->count(operation::health));
+  CHECK(all<usage_sampled>().size() == 1); // told only where it differs
+  CHECK(count("near_limit") == 0);
+  figures.memory_used_bytes = 930;
+  advance(2min);
+  CHECK(count("near_limit") == 1);
+  CHECK(all<usage_sampled>().size() == 2);
+  api->fail(operation::usage, make_error(errc::network)); // no matter of health
+  advance(1min);
+  CHECK(count("unhealthy") == 0);
+  exit("pn_0");
+  CHECK(ending() == "completed");
 }
 
 TEST_CASE_METHOD(sandbox_world, "failures in between do not add up") {

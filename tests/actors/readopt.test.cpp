@@ -197,6 +197,47 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox that is found again has a whole lease
   CHECK(count("lease_not_renewed") == 0);
 }
 
+TEST_CASE_METHOD(
+    sandbox_world,
+    "taking up a running sandbox asks the provider for it once, and makes and ends nothing") {
+  recorded(phase::running);
+  begin();
+  advance(10s);
+  CHECK(api->count(operation::get) == 1);
+  CHECK(api->count(operation::list) == 0);
+  CHECK(api->count(operation::create) == 0);
+  CHECK(api->count(operation::connect) == 0); // it would resume and set a lease
+  CHECK(api->count(operation::kill) == 0);
+  CHECK(api->streams.size() == 1);
+}
+
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a sandbox whose tree is on record starts its agents, and nothing is uploaded again") {
+  recorded(phase::uploading);
+  start.bundle = nullptr; // its swarm has none: no sandbox is without a base
+  begin();
+  CHECK(api->count(operation::upload_file) == 0);
+  CHECK(phases() == strings{"starting", "running"});
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(
+    sandbox_world,
+    "an agent that had ended by a stop when the daemon was killed is cancelled, not failed") {
+  recorded(GENERATE(phase::running, phase::draining));
+  start.stop = stop_mode::graceful;
+  start.panes[0].state = pane_phase::exited;
+  start.panes[0].attempt = 1;
+  start.panes[0].exit_code = -1;
+  start.panes[0].signal = 2;
+  begin();
+  advance(1s);
+  CHECK(all<pane_closed>().at(0).result == outcome::cancelled);
+  CHECK(ending() == "cancelled");
+}
+
 TEST_CASE_METHOD(sandbox_world, "a lease that the provider does not renew now ends no work") {
   recorded(phase::running);
   api->fail(operation::set_timeout, make_error(errc::network, "after 3 attempts"));

@@ -12,6 +12,7 @@ struct reaper_world : world {
   std::vector<sandbox_record> unconfirmed;
   std::vector<sandbox_record> unresolved;
   std::map<std::string, sandbox_record> rows;
+  strings providers{"local"};
 
   ~reaper_world() { CHECK(end() == 0); }
 
@@ -42,7 +43,7 @@ struct reaper_world : world {
       if (i == rows.end()) return make_error(errc::not_found);
       return i->second;
     };
-    tables.providers = [] { return strings{"local"}; };
+    tables.providers = [this] { return providers; };
     under_supervisor({"reaper", [this, tables](caf::scheduled_actor* parent) {
                         return spawn_reaper(parent, svc, tables);
                       }});
@@ -98,7 +99,7 @@ TEST_CASE_METHOD(reaper_world, "an orphan dies after the grace time; strangers a
   rows["sb_kept"].state = phase::closed;
   rows["sb_kept"].kept = true;
   begin();
-  advance(70s); // seen first at 15 s
+  advance(40s); // seen first at 15 s
   CHECK(api->count(operation::kill) == 0);
   advance(10s);
   CHECK(api->count(operation::kill) == 2);
@@ -108,15 +109,59 @@ TEST_CASE_METHOD(reaper_world, "an orphan dies after the grace time; strangers a
   CHECK(left == strings{"kept", "live", "other", "stranger"});
   advance(1s);
   CHECK(count("orphan_ended") == 2);
+  CHECK(count("orphan_kill_intended") == 2);
   advance(5min);
   CHECK(api->count(operation::kill) == 2);
+}
+
+TEST_CASE_METHOD(reaper_world, "orphans at one provider die, whatever the other providers have") {
+  auto elsewhere = std::make_shared<fake_api>();
+  providers = {"local", "e2b"};
+  svc->provider = [this, elsewhere](const std::string& name) {
+    return result<std::shared_ptr<sandbox::api>>{
+        std::shared_ptr<sandbox::api>{name == "e2b" ? elsewhere : api}};
+  };
+  box("here", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  auto& there = elsewhere->boxes["there"].info;
+  there.remote_id = "there";
+  there.metadata = {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}};
+  begin();
+  advance(2min);
+  CHECK(api->boxes.empty());
+  CHECK(elsewhere->boxes.empty());
+}
+
+TEST_CASE_METHOD(reaper_world,
+                 "an orphan's kill is in the journal before the provider hears of it") {
+  box("ours", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  api->hold(operation::kill);
+  begin();
+  advance(50s);
+  REQUIRE(api->count(operation::kill) == 1);
+  auto intents = all<notice>();
+  REQUIRE(intents.size() == 1);
+  CHECK(intents[0].code == "orphan_kill_intended");
+  CHECK(intents[0].text.find("ours") != std::string::npos);
+  CHECK(count("orphan_ended") == 0);
+  api->release(operation::kill);
+  advance(1s);
+  CHECK(count("orphan_ended") == 1);
+}
+
+TEST_CASE_METHOD(reaper_world, "orphans are gone within a minute of the daemon's start") {
+  for (int i = 0; i < 50; ++i)
+    box("o" + std::to_string(i), {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  begin();
+  advance(60s);
+  CHECK(api->boxes.empty());
+  CHECK(api->count(operation::kill) == 50);
 }
 
 TEST_CASE_METHOD(reaper_world,
                  "what stops being an orphan in time lives, and a failed list ends nothing") {
   box("i1", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}});
   begin();
-  advance(50s);
+  advance(40s);
   rows["sb_a"].remote_id = "i1";
   rows["sb_a"].state = phase::verifying;
   api->fail(operation::list, make_error(errc::network));

@@ -125,7 +125,8 @@ TEST_CASE_METHOD(sandbox_world, "a kill while agents run collects nothing") {
   CHECK(api->boxes.empty());
 }
 
-TEST_CASE_METHOD(sandbox_world, "a run past its time limit is collected and says so") {
+TEST_CASE_METHOD(sandbox_world, "a run past its time limit is collected and says so",
+                 "[owasp-a04]") {
   begin();
   stop(stop_mode::timed_out);
   exit("pn_0", 130);
@@ -169,6 +170,24 @@ TEST_CASE_METHOD(sandbox_world, "a kill without an answer is repeated, then left
   }
 }
 
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a clean-up that fails, too, goes on, is told, and leaves the first error the first") {
+  guest["unpack"] = [this](const sandbox::command&) -> result<command_result> {
+    for (int i = 0; i < 3; ++i)
+      api->fail(operation::kill, make_error(errc::network));
+    api->fail(operation::remove, make_error(errc::timed_out));
+    return said("{\"files\":3,\"size_bytes\":300,\"manifest_sha256\":\"bad\"}\n");
+  };
+  begin();
+  advance(20s);
+  CHECK(ending() == "failed verification@verify");
+  CHECK(all<sandbox_closed>().at(0).why.code == errc::verification);
+  CHECK(api->count(operation::kill) == 4);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(api->boxes.empty());
+}
+
 TEST_CASE_METHOD(sandbox_world, "a stream that breaks goes on where the log ends") {
   begin();
   output("pn_0", 0, "hello ");
@@ -184,6 +203,37 @@ TEST_CASE_METHOD(sandbox_world, "a stream that breaks goes on where the log ends
   exit("pn_0", 0, 11);
   CHECK(ending() == "completed");
   CHECK(std::filesystem::file_size(ctx->log_path({"pn_0"}, 1)) == 11);
+}
+
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a log that cannot be written ends its sandbox, whatever arrives for other panes") {
+  panes(2);
+  std::filesystem::create_directories(ctx->log_path({"pn_0"}, 1)); // nothing can be written here
+  begin();
+  for (int i = 0; i < 5; ++i) {
+    CHECK(count("output_incomplete") == 0);
+    output("pn_1", 0, "it is written");
+    output("pn_0", 0, "it is not");
+    advance(6s);
+  }
+  CHECK(count("output_incomplete") == 1);
+  advance(21s); // its agents are interrupted, and what they did is collected
+  REQUIRE(all<sandbox_closed>().size() == 1);
+  CHECK(all<sandbox_closed>().at(0).result == outcome::failed);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(sandbox_world, "what a kill breaks in a step that is under way is no failure") {
+  api->hold(operation::health);
+  begin();
+  stop(stop_mode::kill);
+  api->fail(operation::health, make_error(errc::gone));
+  api->release(operation::health);
+  advance(20s);
+  REQUIRE(all<sandbox_closed>().size() == 1);
+  CHECK(all<sandbox_closed>().at(0).result == outcome::killed);
+  CHECK(api->boxes.empty());
 }
 
 TEST_CASE_METHOD(sandbox_world, "a failed pane degrades the sandbox and decides its verdict") {

@@ -1,5 +1,6 @@
 // Scripts of the SWARM in the whole tree: its sandboxes, its limit, its end.
 #include "actors/swarm_results.hpp"
+#include "actors/swarm_sandboxes.hpp"
 #include "actors/time_limit.hpp"
 
 #include "tests/actors/tree_fixture.hpp"
@@ -360,6 +361,22 @@ TEST_CASE_METHOD(swarm_world, "input reaches the pane it was sent to, and no oth
   CHECK(call(send_request{pane.pane, {"late"}}).err().code == errc::wrong_phase);
   CHECK(call(send_request{{"pn_nosuch"}, {"x"}}).err().code == errc::no_such_pane);
   finish();
+}
+
+TEST_CASE("sandboxes that a killed daemon had not begun are known by their numbers") {
+  swarm_spec spec;
+  spec.sandboxes = 4;
+  auto row = [](std::uint32_t index, phase at) {
+    sandbox_record r;
+    r.index = index;
+    r.state = at;
+    return r;
+  };
+  CHECK(missing_indices(spec, {row(0, phase::closed), row(2, phase::running)})
+        == std::vector<std::uint32_t>{1, 3});
+  CHECK(missing_indices(spec, {row(3, phase::queued), row(2, phase::queued), row(1, phase::queued),
+                               row(0, phase::queued)})
+            .empty());
 }
 
 TEST_CASE("the verdict on a swarm: failed outweighs, the first error counts") {

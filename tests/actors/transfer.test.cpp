@@ -189,6 +189,18 @@ TEST_CASE_METHOD(transfer_world,
   CHECK(api->boxes.empty());
 }
 
+TEST_CASE_METHOD(transfer_world,
+                 "an answer from inside that is nested without end is no answer, and nobody dies") {
+  guest["diff"] = [](const sandbox::command&) -> result<command_result> {
+    constexpr std::size_t deep = 400'000;
+    return said("{\"commits\":" + std::string(deep, '[') + std::string(deep, ']') + "}\n");
+  };
+  begin();
+  exit("pn_0");
+  CHECK(ending() == "failed protocol@diff");
+  CHECK(api->boxes.empty());
+}
+
 TEST_CASE_METHOD(transfer_world, "a kill ends a download at once") {
   api->hold(operation::download_file);
   begin();
@@ -211,6 +223,11 @@ TEST_CASE_METHOD(transfer_world,
   std::filesystem::create_directories(old);
   std::ofstream{old / "p0.tar"} << "half";
   api->boxes["i1"].files["/home/user/.skep/out/tr_old/p0.tar"] = "half";
+  // It died between a pane's results and the word of them.
+  auto results = tmp.path / "out" / "sw_a";
+  std::filesystem::create_directories(results / "p0" / "files");
+  std::ofstream{results / "p0.patch"} << "half";
+  std::ofstream{results / "p0" / "files" / "x"} << "half";
   begin();
   advance(1s);
   CHECK(all<sandbox_closed>().at(0).result == outcome::completed);

@@ -254,6 +254,7 @@ private:
       if (!row || !*row) return {};
       return {(*row)->command, (*row)->fingerprint, (*row)->reply.data};
     };
+    svc->load_spend = [this](utc_time now) { return tables->spend(now); };
     svc->created_seq = [this](const swarm_id& id) {
       auto seq = tables->created_seq(id);
       return seq ? *seq : std::uint64_t{0};

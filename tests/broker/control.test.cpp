@@ -62,7 +62,7 @@ TEST_CASE("a call reaches the desk and its answer comes back") {
   CHECK(refused.err().code == errc::not_found);
 }
 
-TEST_CASE("the sockets are for their owner alone, whatever the umask") {
+TEST_CASE("the sockets are for their owner alone, whatever the umask", "[owasp-a01]") {
   scratch_dir dir;
   auto old = ::umask(0);
   fake_edge edge{dir.path, std::make_shared<memory_journal>()};
@@ -71,6 +71,15 @@ TEST_CASE("the sockets are for their owner alone, whatever the umask") {
   CHECK(mode_of(edge.where.control) == 0600);
   CHECK(mode_of(edge.where.replay) == 0600);
   CHECK(mode_of(edge.where.events) == 0600);
+}
+
+TEST_CASE("who asks is read from what ZeroMQ calls the peer's address") {
+  auto p = read_peer("localhost:1000:1001:4242");
+  CHECK(p.uid == 1000);
+  CHECK(p.pid == 4242);
+  for (const char* other : {"", "localhost", "127.0.0.1", "a:b:c:d", "::1", "x:1:2:"})
+    CHECK(read_peer(other).uid == -1);
+  CHECK(read_peer(nullptr).pid == 0);
 }
 
 TEST_CASE("a process of another user is not served even when the file modes would let it in") {

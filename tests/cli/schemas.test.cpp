@@ -1,5 +1,6 @@
 #include "tests/cli/schemas.hpp"
 
+#include "storage/recovery_plan.hpp"
 #include "tests/cli/program.hpp"
 #include "tests/support/catch.hpp"
 
@@ -82,6 +83,9 @@ std::map<std::string, json> all_schemas() {
                  {"data", {{"type", "string"}, {"contentEncoding", "base64"}}}}));
   add("send", "skep send --json.", schema_of<send_reply>());
   add("stop", "skep stop --json, skep kill --json.", schema_of<stop_reply>());
+  add("budget", "skep budget --json.", schema_of<budget_reply>());
+  add("budget-set", "skep budget set --json: the sequence of the last fact.",
+      schema_of<budget_set_reply>());
   add("freeze", "skep freeze --json, skep thaw --json.", schema_of<freeze_reply>());
   add("drain", "skep drain --json.", schema_of<drain_reply>());
   add("panic", "skep panic --json, when nothing is left.",
@@ -115,6 +119,32 @@ std::map<std::string, json> all_schemas() {
                  {"closed_swarms", typed("integer")},
                  {"closed_sandboxes", typed("integer")}}));
   add("db-backup", "skep db backup --json.", object_of({{"backup", typed("string")}}));
+  add("recover", "skep recover --plan --json.", schema_of<storage::recovery_plan>());
+  add("health", "skep health --json. Exit code 0: healthy, 1: degraded, 2: unhealthy.",
+      schema_of<health_reply>());
+  add("audit", "A line of the audit log, as it is on disk and as skep audit show --json prints it.",
+      object_of({{"line", typed("integer")},
+                 {"seq", typed("integer")},
+                 {"ts", typed("string")},
+                 {"level", {{"enum", {"INFO", "WARN", "ERROR"}}}},
+                 {"category", {{"enum", {"SECURITY", "COST", "RESOURCE", "DATA"}}}},
+                 {"operation", typed("string")},
+                 {"swarm", typed("string")},
+                 {"sandbox", typed("string")},
+                 {"metadata", typed("object")},
+                 {"prev", typed("string")}}));
+  add("audit-verify", "skep audit verify --json.",
+      object_of(
+          {{"ok", typed("boolean")},
+           {"lines", typed("integer")},
+           {"anchor_line", typed("integer")},
+           {"findings",
+            list_of(object_of(
+                {{"what",
+                  {{"enum", {"changed", "removed", "cut", "swapped", "added", "unreadable"}}}},
+                 {"line", typed("integer")},
+                 {"last_line", typed("integer")},
+                 {"text", typed("string")}}))}}));
   add("version", "skep version --json.",
       object_of({{"version", typed("string")}, {"protocol", typed("integer")}}));
   return out;
@@ -212,12 +242,14 @@ TEST_CASE("what every command prints with --json fits its schema") {
   fits("version", w.skep({"version", "--json"}));
   fits("error", w.skep({"ps", "--json"}));
   fits("doctor", w.skep({"doctor", "--json"}));
+  fits("recover", w.skep({"recover", "--plan", "--json"}));
   fits("secret", w.skep({"secret", "set", "A", "--json"}, "v"));
   fits("secrets", w.skep({"secret", "list", "--json"}));
   fits("secret", w.skep({"secret", "remove", "A", "--json"}));
   fits("db-change", w.skep({"db", "migrate", "--json"}));
   fits("db-status", w.skep({"db", "status", "--json"}));
   fits("db-backup", w.skep({"db", "backup", w.dir.path + "/b.db", "--json"}));
+  fits("audit-verify", w.skep({"audit", "verify", "--json"}));
   fits("db-rebind", w.skep({"db", "rebind", "--keep-id", "--json"}));
   fits("db-change", w.skep({"db", "rollback", "--to", "0", "--json"}));
   fake_daemon daemon{w};

@@ -24,9 +24,36 @@ TEST_CASE("a log on a terminal keeps its colours and loses everything that comma
            "e");
 }
 
+TEST_CASE("controls of 8 bits are controls, in UTF-8 and without") {
+  safe_filter f;
+  CHECK(f.pass("x\xc2\x9b"
+               "2Jy")
+        == "x2Jy"); // CSI
+  CHECK(f.pass("x\xc2\x9d"
+               "0;title\xc2\x9cy")
+        == "x0;titley"); // OSC, ST
+  CHECK(f.pass("x\x9b"   // not UTF-8
+               "2Jy")
+        == "x2Jy");
+  const std::string letters = "\xc2\xa0\xc2\xbf\xc3\x9b\xe2\x9b\x84\xf0\x9f\x90\x9d\xc3\x9f";
+  CHECK(f.pass(letters) == letters);
+  CHECK(f.pass("x\xc2") == "x");
+  CHECK(f.pass("\x9b"
+               "5n")
+        == "5n");
+  auto half = f.pass("x\xc2");
+  CHECK(half + f.pass("\xa9") == "x\xc2\xa9");
+  CHECK(safe_line("a\xc2\x9b"
+                  "31mb\xc2\xa0\xc3\x9b")
+        == "a?31mb\xc2\xa0\xc3\x9b");
+  CHECK(safe_line("\xc2\x9b\xc2\x9b", 2) == "??");
+}
+
 TEST_CASE("the filter gives the same whatever pieces the bytes come in") {
   std::mt19937 random{3}; // NOLINT: a fixed seed, so that a failure repeats
-  const std::string text = "one\x1b[1;31mtwo\x1b[0m\x1b]0;t\x07three\x1b[?25l\x1bPx\x1b\\four\n";
+  const std::string text =
+      "\xc2\x9b"
+      "1\xe2\x9b\x84\xc2\xa9one\x1b[1;31mtwo\x1b[0m\x1b]0;t\x07three\x1b[?25l\x1bPx\x1b\\four\n";
   safe_filter whole;
   auto expected = whole.pass(text);
   for (int round = 0; round < 200; ++round) {

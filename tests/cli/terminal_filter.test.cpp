@@ -72,6 +72,7 @@ std::vector<sample> samples() {
       GONE("printing, private", "\x1b[?5i"),
       GONE("LEDs", "\x1b[1q"),
       GONE("erasing what was scrolled away", "\x1b[3J"),
+      GONE("tab stops, which would stay", "\x1b[3g\x1b[g\x1bH"),
       GONE("132 columns", "\x1b[?3h"),
       GONE("keyboard modes", "\x1b[>4;2m\x1b[>1u"),
       GONE("locking the keyboard", "\x1b[2h"),
@@ -116,7 +117,7 @@ std::vector<sample> samples() {
 
 } // namespace
 
-TEST_CASE("of what a sandbox writes, only what draws reaches a terminal") {
+TEST_CASE("of what a sandbox writes, only what draws reaches a terminal", "[owasp-a03]") {
   for (const auto& s : samples()) {
     INFO(s.what);
     terminal_filter f;

@@ -31,6 +31,7 @@ const std::vector<std::vector<std::string>> commands = {{"run"},
                                                         {"db", "rollback"},
                                                         {"db", "backup"},
                                                         {"db", "rebind"},
+                                                        {"recover"},
                                                         {"daemon", "start"},
                                                         {"daemon", "stop"},
                                                         {"daemon", "status"},
@@ -66,6 +67,8 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
   write_text(nul_prompt, std::string("a\0b", 3));
   auto prompt = w.dir.path + "/prompt";
   write_text(prompt, "do it");
+
+  write_text(w.repo + "/prompt.txt", "no program");
 
   struct bad {
     std::vector<std::string> args;
@@ -105,6 +108,10 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
       {{"run", "--repo", plain + "-not", "--", "true"}, errc::file_not_found},
       {{"run", "--repo", unborn, "--", "true"}, errc::no_commit},
       {{"run", "--repo", w.repo, "--", "no-such-program-here"}, errc::agent_not_visible},
+      {{"run", "--repo", w.repo, "--", "./no-such-file"}, errc::agent_not_visible},
+      {{"run", "--repo", w.repo, "--", "./prompt.txt"}, errc::agent_not_visible},
+      {{"run", "--repo", w.repo, "--out", prompt, "--", "true"}, errc::io},
+      {{"run", "--repo", w.repo, "--out", prompt + "/below/it", "--", "true"}, errc::io},
       {{"stop"}, errc::bad_argument},
       {{"stop", "sw_x", "--all"}, errc::bad_argument},
       {{"secret", "set", "bad-name"}, errc::bad_argument},
@@ -147,6 +154,31 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
   CHECK_FALSE(std::filesystem::exists(w.repo + "/skep-out"));
 }
 
+TEST_CASE("a command that does not exist is named, also below a group of commands") {
+  cli_world w;
+  auto says = [&](std::vector<std::string> args, const std::string& word) {
+    auto x = w.skep(std::move(args));
+    CHECK(x.code == info(errc::bad_argument).exit_code);
+    CHECK(x.err.find("there is no command '" + word + "'") != std::string::npos);
+  };
+  says({"fly"}, "fly");
+  says({"secret", "get", "NAME"}, "get");
+  says({"--state", "secret", "secret", "show"}, "show");
+  CHECK(w.skep({"secret"}).err.find("subcommand is required") != std::string::npos);
+}
+
+TEST_CASE("what could not be printed is an error, not an exit code of 0") {
+  cli_world w;
+  auto shell = [&](const std::string& line) {
+    return run_to_end({"/bin/sh", "-c", line, w.skep_program}, w.home);
+  };
+  auto full = shell("\"$0\" version > /dev/full");
+  CHECK(full.code == info(errc::io).exit_code);
+  CHECK(full.err.find("writing standard output") != std::string::npos);
+  CHECK(shell("\"$0\" version > /dev/null").code == 0);
+  CHECK(shell("\"$0\" version >&- 2>&- <&-").code == 0); // nobody wants to hear it
+}
+
 TEST_CASE("global options may stand before and behind the command") {
   cli_world w;
   auto before = run_to_end({w.skep_program, "--json", "version"}, w.home);
@@ -156,7 +188,7 @@ TEST_CASE("global options may stand before and behind the command") {
   CHECK(before.document()["protocol"] == protocol_version);
 }
 
-TEST_CASE("secrets go in by standard input, stay 0600, and never come out") {
+TEST_CASE("secrets go in by standard input, stay 0600, and never come out", "[owasp-a02]") {
   cli_world w;
   const std::string value = "canary-value-1234567890";
   auto x = w.skep({"secret", "set", "ANTHROPIC_API_KEY"}, value + "\n");
@@ -201,6 +233,18 @@ TEST_CASE("the database is upgraded, shown, copied and rolled back without a dae
   CHECK(down.code == 0);
   CHECK(down.document()["to"] == 0);
   CHECK(w.skep({"db", "rollback", "--to", "99"}).code == info(errc::bad_argument).exit_code);
+}
+
+TEST_CASE("recover shows what the next daemon does, makes nothing, and needs no daemon") {
+  cli_world w;
+  auto empty = w.skep({"recover", "--plan"});
+  CHECK(empty.code == 0);
+  CHECK(empty.out == "Nothing is to be recovered.\n");
+  CHECK(w.skep({"db", "status"}).code != 0); // and no database was made by looking
+  auto bare = w.skep({"recover", "--json"});
+  CHECK(bare.code == 64);
+  CHECK(json::parse(bare.out).at("error").at("code") == "bad_argument");
+  CHECK(bare.out.find("skep recover --plan") != std::string::npos);
 }
 
 TEST_CASE("doctor names a copied state, and the user decides whose it is") {

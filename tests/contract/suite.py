@@ -4,8 +4,8 @@
     def _(t):                     # t is a wire.Target
         ...
 
-A case tagged `real` needs a kernel behind the sandbox; such a case is left out for a server that only simulates, and
-nothing else is. A case of several values is one case, of at most MOST_VALUES of them."""
+A case tagged `real` needs a kernel behind the sandbox; such a case is left out for a server that only simulates. One
+tagged `ours` asks for what E2B does not have, and is left out for E2B's cloud. Nothing else is left out. A case of several values is one case, of at most MOST_VALUES of them."""
 import concurrent.futures
 import threading
 import traceback
@@ -16,16 +16,16 @@ cases = []
 
 
 class Case:
-    def __init__(self, name, real, area, function):
-        self.name, self.real, self.area, self.function = name, real, area, function
+    def __init__(self, name, real, ours, area, function):
+        self.name, self.real, self.ours, self.area, self.function = name, real, ours, area, function
 
 
-def case(name, real=False):
+def case(name, real=False, ours=False):
     assert ":" not in name, name
 
     def register(function):
         assert name not in [c.name for c in cases], name
-        cases.append(Case(name, real, function.__module__.removesuffix("_cases"), function))
+        cases.append(Case(name, real, ours, function.__module__.removesuffix("_cases"), function))
         return function
     return register
 
@@ -67,7 +67,7 @@ def run(target, words=(), at_once=4):
             text = str(why).strip() or f"{type(why).__name__} in `{where.line}`"
             return c, " ".join(text.split())[:400]
 
-    wanted = [c for c in cases if (target.real or not c.real) and (not words or any(w in c.name for w in words))]
+    wanted = [c for c in cases if (target.real or not c.real) and (target.ours or not c.ours) and (not words or any(w in c.name for w in words))]
     try:
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
             yield from pool.map(one, wanted)

@@ -49,8 +49,8 @@ class Target:
     With a domain, each sandbox is found by its name PORT-ID.DOMAIN, and `resolve` says where names lie; without, by
     the two routing headers at the control API's address."""
 
-    def __init__(self, url, key, domain="", authority=None, resolve="", real=True):
-        self.url, self.key, self.domain, self.authority, self.real = url, key, domain, authority, real
+    def __init__(self, url, key, domain="", authority=None, resolve="", real=True, ours=True):
+        self.url, self.key, self.domain, self.authority, self.real, self.ours = url, key, domain, authority, real, ours
         self.resolve = resolve  # "ADDRESS:PORT" of the proxy
         self.versions = collections.Counter()
         self.lock = threading.Lock()

@@ -51,7 +51,7 @@ json entry_of(const answer& a) {
 }
 } // namespace
 
-TEST_CASE("everything but health needs the access token") {
+TEST_CASE("everything but health needs the access token", "[owasp-a01]") {
   envd e;
   e.token.clear();
   CHECK(e.request("GET", "/health").status == 204);

@@ -34,7 +34,8 @@ std::string read_whole(const std::string& path) {
 }
 } // namespace
 
-TEST_CASE("a signature is what E2B's SDK computes for the same path, user and token") {
+TEST_CASE("a signature is what E2B's SDK computes for the same path, user and token",
+          "[owasp-a07]") {
   CHECK(envd::file_signature("/tmp/x", "read", "root", "tok_envd", {})
         == "v1_81a74+TQgwIlzaunheExzGcoYrwCu6FDIvZGmHG0mUk");
   CHECK(envd::file_signature("/tmp/x", "write", "root", "tok_envd", {})

@@ -14,14 +14,22 @@ import shutil
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 METADATA, OWN_ADDRESS = "169.254.169.254", "198.51.100.7"
-CLONE_NEWNET = 0x40000000
-FILES = ("run.py", "probing.py", "victim.py", "file_probes.py", "kernel_probes.py", "network_probes.py", "process_probes.py")
+PUBLIC = "8.8.4.4"  # in the suite's own network alone, where nothing else is
+NAMES = {"127.0.0.1": ["localhost", "rebound.example.com"], "::1": ["rebound6.example.com"],
+         PUBLIC: ["files.example.com", "below.files.example.com", "other.example.com", "files.example.com.other.example.com",
+                  "model.example.com"]}
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+WEB = 443
+GATEWAY_PORT = 49984  # host/spec.hpp
+FILES = ("run.py", "probing.py", "victim.py", "file_probes.py", "gateway_probes.py", "kernel_probes.py", "network_probes.py", "process_probes.py")
 # The options of a sandbox (host/isolation.cpp) without those that a control gives back.
 BWRAP = ["/usr/bin/bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin",
          "/bin", "--symlink", "usr/sbin", "/sbin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc",
@@ -29,13 +37,22 @@ BWRAP = ["/usr/bin/bwrap", "--unshare-all", "--die-with-parent", "--new-session"
 
 
 def own_network():
-    """A network of this process and its children, with a cloud's address on lo. False where only root could make it."""
-    if os.geteuid() != 0 or ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+    """A network of this process and its children, with a cloud's address and a public one on lo, and names of its own
+    (/etc/hosts, mounted for them alone). False where only root could make it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() != 0 or libc.unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
         return False
+    with tempfile.NamedTemporaryFile("w", prefix="skep-escape-hosts-") as hosts:
+        hosts.write("".join(f"{address} {' '.join(names)}\n" for address, names in NAMES.items()))
+        hosts.flush()
+        os.chmod(hosts.name, 0o644)
+        for what, on, flags in ((None, "/", MS_REC | MS_PRIVATE), (hosts.name, "/etc/hosts", MS_BIND)):
+            if libc.mount(what and what.encode(), on.encode(), None, ctypes.c_ulong(flags), None) != 0:
+                raise OSError(ctypes.get_errno(), f"mount on {on}")
     SIOCSIFADDR, SIOCSIFFLAGS, UP_AND_RUNNING = 0x8916, 0x8914, 0x41
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", UP_AND_RUNNING))
-        for label, address in ((b"lo:1", METADATA), (b"lo:2", OWN_ADDRESS)):
+        for label, address in ((b"lo:1", METADATA), (b"lo:2", OWN_ADDRESS), (b"lo:3", PUBLIC)):
             request = struct.pack("16sHH4s16x", label, socket.AF_INET, 0, socket.inet_aton(address))
             fcntl.ioctl(s, SIOCSIFADDR, request)
     return True
@@ -92,6 +109,46 @@ class Victim:
         self.process.stdout.close()
 
 
+class OpenProxy:
+    """What the gateway would be without its rules: connects to whatever it is asked for, and tells what it hears there."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    @staticmethod
+    def serve(peer):
+        with peer:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                block = peer.recv(65536)
+                if not block:
+                    return
+                head += block
+            method, target = head.split(b" ", 2)[:2]
+            where = target.decode() if method == b"CONNECT" else target.decode().split("/")[2]
+            name, colon, port = where.rpartition("@")[2].rpartition(":")
+            if not colon or where.endswith("]"):
+                name, port = where, "80"
+            try:
+                with socket.create_connection((name.strip("[]"), int(port)), timeout=5) as there:
+                    peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + there.recv(200))
+            except OSError as why:
+                peer.sendall(f"HTTP/1.1 502 {type(why).__name__}\r\n\r\n".encode())
+
+    def close(self):
+        self.listener.close()
+
+
 class Host:
     """The vault, the servers and the victim; facts() is what probes are told."""
 
@@ -116,6 +173,11 @@ class Host:
         os.chmod(self.unix, 0o777)
         self.tcp6 = self.optional(socket.AF_INET6, ("::1", 0))
         self.optional(socket.AF_INET, (METADATA, 80))
+        self.web = self.serve(socket.AF_INET, ("0.0.0.0", WEB)).getsockname()[1] if self.private else None
+        self.web6 = self.optional(socket.AF_INET6, ("::1", WEB)) if self.private else None
+        if self.private:
+            self.serve(socket.AF_INET, (PUBLIC, 80))
+        self.proxy = OpenProxy()
         self.udp = self.echo(("127.0.0.1", 0))
         self.name_server = "127.0.0.1" if self.private and self.echo(("127.0.0.1", 53)) else None
         self.victim = Victim(self.service, self.probes, "host", self.secret)
@@ -177,7 +239,8 @@ class Host:
         return {"proof": hashlib.sha256(self.secret.encode()).hexdigest(), "secret": str(self.vault / "secret"),
                 "folder": str(self.folder), "bound": str(self.bound), "tcp": self.tcp, "tcp6": self.tcp6, "udp": self.udp,
                 "unix": self.unix, "address": OWN_ADDRESS if self.private else None, "victim": self.victim.told,
-                "metadata": METADATA if self.private else None, "name_server": self.name_server, **more}
+                "metadata": METADATA if self.private else None, "name_server": self.name_server,
+                "public": PUBLIC if self.private else None, "web": self.web, "web6": self.web6, "proxy": GATEWAY_PORT, **more}
 
     # -- controls
 
@@ -200,6 +263,8 @@ class Host:
                 return None
             words = [*BWRAP, *shown, "--unshare-user", "--uid", "1000", "--gid", "1000", *words]
             options["become"] = False
+        elif kind == "a proxy without rules":
+            self.put(self.probes / "facts.json", json.dumps({**facts, "proxy": self.proxy.port}))
         else:
             assert kind == "outside", kind
         process = self.service.popen(words, stderr=subprocess.PIPE, **options)
@@ -209,6 +274,7 @@ class Host:
 
     def close(self):
         self.victim.close()
+        self.proxy.close()
         for s in self.sockets:
             s.close()
         shutil.rmtree(self.work, ignore_errors=True)

@@ -20,6 +20,7 @@ import sys
 import time
 
 LIMIT_S = 20
+OPEN_INSIDE = "none, for it is open inside"  # the control of what is no way out but shows that a door works
 SECRET = re.compile(rb"skep-escape-[0-9a-f]{32}")
 NUMBERS = {  # of system calls that Python has no function for: x86_64, aarch64
     "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "perf_event_open": (298, 241),
@@ -42,16 +43,17 @@ class NotProvable(Exception):
 
 
 class Probe:
-    def __init__(self, name, control, function):
-        self.name, self.control, self.function = name, control, function
+    def __init__(self, name, control, box, function):
+        self.name, self.control, self.box, self.function = name, control, box, function
 
 
-def probe(name, control="outside"):
-    """Registers a probe; `control` says where it must succeed (README.md)."""
+def probe(name, control="outside", box="plain"):
+    """Registers a probe; `control` says where it must succeed (README.md), `box` in which sandbox it is tried:
+    the plain one without a network, or `wide` or `narrow` (gateway_probes.py)."""
     assert name not in probes and ":" not in name, name
 
     def register(function):
-        probes[name] = Probe(name, control, function)
+        probes[name] = Probe(name, control, box, function)
         return function
     return register
 
@@ -167,7 +169,7 @@ def in_child(function):
 def main():
     """probing FACTS_FILE [NAME...]: one line of JSON for each probe, all of them without a name."""
     born_with = descriptors()
-    import file_probes, kernel_probes, network_probes, process_probes  # noqa: F401, E401 they register their probes
+    import file_probes, gateway_probes, kernel_probes, network_probes, process_probes  # noqa: F401, E401 they register their probes
     with open(sys.argv[1]) as file:
         facts = Facts({**json.load(file), "born_with": born_with})
     for name in sys.argv[2:] or probes:

@@ -1,13 +1,13 @@
 // Requests as clients send them, and frames as subscribers get them.
 #include "broker/frames.hpp"
 #include "broker/requests.hpp"
-#include "tests/fuzz/input.hpp"
+#include "tests/fuzz/targets.hpp"
 
 using namespace skep;
 using namespace skep::broker;
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const std::string_view text{reinterpret_cast<const char*>(data), size};
+void skep::fuzz::run_broker(input in) {
+  const auto text = in.rest();
   for (auto at : {gate::control, gate::replay}) {
     auto parsed = parse_request(at, text, "0");
     if (parsed.refusal) {
@@ -23,7 +23,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require(e->swarm.empty() || e->swarm.valid(), "ids of a frame are well-formed");
   }
   if (auto o = decode_output(text))
-    fuzz::require(o->pane.valid() && o->data.size() <= size, "output lies within its frame");
+    fuzz::require(o->pane.valid() && o->data.size() <= text.size(), "output lies within its frame");
   (void)decode_head(text);
-  return 0;
 }

@@ -1,10 +1,11 @@
 // What the claude agent prints, cut into pieces: blocks and verdict do not depend on the cuts.
 #include "actors/agents/claude.hpp"
-#include "tests/fuzz/input.hpp"
+#include "tests/fuzz/targets.hpp"
 
 using namespace skep;
 using namespace skep::actors;
 
+namespace claude_target {
 namespace {
 
 std::string told(std::string_view text, std::size_t piece) {
@@ -29,10 +30,10 @@ std::string told(std::string_view text, std::size_t piece) {
 }
 
 } // namespace
+} // namespace claude_target
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::input in{data, size};
+void skep::fuzz::run_claude(input in) {
+  using namespace claude_target;
   const auto piece = in.choice();
   fuzz::require(told(in.rest(), 0) == told(in.rest(), piece), "blocks do not depend on the cuts");
-  return 0;
 }

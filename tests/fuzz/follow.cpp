@@ -1,9 +1,10 @@
 // The stream of a follower, cut into pieces: frames do not depend on the cuts.
 #include "messages/follow.hpp"
-#include "tests/fuzz/input.hpp"
+#include "tests/fuzz/targets.hpp"
 
 using namespace skep;
 
+namespace follow_target {
 namespace {
 
 struct outcome_of_stream {
@@ -58,11 +59,11 @@ std::string framed(std::string_view text) {
 }
 
 } // namespace
+} // namespace follow_target
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::input in{data, size};
+void skep::fuzz::run_follow(input in) {
+  using namespace follow_target;
   const auto piece = in.choice();
   const auto stream = framed(in.rest());
   fuzz::require(read(stream, 0) == read(stream, piece), "frames do not depend on the cuts");
-  return 0;
 }

@@ -1,13 +1,14 @@
 // The edges of HTTP that are ours and not Beast's or libcurl's: targets, queries, times, ranges,
-// page tokens, the gateway's routes, and the usage it reads as answers pass.
-#include "host/gateway/rules.hpp"
+// page tokens, the gateway's routes and tunnels, and the usage it reads as answers pass.
+#include "host/gateway/tunnels.hpp"
 #include "host/gateway/usage.hpp"
 #include "host/web_text.hpp"
 #include "sandbox/wire.hpp"
-#include "tests/fuzz/input.hpp"
+#include "tests/fuzz/targets.hpp"
 
 using namespace skep;
 
+namespace http_edges_target {
 namespace {
 
 void routes(std::string_view target) {
@@ -22,6 +23,35 @@ void routes(std::string_view target) {
   for (const auto* bad : {"..", "\\", "\r", "\n", "%"})
     fuzz::require(out.target.substr(0, out.target.find('?')).find(bad) == std::string::npos,
                   "nothing in a path is read in two ways");
+}
+
+// What a proxy is asked for: nothing may be reached that is not listed, however it is spelled.
+void tunnels(std::string_view text) {
+  using namespace host::gate;
+  host::gateway_access access;
+  access.tunnels.hosts = {"files.example.com"};
+  access.tunnels.ranges = {"8.8.8.0/24"};
+  auto check = [&](const authority& to) {
+    fuzz::require(to.port != 0 && !to.host.empty(), "an authority has a host and a port");
+    fuzz::require(to.host.find_first_of("@/\\ \r\n") == std::string::npos,
+                  "a host is read in one way");
+    auto shown = to.host.find(':') == std::string::npos ? to.host : "[" + to.host + "]";
+    auto again = parse_authority(shown + ":" + std::to_string(to.port));
+    fuzz::require(again && again->host == to.host && again->port == to.port,
+                  "an authority survives its text");
+    endpoint where;
+    if (find_tunnel(to, access, where)) return;
+    fuzz::require(where.port == "443" || where.port == "80", "only listed ports pass");
+    fuzz::require(to.host == "files.example.com" || !where.only.empty(),
+                  "a host that is not listed is bound to the listed addresses");
+  };
+  if (auto to = parse_authority(text)) check(*to);
+  authority to;
+  std::string path;
+  if (split_absolute(text, to, path)) {
+    check(to);
+    fuzz::require(path.starts_with('/'), "a path begins with a slash");
+  }
 }
 
 void usage(std::string_view text, std::size_t piece) {
@@ -41,9 +71,10 @@ void usage(std::string_view text, std::size_t piece) {
 }
 
 } // namespace
+} // namespace http_edges_target
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::input in{data, size};
+void skep::fuzz::run_http_edges(input in) {
+  using namespace http_edges_target;
   const auto wanted = in.choice();
   const auto text = in.rest();
   switch (wanted % 4) {
@@ -70,10 +101,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   case 2:
     routes(text);
+    tunnels(text);
     break;
   case 3:
     usage(text, wanted / 4);
     break;
   }
-  return 0;
 }

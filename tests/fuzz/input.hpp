@@ -1,5 +1,5 @@
 // Helpers of the fuzz targets: how a target takes its input apart, and what it does when a promise
-// is broken. Each target is one file with LLVMFuzzerTestOneInput; the corpora are in corpus/NAME.
+// is broken.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,12 @@
 // Every registered message from msgpack and from JSON. What was read is written and read again, and
 // must be the same.
-#include "tests/fuzz/input.hpp"
+#include "tests/fuzz/targets.hpp"
 #include "tests/messages/all_messages.hpp"
 
 using namespace skep;
 using skep::test::reads;
 
+namespace messages_target {
 namespace {
 
 template <message T>
@@ -34,18 +35,19 @@ void events(std::string_view body) {
 }
 
 } // namespace
+} // namespace messages_target
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::input in{data, size};
+void skep::fuzz::run_messages(input in) {
+  using namespace messages_target;
   const auto wanted = in.choice();
   const bool as_json = wanted >= 128;
   if (wanted == 127) {
     events(in.rest());
-    return 0;
+    return;
   }
   json j;
   if (as_json) j = json::parse(in.rest(), nullptr, false);
-  if (j.is_discarded()) return 0;
+  if (j.is_discarded()) return;
   unsigned index = 0;
   test::for_each_message([&]<class T>(std::string_view) {
     if (index++ != wanted % 128) return;
@@ -54,5 +56,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     else
       packed<T>(in.rest());
   });
-  return 0;
 }

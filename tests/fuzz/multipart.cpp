@@ -1,9 +1,10 @@
 // multipart/form-data as envd takes uploads: parts do not depend on the cuts.
 #include "host/envd/multipart.hpp"
-#include "tests/fuzz/input.hpp"
+#include "tests/fuzz/targets.hpp"
 
 using namespace skep;
 
+namespace multipart_target {
 namespace {
 
 struct outcome_of_body {
@@ -39,9 +40,10 @@ outcome_of_body read(std::string_view text, std::size_t piece) {
 }
 
 } // namespace
+} // namespace multipart_target
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::input in{data, size};
+void skep::fuzz::run_multipart(input in) {
+  using namespace multipart_target;
   const auto piece = in.choice();
   auto whole = read(in.rest(), 0), cut = read(in.rest(), piece);
   fuzz::require(whole.good == cut.good && whole.done == cut.done,
@@ -49,5 +51,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (whole.good) fuzz::require(whole == cut, "parts do not depend on the cuts");
   std::string value;
   (void)envd::header_parameter(in.rest(), "name", value);
-  return 0;
 }

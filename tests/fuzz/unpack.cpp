@@ -1,6 +1,6 @@
 // Archives that come out of a sandbox. Nothing may be written beside the destination.
 #include "transfer/unpack.hpp"
-#include "tests/fuzz/input.hpp"
+#include "tests/fuzz/targets.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -9,6 +9,7 @@
 using namespace skep;
 namespace fs = std::filesystem;
 
+namespace unpack_target {
 namespace {
 
 // One folder for the process, in memory where the machine has such a file system.
@@ -29,11 +30,13 @@ const fs::path& folder() {
 }
 
 } // namespace
+} // namespace unpack_target
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+void skep::fuzz::run_unpack(input in) {
+  using namespace unpack_target;
   const auto archive = folder() / "in.tar", dest = folder() / "out";
-  std::ofstream{archive, std::ios::binary}.write(reinterpret_cast<const char*>(data),
-                                                 static_cast<std::streamsize>(size));
+  std::ofstream{archive, std::ios::binary}.write(in.rest().data(),
+                                                 static_cast<std::streamsize>(in.rest().size()));
   transfer::unpack_limits limits;
   limits.max_files = 100;
   limits.max_bytes = 1 << 20;
@@ -44,5 +47,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     beside += entry.path() != archive && entry.path() != dest;
   fuzz::require(beside == 0, "nothing is written beside the destination");
   fs::remove_all(dest);
-  return 0;
 }

@@ -252,7 +252,7 @@ TEST_CASE("an answer before the end of the request closes the connection") {
   CHECK(c.at_end());
 }
 
-TEST_CASE("private addresses are refused unless the operator named the place") {
+TEST_CASE("private addresses are refused unless the operator named the place", "[owasp-a10]") {
   running_gateway g({{"localhost", {{"x-api-key", real_key}}, {}, ""},
                      {"127.0.0.1", {{"x-api-key", real_key}}, {}, ""},
                      {"169.254.169.254", {}, {}, ""}});
@@ -318,7 +318,18 @@ TEST_CASE("a silent upstream is given up at the deadline") {
   check_refused(g.get("/api.test/v1/x"), 504); // connected by the kernel, never answered
 }
 
-TEST_CASE("clients above the limit are closed at once") {
+TEST_CASE("a refused request whose rest never comes is closed at the deadline") {
+  tcp_listener upstream;
+  host::gateway_policy policy;
+  policy.idle = std::chrono::milliseconds{300};
+  running_gateway g({rule_for(upstream)}, policy);
+  auto c = g.connect();
+  c.send("POST /evil.test/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf");
+  CHECK(c.read_answer().status == 403);
+  CHECK(c.at_end());
+}
+
+TEST_CASE("clients above the limit are closed at once", "[owasp-a04]") {
   tcp_listener upstream;
   host::gateway_policy policy;
   policy.connections = 1;

@@ -5,7 +5,7 @@
 using namespace skep::host;
 using namespace skep::host::gate;
 
-TEST_CASE("only addresses of public services are reached") {
+TEST_CASE("only addresses of public services are reached", "[owasp-a10]") {
   const char* closed[] = {
       "0.0.0.0",         "10.1.2.3",        "100.64.0.1",     "127.0.0.1",   "127.255.0.1",
       "169.254.169.254", "172.16.0.1",      "172.31.255.255", "192.168.1.1", "198.18.0.1",
@@ -79,4 +79,20 @@ TEST_CASE("usage is read wherever the stream is cut") {
   huge.feed("data: {\"usage\":{\"output_tokens\":6}}\n");
   huge.finish();
   CHECK(huge.output_tokens() == 6);
+}
+TEST_CASE("a path with $ at its end is that path alone") {
+  route out;
+  std::vector<gateway_rule> rules = {{"api.test", {}, {"/v1/messages$", "/v1/models"}, ""}};
+  for (auto* good : {"/api.test/v1/messages", "/api.test/v1/messages?beta=true",
+                     "/api.test/v1/models", "/api.test/v1/models/m"}) {
+    INFO(good);
+    CHECK_FALSE(find_route(good, rules, out));
+  }
+  for (auto* bad : {"/api.test/v1/messages/batches", "/api.test/v1/messages/",
+                    "/api.test/v1/message", "/api.test/v1/messages$"}) {
+    INFO(bad);
+    auto refused = find_route(bad, rules, out);
+    REQUIRE(refused);
+    CHECK(refused->status == 403);
+  }
 }

@@ -199,3 +199,20 @@ TEST_CASE("keys that are revoked are gone at once, also for a request that is un
   answer_with(upstream, "m", 1, 1);
   CHECK(c.read_answer().status == 200);
 }
+
+TEST_CASE("a request that was cut while it connected does not close its connection to new keys") {
+  tcp_listener silent, upstream;
+  auto access = under_a_rule(silent);
+  access.rules[0].upstream_override = "https://127.0.0.1:" + std::to_string(silent.port());
+  running_gateway g(access);
+  auto c = g.connect();
+  c.send(model_request);
+  auto there = silent.accept(); // and never answers the handshake
+  g.with([](gateway& x) { x.revoke_keys(); });
+  there.close();
+  CHECK(c.read_answer().status == 403);
+  g.allow(under_a_rule(upstream));
+  c.send(model_request);
+  answer_with(upstream, "m", 1, 1);
+  CHECK(c.read_answer().status == 200);
+}

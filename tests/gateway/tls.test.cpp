@@ -84,7 +84,8 @@ outcome ask(tls_upstream& up, const std::string& host) {
 
 } // namespace
 
-TEST_CASE("a certificate that nobody vouches for is refused before the key is sent") {
+TEST_CASE("a certificate that nobody vouches for is refused before the key is sent",
+          "[owasp-a02]") {
   tls_upstream up;
   auto o = ask(up, "localhost");
   CHECK(o.reply.status == 502);

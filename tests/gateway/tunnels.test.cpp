@@ -4,10 +4,54 @@
 #include "tests/gateway/gateway_fixture.hpp"
 #include "tests/support/catch.hpp"
 
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <future>
+#include <ifaddrs.h>
+#include <netdb.h>
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::host;
 using namespace skep::host::gate;
+
+namespace {
+
+/// The system's resolver, as it is when its servers do not answer: `hanging_name` is answered when
+/// the test says so.
+constexpr std::string_view hanging_name = "hangs.example.com";
+std::promise<void> resolver_goes_on;
+} // namespace
+
+// In place of the C library's.
+extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints,
+                           addrinfo** out) {
+  if (name && name == hanging_name) {
+    resolver_goes_on.get_future().wait_for(std::chrono::seconds{60});
+    return EAI_AGAIN;
+  }
+  static auto real = reinterpret_cast<decltype(&::getaddrinfo)>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  return real(name, service, hints, out);
+}
+
+// In place of the C library's: the addresses of a machine in a data centre and of one in an office.
+extern "C" int getifaddrs(ifaddrs** out) noexcept {
+  static sockaddr_in v4{};
+  static sockaddr_in6 v6{}, mask{};
+  static ifaddrs second{}, first{};
+  v4.sin_family = AF_INET;
+  ::inet_pton(AF_INET, "93.184.216.34", &v4.sin_addr);
+  v6.sin6_family = mask.sin6_family = AF_INET6;
+  ::inet_pton(AF_INET6, "2a01:4f8:1:2::10", &v6.sin6_addr);
+  ::inet_pton(AF_INET6, "ffff:ffff:ffff:ffff::", &mask.sin6_addr);
+  first.ifa_addr = reinterpret_cast<sockaddr*>(&v4);
+  first.ifa_next = &second;
+  second.ifa_addr = reinterpret_cast<sockaddr*>(&v6);
+  second.ifa_netmask = reinterpret_cast<sockaddr*>(&mask);
+  *out = &first;
+  return 0;
+}
+extern "C" void freeifaddrs(ifaddrs*) noexcept {}
 
 namespace {
 
@@ -155,7 +199,7 @@ TEST_CASE("a tunnel carries bytes both ways as they come, and the end of either 
   CHECK(n.bytes_out == 14);
 }
 
-TEST_CASE("a name that leads to a private address is refused, whoever allowed it") {
+TEST_CASE("a name that leads to a private address is refused, whoever allowed it", "[owasp-a10]") {
   tcp_listener upstream; // would answer
   running_gateway g(allowing({"localhost"}, {"0.0.0.0/0"}));
   for (const char* target :
@@ -169,6 +213,30 @@ TEST_CASE("a name that leads to a private address is refused, whoever allowed it
           != std::string::npos);
   }
   CHECK(g.counts().tunnels == 0);
+}
+
+TEST_CASE("this machine is not reached by its public address, nor its network by IPv6") {
+  gateway_policy policy;
+  policy.connect = std::chrono::milliseconds{200};
+  running_gateway g(allowing({}, {"0.0.0.0/0"}), policy);
+  auto is_refused = [&](const char* target) {
+    auto a = ask_tunnel(g, target);
+    return a.status == 403 && a.body.find("private") != std::string::npos;
+  };
+  CHECK(is_refused("93.184.216.34:443"));
+  CHECK(is_refused("[2a01:4f8:1:2::10]:443"));
+  CHECK(is_refused("[2a01:4f8:1:2:5:6:7:8]:80")); // a neighbour
+  CHECK_FALSE(is_refused("93.184.216.35:443"));
+  CHECK_FALSE(is_refused("[2a01:4f8:1:3::10]:443"));
+}
+
+TEST_CASE("a name that nobody answers for is given up at the deadline") {
+  gateway_policy policy;
+  policy.connect = std::chrono::milliseconds{200};
+  running_gateway g(allowing({std::string{hanging_name}}), policy);
+  CHECK(ask_tunnel(g, std::string{hanging_name} + ":443").status == 504);
+  CHECK(ask_tunnel(g, std::string{hanging_name} + ":443").status == 504); // waits behind the first
+  resolver_goes_on.set_value();
 }
 
 TEST_CASE("what is not listed is refused as JSON, and the connection ends") {

@@ -22,7 +22,8 @@ TEST_CASE("with a key file every control request needs one of its keys") {
   CHECK(host.call("GET", "/health").status == 204);
 }
 
-TEST_CASE("a host needs a key file or the word that none is wanted, and then only loopback") {
+TEST_CASE("a host needs a key file or the word that none is wanted, and then only loopback",
+          "[owasp-a05]") {
   host_state state;
   host_process neither{state, {}, false};
   CHECK_FALSE(neither.serving());

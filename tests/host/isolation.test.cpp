@@ -82,7 +82,7 @@ TEST_CASE("inside, everything is user 1000 with pids, host name and network of i
   CHECK(host.run(s, "unshare -U true 2>/dev/null || echo refused") == "refused\n");
 }
 
-TEST_CASE("inside, the host's secrets, sockets and state cannot be reached") {
+TEST_CASE("inside, the host's secrets, sockets and state cannot be reached", "[owasp-a01]") {
   host_state state;
   host_process host{state};
   auto s = host.create();

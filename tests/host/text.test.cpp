@@ -42,6 +42,18 @@ TEST_CASE("times are RFC 3339 both ways") {
     CHECK_FALSE(parse_time(bad));
 }
 
+TEST_CASE("times long ago and long from now survive their text, or are refused") {
+  // Found by the fuzz target http_edges.
+  for (const char* text : {"0001-01-01T00:00:00.000Z", "0000-01-01T00:00:00.000Z",
+                           "1969-12-31T23:59:59.001Z", "9999-12-31T23:59:59.999Z"}) {
+    auto t = parse_time(text);
+    REQUIRE(t);
+    CHECK(format_time(*t) == text);
+  }
+  CHECK_FALSE(parse_time("9999-12-31T23:59:59-14:00"));
+  CHECK_FALSE(parse_time("0000-01-01T00:00:00+14:00"));
+}
+
 TEST_CASE("a page token survives the way out and back, and garbage is refused") {
   for (bool ascending : {false, true}) {
     auto token = parse_token(format_token({1234, "iabc", ascending}));
@@ -175,4 +187,16 @@ TEST_CASE("what a sandbox prints costs the holder no more than so many short lin
   }
   CHECK(logs.back()
         == json{{"ts_ms", 3}, {"level", "warn"}, {"message", "good"}, {"fields", {{"a", "b"}}}});
+}
+
+TEST_CASE(
+    "whatever a sandbox prints, an answer of its holder has room for all that is remembered") {
+  history h;
+  const auto wild = std::string(4096, '\x01') + "\n"; // a control character takes six letters
+  for (int i = 0; i < 2000; ++i)
+    h.add_output(wild, i);
+  auto logs = h.logs();
+  CHECK(dump(json{{"ok", true}, {"logs", logs}}).size() < max_order_bytes);
+  CHECK(logs.size() > 50);
+  CHECK(logs.back()["ts_ms"] == 1999);
 }

@@ -246,6 +246,24 @@ TEST_CASE("placeholders of a prompt become the pane's number and the number of p
   CHECK(prompt_for(s, 4) == "own 4/6");
 }
 
+TEST_CASE("what is wrong with a host to allow is said with that host, and acts on no terminal") {
+  auto said = [](const std::string& host) {
+    auto s = sound();
+    s.network = network_policy::allowlist;
+    s.allow_hosts = {"good.example.com", host, "also.example.com"};
+    return check_spec(s).message;
+  };
+  const std::string rest = " is no host name such as api.example.com or *.example.com";
+  CHECK(said("bad_host.example.com") == "\"bad_host.example.com\"" + rest);
+  CHECK(said("") == "\"\"" + rest);
+  CHECK(said("a b.c") == "\"a b.c\"" + rest);
+  CHECK(said("a\x1b[2J.com") == "\"a\\x1b[2J.com\"" + rest);
+  CHECK(said("b\xc3\xbc"
+             "cher.de")
+        == "\"b\\xc3\\xbccher.de\"" + rest);
+  CHECK(said(std::string(300, 'a')) == "\"" + std::string(100, 'a') + "...\"" + rest);
+}
+
 TEST_CASE("a host to allow is a name with a dot, or *. before one") {
   auto verdict = [](const std::string& host) {
     auto s = sound();

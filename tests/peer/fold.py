@@ -33,6 +33,8 @@ OUTCOMES = ["none", "completed", "failed", "timed_out", "budget", "cancelled", "
 DIRECTIONS = ["upload", "download"]
 TRANSFER_PHASES = ["intended", "running", "done", "failed"]
 AGENTS = ["command", "claude"]
+BUDGET_SCOPES = ["day", "month", "swarm", "pane"]
+DAY_MS = 86400000
 
 # Columns that hold an enumeration: their names in order of the numbers in the database.
 ENUMS = {
@@ -40,20 +42,25 @@ ENUMS = {
     "sandboxes": {"state": PHASES, "result": OUTCOMES},
     "panes": {"agent": AGENTS, "state": PANE_PHASES, "result": OUTCOMES},
     "transfers": {"direction": DIRECTIONS, "state": TRANSFER_PHASES},
+    "budgets": {"scope": BUDGET_SCOPES},
+    "spend_warnings": {"scope": BUDGET_SCOPES},
 }
 FLAGS = {
     "swarms": ["keep"],
     "sandboxes": ["unresolved", "kill_intended", "kill_confirmed", "degraded", "kept",
-                  "output_incomplete", "frozen"],
-    "panes": ["output_incomplete", "idle"],
+                  "counted", "output_incomplete", "frozen"],
+    "panes": ["counted", "output_incomplete", "idle"],
     "switches": ["state"],
 }
 KEYS = {"swarms": "swarm", "sandboxes": "sandbox", "panes": "pane", "transfers": "transfer",
-        "commands": "key", "epochs": "epoch", "switches": "name"}
+        "commands": "key", "epochs": "epoch", "creates": "intent", "spend_days": "day_ms",
+        "budgets": "scope", "spend_warnings": "warning", "switches": "name"}
 
 NOTES = {"supervisor.child_restarted", "supervisor.gave_up", "notice", "pane.block",
-         "sandbox.poll_failed", "daemon.panic", "daemon.stop_forced", "swarm.time_limit",
-         "pane.log_truncated"}
+         "sandbox.poll_failed", "sandbox.waits", "sandbox.usage", "daemon.panic",
+         "daemon.stop_forced", "swarm.time_limit", "pane.log_truncated"}
+# Facts that are found in the journal alone.
+UNFOLDED = {"command.asked", "audit.repaired", "daemon.done_outside"}
 
 
 class Refused(Exception):
@@ -140,6 +147,44 @@ class Fold:
         need(key not in self.tables[table], event, "exists already")
         self.tables[table][key] = row
 
+    # -- money
+
+    def on_day(self, day, time_usd, model_usd):
+        row = self.tables["spend_days"].setdefault(
+            day, {"day_ms": day, "time_usd": 0.0, "model_usd": 0.0})
+        row["time_usd"] += time_usd
+        row["model_usd"] += model_usd
+
+    def charge_ends(self, event, row):
+        """The time of a sandbox is over: its swarm and the days pay for it."""
+        if row["charged_from_ms"] == 0 or row["charged_until_ms"] != 0:
+            return
+        begin, end, rate = row["charged_from_ms"], max(event["at_ms"], row["charged_from_ms"]), row["usd_per_hour"]
+        row.update(charged_until_ms=end, reserved_usd=0.0)
+        usd = rate * (end - begin) / 3600000.0
+        swarm = self.tables["swarms"][event["swarm"]]
+        swarm["cost_usd"] += usd
+        swarm["time_cost_usd"] += usd
+        if usd == 0:
+            return
+        for day in range(begin - begin % DAY_MS, end - end % DAY_MS + 1, DAY_MS):
+            part = min(day + DAY_MS, end) - max(day, begin)
+            self.on_day(day, rate * part / 3600000.0, 0.0)
+
+    def model_cost_is(self, event, row, now, more):
+        row["model_cost_usd"] = now
+        if more == 0:
+            return
+        swarm = self.tables["swarms"][event["swarm"]]
+        swarm["cost_usd"] = max(swarm["cost_usd"] + more, 0.0)
+        self.on_day(event["at_ms"] - event["at_ms"] % DAY_MS, 0.0, more)
+
+    def warned(self, event, scope, name):
+        body = event["body"]
+        key = "%s %s %d" % (scope, name, body["percent"])
+        self.insert(event, "spend_warnings", {"warning": key, "scope": scope,
+                                              "percent": body["percent"], "at_ms": event["at_ms"]})
+
     # -- facts
 
     def apply(self, event):
@@ -174,6 +219,20 @@ class Fold:
                 "name": "draining", "state": body["on"], "reason": body["reason"],
                 "changed_at_ms": at}
 
+        elif kind == "budget.set":
+            need(not event["swarm"] and body["scope"] in ("day", "month"), event, "not of all")
+            self.tables["budgets"][body["scope"]] = {"scope": body["scope"],
+                                                     "limit_usd": body["limit_usd"]}
+        elif kind == "budget.warned":
+            need(not event["swarm"] and body["scope"] in ("day", "month"), event, "not of all")
+            self.warned(event, body["scope"], body["period"])
+        elif kind == "swarm.budget_warned":
+            self.warned(event, "swarm", event["swarm"])
+        elif kind == "pane.budget_warned":
+            self.warned(event, "pane", body["pane"])
+
+        elif kind in UNFOLDED:
+            need(not event["swarm"] and not event["sandbox"], event, "stands in a swarm's chunk")
         elif kind == "swarm.created":
             need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
             self.insert(event, "swarms", {
@@ -182,12 +241,16 @@ class Fold:
                 "sandboxes": body["sandboxes"], "panes": body["panes"], "keep": body["keep"],
                 "out_dir": body["out_dir"], "state": "queued", "result": "none",
                 "error_code": "", "error_text": "", "cost_usd": 0.0, "created_at_ms": at,
-                "closed_at_ms": 0, "warned_ms": 0, "spec": body["spec"]})
+                "closed_at_ms": 0, "spec": body["spec"], "budget_usd": body["budget_usd"],
+                "pane_budget_usd": body["pane_budget_usd"], "stop_reason": "",
+                "time_cost_usd": 0.0, "warned_ms": 0})
         elif kind == "swarm.phase_changed":
             row = self.swarm(event)
             need(body["to"] != "closed" and SWARM_PHASES.index(body["to"])
                  > SWARM_PHASES.index(row["state"]), event, "phase goes back")
             row["state"] = body["to"]
+            if body["to"] == "stopping":
+                row["stop_reason"] = body["reason"]
         elif kind == "swarm.time_warning":
             row = self.swarm(event)
             need(body["threshold_ms"] > row["warned_ms"], event, "an earlier threshold")
@@ -209,19 +272,28 @@ class Fold:
                 "unresolved": False, "remote_id": "", "kill_intended": False,
                 "kill_confirmed": False, "degraded": False, "kept": False, "base_commit": "",
                 "error_code": "", "error_text": "", "lease_end_at_ms": 0, "created_at_ms": at,
-                "phase_since_ms": at, "closed_at_ms": 0, "output_incomplete": False,
-                "frozen": False})
+                "phase_since_ms": at, "closed_at_ms": 0, "usd_per_hour": body["usd_per_hour"],
+                "charged_from_ms": 0, "charged_until_ms": 0, "model_cost_usd": 0.0,
+                "reserved_usd": 0.0, "counted": False, "agent_cost_usd": 0.0,
+                "unpriced_calls": 0, "output_incomplete": False, "frozen": False})
         elif kind == "sandbox.create_intended":
             row = self.sandbox(event)
             need(not row["unresolved"] and not row["remote_id"], event, "a create is under way")
             need(body["intent"] and body["intent"] != row["intent"], event, "intent is not new")
-            row.update(intent=body["intent"], unresolved=True)
+            row.update(intent=body["intent"], unresolved=True, reserved_usd=body["reserved_usd"])
+            if row["charged_from_ms"] == 0:
+                row["charged_from_ms"] = at
+            self.tables["creates"].setdefault(body["intent"], {
+                "intent": body["intent"], "sandbox": event["sandbox"],
+                "provider": row["provider"], "at_ms": at})
         elif kind in ("sandbox.created", "sandbox.create_failed"):
             row = self.sandbox(event, after_closed=True)
             need(row["unresolved"] and row["intent"] == body["intent"], event, "no such create")
             row["unresolved"] = False
             if kind == "sandbox.created":
                 row["remote_id"] = body["remote_id"]
+            else:
+                row.update(charged_from_ms=0, reserved_usd=0.0)
         elif kind == "sandbox.phase_changed":
             row = self.sandbox(event)
             need(body["to"] != "closed" and PHASES.index(body["to"]) > PHASES.index(row["state"]),
@@ -244,7 +316,19 @@ class Fold:
         elif kind == "sandbox.kill_intended":
             self.sandbox(event, after_closed=True)["kill_intended"] = True
         elif kind == "sandbox.kill_confirmed":
-            self.sandbox(event, after_closed=True).update(kill_confirmed=True, kept=False)
+            row = self.sandbox(event, after_closed=True)
+            row.update(kill_confirmed=True, kept=False)
+            self.charge_ends(event, row)
+        elif kind == "sandbox.model_spend":
+            row = self.sandbox(event, after_closed=True)
+            row["unpriced_calls"] = max(row["unpriced_calls"], body["unpriced_calls"])
+            before = row["model_cost_usd"]
+            now = max(before, body["cost_usd"]) if row["counted"] else body["cost_usd"]
+            row["counted"] = True
+            for p in self.tables["panes"].values():
+                if p["sandbox"] == event["sandbox"]:
+                    p["counted"] = True
+            self.model_cost_is(event, row, now, now - before)
         elif kind == "sandbox.closed":
             row = self.sandbox(event)
             need(body["result"] != "none", event, "no outcome")
@@ -253,6 +337,8 @@ class Fold:
             row.update(state="closed", result=body["result"], kept=body["kept"],
                        phase_since_ms=at, closed_at_ms=at)
             self.set_error(row, body["why"])
+            if body["result"] == "lost":
+                self.charge_ends(event, row)
             for t in self.tables["transfers"].values():
                 if t["sandbox"] == event["sandbox"] and t["state"] in ("intended", "running"):
                     t.update(state="failed", error_code="cancelled",
@@ -267,7 +353,7 @@ class Fold:
                 "pid": 0, "exit_code": 0, "signal": 0, "final_offset": 0, "cost_usd": 0.0,
                 "input_tokens": 0, "output_tokens": 0, "turns": 0, "summary": "",
                 "error_code": "", "error_text": "", "created_at_ms": at, "started_at_ms": 0,
-                "closed_at_ms": 0, "output_incomplete": False, "idle": False})
+                "closed_at_ms": 0, "counted": False, "output_incomplete": False, "idle": False})
         elif kind == "pane.start_intended":
             row = self.pane(event, states=("queued", "restarting", "exited", "starting"))
             again = row["state"] == "starting"
@@ -298,7 +384,11 @@ class Fold:
                 row[name] += body[name]
             if body["summary"]:
                 row["summary"] = body["summary"]
-            self.tables["swarms"][event["swarm"]]["cost_usd"] += body["cost_usd"]
+            box = self.tables["sandboxes"][event["sandbox"]]
+            box["agent_cost_usd"] += body["cost_usd"]
+            if not box["counted"]:
+                self.model_cost_is(event, box, box["model_cost_usd"] + body["cost_usd"],
+                                   body["cost_usd"])
         elif kind in ("pane.idle", "pane.active"):
             self.pane(event)["idle"] = kind == "pane.idle"
         elif kind == "pane.input":

@@ -338,7 +338,7 @@ TEST_CASE("a detail says what the lease's end does") {
   CHECK(r->cpu_count == 4);
 }
 
-TEST_CASE("a refused key is the error class auth at once and is not tried again") {
+TEST_CASE("a refused key is the error class auth at once and is not tried again", "[owasp-a07]") {
   more f{[](peer& p, const request&) {
     p.answer(401, R"({"code":401,"message":"Cannot get the team for the given API key"})");
   }};

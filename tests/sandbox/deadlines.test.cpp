@@ -189,7 +189,8 @@ std::vector<way> ways() {
 } // namespace
 
 TEST_CASE("every operation against every kind of hung peer ends at its limit, named, while another "
-          "sandbox's stream goes on") {
+          "sandbox's stream goes on",
+          "[owasp-a04]") {
   scratch dir;
   std::ofstream{dir.path / "up"} << "x";
   engine_options options;

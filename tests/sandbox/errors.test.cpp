@@ -77,6 +77,14 @@ TEST_CASE("502 is gone only when it names the sandbox and no port") {
   CHECK(code_of(502, "") == errc::network);
 }
 
+TEST_CASE("a body that is nested without end is a body that is not understood") {
+  constexpr std::size_t deep = 2'000'000;
+  auto body =
+      R"({"code":404,"message":"x","y":)" + std::string(deep, '[') + std::string(deep, ']') + "}";
+  CHECK(code_of(404, body) == errc::protocol);
+  CHECK(code_of(500, body) == errc::network);
+}
+
 TEST_CASE("the words of the provider are kept as the cause, cut and made harmless") {
   auto e = classify(400, {}, R"({"code":400,"message":"bad\ntemplate\u001b[31m"})");
   CHECK(e.cause == "bad template [31m");

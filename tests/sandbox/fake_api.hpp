@@ -42,6 +42,8 @@ public:
     network_rules network;
     std::chrono::seconds lease{0};
     usage_sample usage;                       ///< What usage() answers.
+    model_usage spent;                        ///< What get_model_usage() answers.
+    std::optional<std::uint64_t> allowance;   ///< As set_allowance() left it.
     std::map<std::string, std::string> files; ///< By absolute path.
     std::set<std::string> directories;
     std::map<std::uint32_t, command> processes; ///< Started in the background or by streams.
@@ -83,6 +85,7 @@ public:
   // -- what a test sets and reads -----------------------------------------------------------------
 
   std::map<std::string, box> boxes; ///< By remote id.
+  bool counts_models = false;       ///< As skep-host's gateway does.
   std::vector<record> calls;
   std::vector<std::shared_ptr<stream>> streams;
   std::function<result<command_result>(const remote&, const command&)> on_run;
@@ -216,6 +219,26 @@ public:
   call_id usage(remote where, done<usage_sample> then) override {
     return inside<usage_sample>(operation::usage, where, {}, then,
                                 [](box& b) -> result<usage_sample> { return b.usage; });
+  }
+
+  call_id get_model_usage(std::string remote_id, done<model_usage> then) override {
+    return act<model_usage>(operation::get_model_usage, remote_id, {}, then,
+                            [&]() -> result<model_usage> {
+                              auto i = boxes.find(remote_id);
+                              if (!counts_models || i == boxes.end())
+                                return make_error(errc::not_found);
+                              return i->second.spent;
+                            });
+  }
+  call_id set_allowance(std::string remote_id, std::optional<std::uint64_t> micro_usd,
+                        done<void> then) override {
+    auto text = micro_usd ? std::to_string(*micro_usd) : std::string{"none"};
+    return act<void>(operation::set_allowance, remote_id, text, then, [&]() -> result<void> {
+      auto i = boxes.find(remote_id);
+      if (!counts_models || i == boxes.end()) return make_error(errc::not_found);
+      i->second.allowance = micro_usd;
+      return {};
+    });
   }
 
   call_id run(remote where, command what, done<command_result> then) override {

@@ -119,7 +119,8 @@ TEST_CASE("failures of the network and nonsense are told apart") {
   }
 }
 
-TEST_CASE("redirects are not followed and proxies of the environment not used for loopback") {
+TEST_CASE("redirects are not followed and proxies of the environment not used for loopback",
+          "[owasp-a10]") {
   ::setenv("http_proxy", "http://127.0.0.1:1", 1);
   script_server server{
       [](auto& peer, auto&) { peer.answer(302, "", {"Location: http://127.0.0.1:1/"}); }};

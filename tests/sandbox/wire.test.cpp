@@ -45,7 +45,7 @@ TEST_CASE("create asks for what was given, by the protocol's names") {
   CHECK(wire::create_body(p).err().code == errc::bad_argument);
 }
 
-TEST_CASE("start sends argv as program and arguments, never as a shell line") {
+TEST_CASE("start sends argv as program and arguments, never as a shell line", "[owasp-a03]") {
   command c;
   c.argv = {"/bin/echo", "a b", "$(reboot)", ""};
   auto plain = R"j({"process":{"cmd":"/bin/echo","args":["a b","$(reboot)",""]},"stdin":false})j";
@@ -83,6 +83,21 @@ TEST_CASE("times are read with and without fractions and offsets") {
        {"", "2026", "2026-13-01T00:00:00Z", "2026-01-02T03:04:05", "2026-01-02T25:00:00Z",
         "2026-01-02T03:04:05Zx", "2026-02-30T00:00:00Z", "2026-01-02T03:04:05+9:00"})
     CHECK_FALSE(wire::read_time(bad));
+}
+
+TEST_CASE("times beyond what nanoseconds can tell are far in the past or the future") {
+  // Found by the fuzz target json_bodies.
+  const auto now = std::chrono::system_clock::now();
+  for (auto past : {"0001-01-01T00:00:00Z", "1012-11-02T10:00:00Z", "1899-12-31T23:59:59.9Z"}) {
+    CHECK(unix_ms(past) == -2208988800000);
+    CHECK(now - *wire::read_time(past) > std::chrono::hours{24 * 365 * 100});
+  }
+  CHECK(unix_ms("1900-01-01T00:00:01Z") == -2208988799000);
+  for (auto future : {"2191-01-01T00:00:00Z", "9999-12-31T23:59:59+14:00"}) {
+    CHECK(unix_ms(future) == 6974035200000);
+    CHECK(*wire::read_time(future) - now > std::chrono::hours{24 * 365 * 100});
+  }
+  CHECK_FALSE(wire::read_time("0001-13-01T00:00:00Z"));
 }
 
 TEST_CASE("absent fields take their defaults, wrong types do not pass") {

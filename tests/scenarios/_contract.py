@@ -16,7 +16,7 @@ from scenario import PATIENCE, program  # noqa: E402 behind the path they need
 import suite  # noqa: E402 behind the path it needs
 import wire  # noqa: E402 behind the path it needs
 
-for _area in ("control", "listing", "life", "process", "stream", "filesystem", "files", "access"):
+for _area in ("control", "listing", "life", "process", "stream", "filesystem", "files", "access", "account"):
     __import__(f"{_area}_cases")  # they register their cases
 
 KEY = "e2b_" + "0" * 40

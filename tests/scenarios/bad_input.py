@@ -141,7 +141,9 @@ COMMAND_LINE = [
     ("a host to allow with a port", good, words("--allow", "example.com:8443", "--", "true"), "bad_argument", 64, "8443"),
     ("a bare * as a host to allow", good, words("--allow", "*", "--", "true"), "bad_argument", 64, "host name"),
     ("a host to allow with an escape sequence", good, words("--allow", "a\x1b[2J.com", "--", "true"), "bad_argument", 64,
-     "what was given"),
+     "\"a\\x1b[2j.com\""),
+    ("the second of two hosts to allow", good, words("--allow", "good.example.com", "--allow", "bad_host.example.com", "--",
+     "true"), "bad_argument", 64, "\"bad_host.example.com\""),
     ("claude without a network", good, words(*CLAUDE, "--prompt", "x", "--network", "none"), "bad_argument", 64, "model"),
     ("a setup without a program", good, words("--setup", "", "--", "true"), "bad_argument", 64, "setup"),
     ("a setup that is not UTF-8", good, words("--setup", b"\xff", "--", "true"), "bad_argument", 64, "setup"),
@@ -201,7 +203,14 @@ def _(work):
     for text, line in (("[local]\nbnid = []\n", 2), ("[local]\nbind = 5\n", 2), ("not toml\n", 1),
                        ("[providers.x]\napi_url = \"ftp://x\"\nkey = \"K\"\n", 1),
                        ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreate_timeout_s = 0\n", 4),
-                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nfirst_lease_s = 4\n", 4)):
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nfirst_lease_s = 4\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nmax_active = -1\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreates_per_day = \"many\"\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nusd_per_hour = -0.1\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nkind = \"mine\"\n", 4),
+                       ("[local]\nmax_active = 1.5\n", 2),
+                       ("[budget]\nday_usd = \"20\"\n", 2),
+                       ("[budget]\nwind_down_s = 1\n", 2)):
         skep = Installation(work, config=None)
         skep.config(text)
         with skep:

@@ -12,14 +12,20 @@ from _contract import ROOT, Server, wire
 sys.path.insert(0, str(ROOT / "escape"))
 import agent_deeds  # noqa: E402 behind the path it needs
 import deeds  # noqa: E402 behind the path it needs
-import file_probes, kernel_probes, network_probes, process_probes  # noqa: F401, E401, E402 they register their probes
+import file_probes, gateway_probes, kernel_probes, network_probes, process_probes  # noqa: F401, E401, E402 they register their probes
 from host_side import FILES, Host, answers, own_network  # noqa: E402 behind the path it needs
-from probing import probes  # noqa: E402 behind the path it needs
+from probing import OPEN_INSIDE, probes  # noqa: E402 behind the path it needs
 from processes import processes  # noqa: E402 behind the path it needs
 
 LEAST = 40
 OPEN_FILES = 65536  # host/bwrap.hpp
 PIDS = 96
+DENY_REST = {"denyOut": ["0.0.0.0/0"]}
+NETWORKS = {  # by the kind of sandbox (gateway_probes.py)
+    "wide": {"allowOut": ["0.0.0.0/0"]},
+    "narrow": {"allowOut": ["files.example.com"], **DENY_REST,
+               "rules": {"model.example.com": [{"transform": {"headers": {"x-api-key": "key-of-nobody"}}, "paths": ["/v1"]}]}},
+}
 INSIDE = "/home/user/escape"
 counted, failed = [], []
 
@@ -82,9 +88,19 @@ def probe_inside(box, facts, names):
     return answers(done.out)
 
 
+def through_gateway(target, facts, network, names):
+    """Probes in a sandbox whose gateway opens this."""
+    if not names:
+        return {}
+    with target.create(timeout=600, network=network) as box:
+        upload(box)
+        return probe_inside(box, facts, names)
+
+
 def prove(host, target, server, words):
     """Every probe, inside and in its control."""
     names = [n for n in probes if not words or any(w in n for w in words)]
+    plain = [n for n in names if probes[n].box == "plain"]
     limits = target.api("GET", "/skep/v1/info").json().get("limits", {})
     with target.create(timeout=600) as box, target.create(timeout=600) as neighbour:
         upload(box)
@@ -95,10 +111,12 @@ def prove(host, target, server, words):
                            neighbour_label=label, neighbour=told, api_port=int(server.url.rsplit(":", 1)[1]), api_key=target.key,
                            open_files=OPEN_FILES, pids=PIDS if limits.get("pids", {}).get("enforced") else None)
         host.victim.signalled()
-        inside = probe_inside(box, facts, names)
+        inside = probe_inside(box, facts, plain)
+        for kind, network in NETWORKS.items():
+            inside.update(through_gateway(target, facts, network, [n for n in names if probes[n].box == kind]))
         heard_inside = host.victim.signalled()
         control = probe_inside(neighbour, facts, [n for n in names if probes[n].control == "inside the neighbour"])
-        for kind in sorted({probes[n].control for n in names} - {"inside the neighbour"}):
+        for kind in sorted({probes[n].control for n in names} - {"inside the neighbour", OPEN_INSIDE}):
             mine = [n for n in names if probes[n].control == kind]
             found = host.control(kind, facts, mine)
             control.update(found if found is not None else dict.fromkeys(mine))
@@ -109,7 +127,14 @@ def prove(host, target, server, words):
             if control[name]["state"] == "open" and not heard_outside:
                 control[name] = {"state": "closed", "why": "the victim heard nothing"}
         for name in names:
-            judge(name, inside[name], control[name])
+            if probes[name].control == OPEN_INSIDE:
+                found = inside[name]
+                if found["state"] == "none":
+                    print(f"not provable here: {name}: {found['why']}", flush=True)
+                else:
+                    result(name, "" if found["state"] == "open" else f"it is {found['state']}: {found['why']}")
+            else:
+                judge(name, inside[name], control[name])
         stream.leave()
 
 

@@ -85,10 +85,12 @@ def _(work):
         swarm = skep.start(repo, "--", "./agent")
         skep.running(swarm, "ready")
         process.send_signal(signal.SIGTERM)
-        wait_until("it is stopping", lambda: "ending_swarms" in (skep.state / "skepd.log").read_text(), 20)
+        wait_until("it is stopping", lambda: "daemon.ending_swarms" in (skep.state / "skepd.log").read_text(), 20)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 79
-        assert f"did_not_end {swarm} sb_" in (skep.state / "skepd.log").read_text()
+        lines = [json.loads(line) for line in (skep.state / "skepd.log").read_text().splitlines()]
+        named = [line for line in lines if line["event"] == "daemon.did_not_end"]
+        assert len(named) == 1 and named[0]["who"].startswith(f"{swarm} sb_"), named
         skep.config("")
         forced = [e["body"] for e in skep.events() if e["type"] == "daemon.stop_forced"]
         assert len(forced) == 1 and forced[0]["refused"][0].startswith(swarm), forced

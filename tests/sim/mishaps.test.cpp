@@ -50,6 +50,17 @@ std::vector<json> rehearse(const std::string& seed) {
 
 } // namespace
 
+TEST_CASE("a step that a scenario breaks fails each time, and everything else works") {
+  simulator sim{faults({{"requests", {{{"what", "GET /sandboxes/{}"}, {"after", 1}}}}})};
+  auto made = post_create(sim);
+  REQUIRE(made.status == 201);
+  auto id = body_of(made).at("sandboxID").get<std::string>();
+  CHECK(sim->call("GET", "/sandboxes/" + id).status == 200);
+  for (int i = 0; i < 3; ++i)
+    CHECK(sim->call("GET", "/sandboxes/" + id).status == 500);
+  CHECK(sim->call("DELETE", "/sandboxes/" + id).status == 204);
+}
+
 TEST_CASE(
     "two runs with one seed write the same record but for the times, another seed another one") {
   auto first = rehearse("11"), second = rehearse("11"), third = rehearse("12");

@@ -31,7 +31,7 @@ TEST_CASE("a chunk comes back from the journal byte for byte") {
   CHECK(page->head == 2);
 }
 
-TEST_CASE("the database and its log are private files") {
+TEST_CASE("the database and its log are private files", "[owasp-a01]") {
   temp_dir dir;
   auto j = open_journal(dir / "skep.db");
   auto c = chunk_of({}, {}, 1, note_of("x"));

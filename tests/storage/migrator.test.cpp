@@ -139,7 +139,7 @@ TEST_CASE("a journal opens an older database by upgrading it after a backup") {
   CHECK(backups.back().filename().string().starts_with("skep.db.backup-1-"));
 }
 
-TEST_CASE("a newer or changed schema is refused in words") {
+TEST_CASE("a newer or changed schema is refused in words", "[owasp-a08]") {
   temp_dir dir;
   migrator newer{dir / "a.db", dir / "backups", two_tables};
   REQUIRE(newer.migrate().ok());
@@ -183,6 +183,33 @@ TEST_CASE("faulty SQL leaves the old schema") {
   REQUIRE(report.ok());
   CHECK(report->to == 2);
   CHECK(fs::exists(report->backup));
+}
+
+TEST_CASE(
+    "a database that has tables and no version table gets one, keeps its rows, and lands at the "
+    "newest version") {
+  temp_dir dir;
+  {
+    auto old = connection::open(dir / "skep.db");
+    REQUIRE(old.ok());
+    REQUIRE(old->execute("CREATE TABLE legacy (x TEXT); INSERT INTO legacy VALUES ('kept');").ok());
+  }
+  migrator m{dir / "skep.db", dir / "backups"};
+  auto before = m.status();
+  REQUIRE(before.ok());
+  CHECK(before->current == 0);
+  auto done = m.migrate();
+  REQUIRE(done.ok());
+  CHECK(done->from == 0);
+  CHECK(done->to == m.status()->newest);
+  CHECK(fs::exists(done->backup));
+  auto db = connection::open(dir / "skep.db");
+  REQUIRE(db.ok());
+  CHECK(db->number("SELECT count(*) FROM legacy WHERE x = 'kept'", 0).value() == 1);
+  CHECK(db->number("SELECT count(*) FROM schema_metadata", 0).value() > 0);
+  // It works as a journal.
+  auto j = open_journal(dir / "skep.db");
+  begin_story(j);
 }
 
 TEST_CASE("a crash in the middle of a migration leaves the old schema") {

@@ -60,7 +60,7 @@ TEST_CASE("the default state directory follows the environment") {
   }
 }
 
-TEST_CASE("a prepared state directory is private and complete") {
+TEST_CASE("a prepared state directory is private and complete", "[owasp-a01]") {
   temp_dir dir;
   auto paths = prepared(dir / "deep/er/state");
   for (const auto& p :
@@ -72,6 +72,27 @@ TEST_CASE("a prepared state directory is private and complete") {
   std::ofstream{dir / "file"} << "x";
   CHECK(prepare_state(dir / "file").err().code == errc::bad_config);
   CHECK(prepare_state("relative").err().code == errc::bad_config);
+}
+
+TEST_CASE("a folder of others is not taken for a state directory, and stays as it was") {
+  temp_dir dir;
+  auto shared = dir / "shared";
+  fs::create_directories(shared);
+  std::ofstream{shared / "letter"} << "dear";
+  REQUIRE(::chmod(shared.c_str(), 0755) == 0);
+  auto refused = prepare_state(shared, env_of({}));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.err().code == errc::bad_config);
+  CHECK(mode_of(shared) == 0755);
+  CHECK_FALSE(fs::exists(shared / "secrets"));
+  // Empty, or with the settings in it: somebody made it for us.
+  auto fresh = dir / "fresh";
+  fs::create_directories(fresh);
+  REQUIRE(::chmod(fresh.c_str(), 0755) == 0);
+  std::ofstream{fresh / "skep.toml"} << "";
+  std::ofstream{fresh / "notes"} << "mine";
+  prepared(fresh);
+  CHECK(mode_of(fresh) == 0700);
 }
 
 TEST_CASE("sockets of a state directory with a long path live in a short one") {
@@ -208,7 +229,7 @@ TEST_CASE("a copied, moved or carried-off state directory is refused until the u
   CHECK(install_id(fourth, dir / "no-such-file").value() == *plain);
 }
 
-TEST_CASE("secrets are kept privately and listed by name only") {
+TEST_CASE("secrets are kept privately and listed by name only", "[owasp-a02]") {
   temp_dir dir;
   auto paths = prepared(dir / "state");
   secret_store store{paths};

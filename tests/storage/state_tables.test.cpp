@@ -1,4 +1,5 @@
 #include "storage/reader.hpp"
+#include "tests/storage/money_story.hpp"
 #include "tests/storage/process.hpp"
 #include "tests/storage/support.hpp"
 
@@ -288,6 +289,7 @@ TEST_CASE("an independent fold of the printed events gives the tables row for ro
   {
     auto j = open_journal(dir / "skep.db");
     tell_long_story(j);
+    tell_of_money(j);
   }
   auto done = fold_and_compare(dir);
   CHECK(done.output == "same\n");
@@ -306,6 +308,7 @@ TEST_CASE("every enumeration column takes exactly the values of its enumeration"
   {
     auto j = open_journal(dir / "skep.db");
     tell_long_story(j);
+    tell_of_money(j);
   }
   auto db = open_raw(dir / "skep.db");
   struct column {
@@ -330,6 +333,10 @@ TEST_CASE("every enumeration column takes exactly the values of its enumeration"
       {"panes", "result", enum_size<outcome>},
       {"transfers", "direction", enum_size<transfer_direction>},
       {"transfers", "state", enum_size<transfer_phase>},
+      {"sandboxes", "counted", 2},
+      {"panes", "counted", 2},
+      {"budgets", "scope", 2},
+      {"spend_warnings", "scope", enum_size<budget_scope>},
   };
   for (const auto& c : columns) {
     auto constraint = std::string{c.table} + "_" + c.name;

@@ -48,7 +48,7 @@ class Simulator:
 
     def config(self):
         """Of skep.toml: the provider `sim`."""
-        return f'[providers.sim]\napi_url = "{self.url}"\nsandbox_url = "{self.url}"\nkey = "SIM_KEY"\n'
+        return f'[providers.sim]\napi_url = "{self.url}"\nsandbox_url = "{self.url}"\nkey = "SIM_KEY"\nkind = "sim"\n'
 
     def record(self, event=None):
         """The lines of the record, of one event or all."""

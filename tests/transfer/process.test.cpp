@@ -55,7 +55,7 @@ TEST_CASE("a missing program and a missing directory are told apart") {
   CHECK(run_program(p).err().code == errc::io);
 }
 
-TEST_CASE("output beyond the limit ends the program") {
+TEST_CASE("output beyond the limit ends the program", "[owasp-a04]") {
   program p;
   p.argv = {"cat", "/dev/zero"};
   p.max_capture = 100000;

@@ -3,9 +3,33 @@
 #include "transfer/archive_writer.hpp"
 #include "transfer/sha256.hpp"
 
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::transfer;
+
+namespace {
+/// What put_on_disk() was asked for, and what was there at that moment.
+struct sync_call {
+  std::string dir;
+  std::vector<std::string> there;
+};
+std::vector<sync_call> sync_calls;
+} // namespace
+
+// In place of the C library's: nothing else can see whether somebody asked for it.
+extern "C" int syncfs(int fd) noexcept {
+  sync_call x;
+  x.dir = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd));
+  for (const auto& file : std::filesystem::recursive_directory_iterator{x.dir})
+    x.there.push_back(file.path().lexically_relative(x.dir));
+  std::sort(x.there.begin(), x.there.end());
+  sync_calls.push_back(std::move(x));
+  return 0;
+}
 
 namespace {
 
@@ -84,6 +108,47 @@ TEST_CASE("a pane's results are unpacked when patch, files and claim agree") {
         == errc::bad_argument);
 }
 
+TEST_CASE("results are on the disk before anybody hears of them, so that their sandbox may go") {
+  repo r;
+  temp out;
+  changed_repo(r);
+  pane p{r, patch_of(r), good_claim};
+  sync_calls.clear();
+  REQUIRE(collect_pane(p / "p.patch", p / "p.tar", out.path, "p0", p.claim).ok());
+  REQUIRE(sync_calls.size() == 1);
+  CHECK(sync_calls[0].dir == std::filesystem::canonical(out.path));
+  CHECK(sync_calls[0].there
+        == std::vector<std::string>{"p0", "p0.patch", "p0/files", "p0/files/a", "p0/files/a/b",
+                                    "p0/files/m", "p0/files/new\nname"});
+}
+
+TEST_CASE("a pane brings no repository of its own, whose configuration git would obey") {
+  temp t;
+  put(t / "p", "diff --git a/sub/.git/config b/sub/.git/config\nnew file mode 100644\n"
+               "--- /dev/null\n+++ b/sub/.git/config\n@@ -0,0 +1 @@\n+[core] fsmonitor = evil\n");
+  CHECK(paths_of_patch(t / "p").err().code == errc::unsafe_archive);
+}
+
+TEST_CASE("more files than were announced are not even unpacked") {
+  repo r;
+  temp out;
+  changed_repo(r);
+  for (int i = 0; i < 50; ++i)
+    r.put("more/" + std::to_string(i), "x");
+  auto greedy = good_claim;
+  for (int i = 0; i < 50; ++i)
+    greedy.added.push_back("more/" + std::to_string(i));
+  pane p{r, patch_of(r), greedy};
+  p.claim.added = good_claim.added;
+  CHECK(collect_pane(p / "p.patch", p / "p.tar", out.path, "p0", p.claim).err().code
+        == errc::unsafe_archive);
+  std::size_t unpacked = 0;
+  for (const auto& file : std::filesystem::recursive_directory_iterator{out / "p0/files"})
+    unpacked += file.is_regular_file();
+  CHECK(unpacked
+        <= good_claim.modified.size() + good_claim.added.size() + good_claim.renamed.size() + 1);
+}
+
 TEST_CASE("claims that differ from what arrived are found") {
   repo r;
   temp out;
@@ -154,6 +219,29 @@ TEST_CASE("the swarm's patch holds the panes that overlap with no other") {
   git(r.path, {"apply", t / "swarm.patch"});
   CHECK(get(r / "a") == "A\n");
   CHECK(get(r / "new/x") == "x\n");
+}
+
+TEST_CASE("panes that all change the same many files are merged in no time") {
+  temp t;
+  std::string patch;
+  constexpr int files = 20'000;
+  for (int i = 0; i < files; ++i) {
+    auto name = "folder/with/a/name/file-" + std::to_string(i);
+    patch += "diff --git a/" + name + " b/" + name + "\n--- a/" + name + "\n+++ b/" + name
+             + "\n@@ -1 +1 @@\n-a\n+b\n";
+  }
+  std::vector<pane_patch> all;
+  for (int i = 0; i < 6; ++i) {
+    all.push_back({"p" + std::to_string(i), t / ("p" + std::to_string(i))});
+    put(all.back().patch_path, patch);
+  }
+  auto begin = std::clock(); // of this process alone, without git
+  auto merged = merge_swarm_patch(all, t / "swarm.patch");
+  auto seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  REQUIRE(merged.ok());
+  CHECK(merged->conflicts.size() == 6);
+  CHECK(merged->conflicts.at("p3").size() == files);
+  CHECK(seconds < 5);
 }
 
 TEST_CASE("a summary survives its JSON form, whatever bytes the names hold") {

@@ -59,7 +59,7 @@ errc unpack_code(const std::vector<member>& members, const unpack_limits& limits
 
 } // namespace
 
-TEST_CASE("archives that reach out of their directory are refused") {
+TEST_CASE("archives that reach out of their directory are refused", "[owasp-a03]") {
   CHECK(unpack_code({{"/tmp/skep-evil"}}) == errc::unsafe_archive);
   CHECK(unpack_code({{"../evil"}}) == errc::unsafe_archive);
   CHECK(unpack_code({{"a/../../evil"}}) == errc::unsafe_archive);
@@ -74,6 +74,37 @@ TEST_CASE("archives that reach out of their directory are refused") {
   CHECK(unpack_code({{"pipe", AE_IFIFO}}) == errc::unsafe_archive);
   CHECK(unpack_code({{"s", AE_IFREG, "x", "", 04755}}) == errc::unsafe_archive);
   CHECK(unpack_code({{"s", AE_IFREG, "x", "", 02755}}) == errc::unsafe_archive);
+}
+
+TEST_CASE("a folder .git is refused wherever it is, in any case") {
+  for (const char* path : {".git/config", "sub/.git/config", "a/b/.GIT/hooks/x", ".Git"})
+    CHECK(unpack_code({{path}}) == errc::unsafe_archive);
+  CHECK(unpack_code({{"sub/.git", AE_IFDIR}}) == errc::unsafe_archive);
+  CHECK(unpack_code({{"sub/.git", AE_IFLNK, "", "elsewhere"}}) == errc::unsafe_archive);
+  CHECK(unpack_code({{".gitignore"}, {"x.git/config"}, {"git/.github/y"}}) == errc::none);
+}
+
+TEST_CASE("the holes of a sparse file count as bytes that were unpacked") {
+  temp t;
+  auto* a = archive_write_new();
+  archive_write_set_format_pax(a);
+  REQUIRE(archive_write_open_filename(a, (t / "a.tar").c_str()) == ARCHIVE_OK);
+  auto* e = archive_entry_new();
+  constexpr la_int64_t size = 1LL << 30;
+  archive_entry_set_pathname(e, "holes");
+  archive_entry_set_filetype(e, AE_IFREG);
+  archive_entry_set_perm(e, 0644);
+  archive_entry_set_size(e, size);
+  archive_entry_sparse_add_entry(e, size - 1, 1);
+  REQUIRE(archive_write_header(a, e) >= ARCHIVE_WARN);
+  const std::string piece(1 << 20, '\0');
+  for (int i = 0; i < 1024; ++i)
+    REQUIRE(archive_write_data(a, piece.data(), piece.size()) >= 0);
+  archive_entry_free(e);
+  archive_write_free(a);
+  REQUIRE(std::filesystem::file_size(t / "a.tar") < 100'000);
+  CHECK(unpack_archive(t / "a.tar", t / "dest").err().code == errc::unsafe_archive);
+  CHECK(std::filesystem::file_size(t / "dest/holes") < 100'000'000);
 }
 
 TEST_CASE("nothing is written through a symlink of the archive itself") {
@@ -113,7 +144,7 @@ TEST_CASE("count, size and ratio are capped") {
   CHECK(unpack_archive(t / "bomb", t / "dest").err().code == errc::unsafe_archive);
 }
 
-TEST_CASE("a damaged or cut archive is refused") {
+TEST_CASE("a damaged or cut archive is refused", "[owasp-a08]") {
   temp t;
   auto writer = archive_writer::create(t / "a");
   file_entry f;

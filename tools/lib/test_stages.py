@@ -2,7 +2,7 @@
 """Runs the project's tests, stage by stage, and says how long each took. Started by tools/test.
 
     tools/test                     what continuous integration runs
-    tools/test --all               release, the fresh root and the fuzzers as well
+    tools/test --all               release and the fresh root as well
     tools/test --quick             check, the dev build and its unit tests: for each commit
     tools/test --preset asan       build and test one preset
     tools/test --stage S [...]     the named stages alone
@@ -102,16 +102,15 @@ STAGES = [
     ("fresh", "the README's first command on a fresh Debian, as root and as a user", ("build-release",), CASES,
      lambda: run_tests("release", "fresh", "--scenarios")),
     ("build-fuzz", "build the fuzz targets with clang", (), BUILD,
-     lambda: call("tools/setup", "--for", "fuzz") and call("tools/lib/build", "fuzz", "skep_fuzzers")),
-    ("fuzz", "200,000 executions of every fuzz target", ("build-fuzz",), CASES,
+     lambda: call("tools/setup", "--for", "fuzz") and call("tools/lib/build", "fuzz", "skep_fuzz")),
+    ("fuzz", "200,000 executions of each fuzz target of the network's edges", ("build-fuzz",), CASES,
      lambda: call("tools/lib/run_fuzz.py", "--out", str(RESULTS / "fuzz.json"))),
     ("rows", "docs/capabilities.md against what really ran", ("unit", "scenarios"), TEST,
      lambda: call("tools/check", "--only", "capabilities", "--results")),
     ("coverage", "coverage of the unit tests and its bar (not part of a plain run)", (), CASES, coverage),
 ]
-# Left to --all: release, the fresh root that runs it, and the fuzzers, which are builds of their own. Coverage is asked
-# for by name.
-NOT_BY_DEFAULT = {"coverage", "build-release", "fresh", "build-fuzz", "fuzz"}
+# Left to --all: release and the fresh root that runs it, a build of its own. Coverage is asked for by name.
+NOT_BY_DEFAULT = {"coverage", "build-release", "fresh"}
 QUICK = ("check", "build-dev", "unit")
 BY_PRESET = {"dev": ("build-dev", "unit", "scenarios"), "asan": ("build-asan", "asan"),
              "tsan": ("build-tsan", "tsan"), "release": ("build-release", "fresh"),
@@ -130,7 +129,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="check, dev build, unit tests")
     parser.add_argument("--preset", choices=sorted(BY_PRESET), help="build and test one preset")
     parser.add_argument("--stage", action="append", choices=[s[0] for s in STAGES], help="one stage; repeatable")
-    parser.add_argument("--all", action="store_true", help="release, the fresh root and the fuzzers too")
+    parser.add_argument("--all", action="store_true", help="release and the fresh root too")
     parser.add_argument("--list", action="store_true", help="name the stages")
     args = parser.parse_args()
     if args.list:

@@ -123,7 +123,7 @@ public:
       pollfd items[3] = {{signals.fd(), POLLIN, 0},
                          {output.fd(), POLLIN, 0},
                          {typed_.size() < most_typed ? STDIN_FILENO : -1, POLLIN, 0}};
-      ::poll(items, 3, typed_.empty() ? -1 : again_ms);
+      ::poll(items, 3, typed_.empty() && !resized_ ? -1 : again_ms);
       for (int s = signals.next(); s != 0; s = signals.next()) {
         if (s == SIGINT || s == SIGQUIT) return ending::detached;
         if (s == SIGHUP || s == SIGTERM) return ending::hung_up;

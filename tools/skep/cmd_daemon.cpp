@@ -1,4 +1,5 @@
 // skep daemon start|stop|status, skep version.
+#include "storage/last_failure.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/term.hpp"
@@ -59,7 +60,12 @@ int status(const app& a) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = reach_daemon(*paths);
-  if (!daemon) return fail(a, daemon.err());
+  if (!daemon) {
+    auto e = daemon.err();
+    if (auto words = storage::read_last_failure(*paths); !words.empty())
+      e.cause = "the last one had to end: " + safe_line(words);
+    return fail(a, e);
+  }
   auto reply = daemon->call(daemon_status_request{}, call_deadline);
   if (!reply) return fail(a, reply.err());
   if (!a.json_mode && reply->version != own_version())

@@ -1,4 +1,5 @@
 // skep db status|migrate|rollback|backup|rebind: the state on disk itself, without skepd.
+#include "storage/audit_spool.hpp"
 #include "storage/disown.hpp"
 #include "storage/migrator.hpp"
 #include "tools/skep/commands.hpp"
@@ -58,13 +59,25 @@ int show_report(const app& a, const storage::migrate_report& r) {
   return 0;
 }
 
+/// Shows what was done and leaves word of it for the audit log.
+int changed(const app& a, const storage::state_paths& paths, const char* operation,
+            const storage::migrate_report& r) {
+  if (r.from != r.to)
+    if (auto word = storage::leave_word(paths.root, operation,
+                                        std::to_string(r.from) + " to " + std::to_string(r.to));
+        !word)
+      return fail(a, word.err());
+  return show_report(a, r);
+}
+
 int migrate(const app& a) {
   auto paths = made_state(a);
   if (!paths) return fail(a, paths.err());
   auto lock = storage::state_lock::acquire(*paths);
   if (!lock) return fail(a, lock.err());
   auto r = migrator_of(*paths).migrate();
-  return r ? show_report(a, *r) : fail(a, r.err());
+  if (!r) return fail(a, r.err());
+  return changed(a, *paths, "SCHEMA_MIGRATED", *r);
 }
 
 int rollback(const app& a, int to) {
@@ -74,7 +87,8 @@ int rollback(const app& a, int to) {
   auto lock = storage::state_lock::acquire(*paths);
   if (!lock) return fail(a, lock.err());
   auto r = migrator_of(*paths).rollback(to);
-  return r ? show_report(a, *r) : fail(a, r.err());
+  if (!r) return fail(a, r.err());
+  return changed(a, *paths, "SCHEMA_ROLLED_BACK", *r);
 }
 
 int backup(const app& a, const std::string& file) {
@@ -129,6 +143,9 @@ int rebind(const app& a, bool keep_id, bool new_id) {
                   : storage::rebind_install(*paths, keep_id ? storage::rebind::keep_id
                                                             : storage::rebind::new_id);
   if (!id) return fail(a, id.err());
+  if (auto word = storage::leave_word(paths->root, "STATE_REBOUND", new_id ? "new id" : "same id");
+      !word)
+    return fail(a, word.err());
   if (a.json_mode) {
     print_json({{"install", *id},
                 {"closed_swarms", closed.swarms},

@@ -1,23 +1,49 @@
 // skep ps, skep status: what the state tables say.
+#include "messages/cost.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
+#include "tools/skep/money.hpp"
 #include "tools/skep/show.hpp"
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
+#include <set>
 
 namespace skep::cli {
 
 namespace {
 
-int ps(const app& a, bool all) {
+/// What waits in line, if the daemon says so; an older one does not.
+std::string waiting_now(broker::control_client& daemon, const swarm_id& swarm) {
+  auto reply = daemon.call(budget_request{swarm}, call_deadline);
+  return reply ? waiting_text(reply->waiting) : std::string{};
+}
+
+/// Leaves the swarms of one work tree, and what belongs to them.
+void keep_repository(list_reply& list, const std::string& repo) {
+  std::error_code ignored;
+  auto wanted = std::filesystem::weakly_canonical(repo, ignored);
+  std::set<swarm_id> kept;
+  std::erase_if(list.swarms, [&](const auto& s) {
+    if (std::filesystem::weakly_canonical(s.repo, ignored) != wanted) return true;
+    kept.insert(s.swarm);
+    return false;
+  });
+  auto foreign = [&](const auto& x) { return kept.count(x.swarm) == 0; };
+  std::erase_if(list.sandboxes, foreign);
+  std::erase_if(list.panes, foreign);
+}
+
+int ps(const app& a, bool all, const std::string& repo) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto list = daemon->call(list_request{all}, call_deadline);
   if (!list) return fail(a, list.err());
+  if (!repo.empty()) keep_repository(*list, repo);
   if (a.json_mode) {
     print_json(to_json(*list));
     return 0;
@@ -26,6 +52,7 @@ int ps(const app& a, bool all) {
     print_line(all ? "No swarm yet." : "Nothing runs. (skep ps --all shows closed swarms)");
     return 0;
   }
+  auto now = wall_clock();
   std::vector<std::vector<std::string>> rows{
       {"SWARM", "NAME", "AGENT", "STATE", "SANDBOXES", "PANES", "COST", "AGE"}};
   for (const auto& s : list->swarms) {
@@ -43,10 +70,11 @@ int ps(const app& a, bool all) {
     rows.push_back({s.swarm.value, s.name.empty() ? "-" : safe_line(s.name, 24),
                     std::string{to_string(s.agent)}, swarm_state_text(s),
                     std::to_string(open_boxes) + "/" + std::to_string(boxes),
-                    std::to_string(open_panes) + "/" + std::to_string(panes), cost_text(s.cost_usd),
-                    age_text(s.created_at)});
+                    std::to_string(open_panes) + "/" + std::to_string(panes),
+                    cost_text(cost_usd(s, list->sandboxes, now)), age_text(s.created_at)});
   }
   std::fputs(table(rows).c_str(), stdout);
+  std::fputs(waiting_now(*daemon, {}).c_str(), stdout);
   return 0;
 }
 
@@ -62,7 +90,7 @@ int status(const app& a, const std::string& name) {
   if (a.json_mode)
     print_json(to_json(*reply));
   else
-    std::fputs(status_text(*reply).c_str(), stdout);
+    std::fputs((status_text(*reply) + waiting_now(*daemon, *swarm)).c_str(), stdout);
   return 0;
 }
 
@@ -70,8 +98,11 @@ int status(const app& a, const std::string& name) {
 
 void add_list(CLI::App& cli, app& a) {
   auto all = std::make_shared<bool>(false);
-  auto* list = add_command(cli, a, "ps", "Show running swarms", "  skep ps\n  skep ps --all --json",
-                           [&a, all] { return ps(a, *all); });
+  auto repo = std::make_shared<std::string>();
+  auto* list = add_command(cli, a, "ps", "Show running swarms",
+                           "  skep ps\n  skep ps --all --json\n  skep ps --repo .",
+                           [&a, all, repo] { return ps(a, *all, *repo); });
+  list->add_option("--repo", *repo, "Only swarms of this work tree");
   list->add_flag("-a,--all", *all, "Closed swarms too");
   auto name = std::make_shared<std::string>();
   auto* one = add_command(

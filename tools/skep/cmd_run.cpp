@@ -143,7 +143,10 @@ int run(const app& a, const run_options& o) {
       if (beside_self(name).empty())
         return fail(
             a, make_error(errc::program_missing, std::string{name} + " should stand beside skep"));
-    if (auto possible = host::check_isolation(); !possible) return fail(a, possible.err());
+    if (auto possible = host::check_isolation(); !possible) {
+      if (signals.next() != 0) return exit_interrupted; // it hit bubblewrap as well
+      return fail(a, possible.err());
+    }
   }
   if (spec->network == network_policy::open)
     remark("WARNING: --network open: the sandboxes may reach every public address of the internet, "
@@ -186,7 +189,8 @@ void add_run(CLI::App& cli, app& a) {
       cli, a, "run", "Run a swarm of agents on a git repository and bring their changes back",
       "  skep run --sandboxes 2 --panes 2 -- ./fix.sh\n"
       "  skep run --agent claude --prompt \"Write the missing tests\"\n"
-      "  skep run --sandboxes 4 --agent claude --prompt-file task.md --limit 30min --detach\n\n"
+      "  skep run --sandboxes 4 --agent claude --prompt-file task.md --limit 30min --detach\n"
+      "  skep run --budget 5usd --agent claude --prompt \"Update the dependencies\"\n\n"
       "Ctrl+C stops the swarm and keeps its results; a second one leaves it running. A closed\n"
       "terminal leaves it running, too. In a prompt, {index} and {count} are the pane's number "
       "and\n"
@@ -224,6 +228,12 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--fail-above", o->panes_out_percent,
                 "Percent of a sandbox's panes: more of them out fail it; 100: never\n"
                 "(default: [policy] panes_out_percent of skep.toml, else 50)");
+  c->add_option("--budget", o->budget,
+                "What the run may cost, sandbox time and models, such as 5usd; at its end the run\n"
+                "is stopped with the outcome budget");
+  c->add_option("--pane-budget", o->pane_budget, "What each pane may cost, such as 1usd");
+  c->add_flag("--no-queue", o->no_queue,
+              "Refuse the run where a limit would make its sandboxes wait");
   c->add_option("--restarts", o->restarts, "Attempts after a failed one, 0 to 10")
       ->capture_default_str();
   c->add_option("--env", o->env, "NAME=VALUE for the agents; repeatable; never secrets")

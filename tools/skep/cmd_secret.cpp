@@ -1,5 +1,6 @@
 // skep secret set|list|remove: keys on this machine. Values come from standard input only and are
 // never shown.
+#include "storage/audit_spool.hpp"
 #include "storage/secrets.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/term.hpp"
@@ -63,8 +64,12 @@ int set(const app& a, const std::string& name) {
   if (!value) return fail(a, value.err());
   auto paths = made_state(a);
   if (!paths) return fail(a, paths.err());
-  if (auto stored = storage::secret_store{*paths}.set(name, *value); !stored)
+  auto word = storage::leave_word(paths->root, "SECRET_SET", name);
+  if (!word) return fail(a, word.err());
+  if (auto stored = storage::secret_store{*paths}.set(name, *value); !stored) {
+    storage::take_back(*word);
     return fail(a, stored.err());
+  }
   if (a.json_mode)
     print_json({{"name", name}, {"present", true}});
   else
@@ -90,8 +95,14 @@ int list(const app& a) {
 int remove(const app& a, const std::string& name) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  if (auto removed = storage::secret_store{*paths}.remove(name); !removed)
+  if (!storage::secret_store{*paths}.has(name))
+    return fail(a, make_error(errc::secret_missing, name));
+  auto word = storage::leave_word(paths->root, "SECRET_REMOVED", name);
+  if (!word) return fail(a, word.err());
+  if (auto removed = storage::secret_store{*paths}.remove(name); !removed) {
+    storage::take_back(*word);
     return fail(a, removed.err());
+  }
   if (a.json_mode)
     print_json({{"name", name}, {"present", false}});
   else

@@ -4,8 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <clocale>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace {
 
@@ -53,9 +58,55 @@ void open_brackets(CLI::App& cli) {
     open_brackets(*command);
 }
 
+/// The word that should name a command of `group` and does not; empty when there is none.
+std::string no_command(const CLI::App& group, const std::vector<std::string>& words) {
+  std::string previous;
+  bool inside = group.get_parent() == nullptr;
+  for (const auto& w : words) {
+    auto value = previous == "--state";
+    previous = w;
+    if (value || w.starts_with("-")) continue;
+    if (inside) {
+      auto all = group.get_subcommands([](const CLI::App*) { return true; });
+      auto named = [&](const CLI::App* c) { return c->get_name() == w; };
+      return std::any_of(all.begin(), all.end(), named) ? std::string{} : w;
+    }
+    inside = w == group.get_name();
+  }
+  return {};
+}
+
+/// What CLI11 says when words are missing or wrong, or clearer words for a command's misspelt name.
+std::string parse_error_text(const CLI::App& cli, const std::vector<std::string>& words,
+                             const CLI::ParseError& e) {
+  const auto* group = &cli;
+  for (auto chosen = cli.get_subcommands(); !chosen.empty(); chosen = group->get_subcommands())
+    group = chosen.front();
+  if (group->get_require_subcommand_min() == 0) return e.what();
+  auto word = no_command(*group, words);
+  return word.empty() ? e.what() : "there is no command '" + word + "'";
+}
+
+// Whoever closed standard output or error has the next file that is opened written into.
+void open_standard_streams() {
+  for (int fd : {0, 1, 2})
+    if (::fcntl(fd, F_GETFD) < 0) {
+      if (::open("/dev/null", O_RDWR) < 0) return;
+    }
+}
+
+/// What was printed may have met a full disk.
+int finish(const skep::cli::app& a) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return a.exit_code;
+  auto e = skep::make_error(skep::errc::io, "writing standard output", std::strerror(errno));
+  skep::cli::remark("skep: " + skep::render(e));
+  return a.exit_code != 0 ? a.exit_code : skep::info(e.code).exit_code;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
+  open_standard_streams();
   std::setlocale(LC_CTYPE, "C.UTF-8");
   std::vector<std::string> words(argv + 1, argv + argc);
   skep::cli::app a;
@@ -82,15 +133,20 @@ int main(int argc, char** argv) {
   skep::cli::add_attach(cli, a);
   skep::cli::add_stop(cli, a);
   skep::cli::add_panic(cli, a);
+  skep::cli::add_budget(cli, a);
   skep::cli::add_doctor(cli, a);
   skep::cli::add_secret(cli, a);
+  skep::cli::add_health(cli, a);
   skep::cli::add_db(cli, a);
+  skep::cli::add_recover(cli, a);
+  skep::cli::add_audit(cli, a);
   skep::cli::add_daemon(cli, a);
   open_brackets(cli);
 
   if (has_trailing
       && (words.empty() || std::find(words.begin(), words.end(), "run") == words.end()))
     return usage_error(a, cli, "only `skep run` takes a command after --");
+  const auto given = words;
   close_brackets(words);
   std::reverse(words.begin(), words.end()); // what CLI11 wants
   try {
@@ -100,9 +156,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::CallForAllHelp& e) {
     return cli.exit(e);
   } catch (const CLI::ParseError& e) {
-    return usage_error(a, cli, e.what());
+    return usage_error(a, cli, parse_error_text(cli, given, e));
   } catch (const std::exception& e) {
     return skep::cli::fail(a, skep::make_error(skep::errc::internal, e.what()));
   }
-  return a.exit_code;
+  return finish(a);
 }

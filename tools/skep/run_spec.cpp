@@ -4,6 +4,7 @@
 #include "messages/hosts.hpp"
 #include "storage/files.hpp"
 #include "storage/secrets.hpp"
+#include "tools/skep/money.hpp"
 #include "tools/skep/term.hpp"
 #include "tools/skepd/config.hpp"
 #include "transfer/worktree.hpp"
@@ -67,6 +68,14 @@ error add_network(swarm_spec& spec, const run_options& o) {
   return {};
 }
 
+error add_budget(const std::string& text, const char* option, double& usd) {
+  if (text.empty()) return {};
+  if (!parse_money(text, usd) || usd == 0)
+    return usage(std::string{option} + " takes a sum above nothing, such as 20usd or 0.50, not "
+                 + text.substr(0, 40));
+  return {};
+}
+
 error in_range(std::string_view what, std::int64_t n, std::int64_t low, std::int64_t high) {
   if (n >= low && n <= high) return {};
   return make_error(errc::out_of_range, std::string{what} + " must be between "
@@ -91,6 +100,39 @@ error add_time(swarm_spec& spec, const run_options& o) {
     spec.warn_at_ms.push_back(at);
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
+  return {};
+}
+
+/// The results come at the end of hours: whether their folder can be made is known now.
+error check_out_dir(const std::string& folder) {
+  fs::path there{folder};
+  std::error_code failed;
+  while (!fs::exists(fs::symlink_status(there, failed)) && there.has_relative_path())
+    there = there.parent_path();
+  if (!fs::is_directory(there, failed))
+    return make_error(errc::io, "the results cannot be written to " + folder,
+                      there.string() + " is not a folder");
+  if (::access(there.c_str(), W_OK | X_OK) != 0)
+    return make_error(errc::io, "the results cannot be written to " + folder,
+                      there.string() + ": " + std::strerror(errno));
+  return {};
+}
+
+/// A program that is named by a path in the repository; a setup may be what makes it. Agents of the
+/// simulator, a provider like others, are no programs.
+error check_own_program(const swarm_spec& spec) {
+  if (spec.agent != agent_kind::command || !spec.setup.empty() || spec.provider != "local")
+    return {};
+  const auto& program = spec.argv.front();
+  if (program.find('/') == std::string::npos || program.starts_with('/')) return {};
+  auto file = fs::path{spec.repo} / program;
+  std::error_code failed;
+  if (!fs::exists(fs::symlink_status(file, failed)))
+    return make_error(errc::agent_not_visible, program + " is not in the repository " + spec.repo
+                                                   + ", in whose root the agents begin");
+  if (fs::is_directory(file, failed)
+      || (fs::exists(file, failed) && ::access(file.c_str(), X_OK) != 0))
+    return make_error(errc::agent_not_visible, file.string() + " is not executable");
   return {};
 }
 
@@ -197,6 +239,9 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   if (!settings) return settings.err();
   spec.warn_at_ms = settings->policy.warn_at_ms;
   if (auto e = add_time(spec, o)) return e;
+  if (auto e = add_budget(o.budget, "--budget", spec.budget_usd)) return e;
+  if (auto e = add_budget(o.pane_budget, "--pane-budget", spec.pane_budget_usd)) return e;
+  spec.no_queue = o.no_queue;
   auto agent = o.agent.empty() ? std::string{argv.empty() ? "" : "command"} : o.agent;
   if (agent.empty()) return usage("say what shall run: --agent NAME, or a command after --");
   if (!from_string(agent, spec.agent)) return make_error(errc::unknown_agent, agent);
@@ -221,7 +266,9 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
     return make_error(errc::unknown_provider, spec.provider);
   if (spec.provider == "local" && spec.template_name != "base")
     return usage("local sandboxes have the template base alone, not " + spec.template_name);
+  if (auto e = check_out_dir(spec.out_dir)) return e;
   if (auto e = check_keys(spec, paths)) return e;
+  if (auto e = check_own_program(spec)) return e;
   if (auto e = check_program(spec, paths)) return e;
   lead_to_program(spec);
   return spec;

@@ -30,6 +30,9 @@ struct run_options {
   std::vector<std::string> allow;
   std::vector<std::string> setup; ///< Word by word.
   std::int64_t restarts = 0;
+  std::string budget;      ///< Empty: none.
+  std::string pane_budget; ///< Empty: none.
+  bool no_queue = false;
   bool keep = false;
   bool share_tree = false;
   bool pty = false;

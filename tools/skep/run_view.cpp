@@ -1,6 +1,7 @@
 #include "tools/skep/run_view.hpp"
 
 #include "tools/skep/app.hpp"
+#include "tools/skep/money.hpp"
 #include "tools/skep/show.hpp"
 #include "tools/skep/term.hpp"
 
@@ -34,6 +35,14 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
   } else if constexpr (std::is_same_v<E, sandbox_queued>) {
     boxes[e.sandbox].index = x.index;
     return {};
+  } else if constexpr (std::is_same_v<E, sandbox_waits>) {
+    return box_name(e.sandbox) + " " + waits_sentence(x);
+  } else if constexpr (std::is_same_v<E, swarm_budget_warned>) {
+    return "WARNING: " + std::to_string(x.percent) + " % of the budget is spent: "
+           + money_text(x.spent_usd) + " of " + money_text(x.limit_usd);
+  } else if constexpr (std::is_same_v<E, pane_budget_warned>) {
+    return "WARNING: " + pane_name(x.pane) + " has spent " + std::to_string(x.percent)
+           + " % of its budget: " + money_text(x.spent_usd) + " of " + money_text(x.limit_usd);
   } else if constexpr (std::is_same_v<E, phase_changed>) {
     boxes[e.sandbox].state = x.to;
     return box_name(e.sandbox) + " " + std::string{to_string(x.to)};
@@ -191,6 +200,11 @@ void run_view::draw(const run_progress& p) {
     lines.push_back(std::move(row));
   auto width = columns(stderr);
   lines.push_back(style(stderr, tint::dim, safe_line(p.last, width > 8 ? width - 6 : 2)));
+  // What has scrolled off cannot be drawn over: every further draw would add to it.
+  if (auto most = std::max<std::size_t>(rows(stderr), 2) - 1; lines.size() > most) {
+    if (most > 1) lines[most - 1] = lines.back();
+    lines.resize(most);
+  }
   std::string out;
   if (drawn_lines_ > 0) out += "\x1b[" + std::to_string(drawn_lines_) + "A";
   for (const auto& line : lines)

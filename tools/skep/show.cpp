@@ -1,6 +1,8 @@
 #include "tools/skep/show.hpp"
 
+#include "messages/cost.hpp"
 #include "tools/skep/app.hpp"
+#include "tools/skep/money.hpp"
 #include "tools/skep/term.hpp"
 
 #include <algorithm>
@@ -38,10 +40,11 @@ std::string pane_state_text(const pane_record& p) {
 }
 
 std::string cost_text(double usd) {
-  if (usd <= 0) return "-";
-  char out[32];
-  std::snprintf(out, sizeof out, "$%.2f", usd);
-  return out;
+  return usd <= 0 ? std::string{"-"} : money_text(usd);
+}
+
+utc_time wall_clock() {
+  return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
 }
 
 namespace {
@@ -100,6 +103,96 @@ std::string errors_text(const status_reply& s) {
 }
 } // namespace
 
+namespace {
+
+std::string health_word(health_state x) {
+  auto t = x == health_state::healthy    ? tint::green
+           : x == health_state::degraded ? tint::yellow
+                                         : tint::red;
+  return style(stdout, t, to_string(x));
+}
+
+std::string usage_text(std::uint64_t used, std::uint64_t total) {
+  if (used == 0 && total == 0) return "-";
+  return size_text(used) + (total > 0 ? " of " + size_text(total) : std::string{});
+}
+
+std::string percent_text(const sandbox_health& s) {
+  if (s.sampled_at.time_since_epoch().count() == 0) return "-";
+  char text[16];
+  std::snprintf(text, sizeof text, "%.0f %%", s.usage.cpu_percent);
+  return text;
+}
+
+/// "working (tool Bash), 12 s"
+std::string doing_text(const pane_health& p) {
+  std::string out{to_string(p.doing)};
+  if (!p.source.empty()) out += " (" + safe_line(p.source, 40) + ")";
+  return out;
+}
+
+void add_reasons(std::string& out, const std::string& who,
+                 const std::vector<std::string>& reasons) {
+  for (const auto& r : reasons)
+    out += "  " + who + ": " + safe_line(r, 200) + "\n";
+}
+
+std::string reasons_text(const health_reply& h, bool with_daemon) {
+  std::string out;
+  if (with_daemon) add_reasons(out, "skepd", h.daemon.reasons);
+  for (const auto& w : h.swarms)
+    add_reasons(out, w.swarm.value, w.reasons);
+  for (const auto& s : h.sandboxes)
+    add_reasons(out, s.sandbox.value, s.reasons);
+  for (const auto& p : h.panes)
+    add_reasons(out, p.name, p.reasons);
+  return out;
+}
+
+std::string health_tables(const health_reply& h) {
+  std::string out;
+  if (!h.sandboxes.empty()) {
+    std::vector<std::vector<std::string>> rows{
+        {"SANDBOX", "HEALTH", "UP", "CPU", "MEMORY", "DISK", "SAMPLED"}};
+    for (const auto& s : h.sandboxes)
+      rows.push_back({s.sandbox.value, health_word(s.state), duration_text(s.uptime_ms),
+                      percent_text(s), usage_text(s.usage.memory_bytes, s.usage.memory_total_bytes),
+                      usage_text(s.usage.disk_bytes, s.usage.disk_total_bytes),
+                      age_text(s.sampled_at)});
+    out += "\n" + table(rows);
+  }
+  if (!h.panes.empty()) {
+    std::vector<std::vector<std::string>> rows{
+        {"PANE", "HEALTH", "AGENT", "SINCE", "LAST OUTPUT", "UP", "PROMPT"}};
+    for (const auto& p : h.panes)
+      rows.push_back({p.name, health_word(p.state), doing_text(p), age_text(p.since),
+                      age_text(p.last_output_at), duration_text(p.uptime_ms),
+                      p.prompt_head.empty() ? "-" : safe_line(p.prompt_head, 80)});
+    out += "\n" + table(rows);
+  }
+  return out;
+}
+
+} // namespace
+
+std::string health_text(const health_reply& h) {
+  std::string out = "skepd " + health_word(h.daemon.state) + ", up "
+                    + duration_text(h.daemon.uptime_ms) + ", "
+                    + std::to_string(h.daemon.open_swarms) + " open swarms, "
+                    + std::to_string(h.daemon.restarts) + " restarts of actors in 10 min\n";
+  if (!h.swarms.empty()) {
+    std::vector<std::vector<std::string>> rows{
+        {"SWARM", "HEALTH", "UP", "LIMIT", "COST", "WORK TREE"}};
+    for (const auto& w : h.swarms)
+      rows.push_back({w.swarm.value, health_word(w.state), duration_text(w.uptime_ms),
+                      duration_text(w.limit_ms), cost_text(w.cost_usd), safe_line(w.worktree, 60)});
+    out += "\n" + table(rows);
+  }
+  out += health_tables(h);
+  if (auto reasons = reasons_text(h, true); !reasons.empty()) out += "\nReasons:\n" + reasons;
+  return out;
+}
+
 std::string status_text(const status_reply& s) {
   const auto& w = s.swarm;
   std::string out = style(stdout, tint::bold, w.swarm.value);
@@ -108,14 +201,27 @@ std::string status_text(const status_reply& s) {
   out += "  agent " + std::string{to_string(w.agent)} + ", provider " + safe_line(w.provider)
          + ", repository " + safe_line(w.repo) + "\n";
   out += "  results in " + safe_line(w.out_dir) + "/" + w.swarm.value + "\n";
-  out += "  started " + age_text(w.created_at) + " ago, cost " + cost_text(w.cost_usd) + "\n\n";
-  std::vector<std::vector<std::string>> boxes{{"SANDBOX", "STATE", "SINCE", "PROVIDER ID", "BASE"}};
+  auto now = wall_clock();
+  out += "  started " + age_text(w.created_at) + " ago, cost "
+         + cost_text(cost_usd(w, s.sandboxes, now))
+         + (w.budget_usd > 0 ? " of " + money_text(w.budget_usd) : "")
+         + (w.pane_budget_usd > 0 ? ", each pane at most " + money_text(w.pane_budget_usd) : "");
+  if (!s.health.swarms.empty()) {
+    const auto& h = s.health.swarms.front();
+    out += ", up " + duration_text(h.uptime_ms) + " of at most " + duration_text(h.limit_ms) + "; "
+           + health_word(h.state);
+  }
+  out += "\n\n";
+  std::vector<std::vector<std::string>> boxes{
+      {"SANDBOX", "STATE", "SINCE", "COST", "PROVIDER ID", "BASE"}};
   for (const auto& b : s.sandboxes)
     boxes.push_back({b.sandbox.value, sandbox_state_text(b), age_text(b.phase_since),
+                     cost_text(cost_usd(b, now)),
                      b.remote_id.empty() ? "-" : safe_line(b.remote_id, 40),
                      b.base_commit.empty() ? "-" : safe_line(b.base_commit, 12)});
   out += table(boxes) + "\n";
   out += table(pane_rows(s));
+  out += health_tables(s.health);
   if (!s.transfers.empty()) {
     std::vector<std::vector<std::string>> moves{
         {"TRANSFER", "DIRECTION", "STATE", "FILES", "SIZE"}};
@@ -125,6 +231,8 @@ std::string status_text(const status_reply& s) {
                        size_text(t.size_bytes)});
     out += "\n" + table(moves);
   }
+  if (auto reasons = reasons_text(s.health, false); !reasons.empty())
+    out += "\nHealth:\n" + reasons;
   if (auto errors = errors_text(s); !errors.empty()) out += "\nErrors:\n" + errors;
   return out;
 }
@@ -134,8 +242,8 @@ std::string summary_text(const status_reply& s) {
   if (auto errors = errors_text(s); !errors.empty()) out += "\nErrors:\n" + errors;
   out += "\n" + s.swarm.swarm.value + ": " + outcome_text(s.swarm.result) + " in "
          + span_text(s.swarm.created_at, s.swarm.closed_at) + ", cost "
-         + cost_text(s.swarm.cost_usd) + "\nResults: " + safe_line(s.swarm.out_dir) + "/"
-         + s.swarm.swarm.value + "\n";
+         + cost_text(cost_usd(s.swarm, s.sandboxes, wall_clock()))
+         + "\nResults: " + safe_line(s.swarm.out_dir) + "/" + s.swarm.swarm.value + "\n";
   return out;
 }
 

@@ -13,8 +13,11 @@ std::string sandbox_state_text(const sandbox_record& s);
 std::string pane_state_text(const pane_record& p);
 /// An outcome in its colour.
 std::string outcome_text(outcome o);
-/// "$0.42", or "-" for nothing.
+utc_time wall_clock();
+/// As money_text, or "-" for nothing.
 std::string cost_text(double usd);
+/// Health of what was asked for: a table, and reasons below it.
+std::string health_text(const health_reply& h);
 /// Everything of one swarm, as `skep status` shows it.
 std::string status_text(const status_reply& s);
 /// The table at the end of a run: a row for each pane.

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <utility>
 
 namespace skep::cli {
 
@@ -26,6 +27,12 @@ std::size_t columns(FILE* stream) {
   return 100;
 }
 
+std::size_t rows(FILE* stream) {
+  winsize size{};
+  if (::ioctl(::fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_row > 0) return size.ws_row;
+  return 24;
+}
+
 std::string style(FILE* stream, tint t, std::string_view text) {
   static constexpr std::array codes{"", "1", "2", "31", "32", "33", "36"};
   if (t == tint::none || !colours(stream)) return std::string{text};
@@ -33,16 +40,30 @@ std::string style(FILE* stream, tint t, std::string_view text) {
          + "\x1b[0m";
 }
 
+namespace {
+/// In UTF-8 an 8-bit control (C1) is this byte and one of 0x80 to 0x9f.
+constexpr unsigned char c1_lead = 0xc2;
+bool is_c1(unsigned char c) {
+  return c >= 0x80 && c < 0xa0;
+}
+} // namespace
+
 std::string safe_line(std::string_view text, std::size_t width) {
   std::string out;
   std::size_t shown = 0;
+  unsigned char last = 0;
   for (unsigned char c : text) {
+    bool c1 = std::exchange(last, c) == c1_lead && is_c1(c);
     bool begins = (c & 0xC0) != 0x80; // a character begins here (UTF-8)
     if (width > 0 && begins && shown == width) {
       out += "...";
       break;
     }
     shown += begins;
+    if (c1) {
+      out.back() = '?';
+      continue;
+    }
     if (c == '\n' || c == '\t' || c == '\r')
       out += ' ';
     else
@@ -60,8 +81,8 @@ std::string safe_filter::pass(std::string_view bytes) {
     case state::text:
       if (c == 0x1b)
         state_ = state::escape;
-      else if (c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7f))
-        out += ch;
+      else
+        on_text(out, ch);
       break;
     case state::escape:
       pending_ = "\x1b[";
@@ -93,6 +114,28 @@ std::string safe_filter::pass(std::string_view bytes) {
     }
   }
   return out;
+}
+
+void safe_filter::on_text(std::string& out, char ch) {
+  auto c = static_cast<unsigned char>(ch);
+  if (std::exchange(c1_lead_, false)) {
+    if (is_c1(c)) return;
+    out += static_cast<char>(c1_lead);
+    missing_ = 1;
+  }
+  if (c >= 0x80 && c < 0xc0) {
+    if (missing_ > 0)
+      --missing_;
+    else if (is_c1(c))
+      return; // outside of any character: one for terminals without UTF-8
+    out += ch;
+    return;
+  }
+  missing_ = c < 0xc0 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+  if (c == c1_lead)
+    c1_lead_ = true;
+  else if (c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7f))
+    out += ch;
 }
 
 namespace {

@@ -17,24 +17,31 @@ bool is_tty(FILE* stream);
 /// Columns of the terminal; 100 when there is none.
 std::size_t columns(FILE* stream);
 
+/// Rows of the terminal; 24 when there is none.
+std::size_t rows(FILE* stream);
+
 enum class tint : std::uint8_t { none, bold, dim, red, green, yellow, cyan };
 /// `text` in a colour, where `stream` takes colours.
 std::string style(FILE* stream, tint t, std::string_view text);
 
-/// One line of foreign text: control characters become '?', newlines become spaces. `width` > 0
-/// cuts it to so many characters.
+/// One line of foreign text: control characters become '?', also those of 8 bits (C1), newlines
+/// become spaces. `width` > 0 cuts it to so many characters.
 std::string safe_line(std::string_view text, std::size_t width = 0);
 
 /// Passes a log to a terminal: newlines, tabs and colours go through, every other control character
-/// and escape sequence is dropped. Bytes may come in any pieces.
+/// and escape sequence is dropped, and so are the 8-bit controls (C1), which terminals obey in
+/// UTF-8 as well. Bytes may come in any pieces.
 class safe_filter {
 public:
   std::string pass(std::string_view bytes);
 
 private:
   enum class state : std::uint8_t { text, escape, csi, string, string_escape };
+  void on_text(std::string& out, char ch);
   state state_ = state::text;
   std::string pending_;
+  int missing_ = 0;      ///< Bytes of the present character to come.
+  bool c1_lead_ = false; ///< 0xC2 is held back: it begins the 8-bit controls.
 };
 
 /// Columns of cells, aligned, two spaces apart; the first row is the header. Colours may be in

@@ -18,8 +18,9 @@ bool plain_control(unsigned char c) {
   return c >= 0x07 && c <= 0x0f;
 }
 
-/// ANSI sequences that draw: characters, lines, cursor, colours, margins.
-constexpr std::string_view drawing = "@ABCDEFGHIJKLMPSTXZ`abdefgmrsu";
+/// ANSI sequences that draw: characters, lines, cursor, colours, margins. Not tab stops (CSI g,
+/// ESC H): nothing puts them back.
+constexpr std::string_view drawing = "@ABCDEFGHIJKLMPSTXZ`abdefmrsu";
 
 /// Private modes that may be switched: keys of the cursor, origin, wrap, blinking, the cursor,
 /// keypad, the alternate screens, mouse, bracketed paste, synchronized output.
@@ -154,7 +155,6 @@ void terminal_filter::on_escape(std::string& out, unsigned char c) {
   case '8':
   case 'D':
   case 'E':
-  case 'H':
   case 'M':
     out += "\x1b";
     out += static_cast<char>(c);

@@ -4,8 +4,8 @@
 //
 // Dropped: titles, clipboard, links and every other string sequence (OSC, DCS, APC, PM, SOS), the
 // terminal's own answers (DA, DSR, DECRQM, DECRQSS, ENQ), window operations, printing, erasing of
-// the scroll-back, keyboard modes, focus reports, character set switches, 8-bit controls, whatever
-// is not known here, and bytes that are no UTF-8.
+// the scroll-back, tab stops, keyboard modes, focus reports, character set switches, 8-bit
+// controls, whatever is not known here, and bytes that are no UTF-8.
 #pragma once
 
 #include <cstdint>

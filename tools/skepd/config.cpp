@@ -1,6 +1,7 @@
 #include "tools/skepd/config.hpp"
 
 #include "host/gateway/prices.hpp"
+#include "tools/skepd/metrics_server.hpp"
 #include "tools/skepd/read_policy.hpp"
 
 #include <cstdlib>
@@ -52,8 +53,63 @@ error read_seconds(const std::filesystem::path& file, const toml::table& t, cons
   return {};
 }
 
+/// A sum of dollars from 0 to `most`; a missing key leaves `out` as it is.
+template <class T>
+error read_dollars(const std::filesystem::path& file, const toml::table& t, const char* key,
+                   double most, T& out) {
+  const auto* node = t.get(key);
+  if (!node) return {};
+  auto usd = node->value<double>();
+  if (!node->is_number() || !(*usd >= 0 && *usd <= most))
+    return bad(file, node,
+               std::string{key} + " takes dollars, 0 to "
+                   + std::to_string(static_cast<std::int64_t>(most)));
+  out = *usd;
+  return {};
+}
+
+/// A whole number from 0, or "unlimited".
+error read_limit(const std::filesystem::path& file, const toml::table& t, const char* key,
+                 limit_setting& out) {
+  const auto* node = t.get(key);
+  if (!node) return {};
+  auto n = node->value<std::int64_t>();
+  auto word = node->value<std::string>();
+  bool number = node->is_integer() && *n >= 0 && *n <= 1'000'000;
+  if (!number && !(word && *word == "unlimited"))
+    return bad(file, node, std::string{key} + " takes a number from 0, or \"unlimited\"");
+  out.given = true;
+  if (number) out.most = static_cast<std::uint32_t>(*n);
+  return {};
+}
+
+error read_limits(const std::filesystem::path& file, const toml::table& t, provider_entry& p) {
+  if (auto e = read_dollars(file, t, "usd_per_hour", 1000, p.usd_per_hour)) return e;
+  for (auto [key, target] : {std::pair{"max_active", &p.max_active},
+                             {"max_active_per_repo", &p.max_active_per_repo},
+                             {"creates_per_minute", &p.creates_per_minute},
+                             {"creates_per_hour", &p.creates_per_hour},
+                             {"creates_per_day", &p.creates_per_day}})
+    if (auto e = read_limit(file, t, key, *target)) return e;
+  std::string kind = "e2b";
+  if (auto e = read_text(file, t, "kind", kind)) return e;
+  if (kind != "e2b" && kind != "sim") return bad(file, t.get("kind"), "kind takes e2b or sim");
+  p.simulated = kind == "sim";
+  return {};
+}
+
+error read_budget(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"day_usd", "month_usd", "wind_down_s"})) return e;
+  if (auto e = read_dollars(file, t, "day_usd", 1'000'000, out.day_usd)) return e;
+  if (auto e = read_dollars(file, t, "month_usd", 1'000'000, out.month_usd)) return e;
+  return read_seconds(file, t, "wind_down_s", 5, 3600, out.budget_wind_down);
+}
+
 error read_local(const std::filesystem::path& file, const toml::table& t, config& out) {
-  if (auto e = check_keys(file, t, {"bind", "upstream", "prices"})) return e;
+  if (auto e = check_keys(file, t, {"bind", "upstream", "prices", "max_active", "usd_per_hour"}))
+    return e;
+  if (auto e = read_limit(file, t, "max_active", out.local_max_active)) return e;
+  if (auto e = read_dollars(file, t, "usd_per_hour", 1000, out.local_usd_per_hour)) return e;
   if (const auto* bind = t.get("bind")) {
     const auto* list = bind->as_array();
     if (!list) return bad(file, bind, "bind must be a list of paths");
@@ -94,7 +150,9 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   if (name == "local") return bad(file, &node, "the provider 'local' is built in; see [local]");
   if (auto e = check_keys(file, *t,
                           {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
-                           "first_lease_s", "lease_cap_s"}))
+                           "first_lease_s", "lease_cap_s", "kind", "usd_per_hour", "max_active",
+                           "max_active_per_repo", "creates_per_minute", "creates_per_hour",
+                           "creates_per_day"}))
     return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},
@@ -111,8 +169,37 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   if (auto e = read_seconds(file, *t, "create_timeout_s", 1, 600, p.create.deadline)) return e;
   if (auto e = read_seconds(file, *t, "first_lease_s", 5, 3600, p.create.first_lease)) return e;
   if (auto e = read_seconds(file, *t, "lease_cap_s", 60, 30 * 86'400, p.create.lease_cap)) return e;
+  if (auto e = read_limits(file, *t, p)) return e;
   out.providers[name] = std::move(p);
   return {};
+}
+
+error read_daemon(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"log_level", "on_stop"})) return e;
+  if (auto e = read_text(file, t, "log_level", out.log_level)) return e;
+  static const std::set<std::string> levels{"debug", "info", "warn", "error", "off"};
+  if (levels.count(out.log_level) == 0)
+    return bad(file, t.get("log_level"), "log_level takes debug, info, warn, error or off");
+  return {};
+}
+
+error read_metrics(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"listen"})) return e;
+  if (auto e = read_text(file, t, "listen", out.metrics_listen)) return e;
+  if (out.metrics_listen.empty()) return {};
+  if (auto where = read_metrics_address(out.metrics_listen); !where)
+    return bad(file, t.get("listen"), where.err().message);
+  return {};
+}
+
+/// Calls `read` with the table `key`, where there is one.
+template <class F>
+error read_table(const std::filesystem::path& file, const toml::table& t, const char* key,
+                 config& out, F read) {
+  const auto* node = t.get(key);
+  if (!node) return {};
+  if (!node->is_table()) return bad(file, node, "[" + std::string{key} + "] must be a table");
+  return read(file, *node->as_table(), out);
 }
 
 } // namespace
@@ -136,12 +223,13 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t, {"daemon", "local", "policy", "providers"})) return e;
+  if (auto e = check_keys(file, t, {"local", "providers", "policy", "budget", "daemon", "metrics"}))
+    return e;
   if (auto e = read_policy(file, t, out.policy)) return e;
-  if (const auto* local = t.get("local")) {
-    if (!local->is_table()) return bad(file, local, "[local] must be a table");
-    if (auto e = read_local(file, *local->as_table(), out)) return e;
-  }
+  if (auto e = read_table(file, t, "budget", out, read_budget)) return e;
+  if (auto e = read_table(file, t, "local", out, read_local)) return e;
+  if (auto e = read_table(file, t, "daemon", out, read_daemon)) return e;
+  if (auto e = read_table(file, t, "metrics", out, read_metrics)) return e;
   if (const auto* providers = t.get("providers")) {
     if (!providers->is_table()) return bad(file, providers, "[providers] must be a table");
     for (const auto& [name, node] : *providers->as_table())

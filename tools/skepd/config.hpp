@@ -13,18 +13,43 @@
 //   create_timeout_s = 60                       # how long a create may take
 //   first_lease_s = 120                         # how long a sandbox lives that nobody gets to know
 //   lease_cap_s = 3600                          # the longest life that the plan gives a sandbox
+//   kind = "e2b"          # or "sim": costs nothing and has no limits unless set
+//   usd_per_hour = 0.10   # what the time of a sandbox costs
+//   max_active = 10       # or "unlimited", as the next four
+//   max_active_per_repo = 5
+//   creates_per_minute = 10
+//   creates_per_hour = 20
+//   creates_per_day = 50
 //
-//   [policy] and [daemon]: tools/skepd/policy_config.hpp
+//   [budget]
+//   day_usd = 20          # what all swarms together may cost (UTC)
+//   month_usd = 300
+//   wind_down_s = 60      # for stopping and collecting before a budget ends
+//
+//   [daemon]
+//   log_level = "info"    # debug, info, warn, error, off
+//
+//   [metrics]
+//   listen = "unix:/run/skep/metrics.sock" # or 127.0.0.1:9180; empty: off
+//
+//   [policy], and on_stop of [daemon]: tools/skepd/policy_config.hpp
 #pragma once
 
 #include "tools/skepd/policy_config.hpp"
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace skep::tools {
+
+/// A number of skep.toml, "unlimited", or nothing (the default).
+struct limit_setting {
+  bool given = false;
+  std::optional<std::uint32_t> most; ///< Nothing: unlimited.
+};
 
 struct provider_entry {
   std::string api_url;
@@ -32,6 +57,10 @@ struct provider_entry {
   std::string domain;
   std::string key_secret; ///< Name of the secret that holds the API key.
   actors::create_policy create;
+  bool simulated = false; ///< kind = "sim".
+  std::optional<double> usd_per_hour;
+  limit_setting max_active, max_active_per_repo;
+  limit_setting creates_per_minute, creates_per_hour, creates_per_day;
 };
 
 struct config {
@@ -40,6 +69,12 @@ struct config {
   std::map<std::string, std::string> local_prices;   ///< Model -> price (host/gateway/prices.hpp).
   std::map<std::string, provider_entry> providers;   ///< Without "local", which always exists.
   policy_config policy;
+  limit_setting local_max_active; ///< Default: by memory and cores.
+  double local_usd_per_hour = 0;
+  std::optional<double> day_usd, month_usd;  ///< Budgets of all swarms.
+  std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.
+  std::string log_level = "info";            ///< As read_log_level() takes it.
+  std::string metrics_listen;                ///< As read_metrics_address() takes it; empty: off.
 };
 
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.

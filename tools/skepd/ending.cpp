@@ -1,6 +1,6 @@
 #include "tools/skepd/ending.hpp"
 
-#include <spdlog/spdlog.h>
+#include "tools/skepd/json_log.hpp"
 
 namespace skep::tools {
 
@@ -15,7 +15,7 @@ bool another_signal(const sigset_t& signals) {
 
 void tell(caf::actor_system& sys, const actors::services& svc, const ending& end) {
   for (const auto& who : end.refused)
-    spdlog::error("did_not_end {}", who);
+    log_line(log_level::error, "daemon", "daemon.did_not_end", {{"who", who}});
   auto recorder = svc.handles->recorder();
   if (!recorder) return;
   caf::scoped_actor self{sys};
@@ -33,8 +33,8 @@ ending end_swarms(caf::actor_system& sys, const actors::services& svc,
   ending out;
   course plan{svc.limits.shutdown_limit};
   auto began = std::chrono::steady_clock::now();
-  spdlog::info("ending_swarms count={} limit_s={}", registry.size(),
-               svc.limits.shutdown_limit.count());
+  log_line(log_level::info, "daemon", "daemon.ending_swarms",
+           {{"count", registry.size()}, {"limit_s", svc.limits.shutdown_limit.count()}});
   actors::ask_all_to_end(registry, actors::stop_mode::shutdown);
   while (registry.size() > 0) {
     auto again = another_signal(signals);
@@ -43,7 +43,7 @@ ending end_swarms(caf::actor_system& sys, const actors::services& svc,
     case course::step::wait:
       continue;
     case course::step::force:
-      spdlog::warn("ending_swarms forced left={}", registry.size());
+      log_line(log_level::warn, "daemon", "daemon.ending_forced", {{"left", registry.size()}});
       actors::ask_all_to_end(registry, actors::stop_mode::kill);
       continue;
     case course::step::give_up:

@@ -1,5 +1,7 @@
 #include "tools/skepd/local_host.hpp"
 
+#include "tools/skepd/json_log.hpp"
+
 #include "messages/json.hpp"
 #include "transfer/sha256.hpp"
 
@@ -10,7 +12,6 @@
 #include <fstream>
 #include <future>
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -189,7 +190,8 @@ result<void> local_host::replace_outdated() {
   if (process < 0) return {}; // gone
   error failure;
   if (is_host_of(pid, host_dir_)) {
-    spdlog::info("replacing skep-host pid={}: its settings or its release are others", pid);
+    log_line(log_level::info, "local_host", "host.replacing",
+             {{"pid", pid}, {"why", "its settings or its release are others"}});
     successor_of_ = former_address(host_dir_ / "ready.json"); // the file goes with that host
     pollfd ended{process, POLLIN, 0};
     if (::syscall(SYS_pidfd_send_signal, process, SIGTERM, nullptr, 0) != 0 && errno != ESRCH)

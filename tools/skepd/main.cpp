@@ -1,22 +1,27 @@
 // skepd: the daemon. Takes the state directory over, starts the supervision tree, waits for a
 // signal.
+#include "actors/asked.hpp"
 #include "actors/storage_backend.hpp"
 #include "actors/tree.hpp"
 #include "broker/control.hpp"
 #include "broker/publisher.hpp"
+#include "host/gateway/prices.hpp"
+#include "messages/crash_point.hpp"
+#include "storage/last_failure.hpp"
 #include "storage/secrets.hpp"
 #include "storage/state_dir.hpp"
 #include "tools/skepd/ending.hpp"
+#include "tools/skepd/json_log.hpp"
+#include "tools/skepd/limits.hpp"
 #include "tools/skepd/local_host.hpp"
 #include "tools/skepd/providers.hpp"
 #include "tools/skepd/tables.hpp"
 #include "tools/skepd/watchdog.hpp"
+#include "tools/skepd/watching.hpp"
 #include "transfer/sha256.hpp"
 
 #include <CLI/CLI.hpp>
 #include <csignal>
-#include <spdlog/sinks/basic_file_sink.h>
-#include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -32,6 +37,9 @@ struct options {
   std::string state;
   std::string config_file;
   unsigned idle_minutes = 15;
+  // Of tests alone, in no help: messages/crash_point.hpp.
+  std::string crash_at;
+  std::string crash_count_file;
 };
 
 utc_time wall_now() {
@@ -75,15 +83,18 @@ fs::path own_folder() {
   return fs::read_symlink("/proc/self/exe", ec).parent_path();
 }
 
-// Ends at a signal, or when nothing ran and nobody asked for `idle`.
+// Ends at a signal, or when nothing ran and nobody asked for `idle`. `each_second` is called about
+// that often.
 std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& swarms,
-                         const std::atomic<std::uint64_t>& asked, std::chrono::minutes idle) {
+                         const std::atomic<std::uint64_t>& asked, std::chrono::minutes idle,
+                         const std::function<void()>& each_second) {
   auto last = asked.load();
   auto since = std::chrono::steady_clock::now();
   for (;;) {
     timespec second{1, 0};
     auto got = ::sigtimedwait(&signals, nullptr, &second);
     if (got == SIGTERM || got == SIGINT) return "signal";
+    each_second();
     auto now = std::chrono::steady_clock::now();
     if (swarms.size() > 0 || asked.load() != last) {
       last = asked.load();
@@ -94,13 +105,49 @@ std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& 
   }
 }
 
+// The prices that the local host's gateway knows.
+std::function<bool(const std::string&)> price_book(const config& settings) {
+  auto table = host::known_prices();
+  for (const auto& [model, text] : settings.local_prices)
+    if (auto price = host::parse_price(text)) table[model] = *price;
+  return [table](const std::string& model) { return host::price_of(table, model).has_value(); };
+}
+
 int fail(const error& e) {
   std::fprintf(stderr, "skepd: %s\n", render(e).c_str());
   return info(e.code).exit_code;
 }
 
+/// The journal cannot be written: said wherever it can be said, and this process ends at once.
+[[noreturn]] void end_for_journal(const storage::state_paths& paths, const error& e) {
+  auto text = render(e);
+  std::fprintf(stderr, "skepd: the journal could not be committed, ending at once: %s\n",
+               text.c_str());
+  std::fflush(stderr);
+  storage::leave_last_failure(paths, text);
+  log_line(log_level::error, "daemon", "daemon.journal_failed", {{"error", text}});
+  std::_Exit(info(errc::io).exit_code);
+}
+
+/// What the last daemon could not put into its journal stands in this one before anything else.
+result<void> record_last_failure(storage::journal& journal, const storage::state_paths& paths) {
+  auto words = storage::read_last_failure(paths);
+  if (words.empty()) return {};
+  if (auto begun = journal.begin(); !begun) return begun;
+  chunk c;
+  c.count = 1;
+  pack_event(c.body.data, wall_now(), notice{severity::error, "journal_failed", words});
+  auto stored = journal.append(c);
+  if (auto done = journal.commit(); !done) return done;
+  if (stored) storage::clear_last_failure(paths); // on a nearly full disk: the next start
+  return {};
+}
+
 int run(const options& opt) {
   harden();
+  if (!opt.crash_at.empty() || !opt.crash_count_file.empty())
+    if (auto armed = arm_crash_points(opt.crash_at, opt.crash_count_file); !armed)
+      return fail(armed.err());
   auto signals = block_signals();
   auto root =
       opt.state.empty() ? storage::default_state_root() : result<fs::path>(fs::absolute(opt.state));
@@ -115,23 +162,32 @@ int run(const options& opt) {
   if (!settings) return fail(settings.err());
   auto install = storage::install_id(*paths);
   if (!install) return fail(install.err());
-  auto journal = storage::journal::open(paths->database());
+  auto secrets = std::make_shared<storage::secret_store>(*paths);
+  watching watch;
+  watch.guard = std::make_shared<secret_guard>(paths->secrets(), secrets);
+  auto journal_options = watch.journal_options_of(*paths);
+  auto journal = storage::journal::open(paths->database(), journal_options);
   if (!journal) return fail(journal.err());
   auto epoch = storage::take_epoch(*journal, SKEP_VERSION, ::getpid(), wall_now());
   if (!epoch) return fail(epoch.err());
+  if (auto told = record_last_failure(*journal, *paths); !told) return fail(told.err());
+  if (auto done = storage::record_repair(*journal, wall_now()); !done) return fail(done.err());
   auto guest = own_folder() / "skep-guest";
   auto guest_hash = transfer::sha256_of_file(guest.string());
   if (!guest_hash)
     return fail(make_error(errc::program_missing, guest.string(), guest_hash.err().cause));
-  spdlog::set_default_logger(
-      spdlog::basic_logger_mt("skepd", (paths->root / "skepd.log").string()));
-  spdlog::flush_on(spdlog::level::info);
-  spdlog::info("started version={} epoch={} pid={} state={}", SKEP_VERSION, *epoch, ::getpid(),
-               paths->root.string());
+  if (auto done = watch.open_log(*paths, settings->log_level); !done) return fail(done.err());
+  log_line(log_level::info, "daemon", "daemon.up",
+           {{"version", SKEP_VERSION},
+            {"epoch", *epoch},
+            {"pid", ::getpid()},
+            {"state", paths->root.string()}});
 
-  auto engine = std::make_shared<sandbox::http_engine>();
+  sandbox::engine_options engine_options;
+  engine_options.on_call = [m = watch.metrics](std::string_view op, std::chrono::milliseconds took,
+                                               errc how) { m->on_call(op, took, how); };
+  auto engine = std::make_shared<sandbox::http_engine>(std::move(engine_options));
   auto tables = std::make_shared<state_reader>(paths->database());
-  auto secrets = std::make_shared<storage::secret_store>(*paths);
   auto host = std::make_shared<local_host>(paths->root, *install, *settings, own_folder(), engine);
   auto known = std::make_shared<providers>(*settings, host, secrets, engine);
 
@@ -157,6 +213,10 @@ int run(const options& opt) {
   svc->limits.create_at["local"].lease_cap = 24h; // what skep-host gives at most
   for (const auto& [name, provider] : settings->providers)
     svc->limits.create_at[name] = provider.create;
+  svc->limits.budget_wind_down = settings->budget_wind_down;
+  svc->rules = std::make_shared<const actors::limit_table>(limits_of(*settings));
+  svc->counts_models = [](const std::string& name) { return name == "local"; };
+  svc->knows_price = price_book(*settings);
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
   // Asked for by a client, after the word that runs go on: never a kill.
@@ -182,29 +242,35 @@ int run(const options& opt) {
   svc->handles->set_head_seq(head);
   // The first JOURNAL takes the one that is open; a restarted one opens the file again.
   auto first = std::make_shared<std::optional<storage::journal>>(std::move(*journal));
-  parts.journal =
-      [first, database = paths->database()]() -> result<std::unique_ptr<actors::journal_backend>> {
+  parts.journal = [first, watch, journal_options,
+                   database =
+                       paths->database()]() -> result<std::unique_ptr<actors::journal_backend>> {
     if (auto taken = std::exchange(*first, std::nullopt))
-      return actors::wrap_journal(std::move(*taken));
-    auto again = storage::journal::open(database);
+      return watch.observed(actors::wrap_journal(std::move(*taken)), wall_now);
+    auto again = storage::journal::open(database, journal_options);
     if (!again) return again.err();
-    return actors::wrap_journal(std::move(*again));
+    return watch.observed(actors::wrap_journal(std::move(*again)), wall_now);
   };
+  parts.journal_how.fatal = [p = *paths](const error& e) { end_for_journal(p, e); };
   parts.facts = {SKEP_VERSION,
                  ::getpid(),
                  paths->root,
                  wall_now(),
                  [registry] { return registry->size(); },
-                 [registry] { return registry->draining(); }};
+                 [registry] { return registry->draining(); },
+                 watch.book,
+                 [sent = watch.published] { return sent->load(); }};
+  watch.published->store(head);
   parts.open_reader = [database = paths->database()] { return storage::reader::open(database); };
   parts.tables = reaper_tables_of(tables, known);
   parts.open_runs = [tables] { return tables->open_runs(); };
-  parts.start_publisher = [svc, path = paths->events_socket().string(),
+  parts.start_publisher = [svc, sent = watch.published, path = paths->events_socket().string(),
                            stream_id](caf::actor_system& sys) {
     broker::publisher_config c;
     c.path = path;
     c.stream_id = stream_id;
     c.head_seq = svc->handles->head_seq();
+    c.on_published = [sent](std::uint64_t seq) { sent->store(seq); };
     return broker::start_publisher(sys, c);
   };
   parts.start_control = [svc, p = *paths, asked](caf::actor_system& sys) {
@@ -223,15 +289,24 @@ int run(const options& opt) {
       }
       return handles->desk_for(command);
     };
+    // By a chunk of its own, which may reach the disk a few milliseconds after what comes of it.
+    c.on_request = [svc](const broker::peer& who, const request_frame& f) {
+      if (auto fact = actors::asked(f, who.uid, who.pid))
+        if (auto recorder = svc->handles->recorder())
+          caf::anon_send(recorder, actors::note_a::value, actors::pack_now(svc->wall_now(), *fact));
+    };
     return broker::start_control(sys, std::move(c));
   };
+  // In the log at once: the journal, whose events are logged, may be what is down.
   parts.on_restarted = [](const child_restarted& e) {
-    spdlog::warn("child_restarted path={} reason=\"{}\" restarts={} delay_ms={}", e.path, e.reason,
-                 e.restarts, e.delay_ms);
+    log_line(log_level::warn, "supervisor", "supervisor.restarting", to_json(e));
   };
   parts.on_gave_up = [](const supervisor_gave_up& e) {
-    spdlog::error("supervisor_gave_up path={} child={} reason=\"{}\"", e.path, e.child, e.reason);
+    log_line(log_level::error, "supervisor", "supervisor.giving_up", to_json(e));
   };
+  auto metrics = watch.serve_metrics(settings->metrics_listen, tables, svc->handles,
+                                     [registry] { return registry->size(); });
+  if (!metrics) return fail(metrics.err());
 
   actor_config cfg;
   int status = 0;
@@ -247,32 +322,40 @@ int run(const options& opt) {
       down = true;
       ::kill(::getpid(), SIGTERM);
     });
-    auto why = wait_for_end(signals, *registry, *asked, std::chrono::minutes{opt.idle_minutes});
-    spdlog::info("stopping reason={}", down ? "tree ended" : why);
-    if (settings->policy.at_signal == on_stop::kill && !*detach && !down)
+    auto why = wait_for_end(signals, *registry, *asked, std::chrono::minutes{opt.idle_minutes},
+                            [&] { take_up_words(self, *svc, paths->root); });
+    // Ended by us, the tree sets `down` as well: what counts is whether it was down before.
+    const bool by_itself = down;
+    log_line(log_level::info, "daemon", "daemon.ending",
+             {{"reason", by_itself ? "tree ended" : why}});
+    if (settings->policy.at_signal == on_stop::kill && !*detach && !by_itself)
       if (auto end = end_swarms(sys, *svc, *registry, signals); !end.refused.empty())
         status = info(errc::stop_refused).exit_code;
-    if (auto recorder = svc->handles->recorder(); recorder && !down)
+    if (auto recorder = svc->handles->recorder(); recorder && !by_itself)
       self->request(recorder, 5s, actors::record_a::value,
                     actors::pack_now(wall_now(), daemon_stopping{*epoch, why}))
           .receive([](std::uint64_t) {}, [](caf::error&) {});
     self->send_exit(tree, caf::exit_reason::user_shutdown);
-    self->receive([&](caf::down_msg&) {}, caf::after(60s) >>
-                                              [&] {
-                                                spdlog::error("the tree did not stop within 60 s");
-                                                std::_Exit(info(errc::timed_out).exit_code);
-                                              });
-    if (down) status = info(errc::internal).exit_code;
+    self->receive(
+        [&](caf::down_msg&) {},
+        caf::after(60s) >>
+            [&] {
+              log_line(log_level::error, "daemon", "daemon.stop_timed_out", {{"limit_s", 60}});
+              std::_Exit(info(errc::timed_out).exit_code);
+            });
+    if (by_itself) status = info(errc::internal).exit_code;
     svc->handles->clear();
     svc->pool->stop();
   }
   // The last connection to close writes the whole journal into the database file.
+  metrics->reset();
   tables->close();
   storage::journal_options no_check;
   no_check.check = false;
   if (auto last = storage::journal::open(paths->database(), no_check); !last)
-    spdlog::error("the database could not be closed: {}", render(last.err()));
-  spdlog::info("stopped");
+    log_line(log_level::error, "daemon", "daemon.database_not_closed",
+             {{"error", render(last.err())}});
+  log_line(log_level::info, "daemon", "daemon.down");
   return status;
 }
 
@@ -290,6 +373,8 @@ int main(int argc, char** argv) {
   app.add_option("--idle-exit", opt.idle_minutes,
                  "End after MINUTES without a swarm and a request; 0: never")
       ->check(CLI::Range(0, 100000));
+  app.add_option("--crash-at", opt.crash_at)->group("");
+  app.add_option("--crash-count-file", opt.crash_count_file)->group("");
   app.set_version_flag("--version", std::string{"skepd "} + SKEP_VERSION);
   CLI11_PARSE(app, argc, argv);
   return skep::tools::run(opt);

@@ -105,15 +105,13 @@ error read_limits(const std::filesystem::path& file, const toml::table& t, polic
   return {};
 }
 
-error read_daemon(const std::filesystem::path& file, const toml::table& t, policy_config& out) {
-  for (const auto& [key, node] : t) {
-    if (key.str() != "on_stop")
-      return wrong(file, node, "unknown key '" + std::string{key.str()} + "'");
-    auto word = node.value<std::string>();
-    if (!word || (*word != "detach" && *word != "kill"))
-      return wrong(file, node, "on_stop takes \"detach\" or \"kill\"");
-    out.at_signal = *word == "kill" ? on_stop::kill : on_stop::detach;
-  }
+error read_on_stop(const std::filesystem::path& file, const toml::table& t, policy_config& out) {
+  const auto* node = t.get("on_stop");
+  if (!node) return {};
+  auto word = node->value<std::string>();
+  if (!word || (*word != "detach" && *word != "kill"))
+    return wrong(file, *node, "on_stop takes \"detach\" or \"kill\"");
+  out.at_signal = *word == "kill" ? on_stop::kill : on_stop::detach;
   return {};
 }
 
@@ -126,7 +124,7 @@ error read_policy(const std::filesystem::path& file, const toml::table& whole, p
   }
   if (const auto* daemon = whole.get("daemon")) {
     if (!daemon->is_table()) return wrong(file, *daemon, "[daemon] must be a table");
-    if (auto e = read_daemon(file, *daemon->as_table(), out)) return e;
+    if (auto e = read_on_stop(file, *daemon->as_table(), out)) return e;
   }
   return {};
 }

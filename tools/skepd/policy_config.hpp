@@ -1,5 +1,5 @@
-// The tables [policy] and [daemon] of skep.toml: deadlines, limits and waits that users may set,
-// each with its range; and how the daemon ends. docs/configuration.md lists them.
+// The table [policy] of skep.toml, and on_stop of [daemon]: deadlines, limits and waits that users
+// may set, each with its range; and how the daemon ends. docs/configuration.md lists them.
 //
 //   [policy]
 //   warn_at_s = [1800, 3000]      # soft limits of a run's time, for `skep run` without --warn-at

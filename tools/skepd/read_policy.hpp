@@ -8,7 +8,7 @@
 
 namespace skep::tools {
 
-/// Reads the tables [policy] and [daemon]. bad_config with file, line and key.
+/// Reads the table [policy], and on_stop of [daemon]. bad_config with file, line and key.
 error read_policy(const std::filesystem::path& file, const toml::table& whole, policy_config& out);
 
 } // namespace skep::tools

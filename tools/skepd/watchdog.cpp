@@ -1,8 +1,6 @@
 #include "tools/skepd/watchdog.hpp"
 
-#include "messages/error.hpp"
-
-#include <spdlog/spdlog.h>
+#include "tools/skepd/json_log.hpp"
 
 namespace skep::tools {
 namespace {
@@ -42,7 +40,8 @@ void watchdog::watch(std::chrono::seconds patience) {
     if (wake_.wait_for(lock, patience, [this] { return stopping_; })) return;
     auto now = beats_->load();
     if (now == last) {
-      spdlog::critical("watchdog: no timer fired for {} s; ending", patience.count());
+      log_line(log_level::error, "watchdog", "watchdog.ending",
+               {{"why", "no timer fired"}, {"patience_s", patience.count()}});
       std::_Exit(info(errc::internal).exit_code);
     }
     last = now;

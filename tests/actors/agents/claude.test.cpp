@@ -93,7 +93,7 @@ TEST_CASE("output may be cut anywhere") {
     CHECK(run("ok", 0, piece).events == ok_events);
 }
 
-TEST_CASE("a refused key is agent_auth after its retries and is not tried again") {
+TEST_CASE("a refused key is agent_auth after its retries and is not tried again", "[owasp-a07]") {
   run r{"e401", 1};
   REQUIRE(r.events.size() == 3);
   CHECK(r.events[0].substr(0, 58) == "retry! authentication_failed: attempt 1 of 1, status 401, ");
@@ -287,6 +287,9 @@ TEST_CASE("the plan keeps the key outside and the prompt off the command line") 
   REQUIRE(p.gateway.size() == 1);
   CHECK(p.gateway[0].domain == "api.anthropic.com");
   CHECK(p.gateway[0].header == "x-api-key");
+  // Not all below /v1: a batch spends what no answer tells.
+  CHECK(p.gateway[0].paths
+        == std::vector<std::string>{"/v1/messages$", "/v1/messages/count_tokens$", "/v1/models"});
   CHECK(p.program_to_check == "claude");
   p = make_adapter(agent_kind::claude, pane)->plan(spec, {pane, 0, 4, "p0", ""});
   CHECK(p.env.count("ANTHROPIC_BASE_URL") == 0);

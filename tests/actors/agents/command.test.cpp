@@ -4,7 +4,7 @@
 using namespace skep;
 using namespace skep::actors;
 
-TEST_CASE("a command gets its own argv and knows which pane it is") {
+TEST_CASE("a command gets its own argv and knows which pane it is", "[owasp-a03]") {
   swarm_spec spec;
   spec.argv = {"bash", "work.sh", "a b"};
   spec.env = {{"LANG", "C"}};

@@ -1,0 +1,68 @@
+#include "actors/asked.hpp"
+
+namespace skep::actors {
+namespace {
+
+std::string command_name(std::uint32_t number) {
+#define SKEP_NAMED(nr, Request, Reply, text)                                                       \
+  if (number == nr) return text;
+  SKEP_COMMANDS(SKEP_NAMED)
+#undef SKEP_NAMED
+  return "unknown." + std::to_string(number);
+}
+
+bool is_question(std::uint32_t command) {
+  switch (command) {
+  case command_traits<list_request>::number:
+  case command_traits<status_request>::number:
+  case command_traits<log_read_request>::number:
+  case command_traits<daemon_status_request>::number:
+  case command_traits<attach_read_request>::number:
+  case command_traits<attach_write_request>::number:
+  case command_traits<attach_close_request>::number:
+  case command_traits<replay_request>::number:
+  case command_traits<health_request>::number:
+  case command_traits<budget_request>::number:
+  case command_traits<survivors_request>::number: // asked again and again after a panic
+    return true;
+  default:
+    return false;
+  }
+}
+
+std::string subject_of(const selection& s) {
+  return s.sandbox.empty() ? s.swarm.value : s.sandbox.value;
+}
+
+std::string subject_of(const request_frame& f) {
+  switch (f.command) {
+  case command_traits<send_request>::number:
+    if (auto r = unpack<send_request>(f.body.data)) return r->pane.value;
+    break;
+  case command_traits<stop_request>::number:
+    if (auto r = unpack<stop_request>(f.body.data)) return r->swarm.value;
+    break;
+  case command_traits<freeze_request>::number:
+    if (auto r = unpack<freeze_request>(f.body.data)) return subject_of(r->select);
+    break;
+  case command_traits<panic_request>::number:
+    if (auto r = unpack<panic_request>(f.body.data)) return subject_of(r->select);
+    break;
+  case command_traits<attach_open_request>::number:
+    if (auto r = unpack<attach_open_request>(f.body.data))
+      return r->pane.empty() ? r->sandbox.value : r->pane.value;
+    break;
+  default:
+    break;
+  }
+  return {};
+}
+
+} // namespace
+
+std::optional<command_asked> asked(const request_frame& f, std::int64_t uid, std::int64_t pid) {
+  if (is_question(f.command)) return {};
+  return command_asked{command_name(f.command), f.key, subject_of(f), uid, pid};
+}
+
+} // namespace skep::actors

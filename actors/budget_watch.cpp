@@ -1,0 +1,126 @@
+#include "actors/budget_watch.hpp"
+
+#include "actors/swarm.hpp"
+
+namespace skep::actors {
+
+bool budget_watch::look(const storage::spend_state& s, utc_time now) {
+  bool again = false;
+  for (const auto& b : shared_budgets(s, *svc_->rules, now)) {
+    if (!b.in_force()) continue;
+    again = again || !s.placed.empty() || !s.open_swarms.empty();
+    warn(s, b);
+    enforce(s, b, now);
+  }
+  for (const auto& w : s.open_swarms) {
+    auto b = budget_of(s, w, now);
+    if (!b.in_force()) continue;
+    again = true;
+    warn(s, b);
+    enforce(s, b, now);
+  }
+  look_at_kept(s, now);
+  publish(s, now);
+  return again || std::any_of(s.placed.begin(), s.placed.end(), [](const auto& x) {
+           return x.kept && x.usd_per_hour > 0;
+         });
+}
+
+void budget_watch::publish(const storage::spend_state& s, utc_time now) {
+  std::optional<double> shared;
+  auto tighter = [&](std::optional<double>& rest, const budget_view& b) {
+    if (b.in_force()) rest = std::min(rest.value_or(b.limit_usd), rest_of(b, svc_->limits));
+  };
+  for (const auto& b : shared_budgets(s, *svc_->rules, now))
+    tighter(shared, b);
+  std::set<swarm_id> open;
+  for (const auto& w : s.open_swarms) {
+    auto rest = shared;
+    tighter(rest, budget_of(s, w, now));
+    if (!rest) continue;
+    open.insert(w.swarm);
+    svc_->rests->put(w.swarm, *rest);
+  }
+  for (const auto& id : published_)
+    if (open.count(id) == 0) svc_->rests->drop(id);
+  published_ = std::move(open);
+  std::erase_if(told_, [&](const auto& x) { return !swarms_->find(x.first); });
+}
+
+// Each once, also over restarts: the tables know those that were given.
+void budget_watch::warn(const storage::spend_state& s, const budget_view& b) {
+  auto level = warning_level(b);
+  for (auto percent : {50u, 80u}) {
+    if (percent > level) return;
+    auto key = warning_key(b.scope, b.id, percent);
+    if (s.warnings.count(key) > 0 || !warned_.insert(key).second) continue;
+    if (b.scope == budget_scope::swarm)
+      journal({b.id}, {}, swarm_budget_warned{percent, b.spent_usd, b.limit_usd});
+    else
+      journal({}, {}, budget_warned{b.scope, b.id, percent, b.spent_usd, b.limit_usd});
+  }
+}
+
+void budget_watch::enforce(const storage::spend_state& s, const budget_view& b, utc_time) {
+  auto step = judge(b, svc_->limits);
+  // A call without a known price has cost nobody knows how much: the cap cannot hold any more.
+  if (step == budget_step::none && b.unpriced_calls > 0) step = budget_step::wind_down;
+  if (step == budget_step::none) return;
+  if (b.scope == budget_scope::swarm) return stop({b.id}, step);
+  for (const auto& w : s.open_swarms)
+    stop(w.swarm, step);
+  for (const auto& x : s.placed)
+    if (x.kept) end_kept(x);
+}
+
+void budget_watch::stop(const swarm_id& swarm, budget_step step) {
+  auto context = swarms_->find(swarm);
+  auto keeper = context ? context->keeper() : swarm_actor{};
+  if (!keeper) return; // it is being started or restarted: in a second
+  auto& told = told_[swarm];
+  if (told >= step) return;
+  told = step;
+  caf::anon_send(keeper, stop_a::value,
+                 step == budget_step::kill ? stop_mode::budget_kill : stop_mode::budget);
+}
+
+// A sandbox that was kept costs on when its swarm is closed, and its budget holds on.
+void budget_watch::look_at_kept(const storage::spend_state& s, utc_time now) {
+  for (const auto& x : s.placed) {
+    if (!x.kept || x.kill_intended || ended_.count(x.sandbox) > 0) continue;
+    auto w = svc_->load_swarm(x.swarm);
+    if (w.ok() && judge(budget_of(s, *w, now), svc_->limits) != budget_step::none) end_kept(x);
+  }
+}
+
+void budget_watch::end_kept(const storage::placed_sandbox& x) {
+  if (x.kill_intended || !ended_.insert(x.sandbox).second) return;
+  journal(x.swarm, x.sandbox, kill_intended{"budget"});
+  if (auto reaper = svc_->handles->find("reaper"))
+    caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
+}
+
+void budget_watch::clear() {
+  swarms_.reset();
+  svc_.reset();
+}
+
+template <event E>
+void budget_watch::journal(const swarm_id& swarm, const sandbox_id& sandbox, const E& e) {
+  auto c = std::make_shared<chunk>();
+  c->swarm = swarm;
+  c->sandbox = sandbox;
+  c->count = 1;
+  pack_event(c->body.data, svc_->wall_now(), e);
+  caf::anon_send(svc_->handles->journal(), append_a::value, c);
+}
+
+error check_budget(const budget_set_request& r) {
+  if (r.scope != budget_scope::day && r.scope != budget_scope::month)
+    return make_error(errc::bad_argument, "a budget of all swarms is that of a day or a month");
+  if (!(r.limit_usd <= max_budget_usd)) // true for NaN
+    return make_error(errc::out_of_range, "a budget is between 0 and 1000000 dollars");
+  return {};
+}
+
+} // namespace skep::actors

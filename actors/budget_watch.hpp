@@ -1,0 +1,44 @@
+// What ADMISSION does about budgets once a second: warnings, winding down, the kill, and what is
+// left for models. No actor: it sends and journals on ADMISSION's behalf.
+#pragma once
+
+#include "actors/command_desk.hpp"
+#include "actors/spend.hpp"
+
+#include <set>
+
+namespace skep::actors {
+
+class budget_watch {
+public:
+  budget_watch(services_ptr svc, std::shared_ptr<swarm_registry> swarms)
+      : svc_(std::move(svc)), swarms_(std::move(swarms)) {}
+
+  /// Does what is due. True while it must look again: a budget is in force over something that
+  /// costs or may begin to.
+  bool look(const storage::spend_state& s, utc_time now);
+  /// Tells SANDBOXES what their models may cost (svc->rests).
+  void publish(const storage::spend_state& s, utc_time now);
+  void clear();
+
+private:
+  void warn(const storage::spend_state& s, const budget_view& b);
+  void enforce(const storage::spend_state& s, const budget_view& b, utc_time now);
+  void stop(const swarm_id& swarm, budget_step step);
+  void end_kept(const storage::placed_sandbox& x);
+  void look_at_kept(const storage::spend_state& s, utc_time now);
+  template <event E>
+  void journal(const swarm_id& swarm, const sandbox_id& sandbox, const E& e);
+
+  services_ptr svc_;
+  std::shared_ptr<swarm_registry> swarms_;
+  std::set<std::string> warned_;         ///< On their way to the disk, or there.
+  std::map<swarm_id, budget_step> told_; ///< What each SWARM was told.
+  std::set<sandbox_id> ended_;           ///< Kept ones whose kill intent is on its way.
+  std::set<swarm_id> published_;
+};
+
+/// bad_argument or out_of_range for a budget that cannot be set.
+error check_budget(const budget_set_request& r);
+
+} // namespace skep::actors

@@ -1,0 +1,17 @@
+// The answer to `health`: rows, signs and log files of what was asked for, judged (health.hpp).
+#pragma once
+
+#include "actors/health.hpp"
+#include "actors/query_desk.hpp"
+
+namespace skep::actors {
+
+/// Of a swarm, a sandbox, a pane, or of the daemon and every open swarm. Blocking short reads.
+/// Errors: no_such_swarm, not_found, no_such_pane.
+result<health_reply> answer_health(storage::reader& rows, const daemon_facts& facts,
+                                   directory& handles, const health_request& what);
+
+/// The daemon alone.
+daemon_health health_of_daemon(const daemon_facts& facts, directory& handles);
+
+} // namespace skep::actors

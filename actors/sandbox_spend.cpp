@@ -1,0 +1,164 @@
+// What a sandbox does about limits and money: it waits for its place, counts what its models cost,
+// bounds them, and ends panes whose budget is spent. What is decided is decided by ADMISSION; here
+// it is asked for and carried out.
+#include "actors/agents/adapter.hpp"
+#include "actors/sandbox_actor.hpp"
+#include "actors/spend.hpp"
+
+namespace skep::actors {
+
+// ---- its place ------------------------------------------------------------------------------
+
+void sandbox_impl::wait_for_place(std::function<void()> next) {
+  if (!ctx_->svc->rules) return next();
+  auto admission = ctx_->svc->handles->admission();
+  if (!admission) // it is being restarted
+    return later(limits().kill_retry, [this, next] {
+      if (!ending()) wait_for_place(next);
+    });
+  waiting_ = true;
+  admission_request ask;
+  ask.swarm = ctx_->swarm;
+  ask.sandbox = ctx_->sandbox;
+  ask.provider = ctx_->spec->provider;
+  ask.repo = ctx_->spec->repo;
+  ask.reserved_usd = reserve_of(rec_.usd_per_hour, limits());
+  ask.longest = std::chrono::milliseconds{ctx_->spec->limit_ms} + limits().lease_grace;
+  ask.no_queue = ctx_->spec->no_queue;
+  ask.not_before = not_before_;
+  ask.asker = caf::actor_cast<caf::strong_actor_ptr>(me());
+  ask.then = home<void>([this, next](const result<void>& r) {
+    if (!std::exchange(waiting_, false)) return; // called off meanwhile
+    if (r.ok()) return ending() ? give_place_back() : next();
+    if (r.err().code == errc::shutting_down) return wait_for_place(next);
+    fail(at_step(r.err(), "create"));
+  });
+  ask.waiting = [self = me(), this](const sandbox_waits& w) {
+    caf::anon_send(self, done_a::value, continuation{[this, w] {
+                     if (waiting_) note(ctx_->recorder(), now(), w);
+                   }});
+  };
+  caf::anon_send(admission, admit_a::value, std::move(ask));
+}
+
+// Out of the line; or the intent is on disk; or the place is free: ADMISSION looks again.
+void sandbox_impl::give_place_back() {
+  waiting_ = false;
+  if (!ctx_->svc->rules) return;
+  if (auto admission = ctx_->svc->handles->admission())
+    caf::anon_send(admission, release_a::value, ctx_->sandbox);
+}
+
+// The provider's own limit is one more to wait for.
+bool sandbox_impl::wait_for_provider(const error& why) {
+  if (!ctx_->svc->rules || ctx_->spec->no_queue) return false;
+  if (why.code != errc::quota && why.code != errc::rate) return false;
+  auto wait = why.retry_after_ms > 0 ? std::chrono::milliseconds{why.retry_after_ms}
+                                     : std::chrono::milliseconds{limits().quota_wait};
+  not_before_ = ctx_->svc->boot_now() + wait;
+  create();
+  return true;
+}
+
+// ---- its models -----------------------------------------------------------------------------
+
+// Asked for on the tick, one question at a time; a provider that counts nothing is asked once.
+void sandbox_impl::count_models(std::function<void()> then) {
+  auto go_on = [then] {
+    if (then) then();
+  };
+  if (!counting_ || asking_spend_ || rec_.remote_id.empty() || !may_spend()) return go_on();
+  asking_spend_ = true;
+  ctx_->api->get_model_usage(
+      rec_.remote_id, home<sandbox::model_usage>([this, go_on](result<sandbox::model_usage> r) {
+        asking_spend_ = false;
+        if (r.ok())
+          counted(*r);
+        else if (r.err().code == errc::not_found || r.err().code == errc::refused)
+          counting_ = false;
+        go_on();
+      }));
+}
+
+// Without rules nothing is bounded; an agent without a model costs nothing there.
+bool sandbox_impl::may_spend() const {
+  return ctx_->svc->rules
+         && !make_adapter(ctx_->spec->agent)->plan(*ctx_->spec, {}).gateway.empty();
+}
+
+void sandbox_impl::counted(const sandbox::model_usage& u) {
+  spent_micro_ = u.micro_usd;
+  if (u.calls == counted_calls_ && u.unpriced_calls == counted_unpriced_) return;
+  counted_calls_ = u.calls;
+  counted_unpriced_ = u.unpriced_calls;
+  note(ctx_->recorder(), now(),
+       model_spend{u.calls, static_cast<double>(u.micro_usd) / 1e6, u.unpriced_calls,
+                   u.input_tokens, u.output_tokens});
+}
+
+// What its models may cost in all is set at the gateway, which refuses calls beyond it (402).
+void sandbox_impl::bound_models(std::function<void()> then) {
+  auto go_on = [then] {
+    if (then) then();
+  };
+  auto most = allowance();
+  if (!counting_ || most == allowed_micro_ || rec_.remote_id.empty() || !may_spend())
+    return go_on();
+  ctx_->api->set_allowance(rec_.remote_id, most, home<void>([this, most, go_on](result<void> r) {
+                             if (r.ok()) allowed_micro_ = most;
+                             go_on();
+                           }));
+}
+
+std::optional<std::uint64_t> sandbox_impl::allowance() const {
+  auto micro = [](double usd) {
+    return static_cast<std::uint64_t>(std::max(usd, 0.0) * 1e6 + 0.5);
+  };
+  std::optional<std::uint64_t> most;
+  if (auto rest = ctx_->svc->rests->of(ctx_->swarm)) most = spent_micro_ + micro(*rest);
+  if (ctx_->spec->pane_budget_usd > 0) {
+    auto panes = ctx_->spec->pane_budget_usd * static_cast<double>(panes_.all().size());
+    auto of_panes = micro(panes - time_cost_usd(charged_record(), now()));
+    most = std::min(most.value_or(of_panes), of_panes);
+  }
+  return most;
+}
+
+sandbox_record sandbox_impl::charged_record() const {
+  auto row = ctx_->svc->load_sandbox(ctx_->sandbox);
+  return row.ok() ? *row : rec_;
+}
+
+// ---- its panes ------------------------------------------------------------------------------
+
+void sandbox_impl::judge_panes() {
+  auto limit = ctx_->spec->pane_budget_usd;
+  if (limit <= 0 || !ctx_->svc->rules) return;
+  auto rows = ctx_->svc->load_panes(ctx_->sandbox);
+  if (!rows) return;
+  auto box = charged_record();
+  for (const auto& p : *rows) {
+    if (p.state == pane_phase::closed) continue;
+    budget_view b;
+    b.scope = budget_scope::pane;
+    b.id = p.pane.value;
+    b.limit_usd = limit;
+    b.spent_usd = pane_cost_usd(p, *rows, box, now());
+    b.usd_per_hour = box.usd_per_hour / static_cast<double>(rows->size());
+    for (auto percent : {50u, 80u})
+      if (warning_level(b) >= percent && warned_.insert(warning_key(b.scope, b.id, percent)).second)
+        note(ctx_->recorder(), now(), pane_budget_warned{p.pane, percent, b.spent_usd, limit});
+    if (judge(b, limits()) == budget_step::none) continue;
+    if (auto h = ctx_->pane(p.pane)) caf::anon_send(h, stop_a::value, stop_mode::budget);
+  }
+}
+
+void sandbox_impl::on_spend_tick() {
+  if (!ctx_->svc->rules) return;
+  count_models([this] {
+    if (!destroying_) bound_models({});
+  });
+  judge_panes();
+}
+
+} // namespace skep::actors

@@ -1,0 +1,296 @@
+// ADMISSION in the whole tree: limits, the line, what survives a restart.
+#include "tests/actors/limit_world.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+TEST_CASE_METHOD(limit_world, "a sandbox beyond max_active waits and is created when one is gone") {
+  rule().max_active = 1;
+  begin();
+  spec->sandboxes = 2;
+  auto id = run();
+  advance(2s);
+  CHECK(api->count(operation::create) == 1);
+  CHECK(states(id) == strings{"running", "queued"});
+  auto waits = all<sandbox_waits>();
+  REQUIRE(waits.size() == 1);
+  CHECK(waits[0].position == 1);
+  CHECK(waits[0].rule == "max_active");
+  CHECK(waits[0].limit == 1);
+  CHECK(waits[0].count == 1);
+  CHECK(waits[0].setting == "providers.cloud.max_active");
+  CHECK(waits[0].wait_ms > 0); // the lease of the other one
+  auto shown = call(budget_request{});
+  REQUIRE(shown);
+  REQUIRE(shown->waiting.size() == 1);
+  CHECK(shown->waiting[0].sandbox == sandboxes(id)[1].sandbox);
+  agents_end(sandboxes(id)[0]);
+  advance(2s);
+  CHECK(api->count(operation::create) == 2);
+  CHECK(call(budget_request{})->waiting.empty());
+  agents_end(sandboxes(id)[1]);
+  CHECK(ending(id) == "closed completed");
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "max_active_per_repo makes one repository wait and lets another go") {
+  rule().max_active_per_repo = 1;
+  begin();
+  auto one = run();
+  auto two = run();
+  test::repo other;
+  other.put("README", "a work tree\n"); // the fixture unpacks one tree for all
+  other.commit();
+  spec->repo = other.path;
+  auto three = run();
+  advance(2s);
+  CHECK(states(one) == strings{"running"});
+  CHECK(states(two) == strings{"queued"});
+  CHECK(states(three) == strings{"running"});
+  CHECK(all<sandbox_waits>().at(0).rule == "max_active_per_repo");
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world,
+                 "creations in a minute: the next one waits until the oldest is past") {
+  rule().creates_per_minute = 2;
+  begin();
+  spec->sandboxes = 3;
+  auto id = run();
+  advance(2s);
+  CHECK(api->count(operation::create) == 2);
+  auto waits = all<sandbox_waits>();
+  REQUIRE(waits.size() == 1);
+  CHECK(waits[0].rule == "creates_per_minute");
+  CHECK(waits[0].wait_ms > 55'000);
+  CHECK(waits[0].wait_ms <= 60'000);
+  advance(50s);
+  CHECK(api->count(operation::create) == 2);
+  advance(12s);
+  CHECK(api->count(operation::create) == 3);
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "the windows and the places in use survive a restart of the daemon") {
+  rule().creates_per_hour = 2;
+  rule().max_active = 3;
+  begin();
+  spec->limit_ms = 5 * 3'600'000;
+  spec->sandboxes = 2;
+  auto id = run();
+  CHECK(api->count(operation::create) == 2);
+  stop(); // which takes 10 min of the virtual clock
+  start();
+  auto later = run();
+  advance(2s);
+  CHECK(api->count(operation::create) == 2);
+  CHECK(all<sandbox_waits>().back().rule == "creates_per_hour");
+  CHECK(all<sandbox_waits>().back().wait_ms <= 50 * 60'000); // not a new hour
+  v.advance(50min);
+  advance(2s);
+  CHECK(api->count(operation::create) == 3); // the third place of three
+  CHECK(states(later) == strings{"running", "queued"});
+  CHECK(all<sandbox_waits>().back().rule == "max_active");
+  CHECK(states(id) == strings{"running", "running"});
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a creation that fails counts in the windows and frees its place") {
+  rule().creates_per_hour = 2;
+  rule().max_active = 1;
+  begin();
+  api->fail(operation::create, make_error(errc::auth));
+  auto one = run();
+  CHECK(ending(one) == "closed failed");
+  auto two = run();
+  CHECK(states(two) == strings{"running"}); // the place was free
+  agents_end(only_sandbox(two));
+  advance(2s);
+  auto three = run();
+  advance(2s);
+  CHECK(states(three) == strings{"queued"});
+  CHECK(all<sandbox_waits>().back().rule == "creates_per_hour");
+  CHECK(all<sandbox_waits>().back().count == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a run that does not queue is refused with limit, count and wait") {
+  rule().creates_per_hour = 1;
+  begin();
+  auto one = run();
+  spec->no_queue = true;
+  auto refused = call(run_request{*spec});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.err().code == errc::rate);
+  CHECK(info(refused.err().code).exit_code == 75);
+  CHECK(refused.err().message.find("1 of 1 (creates_per_hour)") == 0);
+  CHECK(refused.err().message.find("providers.cloud.creates_per_hour") != std::string::npos);
+  CHECK(refused.err().retry_after_ms > 3'500'000);
+  CHECK(api->count(operation::create) == 1);
+  CHECK(tables->swarms(true)->size() == 1); // nothing was made of it
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a run that does not queue must find room for all its sandboxes") {
+  rule().max_active = 2;
+  begin();
+  spec->no_queue = true;
+  spec->sandboxes = 3;
+  CHECK(call(run_request{*spec}).err().code == errc::quota);
+  spec->sandboxes = 2;
+  auto id = run();
+  CHECK(states(id) == strings{"running", "running"});
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a run that could never fit is refused before anything is made") {
+  rule().max_active = 0;
+  begin();
+  auto refused = call(run_request{*spec});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.err().code == errc::never_fits);
+  CHECK(refused.err().message.find("max_active") == 0);
+  CHECK(tables->swarms(true)->empty());
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "what waits leaves the line when its swarm is stopped") {
+  rule().max_active = 1;
+  begin();
+  auto one = run();
+  auto two = run();
+  auto three = run();
+  advance(2s);
+  CHECK(call(budget_request{})->waiting.size() == 2);
+  REQUIRE(call(stop_request{two, false}));
+  advance(2s);
+  CHECK(ending(two) == "closed cancelled");
+  auto line = call(budget_request{})->waiting;
+  REQUIRE(line.size() == 1);
+  CHECK(line[0].swarm == three);
+  CHECK(line[0].position == 1);
+  CHECK(api->count(operation::create) == 1);
+  agents_end(only_sandbox(one));
+  advance(2s);
+  CHECK(states(three) == strings{"running"});
+  CHECK(ending(two) == "closed cancelled");
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "at the cap, unhealthy sandboxes are killed and make room") {
+  rule().max_active = 2;
+  begin();
+  spec->sandboxes = 2;
+  auto id = run();
+  REQUIRE(states(id) == strings{"running", "running"});
+  for (int i = 0; i < 6; ++i)
+    api->fail(operation::health, make_error(errc::network));
+  advance(80s); // three failures each
+  CHECK(count("unhealthy") == 6);
+  CHECK(api->boxes.size() == 2); // nobody needs their places
+  spec->no_queue = true;         // and nobody is refused while they are there
+  auto next = run();
+  advance(10s);
+  CHECK(states(next) == strings{"running", "running"});
+  CHECK(states(id) == strings{"closed failed", "closed failed"});
+  CHECK(sandboxes(id)[0].error_code == "gone");
+  CHECK(api->boxes.size() == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a closed sandbox whose kill is not confirmed holds its place") {
+  rule().max_active = 1;
+  svc->limits.reap_interval = 600s; // only who needs the place wakes the reaper
+  begin();
+  auto one = run();
+  for (std::uint32_t i = 0; i < svc->limits.kill_attempts; ++i)
+    api->fail(operation::kill, make_error(errc::network));
+  agents_end(only_sandbox(one));
+  advance(30s);
+  REQUIRE(ending(one) == "closed completed");
+  REQUIRE(api->boxes.size() == 1);
+  CHECK(count("sandbox.kill_confirmed") == 0);
+  auto two = run();
+  advance(5s);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(states(two) == strings{"running"});
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "an unresolved create holds its place until it is settled") {
+  rule().max_active = 1;
+  begin();
+  api->fail(operation::create, make_error(errc::timed_out));
+  auto one = run();
+  auto two = run();
+  advance(60s);
+  CHECK(states(two) == strings{"queued"});
+  REQUIRE(call(stop_request{one, true}));
+  advance(svc->limits.create.settle_after());
+  CHECK(states(two) == strings{"queued"}); // the reaper still looks for it
+  advance(120s);
+  CHECK(states(two) == strings{"running"});
+  CHECK(api->count(operation::create) == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a hung upload is ended and its place and reservation are free") {
+  rule().max_active = 1;
+  rule().usd_per_hour = 1;
+  begin();
+  api->hold(operation::upload_file);
+  auto one = run();
+  auto two = run();
+  advance(10s);
+  CHECK(call(budget_request{})->budgets.at(0).reserved_usd > 0);
+  CHECK(states(two) == strings{"queued"});
+  REQUIRE(call(stop_request{two, false}));
+  advance(std::chrono::seconds{svc->limits.upload_deadline} + 300s);
+  CHECK(ending(one) == "closed failed");
+  CHECK(api->boxes.empty());
+  auto day = call(budget_request{})->budgets.at(0);
+  CHECK(day.reserved_usd == 0);
+  CHECK(day.usd_per_hour == 0);
+  auto spent = day.spent_usd;
+  CHECK(spent > 0);
+  advance(60s);
+  CHECK(call(budget_request{})->budgets.at(0).spent_usd == spent); // cost has stopped
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a provider that refuses for its quota is waited for") {
+  begin();
+  auto full = make_error(errc::quota);
+  full.retry_after_ms = 20'000;
+  api->fail(operation::create, full);
+  auto id = run();
+  advance(2s);
+  CHECK(swarm(id).state == swarm_phase::running);
+  CHECK(all<create_failed>().size() == 1);
+  CHECK(all<sandbox_waits>().at(0).rule == "provider");
+  CHECK(all<sandbox_waits>().at(0).wait_ms > 15'000);
+  advance(17s);
+  CHECK(api->count(operation::create) == 1);
+  advance(5s);
+  CHECK(api->count(operation::create) == 2);
+  agents_end(only_sandbox(id));
+  CHECK(ending(id) == "closed completed");
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "admission that dies is started again and forgets nobody") {
+  rule().max_active = 1;
+  begin();
+  auto one = run();
+  auto two = run();
+  advance(2s);
+  crash("admission");
+  advance(30s);
+  CHECK(states(one) == strings{"running"});
+  CHECK(states(two) == strings{"queued"});
+  CHECK(api->count(operation::create) == 1);
+  agents_end(only_sandbox(one));
+  advance(5s);
+  CHECK(states(two) == strings{"running"});
+  finish();
+}

@@ -1,0 +1,353 @@
+// Budgets in the whole tree: warnings, winding down, the kill, the gateway's count, restarts.
+#include "tests/actors/limit_world.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+struct budget_world : limit_world {
+  budget_world() {
+    rule().usd_per_hour = 36; // a cent a second
+    svc->counts_models = [](const std::string&) { return true; };
+    svc->knows_price = [](const std::string& model) { return model.starts_with("known"); };
+  }
+  /// What the provider's record says was charged once all is gone.
+  double charged(const swarm_id& id) {
+    double sum = 0;
+    for (const auto& s : sandboxes(id)) {
+      REQUIRE(s.charged_until != utc_time{});
+      sum += cost_usd(s, s.charged_until);
+    }
+    return sum;
+  }
+  /// The agents end when they are interrupted, as good ones do.
+  void polite_agents() {
+    guest["signal"] = [this](const sandbox::command& c) -> result<command_result> {
+      interrupted.push_back(c.argv.back());
+      return said("{}\n");
+    };
+  }
+  void use_a_model() {
+    spec->agent = agent_kind::claude;
+    spec->argv.clear();
+    spec->prompts = {"work"};
+    api->counts_models = true;
+  }
+  strings interrupted;
+};
+
+} // namespace
+
+TEST_CASE_METHOD(budget_world,
+                 "a run whose budget ends is warned, wound down and gone before the cap") {
+  spec->budget_usd = 3; // 300 s of one sandbox
+  polite_agents();
+  begin();
+  auto id = run();
+  advance(140s);
+  CHECK(all<swarm_budget_warned>().empty());
+  advance(15s);
+  auto warned = all<swarm_budget_warned>();
+  REQUIRE(warned.size() == 1);
+  CHECK(warned[0].percent == 50);
+  CHECK(warned[0].limit_usd == 3);
+  CHECK(warned[0].spent_usd >= 1.5);
+  CHECK(warned[0].spent_usd < 1.55);
+  CHECK(states(id) == strings{"running"});
+  advance(82s); // 60 s before the cap it begins to stop
+  CHECK(states(id) == strings{"running"});
+  advance(10s);
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  CHECK(swarm(id).stop_reason == "budget");
+  CHECK_FALSE(interrupted.empty());
+  CHECK(all<swarm_budget_warned>().size() == 2);
+  CHECK(all<swarm_budget_warned>().at(1).percent == 80);
+  agents_end(only_sandbox(id), 130);
+  CHECK(ending(id) == "closed budget");
+  CHECK(swarm(id).error_code == "budget_spent");
+  CHECK(states(id) == strings{"closed budget"});
+  CHECK(tables->panes(id)->at(0).result == outcome::budget);
+  CHECK(api->boxes.empty());
+  CHECK(charged(id) < 3);
+  CHECK(swarm(id).cost_usd == charged(id));
+  CHECK(swarm(id).time_cost_usd == charged(id));
+  CHECK(all<swarm_closed>().at(0).cost_usd == charged(id));
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "what does not stop by itself is killed before the cap is passed") {
+  spec->budget_usd = 3;
+  svc->limits.stop_grace = 3600s; // the agent takes no notice, and nobody insists
+  begin();
+  auto id = run();
+  advance(290s);
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  CHECK(api->boxes.size() == 1);
+  advance(10s);
+  CHECK(api->boxes.empty());
+  CHECK(ending(id) == "closed budget");
+  CHECK(charged(id) <= 3 + 5 * 0.01); // 5 s of the burn rate
+  CHECK(charged(id) > 2.9);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "the budget counts all sandboxes of the run together") {
+  spec->budget_usd = 6;
+  spec->sandboxes = 3;
+  svc->limits.stop_grace = 3600s;
+  begin();
+  auto id = run();
+  advance(135s); // 3 cents a second
+  CHECK(swarm(id).state == swarm_phase::running);
+  advance(10s); // 200 s - 60 s
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  advance(60s);
+  CHECK(ending(id) == "closed budget");
+  CHECK(api->boxes.empty());
+  CHECK(charged(id) <= 6 + 5 * 0.03);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "a warning is given once, also over a restart of the daemon") {
+  spec->budget_usd = 30;
+  begin();
+  auto id = run();
+  advance(1505s);
+  CHECK(all<swarm_budget_warned>().size() == 1);
+  stop(); // which takes 10 min of the virtual clock
+  start();
+  advance(30s);
+  CHECK(all<swarm_budget_warned>().size() == 1);
+  advance(300s);
+  CHECK(all<swarm_budget_warned>().size() == 2);
+  CHECK(swarm(id).state == swarm_phase::running);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "time that passed while the daemon was away is charged") {
+  spec->budget_usd = 3;
+  svc->limits.stop_grace = 3600s;
+  begin();
+  auto id = run();
+  stop();
+  v.advance(297s);
+  start();
+  advance(5s);
+  CHECK(ending(id) == "closed budget");
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world,
+                 "a run that winds down for its budget goes on doing so after a restart") {
+  spec->budget_usd = 3;
+  svc->limits.stop_grace = 3600s;
+  begin();
+  auto id = run();
+  advance(250s);
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  stop();
+  start();
+  settle();
+  advance(60s);
+  CHECK(ending(id) == "closed budget");
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world,
+                 "the budget of a day refuses new runs and ends those that are there") {
+  rules.day_usd = 4;
+  svc->limits.stop_grace = 3600s;
+  begin();
+  auto id = run();
+  advance(345s); // 3.4 of 4 dollars; a run needs 1.2 free
+  auto refused = call(run_request{*spec});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.err().code == errc::budget_spent);
+  CHECK(info(refused.err().code).exit_code == 80);
+  CHECK(refused.err().message.find("day") != std::string::npos);
+  CHECK(all<budget_warned>().size() == 2);
+  CHECK(all<budget_warned>().at(0).scope == budget_scope::day);
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  advance(60s);
+  CHECK(ending(id) == "closed budget");
+  CHECK(budget(budget_scope::day).spent_usd <= 4 + 0.05);
+  CHECK(budget(budget_scope::day).set_by == "skep.toml");
+  v.advance(24h); // another day
+  CHECK(budget(budget_scope::day).spent_usd == 0);
+  CHECK(budget(budget_scope::month).spent_usd > 3);
+  auto next = run();
+  CHECK(states(next) == strings{"running"});
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "the budget of a month holds over days and is set by a command") {
+  begin();
+  auto one = run();
+  advance(100s);
+  agents_end(only_sandbox(one));
+  CHECK(ending(one) == "closed completed");
+  v.advance(24h);
+  REQUIRE(call(budget_set_request{budget_scope::month, 2}));
+  CHECK(call(run_request{*spec}).err().code == errc::budget_spent); // 1 and 1.2 are more than 2
+  stop();
+  start();
+  CHECK(budget(budget_scope::month).limit_usd == 2); // it outlives the daemon
+  CHECK(budget(budget_scope::month).set_by == "command");
+  CHECK(call(run_request{*spec}).err().code == errc::budget_spent);
+  REQUIRE(call(budget_set_request{budget_scope::month, -1}));
+  auto two = run();
+  CHECK(states(two) == strings{"running"});
+  CHECK(call(budget_set_request{budget_scope::swarm, 2}).err().code == errc::bad_argument);
+  CHECK(call(budget_set_request{budget_scope::day, 2e6}).err().code == errc::out_of_range);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world,
+                 "the price of a sandbox stays what it was when the setting changes") {
+  begin();
+  auto id = run();
+  stop();
+  rule().usd_per_hour = 3600;
+  begin();
+  settle();
+  advance(99s);
+  agents_end(only_sandbox(id));
+  CHECK(only_sandbox(id).usd_per_hour == 36);
+  CHECK(swarm(id).cost_usd < 7.1); // 700 s, of which stopping the daemon took 600
+  CHECK(swarm(id).cost_usd > 6.9);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "a sandbox that is kept costs on and ends with its budget") {
+  spec->budget_usd = 3;
+  spec->keep = true;
+  begin();
+  auto id = run();
+  advance(50s);
+  agents_end(only_sandbox(id));
+  CHECK(ending(id) == "closed completed");
+  CHECK(api->boxes.size() == 1);
+  advance(150s);
+  CHECK(api->boxes.size() == 1);
+  advance(60s); // 60 s before the cap
+  CHECK(api->boxes.empty());
+  CHECK(swarm(id).cost_usd < 3);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "the gateway's count is the cost of models, and bounds them") {
+  rule().usd_per_hour = 0;
+  use_a_model();
+  spec->budget_usd = 1;
+  begin();
+  auto id = run();
+  REQUIRE(states(id) == strings{"running"});
+  auto remote = only_sandbox(id).remote_id;
+  auto& box = api->boxes.at(remote);
+  CHECK(box.allowance == 1'000'000u); // before an agent is there
+  box.spent = {3, 400'000, 0, 1000, 100, false};
+  advance(6s);
+  auto told = all<model_spend>();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].calls == 3);
+  CHECK(told[0].cost_usd == 0.4);
+  CHECK(swarm(id).cost_usd == 0.4);
+  CHECK(only_sandbox(id).model_cost_usd == 0.4);
+  CHECK(tables->panes(id)->at(0).counted);
+  CHECK(budget(budget_scope::swarm).model_usd == 0.4);
+  advance(20s);
+  CHECK(all<model_spend>().size() == 1); // nothing new is nothing to tell
+  CHECK(box.allowance == 1'000'000u);    // 0.4 and the 0.6 that are left
+  box.spent.calls = 5;
+  box.spent.micro_usd = 1'000'000;
+  advance(8s);
+  CHECK(ending(id) == "closed budget");
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "what agents tell is their word, and counts where nobody counts") {
+  rule().usd_per_hour = 0;
+  use_a_model();
+  api->counts_models = false;
+  begin();
+  auto id = run();
+  advance(20s);
+  CHECK(api->count(operation::get_model_usage) == 1); // asked once
+  CHECK_FALSE(tables->panes(id)->at(0).counted);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "a cap without a price is refused by name") {
+  use_a_model();
+  spec->budget_usd = 5;
+  begin();
+  svc->counts_models = nullptr;
+  auto refused = call(run_request{*spec});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.err().code == errc::price_unknown);
+  CHECK(refused.err().message.find("cloud") != std::string::npos);
+  svc->counts_models = [](const std::string&) { return true; };
+  spec->env["ANTHROPIC_MODEL"] = "nobody-knows";
+  CHECK(call(run_request{*spec}).err().code == errc::price_unknown);
+  spec->env["ANTHROPIC_MODEL"] = "known-model";
+  auto id = run();
+  CHECK(states(id) == strings{"running"});
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "a call whose price nobody knows ends a run that has a cap") {
+  use_a_model();
+  spec->budget_usd = 50;
+  begin();
+  auto id = run();
+  api->boxes.at(only_sandbox(id).remote_id).spent = {1, 0, 1, 10, 10, false};
+  advance(8s);
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  CHECK(swarm(id).stop_reason == "budget");
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "a pane whose budget ends is stopped, and the others go on") {
+  rule().usd_per_hour = 7.2; // a tenth of a cent a second for each of two panes
+  spec->pane_budget_usd = 0.2;
+  spec->pane_restarts = 1;
+  use_a_model();
+  spec->panes = 2;
+  begin();
+  auto id = run();
+  auto box = only_sandbox(id);
+  auto panes = tables->panes(id).value();
+  // One agent fails and tells what it has spent; the gateway saw as much. It is started again.
+  api->boxes.at(box.remote_id).spent = {1, 150'000, 0, 1, 1, false};
+  std::string line = R"({"type":"result","subtype":"error_during_execution","is_error":true,)"
+                     R"("total_cost_usd":0.15,"num_turns":1})"
+                     "\n";
+  std::string frames;
+  pack_follow(frames, follow_kind::data, follow_data{panes[0].pane, 1, 0, {line}});
+  pack_follow(frames, follow_kind::exit, follow_exit{panes[0].pane, 1, 1, 0, line.size(), {}});
+  for (auto i = api->streams.rbegin(); i != api->streams.rend(); ++i)
+    if ((*i)->open) {
+      (*i)->emit(frames);
+      break;
+    }
+  advance(3s);
+  REQUIRE(tables->panes(id)->at(0).attempt == 2);
+  CHECK(tables->panes(id)->at(0).cost_usd == 0.15);
+  advance(12s);
+  auto warned = all<pane_budget_warned>();
+  REQUIRE_FALSE(warned.empty());
+  for (const auto& w : warned)
+    CHECK(w.pane == panes[0].pane);
+  CHECK(warned[0].percent == 50);
+  CHECK(warned[0].spent_usd > 0.15);
+  CHECK(guest_calls("signal") >= 1);
+  CHECK(swarm(id).state == swarm_phase::running);
+  CHECK(tables->panes(id)->at(1).state == pane_phase::running);
+  advance(30s); // it takes no notice and is killed
+  CHECK(tables->panes(id)->at(0).result == outcome::budget);
+  CHECK(tables->panes(id)->at(1).state == pane_phase::running);
+  finish();
+}

@@ -1,0 +1,261 @@
+// Limits and budgets without an actor: what each rule says when it alone is tight.
+#include "actors/spend.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace skep;
+using namespace skep::actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr utc_time at(std::chrono::milliseconds since_epoch) {
+  return utc_time{since_epoch};
+}
+constexpr auto noon = at(24h * 365 + 12h);
+
+provider_rules only(max_count provider_rules::*which, std::uint32_t most) {
+  provider_rules out;
+  out.section = "providers.cloud";
+  out.*which = most;
+  return out;
+}
+
+/// Creates every `apart`, the last one just now.
+provider_load creates(std::size_t n, std::chrono::milliseconds apart) {
+  provider_load out;
+  for (std::size_t i = 0; i < n; ++i)
+    out.creates.push_back(noon - apart * static_cast<std::int64_t>(n - 1 - i));
+  return out;
+}
+
+} // namespace
+
+TEST_CASE("a provider that costs money has the limits and the price of the plan") {
+  auto r = metered_rules("providers.cloud");
+  CHECK(r.usd_per_hour == 0.10);
+  CHECK(r.max_active == 10u);
+  CHECK(r.max_active_per_repo == 5u);
+  CHECK(r.creates_per_minute == 10u);
+  CHECK(r.creates_per_hour == 20u);
+  CHECK(r.creates_per_day == 50u);
+}
+
+TEST_CASE("max_active holds what would be one more, and says when a lease ends") {
+  auto rules = only(&provider_rules::max_active, 2);
+  provider_load load;
+  load.add("/a", noon);
+  CHECK_FALSE(first_hold(rules, load, "/a", noon));
+  load.add("/b", noon);
+  load.lease_ends = {noon + 40s, noon + 90s};
+  auto h = first_hold(rules, load, "/c", noon);
+  REQUIRE(h);
+  CHECK(h->rule == "max_active");
+  CHECK(h->limit == 2);
+  CHECK(h->count == 2);
+  CHECK(h->wait == 40s);
+  CHECK(h->setting == "providers.cloud.max_active");
+  CHECK_FALSE(h->of_repo);
+  CHECK(first_hold(rules, load, "/c", noon, 1)->wait == 90s); // one waits before it
+  CHECK(first_hold(rules, load, "/c", noon, 2)->wait == 0s);  // nobody knows
+  CHECK(refusal(*h).code == errc::quota);
+  CHECK(refusal(*h).retry_after_ms == 40'000);
+}
+
+TEST_CASE("max_active_per_repo holds sandboxes of one repository alone") {
+  auto rules = only(&provider_rules::max_active_per_repo, 1);
+  provider_load load;
+  load.add("/a", noon);
+  auto h = first_hold(rules, load, "/a", noon);
+  REQUIRE(h);
+  CHECK(h->rule == "max_active_per_repo");
+  CHECK(h->of_repo);
+  CHECK_FALSE(first_hold(rules, load, "/b", noon));
+}
+
+TEST_CASE("the 11th creation in a minute, the 21st in an hour and the 51st in a day are held") {
+  struct {
+    max_count provider_rules::*which;
+    const char* rule;
+    std::uint32_t most;
+    std::chrono::milliseconds window, apart;
+  } rows[] = {{&provider_rules::creates_per_minute, "creates_per_minute", 10, 1min, 1s},
+              {&provider_rules::creates_per_hour, "creates_per_hour", 20, 1h, 1min},
+              {&provider_rules::creates_per_day, "creates_per_day", 50, 24h, 10min}};
+  for (const auto& row : rows) {
+    INFO(row.rule);
+    auto rules = only(row.which, row.most);
+    CHECK_FALSE(first_hold(rules, creates(row.most - 1, row.apart), "/a", noon));
+    auto load = creates(row.most, row.apart);
+    auto h = first_hold(rules, load, "/a", noon);
+    REQUIRE(h);
+    CHECK(h->rule == row.rule);
+    CHECK(h->count == row.most);
+    // The window slides with the clock: it goes on as the oldest one leaves it.
+    CHECK(h->wait == load.creates.front() + row.window - noon);
+    CHECK(first_hold(rules, load, "/a", noon + h->wait - 1ms));
+    CHECK_FALSE(first_hold(rules, load, "/a", noon + h->wait));
+    CHECK(first_hold(rules, load, "/a", noon, 1)->wait == h->wait + row.apart);
+    CHECK(refusal(*h).code == errc::rate);
+    CHECK(refusal(*h).message.find(row.rule) != std::string::npos);
+  }
+}
+
+TEST_CASE("all limits are enforced together, and no limit is no hold") {
+  auto rules = metered_rules("providers.cloud");
+  auto load = creates(50, 10min);
+  CHECK(first_hold(rules, load, "/a", noon)->rule == "creates_per_day");
+  for (int i = 0; i < 5; ++i)
+    load.add("/a", noon);
+  CHECK(first_hold(rules, load, "/a", noon)->rule == "max_active_per_repo");
+  for (int i = 0; i < 5; ++i)
+    load.add("/b", noon);
+  CHECK(first_hold(rules, load, "/c", noon)->rule == "max_active");
+  CHECK_FALSE(first_hold(provider_rules{}, load, "/a", noon));
+}
+
+TEST_CASE("a run that could never be admitted is refused by the name of the rule") {
+  swarm_spec spec;
+  spec.sandboxes = 3;
+  auto why = [&](const provider_rules& r, double reserved = 0) {
+    auto e = never_fits(r, spec, reserved);
+    CHECK((!e || e.code == errc::never_fits));
+    return e.message.substr(0, e.message.find(':'));
+  };
+  CHECK(why(provider_rules{}).empty());
+  CHECK(why(only(&provider_rules::max_active, 0)) == "max_active");
+  CHECK(why(only(&provider_rules::max_active_per_repo, 0)) == "max_active_per_repo");
+  CHECK(why(only(&provider_rules::creates_per_minute, 0)) == "creates_per_minute");
+  CHECK(why(only(&provider_rules::creates_per_hour, 0)) == "creates_per_hour");
+  CHECK(why(only(&provider_rules::creates_per_day, 0)) == "creates_per_day");
+  CHECK(why(only(&provider_rules::max_active, 2)).empty()); // one after the other
+  spec.keep = true;                                         // none makes room
+  CHECK(why(only(&provider_rules::max_active, 2)) == "max_active");
+  CHECK(why(only(&provider_rules::max_active, 3)).empty());
+  spec.keep = false;
+  CHECK(why(only(&provider_rules::creates_per_hour, 1)) == "creates_per_hour"); // limit is 60 min
+  spec.limit_ms = 3 * 3'600'000;
+  CHECK(why(only(&provider_rules::creates_per_hour, 1)).empty());
+  spec.budget_usd = 0.01;
+  CHECK(why(provider_rules{}, 0.02) == "budget");
+  CHECK(why(provider_rules{}, 0.01).empty());
+  spec.budget_usd = 0;
+  spec.pane_budget_usd = 0.01;
+  spec.panes = 2;
+  CHECK(why(provider_rules{}, 0.03) == "pane budget");
+  CHECK(why(provider_rules{}, 0.02).empty());
+}
+
+TEST_CASE("the time of a sandbox costs by the millisecond, from its intent until it is gone") {
+  sandbox_record s;
+  s.usd_per_hour = 0.10;
+  CHECK(time_cost_usd(s, noon) == 0); // nothing was made
+  s.charged_from = noon;
+  CHECK(time_cost_usd(s, noon + 1h) == 0.10);
+  CHECK(time_cost_usd(s, noon + 30s) > 0.0008); // minutes are not floored away
+  CHECK(time_cost_usd(s, noon - 1h) == 0);      // a clock that was set back
+  s.charged_until = noon + 30min;
+  CHECK(time_cost_usd(s, noon + 24h) == 0.05);
+  CHECK_FALSE(is_charged(s));
+  s.model_cost_usd = 1;
+  CHECK(cost_usd(s, noon + 24h) == 1.05);
+}
+
+TEST_CASE("a budget warns at 50 and 80 percent and ends early enough to pay for its end") {
+  policies p; // wind down 60 s, kill 5 s
+  budget_view b;
+  CHECK(warning_level(b) == 0); // none
+  CHECK(judge(b, p) == budget_step::none);
+  b.limit_usd = 1;
+  b.usd_per_hour = 36; // a cent a second
+  b.spent_usd = 0.3999;
+  CHECK(judge(b, p) == budget_step::none);
+  CHECK(warning_level(b) == 0);
+  b.spent_usd = 0.40; // 60 s before the cap
+  CHECK(judge(b, p) == budget_step::wind_down);
+  b.spent_usd = 0.50;
+  CHECK(warning_level(b) == 50);
+  b.spent_usd = 0.80;
+  CHECK(warning_level(b) == 80);
+  b.spent_usd = 0.9499;
+  CHECK(judge(b, p) == budget_step::wind_down);
+  b.spent_usd = 0.95; // 5 s before the cap
+  CHECK(judge(b, p) == budget_step::kill);
+  b.usd_per_hour = 0; // models alone
+  b.spent_usd = 0.999;
+  CHECK(judge(b, p) == budget_step::none);
+  b.spent_usd = 1;
+  CHECK(judge(b, p) == budget_step::kill);
+}
+
+TEST_CASE("a reservation is free of what is spent and of what others have reserved") {
+  policies p;
+  auto reserved = reserve_of(36, p);
+  CHECK(reserved == 1.2); // twice the 60 s of winding down
+  budget_view b;
+  CHECK_FALSE(room_for(b, reserved)); // no budget
+  b.limit_usd = 2.4;
+  CHECK_FALSE(room_for(b, reserved));
+  b.reserved_usd = 1.2;
+  CHECK_FALSE(room_for(b, reserved));
+  b.spent_usd = 0.01;
+  CHECK(room_for(b, reserved).code == errc::budget_spent);
+  b = {};
+  b.limit_usd = 0;
+  CHECK(room_for(b, 0).code == errc::budget_spent); // nothing may be spent
+}
+
+TEST_CASE("day and month count what was settled and the time of what is there") {
+  storage::spend_state s;
+  s.day_time_usd = 1;
+  s.day_model_usd = 2;
+  s.month_time_usd = 10;
+  s.month_model_usd = 20;
+  storage::placed_sandbox x;
+  x.usd_per_hour = 1;
+  x.charged_from = noon - 24h; // 12 h of it were yesterday
+  x.reserved_usd = 30;
+  s.placed.push_back(x);
+  limit_table table;
+  table.day_usd = 50;
+  auto views = shared_budgets(s, table, noon);
+  REQUIRE(views.size() == 2);
+  CHECK(views[0].spent_usd == 15);
+  CHECK(views[0].model_usd == 2);
+  CHECK(views[0].reserved_usd == 6); // 24 of the 30 are spent
+  CHECK(views[0].usd_per_hour == 1);
+  CHECK(views[0].limit_usd == 50);
+  CHECK(views[0].set_by == "skep.toml");
+  CHECK(views[0].id == storage::day_name(noon));
+  CHECK_FALSE(views[1].in_force());
+  s.set_limits[budget_scope::day] = -1; // a command goes before the file
+  s.set_limits[budget_scope::month] = 40;
+  views = shared_budgets(s, table, noon);
+  CHECK_FALSE(views[0].in_force());
+  CHECK(views[1].limit_usd == 40);
+  CHECK(views[1].set_by == "command");
+}
+
+TEST_CASE("days and months are those of UTC") {
+  auto t =
+      at(std::chrono::sys_days{std::chrono::year{2026} / 2 / 28}.time_since_epoch() + 23h + 59min);
+  CHECK(storage::day_name(t) == "2026-02-28");
+  CHECK(storage::month_name(t) == "2026-02");
+  CHECK(storage::day_name(t + 1min) == "2026-03-01");
+  CHECK(storage::month_begin(t + 1min) == t + 1min);
+  CHECK(storage::day_begin(t) == t - 23h - 59min);
+}
+
+TEST_CASE("a pane costs its agent's account and an even share of time and of what no agent told") {
+  sandbox_record box;
+  box.usd_per_hour = 2;
+  box.charged_from = noon;
+  pane_record a, b;
+  a.cost_usd = 1;
+  b.state = pane_phase::closed;
+  b.closed_at = noon + 30min;
+  std::vector<pane_record> all{a, b};
+  CHECK(pane_cost_usd(a, all, box, noon + 1h) == 2);   // 1, and half of 2
+  CHECK(pane_cost_usd(b, all, box, noon + 1h) == 0.5); // its time is over
+  box.model_cost_usd = 3;                              // the gateway saw 2 more than was told
+  CHECK(pane_cost_usd(a, all, box, noon + 1h) == 3);
+}

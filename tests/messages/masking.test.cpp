@@ -1,0 +1,97 @@
+// How secrets look, and that none is left in a text of ours.
+#include "messages/masking.hpp"
+#include "messages/json.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace skep;
+
+namespace {
+
+const std::string secret = "sk-x/+T0p~S3cret=?42";
+
+std::string hex(const std::string& x, bool upper) {
+  std::string out;
+  char two[3];
+  for (unsigned char c : x) {
+    std::snprintf(two, sizeof two, upper ? "%02X" : "%02x", c);
+    out += two;
+  }
+  return out;
+}
+
+} // namespace
+
+TEST_CASE("a known value is masked in every form, in its length", "[owasp-a02]") {
+  redactor r{{secret}};
+  CHECK(r("it is " + secret + "!") == "it is " + std::string(secret.size(), '*') + "!");
+  for (bool upper : {false, true})
+    CHECK(r("<" + hex(secret, upper) + ">") == "<" + std::string(2 * secret.size(), '*') + ">");
+  CHECK(r("a=sk-x%2F%2BT0p~S3cret%3D%3F42&b").find("S3cret") == std::string::npos);
+  for (std::size_t shift = 0; shift < 6; ++shift) {
+    auto coded = base64_encode(std::string(shift, 'a') + secret + "tail");
+    auto masked = r(coded);
+    INFO(coded << " -> " << masked);
+    CHECK(masked.size() == coded.size());
+    CHECK(std::count(masked.begin(), masked.end(), '*') >= 24);
+    auto url = coded;
+    std::replace(url.begin(), url.end(), '+', '-');
+    std::replace(url.begin(), url.end(), '/', '_');
+    masked = r(url);
+    CHECK(std::count(masked.begin(), masked.end(), '*') >= 24);
+  }
+  CHECK(r("nothing here") == "nothing here");
+  CHECK(redactor{{"abcd"}}("abcd") == "abcd"); // shorter than five: ordinary text
+}
+
+TEST_CASE("what looks like a secret is removed though nobody named it", "[owasp-a09]") {
+  struct sample {
+    std::string text, kept_before, kept_after, what;
+  };
+  const std::string b64 =
+      "MIIEpAIBAAKCAQEAxq2K9vQ7mZ1b4tXo8bYw3pR5sT6uV7wX8yZ9aBcDeFgHiJkLmNoPqRsTuVwX";
+  const std::vector<sample> all = {
+      {"log: -----BEGIN RSA PRIVATE KEY-----\n" + b64 + "\n-----END RSA PRIVATE KEY----- after",
+       "log: ", " after", "private key"},
+      {"x -----BEGIN OPENSSH PRIVATE KEY----- " + b64, "x ", "", "private key"},
+      {"-----BEGIN PUBLIC KEY-----" + b64 + "-----END PUBLIC KEY-----.", "", ".", "public key"},
+      {"added ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1 me@host", "added ", " me@host", "public key"},
+      {"fp SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDJ7NiZ1YkHTkkMpzs ok", "fp ", " ok", "fingerprint"},
+      {"MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48 x", "", " x", "fingerprint"},
+      {"key sk-ant-api03-abcdefghijklmnop, then", "key ", ", then", "key"},
+      {"(e2b_0123456789abcdef0123)", "(", ")", "key"},
+      {"ghp_0123456789abcdefghij0123456789abcdef", "", "", "key"},
+      {"id AKIAIOSFODNN7EXAMPLE end", "id ", " end", "key"},
+      {"xoxb-1234567890-abcdefghij", "", "", "key"},
+      {"jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P.", "jwt ",
+       ".", "token"},
+      {"Authorization: Bearer abcdef.123456 next", "Authorization: Bearer ", " next", "token"},
+      {"password=hunter22 next", "password=", " next", "secret"},
+      {R"({"api_key": "qwertyui"})", R"({"api_key": ")", R"("})", "secret"},
+      {"MY_TOKEN=qwertyui;", "MY_TOKEN=", ";", "secret"},
+      {"git clone https://me:qwertyui@host/x", "git clone https://me:", "@host/x", "password"},
+      {"blob " + b64 + "== end", "blob ", " end", "long base64"},
+  };
+  for (const auto& s : all) {
+    INFO(s.text);
+    CHECK(without_shapes(s.text) == s.kept_before + "[removed: " + s.what + "]" + s.kept_after);
+  }
+}
+
+TEST_CASE("ids, digests, paths and ordinary words stay as they are") {
+  for (const std::string text :
+       {"sw_01h455vb4pex5vsknk084sn02q sb_01h455vb4pex5vsknk084sn02q closed",
+        "manifest 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "/home/user/.local/state/skep/Work/Projects/Some-Long-Name/build/Release/x86_64/bin/Tool9",
+        "token budget, secrets are kept; sk- is a beginning; password is asked for", "Basic idea",
+        "-----BEGIN CERTIFICATE----- is fine", "a task-force of sk-iers", ""})
+    CHECK(without_shapes(text) == text);
+}
+
+TEST_CASE("a hostile text is read in about linear time") {
+  for (const std::string piece : {"-----BEGIN ", "://a:", "token=", "eyJ", "SHA256:", "AKIA"}) {
+    std::string text;
+    while (text.size() < 200'000)
+      text += piece;
+    CHECK(without_shapes(text).size() > 0);
+  }
+}

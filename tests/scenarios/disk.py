@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+"""A disk that fails under skepd: a sync of the journal, no room for a pane's log or for results. The simulator gives the
+sandboxes; a preloaded library (tests/support/disk_faults.c) the failures."""
+# presets: dev
+
+from crash_runs import Daemon, rows
+from installation import Installation, repository
+from scenario import BIN, main, scenario, wait_until
+from simulator import KEY, Simulator
+
+SLOW = {"agent": {"lines": 400, "interval_ms": 20, "files": 1}}
+QUICK = {"agent": {"lines": 10, "interval_ms": 10, "files": 1}}
+
+
+class FailingDisk:
+    """A skepd whose disk fails as the rules say, from when they are written on."""
+
+    def __init__(self, work, skep):
+        self.rules = work / "rules"
+        skep.environment |= {"LD_PRELOAD": str(BIN.parent / "lib" / "libskep_disk_faults.so"),
+                             "SKEP_DISK_FAULTS": str(self.rules)}
+        self.daemon = Daemon(skep)
+        self.daemon.start()
+        for name in ("LD_PRELOAD", "SKEP_DISK_FAULTS"):
+            del skep.environment[name]
+        self.daemon.await_socket()
+
+    def fail(self, *rules):
+        self.rules.write_text("".join(rule + "\n" for rule in rules))
+
+    def heal(self):
+        self.rules.unlink()
+
+
+def prepared(work, sim):
+    skep = Installation(work, config=sim.config())
+    skep.run("secret", "set", "SIM_KEY", input=KEY + "\n", code=0)
+    return skep
+
+
+@scenario("a sync of the journal that fails ends skepd with exit code 74, and log, status and the next daemon say so")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    with Simulator(work, scenario=SLOW) as sim, prepared(work, sim) as skep:
+        disk = FailingDisk(work, skep)
+        swarm = skep.start(repo, "--provider", "sim", "--panes", "2", "--", "./agent")
+        skep.running(swarm)
+        before = skep.events()
+        disk.fail("sync skep.db-wal")
+        # Any fact will do: a command that is acknowledged only when it is on disk, which it never is.
+        asked = skep.run("send", f"{swarm}/p0", "hello", limit_s=90)
+        assert asked.returncode != 0, "a command was acknowledged that is not on disk"
+        assert disk.daemon.process.wait(timeout=60) == 74, disk.daemon.process.returncode
+        assert "the journal could not be committed" in (skep.state / "skepd.err").read_text()
+        assert "journal_failed" in (skep.state / "skepd.log").read_text()
+        plan = skep.json("recover", "--plan")
+        assert plan["daemon_pid"] == 0 and plan["last_failure"], plan
+        assert [s["action"] for s in plan["steps"]].count("follow_pane") == 2, plan
+        said = skep.run("daemon", "status")
+        assert said.returncode == 69 and "had to end" in said.stderr, (said.returncode, said.stderr)
+        disk.heal()
+        done = skep.closed(swarm, 120)
+        assert done["swarm"]["result"] == "completed", done["swarm"]
+        events = skep.events()
+        assert events[:len(before)] == before, "an acknowledged event is gone"
+        told = [e["body"] for e in events if e["body"].get("code") == "journal_failed"]
+        assert len(told) == 1 and told[0]["level"] == "error", told
+        assert not (skep.state / "failure").exists()
+
+
+def outcomes(skep, swarm):
+    return {b["index"]: b["result"] for b in skep.status(swarm)["sandboxes"]}
+
+
+@scenario("a full disk under one pane's log fails its sandbox, and the other one completes")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    with Simulator(work, scenario=SLOW) as sim, prepared(work, sim) as skep:
+        disk = FailingDisk(work, skep)
+        swarm = skep.start(repo, "--provider", "sim", "--sandboxes", "2", "--", "./agent")
+        panes = skep.running(swarm)["panes"]
+        victim = min(panes, key=lambda p: p["index"])
+        disk.fail(f"full logs/{swarm}/{victim['pane']}")
+        done = skep.closed(swarm, 120)
+        assert outcomes(skep, swarm) == {0: "failed", 1: "completed"}, done["sandboxes"]
+        failed = next(b for b in done["sandboxes"] if b["index"] == 0)
+        assert failed["error_code"] == "output_incomplete" or "output" in failed["error_text"], failed
+        assert not disk.daemon.ended(), "skepd ended"
+        assert "p1.patch" in {p.name for p in (repo / "skep-out" / swarm).iterdir()}
+        wait_until("no sandbox is left", lambda: not sim.alive(), 60)
+
+
+@scenario("a full disk under the results of one pane fails that download alone")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    with Simulator(work, scenario=QUICK) as sim, prepared(work, sim) as skep:
+        disk = FailingDisk(work, skep)
+        disk.fail("full /p0.patch", "full /p0/files/")
+        swarm = skep.start(repo, "--provider", "sim", "--sandboxes", "2", "--", "./agent")
+        done = skep.closed(swarm, 120)
+        assert outcomes(skep, swarm) == {0: "failed", 1: "completed"}, done["sandboxes"]
+        failed = next(b for b in done["sandboxes"] if b["index"] == 0)
+        assert failed["error_code"] == "disk_full", failed
+        assert [t["state"] for t in done["transfers"] if t["direction"] == "download"].count("done") == 1, done["transfers"]
+        assert not disk.daemon.ended(), "skepd ended"
+        assert rows(skep, "PRAGMA quick_check")[0]["quick_check"] == "ok"
+        wait_until("no sandbox is left", lambda: not sim.alive(), 60)
+        disk.heal()
+        assert disk.daemon.stop() == 0
+
+
+main()

@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+"""A step that fails, and a stop while a step hangs, at each step of a sandbox's way to its agents: nothing is left at the
+provider, and the first error is kept with its step. Simulated sandboxes; on the local host what can be forced there."""
+# presets: dev
+# timeout: 600
+import concurrent.futures
+import json
+
+from installation import Installation, repository
+from scenario import main, scenario, wait_until
+from simulator import KEY, Simulator
+
+AGENT = {"lines": 3, "interval_ms": 20}
+# Step -> (what the simulator breaks, step in the error, phase in which it hangs).
+STEPS = {
+    "create": ({"requests": [{"what": "POST /sandboxes"}, {"what": "POST /v2/sandboxes"}]}, "create", "creating"),
+    "verify": ({"requests": [{"what": "GET /health"}]}, "verify", "verifying"),
+    "guest upload": ({"requests": [{"what": "POST /files"}]}, "provision", "provisioning"),
+    "worktree upload": ({"requests": [{"what": "POST /files", "after": 1}]}, "upload", "uploading"),
+    "unpack": ({"programs": [{"what": "skep-guest unpack"}]}, "unpack", "uploading"),
+    "agent start": ({"programs": [{"what": "skep-guest pane"}]}, "start", "starting"),
+    "readiness": ({"programs": [{"what": "skep-guest follow"}]}, "output", "running"),
+}
+
+
+def hanging(faults):
+    return {kind: [{**one, "how": "hang"} for one in steps] for kind, steps in faults.items()}
+
+
+def installed(work, sim):
+    skep = Installation(work, config=sim.config() + "create_timeout_s = 2\nfirst_lease_s = 6\n")
+    skep.run("secret", "set", "SIM_KEY", input=KEY + "\n", code=0)
+    return skep
+
+
+def left_nothing(skep, sim, swarm):
+    wait_until("no sandbox is left at the provider", lambda: not sim.alive(), 60)
+    done = skep.status(swarm)
+    intents = [e for e in skep.events(swarm) if e["type"] == "sandbox.create_intended"]
+    made = [c["metadata"]["skep.intent"] for c in sim.record("create")]
+    assert set(made) <= {e["body"]["intent"] for e in intents} and len(set(made)) == len(made), (made, intents)
+    assert all(p["state"] == "closed" for p in done["panes"]), done["panes"]
+    assert not list((skep.state / "work").rglob("*")), "temporary files are left"
+    return done
+
+
+def failed_at(folder, repo, name):
+    faults, step, _ = STEPS[name]
+    folder.mkdir()
+    with Simulator(folder, scenario={"agent": AGENT, "faults": faults}) as sim, installed(folder, sim) as skep:
+        swarm = skep.start(repo, "--provider", "sim", "--", "./agent")
+        skep.closed(swarm, 120, every_s=0.2)
+        done = left_nothing(skep, sim, swarm)
+        box = done["sandboxes"][0]
+        assert done["swarm"]["result"] == "failed" and box["result"] == "failed", (done["swarm"], box)
+        closing = next(e["body"] for e in skep.events(swarm) if e["type"] == "sandbox.closed")
+        why = closing["why"]
+        assert why["step"] == step, f"{name}: the error names the step {why['step']}: {why}"
+        return f"{name}: {why['code']} at {why['step']}"
+
+
+def stopped_at(folder, repo, name, how):
+    faults, _, phase = STEPS[name]
+    folder.mkdir()
+    with Simulator(folder, scenario={"agent": {**AGENT, "lines": 2000}, "faults": hanging(faults)}) as sim, \
+            installed(folder, sim) as skep:
+        swarm = skep.start(repo, "--provider", "sim", "--", "./agent")
+
+        def hangs():
+            boxes = skep.status(swarm)["sandboxes"]
+            if not boxes or boxes[0]["state"] != phase:
+                return False
+            return "requests" not in faults or any(f["kind"] == "hang" for f in sim.record("fault"))
+        wait_until(f"it hangs in {phase}", hangs, 60, every_s=0.1)
+        skep.run(how, swarm, code=0)
+        skep.closed(swarm, 120, every_s=0.2)
+        done = left_nothing(skep, sim, swarm)
+        result = done["swarm"]["result"]
+        # A stop waits for a short step; one that then fails by its deadline is the first error, and stays it.
+        assert result in {"stop": ("cancelled", "failed"), "kill": ("killed",)}[how], f"{name}: {done['swarm']}"
+        return f"{name}: {how} while it hangs: {result}"
+
+
+def all_of(work, calls):
+    """Runs them side by side; every failure is told."""
+    failures = []
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        turns = {pool.submit(call, *arguments): arguments for call, *arguments in calls}
+        for turn in concurrent.futures.as_completed(turns):
+            if turn.exception():
+                failures.append(f"{turns[turn][2:]}: {turn.exception()}")
+            else:
+                print(f"# {turn.result()}", flush=True)
+    assert not failures, "; ".join(failures)
+
+
+@scenario("a step that fails, whichever it is, leaves no sandbox, and the error names the step")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    all_of(work, [(failed_at, work / f"fail-{i}", repo, name) for i, name in enumerate(STEPS)])
+
+
+@scenario("a stop and a kill while a step hangs, whichever it is, leave no sandbox")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    all_of(work, [(stopped_at, work / f"{how}-{i}", repo, name, how) for how in ("stop", "kill")
+                  for i, name in enumerate(STEPS)])
+
+
+@scenario("a kill in each phase on the way to its agents leaves no sandbox on the local host")
+def _(work):
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\nexec sleep 600\n", "file.txt": "text\n"})
+    with Installation(work) as skep:
+        skep.run("daemon", "start", code=0)
+        watch = skep.popen("events", "-f", "--from", "1", "--json")
+        for phase in ("creating", "verifying", "provisioning", "uploading", "starting", "running"):
+            swarm = skep.start(repo, "--panes", "2", "--", "./agent")
+            for line in watch.stdout:
+                event = json.loads(line)
+                if event["swarm"] == swarm and event["type"] == "sandbox.phase_changed" and event["body"]["to"] == phase:
+                    break
+            skep.run("kill", swarm, code=0)
+            done = skep.closed(swarm, 60)
+            assert done["swarm"]["result"] == "killed", f"{phase}: {done['swarm']}"
+            wait_until(f"no sandbox is left after a kill in {phase}", lambda: not skep.host_sandboxes(), 30)
+            assert not list((skep.state / "work").rglob("*")), f"temporary files are left after a kill in {phase}"
+        wait_until("no holder and no file of a sandbox is left", lambda: not any(
+            any((skep.host_dir() / name).iterdir()) for name in ("holders", "sandboxes")), 30)
+
+
+@scenario("a step that fails inside a real sandbox ends it, and the first error is kept with its step")
+def _(work):
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\n", "file.txt": "text\n"})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--setup", "echo no network here >&2; exit 3", "--", "./agent")
+        done = skep.closed(swarm, 60)
+        closing = next(e["body"] for e in skep.events(swarm) if e["type"] == "sandbox.closed")
+        assert closing["result"] == "failed" and closing["why"]["step"] == "setup", closing
+        assert done["swarm"]["result"] == "failed", done["swarm"]
+        wait_until("no sandbox is left", lambda: not skep.host_sandboxes(), 30)
+
+
+main()

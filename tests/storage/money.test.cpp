@@ -1,0 +1,97 @@
+// What facts about money add up to, and what is read of it.
+#include "messages/cost.hpp"
+#include "storage/reader.hpp"
+#include "tests/storage/money_story.hpp"
+
+using namespace skep;
+using namespace skep::storage;
+using namespace skep::storage::testing;
+
+namespace {
+
+/// Sums of money that differ by what adding them up rounds, and by a few milliseconds of time.
+bool near(double a, double b) {
+  return a - b < 1e-4 && b - a < 1e-4;
+}
+
+reader reader_of(const fs::path& file) {
+  auto r = reader::open(file);
+  if (!r) FAIL(render(r.err()));
+  return std::move(*r);
+}
+
+} // namespace
+
+TEST_CASE("a sandbox is charged from its create intent until it is confirmed gone") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  begin_story(j);
+  tell_of_money(j);
+  auto r = reader_of(dir / "skep.db");
+  auto t = 20 * hour_ms;
+  auto row = [&](int n) { return r.sandbox(sandbox_no(n)).value(); };
+  CHECK(row(91).usd_per_hour == 0.10);
+  CHECK(row(91).charged_from == at(t + 91));
+  CHECK(row(91).charged_until == at(t + 28 * hour_ms + 7));
+  CHECK(row(91).model_cost_usd == 0.9); // the gateway's, which never falls, not the agent's 0.8
+  CHECK(near(r.pane(pane_no(91))->cost_usd, 0.8));
+  CHECK(r.pane(pane_no(91))->counted);
+  CHECK(row(92).charged_until == utc_time{});
+  CHECK(row(92).model_cost_usd == 0.3); // the agent's: nobody counts
+  CHECK_FALSE(r.pane(pane_no(92))->counted);
+  CHECK(row(93).charged_until == at(t + hour_ms)); // lost is gone
+  CHECK(row(94).charged_from == at(t + 300));      // from the create that may have made it
+  auto w = r.swarm(swarm_no(9)).value();
+  CHECK(w.budget_usd == 5);
+  CHECK(w.pane_budget_usd == 2.5);
+  CHECK(w.stop_reason == "budget");
+  CHECK(near(w.time_cost_usd, 0.1 * 29)); // two that are gone
+  CHECK(near(w.cost_usd, 0.1 * 29 + 1.2));
+  auto now = at(t + 30 * hour_ms);
+  auto all = r.sandboxes(swarm_no(9)).value();
+  CHECK(near(cost_usd(w, all, now), 0.1 * (29 + 30 + 30) + 1.2)); // and two that are there
+}
+
+TEST_CASE("what counts against limits and budgets is read as it is at one moment") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  tell_of_money(j);
+  auto r = reader_of(dir / "skep.db");
+  auto t = 20 * hour_ms;
+  auto s = r.spend(at(t + 30 * hour_ms)).value(); // 02:00 of the third day
+  REQUIRE(s.placed.size() == 2);
+  CHECK(s.placed[0].sandbox == sandbox_no(92));
+  CHECK(s.placed[0].repo == "/repo");
+  CHECK(s.placed[1].sandbox == sandbox_no(94));
+  CHECK(s.placed[1].unresolved);
+  CHECK(s.placed[1].reserved_usd == 0.06);
+  CHECK(s.open_swarms.size() == 1);
+  CHECK(s.creates.empty()); // older than a day
+  CHECK(r.spend(at(t + 23 * hour_ms))->creates.at("cloud").size() == 5);
+  // Of the 28 hours of the one that is gone, 24 were on the second day and a few ms on the third.
+  CHECK(s.day_time_usd > 0);
+  CHECK(s.day_time_usd < 1e-6);
+  CHECK(near(s.day_model_usd, 0.4)); // 0.5 was the first day's
+  CHECK(near(s.month_time_usd, 0.1 * 29));
+  CHECK(near(s.month_model_usd, 1.2));
+  CHECK(s.set_limits.at(budget_scope::day) == -1);
+  CHECK(s.set_limits.at(budget_scope::month) == 300);
+  CHECK(s.warnings.count("swarm sw_test9 80") == 1);
+  CHECK(s.warnings.count("day 1970-01-01 50") == 1);
+}
+
+TEST_CASE("facts about money that make no sense are refused by name") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  tell_of_money(j);
+  auto w = swarm_no(9);
+  CHECK(put(j, w, {}, 1, swarm_budget_warned{50, 1, 5}) == errc::exists); // once each
+  CHECK(put(j, {}, {}, 1, budget_warned{budget_scope::day, "1970-01-01", 50, 10, 20})
+        == errc::exists);
+  CHECK(put(j, {}, {}, 1, budget_set{budget_scope::swarm, 1}) == errc::bad_argument);
+  CHECK(put(j, {}, {}, 1, budget_set{budget_scope::day, 1e300}) == errc::out_of_range);
+  CHECK(put(j, w, {}, 1, budget_set{budget_scope::day, 1}) == errc::bad_frame);
+  CHECK(put(j, w, sandbox_no(92), 1, model_spend{1, -1, 0, 0, 0}) == errc::out_of_range);
+  CHECK(put(j, w, sandbox_no(99), 1, model_spend{1, 1, 0, 0, 0}) == errc::not_found);
+  CHECK(put(j, w, sandbox_no(98), 1, sandbox_queued{0, "cloud", -1}) == errc::out_of_range);
+}
