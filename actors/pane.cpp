@@ -189,6 +189,7 @@ private:
   }
 
   void try_again(error why, std::function<void()> step) {
+    if (stopping_) return close(stop_outcome_, {});
     if (!retriable(why) || ++tries_ >= ctx_->svc->limits.step_attempts)
       return close(outcome::failed, with_step(std::move(why), "start"));
     later(ctx_->svc->limits.step_wait * (1u << tries_), std::move(step));

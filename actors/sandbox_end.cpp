@@ -92,9 +92,9 @@ void sandbox_impl::on_stop(stop_mode how) {
       if (auto h = ctx_->pane(p.pane)) caf::anon_send(h, stop_a::value, how);
     return check_panes();
   }
-  // Nobody needs an upload any more, and what came of a create the REAPER finds out. Every other
-  // step before the agents is short, and looks at stop_ when it ends.
-  if (search_ || transfer_ || waiting_) destroy();
+  // Nobody needs what is still to be done before the agents, and a step may hang. What came of a
+  // create the REAPER finds out; the create itself is waited for: its answer names what to kill.
+  if (search_ || transfer_ || waiting_ || rec_.state > phase::creating) destroy();
 }
 
 // ---- the end --------------------------------------------------------------------------------

@@ -87,7 +87,9 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox in which something else arrived is de
   CHECK(guest_calls("pane") == 0);
 }
 
-TEST_CASE_METHOD(sandbox_world, "a stop in a short step before the agents destroys what was made") {
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a stop in a step before the agents destroys what was made, also when the step hangs") {
   auto [op, name] = GENERATE(table<operation, std::string>({{operation::create, "create"},
                                                             {operation::health, "verify"},
                                                             {operation::set_timeout, "lease"}}));
@@ -95,7 +97,8 @@ TEST_CASE_METHOD(sandbox_world, "a stop in a short step before the agents destro
   api->hold(op);
   begin();
   stop(stop_mode::graceful);
-  CHECK(count("sandbox.closed") == 0); // the step's answer decides what there is to destroy
+  // A create's answer decides what there is to destroy; the others need not be waited for.
+  CHECK(count("sandbox.closed") == (op == operation::create ? 0 : 1));
   api->release(op);
   settle();
   CHECK(ending() == "cancelled");

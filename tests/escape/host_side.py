@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 METADATA, OWN_ADDRESS = "169.254.169.254", "198.51.100.7"
 PUBLIC = "8.8.4.4"  # in the suite's own network alone, where nothing else is
+NEIGHBOUR = "8.8.4.1"  # given to lo, which then takes its whole network (class A): PUBLIC is reached and is no address of an interface
 NAMES = {"127.0.0.1": ["localhost", "rebound.example.com"], "::1": ["rebound6.example.com"],
          PUBLIC: ["files.example.com", "below.files.example.com", "other.example.com", "files.example.com.other.example.com",
                   "model.example.com"]}
@@ -52,7 +53,7 @@ def own_network():
     SIOCSIFADDR, SIOCSIFFLAGS, UP_AND_RUNNING = 0x8916, 0x8914, 0x41
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", UP_AND_RUNNING))
-        for label, address in ((b"lo:1", METADATA), (b"lo:2", OWN_ADDRESS), (b"lo:3", PUBLIC)):
+        for label, address in ((b"lo:1", METADATA), (b"lo:2", OWN_ADDRESS), (b"lo:3", NEIGHBOUR)):
             request = struct.pack("16sHH4s16x", label, socket.AF_INET, 0, socket.inet_aton(address))
             fcntl.ioctl(s, SIOCSIFADDR, request)
     return True

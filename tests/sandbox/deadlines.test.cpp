@@ -72,6 +72,8 @@ private:
     api_.pause("i1", true, expect(operation::pause));
     api_.connect("i1", 9s, expect(operation::connect));
     api_.usage(box, expect(operation::usage));
+    api_.get_model_usage("i1", expect(operation::get_model_usage));
+    api_.set_allowance("i1", 1, expect(operation::set_allowance));
     api_.health(box, expect(operation::health));
   }
   void processes() {

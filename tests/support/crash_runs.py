@@ -348,7 +348,7 @@ def stop_points(work, repo, jobs, say, seed=1):
     """A run that is stopped, killed at each point from the stop on: (names, reached, failures)."""
     plain = crash_run(work, repo, seed, play=ENDLESS, stop=True)
     judge(plain, plain)
-    began = next(i for i, name in enumerate(plain.names) if name.startswith("append:command.accepted") and i > 0
+    began = next(i for i, name in enumerate(plain.names) if name.startswith(("append:command.asked", "append:command.accepted")) and i > 0
                  and "append:pane.started#1" in plain.names[:i])
     names, reached = plain.names[began:], set()
 
