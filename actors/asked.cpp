@@ -22,10 +22,16 @@ bool is_question(std::uint32_t command) {
   case command_traits<attach_close_request>::number:
   case command_traits<replay_request>::number:
   case command_traits<health_request>::number:
+  case command_traits<budget_request>::number:
+  case command_traits<survivors_request>::number: // asked again and again after a panic
     return true;
   default:
     return false;
   }
+}
+
+std::string subject_of(const selection& s) {
+  return s.sandbox.empty() ? s.swarm.value : s.sandbox.value;
 }
 
 std::string subject_of(const request_frame& f) {
@@ -35,6 +41,12 @@ std::string subject_of(const request_frame& f) {
     break;
   case command_traits<stop_request>::number:
     if (auto r = unpack<stop_request>(f.body.data)) return r->swarm.value;
+    break;
+  case command_traits<freeze_request>::number:
+    if (auto r = unpack<freeze_request>(f.body.data)) return subject_of(r->select);
+    break;
+  case command_traits<panic_request>::number:
+    if (auto r = unpack<panic_request>(f.body.data)) return subject_of(r->select);
     break;
   case command_traits<attach_open_request>::number:
     if (auto r = unpack<attach_open_request>(f.body.data))

@@ -2,6 +2,7 @@
 
 #include "actors/agents/adapter.hpp"
 #include "actors/key_book.hpp"
+#include "actors/run_checks.hpp"
 #include "actors/swarm.hpp"
 #include "actors/swarm_results.hpp"
 #include "actors/swarm_sandboxes.hpp"
@@ -17,6 +18,8 @@ public:
       : domain_actor(cfg), svc_(std::move(svc)), supervisor_(std::move(swarms)),
         registry_(std::move(registry)),
         keys_([svc = svc_](const std::string& key) { return known_command(*svc, key); }) {
+    if (svc_->switch_is_on)
+      if (auto on = svc_->switch_is_on("draining")) registry_->draining(*on);
     // Known from the start: the edge opens as soon as this desk is there.
     for (auto& run : open) {
       auto context = make_context(run.record.swarm, std::move(run.spec));
@@ -110,29 +113,37 @@ private:
   // ---- run ----
   void run(const request_frame& f, run_request r, answer then) {
     if (auto e = check_run(r.spec)) return then(std::move(e));
-    if (!svc_->rules) return begin(f, std::move(r), std::move(then));
+    swarm_start start;
+    if (auto e = fit_limit(*svc_, r.spec, start.remarks)) return then(std::move(e));
+    if (!svc_->rules) return begin(f, std::move(r), std::move(start), std::move(then));
     auto admission = svc_->handles->admission();
     if (!admission) return then(make_error(errc::shutting_down, "admission is being restarted"));
     request(admission, record_deadline, check_a::value, r.spec)
-        .then([this, f, r, then] { begin(f, r, then); },
-              [then](caf::error& e) { then(from_caf(e)); });
+        .then(
+            [this, f, r, start, then] {
+              // Somebody may have drained the daemon meanwhile.
+              if (auto e = no_new_runs(*registry_)) return then(std::move(e));
+              begin(f, r, start, then);
+            },
+            [then](caf::error& e) { then(from_caf(e)); });
   }
 
-  void begin(const request_frame& f, run_request r, answer then) {
+  void begin(const request_frame& f, run_request r, swarm_start start, answer then) {
     auto context = make_context(swarm_id::make(), r.spec);
-    swarm_start start;
+    auto remarks = start.remarks;
     if (!f.key.empty())
       start.accepted =
-          key_book::acceptance(f, pack(run_reply{context->swarm, 0}), svc_->wall_now());
-    start_swarm(context, std::move(start), [then, context](result<std::uint64_t> seq) {
+          key_book::acceptance(f, pack(run_reply{context->swarm, 0, remarks}), svc_->wall_now());
+    start_swarm(context, std::move(start), [then, context, remarks](result<std::uint64_t> seq) {
       if (!seq) return then(seq.err());
-      then(pack(run_reply{context->swarm, *seq}));
+      then(pack(run_reply{context->swarm, *seq, remarks}));
     });
   }
 
   // What can be refused before anything is made.
   error check_run(const swarm_spec& spec) {
     if (auto e = check_spec(spec)) return e;
+    if (auto e = no_new_runs(*registry_)) return e;
     if (!svc_->knows_provider(spec.provider))
       return make_error(errc::unknown_provider, spec.provider);
     for (const auto& use : make_adapter(spec.agent)->plan(spec, {}).gateway)

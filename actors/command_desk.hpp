@@ -8,7 +8,9 @@
 #include "actors/domain.hpp"
 #include "actors/supervisor.hpp"
 
+#include <atomic>
 #include <map>
+#include <vector>
 
 namespace skep::actors {
 
@@ -46,10 +48,25 @@ public:
     std::lock_guard guard{mutex_};
     live_.clear();
   }
+  /// All that are live.
+  std::vector<context> all() const {
+    std::lock_guard guard{mutex_};
+    std::vector<context> out;
+    for (const auto& [id, x] : live_)
+      out.push_back(x);
+    return out;
+  }
+  /// No new runs are taken: by `skep drain`, or since the daemon ends.
+  bool draining() const { return draining_; }
+  void draining(bool on) { draining_ = on; }
+  bool ending() const { return ending_; }
+  void ending(bool on) { ending_ = on; }
 
 private:
   mutable std::mutex mutex_;
   std::map<swarm_id, context> live_;
+  std::atomic<bool> draining_{false};
+  std::atomic<bool> ending_{false};
 };
 
 /// A swarm that a former daemon left open.

@@ -46,6 +46,12 @@ desk_actor directory::desk_for(std::uint32_t command) const {
   case command_traits<budget_request>::number:
   case command_traits<budget_set_request>::number:
     return admission();
+  case command_traits<drain_request>::number:
+  case command_traits<freeze_request>::number:
+  case command_traits<panic_request>::number:
+  case command_traits<survivors_request>::number:
+    if (auto h = find("safety")) return caf::actor_cast<desk_actor>(h);
+    return {};
   default:
     return commands();
   }

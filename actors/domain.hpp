@@ -14,6 +14,7 @@
 
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <unordered_map>
 
@@ -44,6 +45,10 @@ struct services {
   std::function<result<sandbox_record>(const sandbox_id&)> load_sandbox;
   std::function<result<std::vector<pane_record>>(const sandbox_id&)> load_panes;
   std::function<result<swarm_id>(const pane_id&)> swarm_of_pane;
+  /// Sandboxes that may live at a provider: open, kept, or with a kill that is not confirmed.
+  std::function<result<std::vector<sandbox_record>>()> living_sandboxes;
+  /// True while a switch of the daemon ("draining") is on.
+  std::function<result<bool>(std::string_view)> switch_is_on;
   /// When the create intent of a sandbox was journaled. Reads the journal; any thread.
   std::function<result<utc_time>(const sandbox_id&, const std::string& intent)> intended_at;
   /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty
@@ -139,6 +144,20 @@ public:
     std::lock_guard guard{mutex_};
     panes_[id] = std::move(x);
   }
+  /// A sign of life of a pane: output, or an event of its own. Any thread.
+  void active(const pane_id& id) {
+    auto at = svc->boot_now();
+    std::lock_guard guard{mutex_};
+    activity_[id] = at;
+  }
+  /// When there was one last, on the boot-time clock; nothing when there was none in this life of
+  /// the daemon.
+  std::optional<std::chrono::milliseconds> active_at(const pane_id& id) const {
+    std::lock_guard guard{mutex_};
+    auto i = activity_.find(id);
+    if (i == activity_.end()) return std::nullopt;
+    return i->second;
+  }
   /// Drops every handle; called when the sandbox's supervisor ends.
   void clear() {
     std::lock_guard guard{mutex_};
@@ -179,6 +198,7 @@ private:
   health_actor health_;
   sandbox::remote address_;
   std::unordered_map<pane_id, pane_actor> panes_;
+  std::unordered_map<pane_id, std::chrono::milliseconds> activity_;
 };
 using context_ptr = std::shared_ptr<sandbox_context>;
 

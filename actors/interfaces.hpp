@@ -49,6 +49,8 @@ using read_a = caf::atom_constant<caf::atom("read")>;
 using write_a = caf::atom_constant<caf::atom("write")>;
 using close_a = caf::atom_constant<caf::atom("close")>;
 using check_a = caf::atom_constant<caf::atom("check")>;
+using freeze_a = caf::atom_constant<caf::atom("freeze")>;
+using keepers_a = caf::atom_constant<caf::atom("keepers")>;
 
 // ---- what travels by reference inside the process -------------------------------------------
 
@@ -90,6 +92,8 @@ enum class stop_mode : std::uint8_t {
   graceful,   ///< Interrupt agents, collect results, then kill.
   timed_out,  ///< As graceful; the outcome is timed_out.
   kill,       ///< Kill at once; nothing is collected.
+  idle,       ///< Of a pane: as timed_out, since it gave no sign of life.
+  shutdown,   ///< As graceful, within the time that the daemon has for its own end.
   budget,     ///< As graceful; the outcome is budget.
   budget_kill ///< As kill; the outcome is budget.
 };
@@ -102,6 +106,7 @@ constexpr bool at_once(stop_mode how) {
 constexpr outcome outcome_of(stop_mode how) {
   switch (how) {
   case stop_mode::timed_out:
+  case stop_mode::idle:
     return outcome::timed_out;
   case stop_mode::kill:
     return outcome::killed;
@@ -109,6 +114,7 @@ constexpr outcome outcome_of(stop_mode how) {
   case stop_mode::budget_kill:
     return outcome::budget;
   case stop_mode::graceful:
+  case stop_mode::shutdown:
     break;
   }
   return outcome::cancelled;
@@ -135,6 +141,11 @@ struct sandbox_ending {
   outcome result = outcome::none;
   error why;
   bool gave_up = false; ///< Its supervisor ended; the SWARM closes it in the journal.
+};
+
+/// Sandboxes of a swarm that have an actor at present.
+struct open_sandboxes {
+  std::vector<std::pair<sandbox_id, caf::strong_actor_ptr>> all;
 };
 
 /// What the SANDBOX learns when one of its transfers is over: from the TRANSFER itself, or from the
@@ -218,9 +229,11 @@ using swarm_actor = caf::typed_actor<
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
     // Starts an ATTACH in the sandbox concerned; see the SANDBOX.
     caf::replies_to<attach_a, attach_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
+    // The SANDBOX of this id, or all that are open for an empty one.
+    caf::replies_to<keepers_a, sandbox_id>::with<open_sandboxes>,
     // From a SANDBOX: it is closed.
     caf::reacts_to<exited_a, sandbox_ending>,
-    // INTERNAL: hard limits, once a second.
+    // INTERNAL: limits of the run's time, once a second.
     caf::reacts_to<tick_a>,
     // INTERNAL: a callback of another thread.
     caf::reacts_to<done_a, continuation>>;
@@ -236,6 +249,9 @@ using sandbox_actor = caf::typed_actor<
     // Starts an ATTACH; answers its handle and the attempt that it shows (0: all panes). Errors:
     // wrong_phase, no_such_pane.
     caf::replies_to<attach_a, attach_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
+    // Stops its agents where they are (true), or lets them go on; answers the sequence of that
+    // intent once on disk. Twice is once. Errors: wrong_phase.
+    caf::replies_to<freeze_a, bool>::with<std::uint64_t>,
     // From a PANE: its agent runs.
     caf::reacts_to<ready_a, pane_id>,
     // From a PANE: it is closed with this outcome.
@@ -286,6 +302,8 @@ using pane_actor = caf::typed_actor<
     // Key and bytes for the agent's standard input. Errors: cannot_send, wrong_phase.
     caf::replies_to<input_a, std::string, std::string>::with<std::uint64_t>,
     caf::reacts_to<stop_a, stop_mode>,
+    // Stops its agent where it is, or lets it go on.
+    caf::reacts_to<freeze_a, bool>,
     // INTERNAL
     caf::reacts_to<done_a, continuation>>;
 
@@ -339,6 +357,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::admission_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::swarm_spec)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::sandbox_ending)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::transfer_ending)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::open_sandboxes)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::sandbox_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_open_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_read_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_read_reply)

@@ -3,19 +3,90 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <fstream>
+#include <linux/falloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace skep::actors {
+namespace {
+
+constexpr std::uint64_t freed_together = 1024 * 1024; ///< More than any file system's block.
+
+error cannot_write(const std::string& what) {
+  return make_error(errno == ENOSPC || errno == EDQUOT ? errc::disk_full : errc::io,
+                    "cannot write " + what, std::strerror(errno));
+}
+
+result<void> write_all(int fd, std::string_view rest) {
+  while (!rest.empty()) {
+    auto n = ::write(fd, rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return cannot_write("a copy of a log");
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+result<int> output_file(const std::filesystem::path& file) {
+  auto fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (fd < 0) return cannot_write(file.string());
+  return fd;
+}
+
+} // namespace
+
 output_log::output_log(int fd, std::uint64_t position, masker mask)
-    : fd_(fd), position_(position), mask_(std::move(mask)) {}
+    : fd_(fd), position_(position), begin_(log_begin(fd)), mask_(std::move(mask)) {}
 
 output_log::output_log(output_log&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), position_(other.position_), mask_(std::move(other.mask_)) {
-}
+    : fd_(std::exchange(other.fd_, -1)), position_(other.position_), begin_(other.begin_),
+      mask_(std::move(other.mask_)) {}
 
 output_log::~output_log() {
   if (fd_ >= 0) ::close(fd_);
+}
+
+std::uint64_t log_begin(int fd) {
+  struct stat st {};
+  if (::fstat(fd, &st) != 0 || st.st_size == 0) return 0;
+  auto at = ::lseek(fd, 0, SEEK_DATA);
+  // Holes that we made are whole MiB; a file system may know smaller ones of its own.
+  return at > 0 ? static_cast<std::uint64_t>(at) / freed_together * freed_together : 0;
+}
+
+std::uint64_t log_begin(const std::filesystem::path& file) {
+  auto fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return 0;
+  auto out = log_begin(fd);
+  ::close(fd);
+  return out;
+}
+
+result<void> copy_log(const std::filesystem::path& from, const std::filesystem::path& to) {
+  auto begin = log_begin(from);
+  std::ifstream in{from, std::ios::binary};
+  if (!in) return {}; // nothing was ever written
+  auto out = output_file(to);
+  if (!out) return out.err();
+  in.seekg(static_cast<std::streamoff>(begin));
+  std::string block;
+  if (begin > 0)
+    block = "[skep: the first " + std::to_string(begin)
+            + " bytes of this log were dropped; its newest part follows]\n";
+  for (;;) {
+    if (auto done = write_all(*out, block); !done) {
+      ::close(*out);
+      return done;
+    }
+    block.resize(256 * 1024);
+    in.read(block.data(), static_cast<std::streamsize>(block.size()));
+    block.resize(static_cast<std::size_t>(in.gcount()));
+    if (block.empty()) break;
+  }
+  if (::close(*out) != 0) return cannot_write("a copy of a log");
+  if (in.bad()) return make_error(errc::io, "cannot read the log " + from.string());
+  return {};
 }
 
 result<output_log> output_log::open(const std::filesystem::path& file,
@@ -30,6 +101,19 @@ result<output_log> output_log::open(const std::filesystem::path& file,
     return make_error(errc::io, "cannot open the log " + file.string(), why);
   }
   return output_log{fd, static_cast<std::uint64_t>(st.st_size), masker{forms}};
+}
+
+result<bool> output_log::trim(std::uint64_t cap_bytes, bool at_once) {
+  auto slack = at_once ? 0 : std::max<std::uint64_t>(cap_bytes / 16, freed_together);
+  if (position_ - begin_ <= cap_bytes + slack) return false;
+  auto to = (position_ - cap_bytes) / freed_together * freed_together;
+  if (to <= begin_) return false;
+  if (::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin_),
+                  static_cast<off_t>(to - begin_))
+      != 0)
+    return make_error(errc::io, "cannot free the front of a log", std::strerror(errno));
+  begin_ = to;
+  return true;
 }
 
 result<std::string> output_log::append(std::uint64_t offset, std::string_view data) {
@@ -51,9 +135,7 @@ result<std::string> output_log::write(std::string text) {
   while (!rest.empty()) {
     auto n = ::write(fd_, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0)
-      return make_error(errno == ENOSPC || errno == EDQUOT ? errc::disk_full : errc::io,
-                        "cannot write a log", std::strerror(errno));
+    if (n < 0) return cannot_write("a log");
     rest.remove_prefix(static_cast<std::size_t>(n));
     position_ += static_cast<std::uint64_t>(n);
   }

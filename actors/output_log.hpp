@@ -3,6 +3,13 @@
 // Bytes are accepted only when their offset equals the position, so two streams at once are
 // harmless and nothing is lost or doubled by a restart: the position is the file's length. Known
 // secrets are replaced by '*' of the same length before they reach the disk, so offsets stay true.
+// A log keeps its newest bytes: when it has grown beyond its cap, its front is given back to the
+// disk as a hole. The file's length and all offsets stay, and whoever reads looks where the hole
+// ends.
+//
+//   [ hole: freed ][ kept, at most the cap and a sixteenth ]
+//   0              begin()                                 position()
+//
 // A tail that may be the beginning of a secret is held back until it is decided; it is not on disk
 // and so is sent again after a restart.
 #pragma once
@@ -16,6 +23,16 @@
 #include <vector>
 
 namespace skep::actors {
+
+/// First byte of a log that is kept; 0 when nothing was freed or the file cannot be read.
+/// Thread-safe.
+std::uint64_t log_begin(const std::filesystem::path& file);
+/// The same of an open file; its position is moved.
+std::uint64_t log_begin(int fd);
+
+/// Copies what is kept of a log. One whose front was freed begins with a line that says so.
+/// disk_full or io when it cannot be written.
+result<void> copy_log(const std::filesystem::path& from, const std::filesystem::path& to);
 
 class output_log {
 public:
@@ -36,12 +53,19 @@ public:
   result<std::string> append(std::uint64_t offset, std::string_view data);
   /// Writes what is held back: the log is over.
   result<std::string> finish();
+  /// First byte on disk that is kept.
+  std::uint64_t begin() const { return begin_; }
+  /// Frees the front where more than `cap_bytes` are kept; true when it did. `at_once`: also for
+  /// little. Frees whole MiB. io where the file system cannot: nothing is lost, and asking again is
+  /// harmless.
+  result<bool> trim(std::uint64_t cap_bytes, bool at_once = false);
 
 private:
   output_log(int fd, std::uint64_t position, masker mask);
   result<std::string> write(std::string text);
   int fd_ = -1;
   std::uint64_t position_ = 0;
+  std::uint64_t begin_ = 0;
   masker mask_;
 };
 

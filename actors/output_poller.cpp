@@ -173,8 +173,23 @@ private:
     if (!written) return unwritable(key, written.err());
     unwritable_.erase(key);
     failures_ = 0;
+    ctx_->active(x.pane);
     hand_over(x.pane, x.generation, at, std::move(*written));
+    trim({x.pane, x.generation}, **log, false);
     return {};
+  }
+
+  // A file system that cannot free a part of a file is told once; streaming goes on.
+  void trim(const log_key& key, output_log& log, bool at_once) {
+    auto at = ctx_->svc->wall_now();
+    auto freed = log.trim(limits_.log_cap_bytes, at_once);
+    if (freed.ok() && *freed)
+      note(ctx_->recorder(), at, log_truncated{key.first, key.second, log.begin(), log.begin()});
+    if (!freed && !std::exchange(told_of_trim_, true))
+      note(ctx_->recorder(), at,
+           notice{severity::warning, "log_not_trimmed",
+                  "the log of " + key.first.value
+                      + " grows beyond its cap: " + render(freed.err())});
   }
 
   error on_exited(const follow_exit& x) {
@@ -191,6 +206,7 @@ private:
     if (!rest) return unwritable(key, rest.err());
     failures_ = 0;
     hand_over(x.pane, x.generation, at, std::move(*rest));
+    trim({x.pane, x.generation}, **log, true);
     caf::anon_send(ctx_->pane(x.pane), exited_a::value, x);
     return {};
   }
@@ -271,6 +287,7 @@ private:
   sandbox::call_id stream_ = 0;
   std::uint64_t generation_ = 0;
   std::uint32_t failures_ = 0;
+  bool told_of_trim_ = false;
 };
 
 } // namespace

@@ -2,6 +2,8 @@
 
 #include "actors/agents/adapter.hpp"
 #include "actors/guest_call.hpp"
+#include "actors/output_log.hpp"
+#include "actors/pane_launch.hpp"
 
 #include <fstream>
 
@@ -25,6 +27,7 @@ public:
           on_output(generation, bytes);
         },
         [this](exited_a, const follow_exit& x) { on_exited(x); },
+        [this](freeze_a, bool frozen) { freeze(frozen); },
         [this](input_a, const std::string& key, const std::string& bytes) {
           return on_input(key, bytes);
         },
@@ -40,16 +43,6 @@ public:
 
 private:
   utc_time now() const { return ctx_->svc->wall_now(); }
-
-  pane_context agent_context() const {
-    pane_context out;
-    out.pane = rec_.pane;
-    out.index = rec_.index;
-    out.count = ctx_->spec->sandboxes * ctx_->spec->panes;
-    out.name = rec_.name;
-    out.gateway_url = ctx_->svc->gateway_url(ctx_->spec->provider);
-    return out;
-  }
 
   void begin() {
     if (began_) return;
@@ -73,6 +66,7 @@ private:
   void adopt() {
     make_adapter();
     replay_log();
+    if (rec_.state == pane_phase::starting) await_ready();
     start_agent();
   }
 
@@ -81,7 +75,9 @@ private:
   void replay_log() {
     usage_ = {};
     if (ctx_->spec->agent == agent_kind::command) return;
-    std::ifstream in(ctx_->log_path(rec_.pane, rec_.attempt), std::ios::binary);
+    auto log = ctx_->log_path(rec_.pane, rec_.attempt);
+    std::ifstream in(log, std::ios::binary);
+    in.seekg(static_cast<std::streamoff>(log_begin(log)));
     std::string block(64 * 1024, '\0');
     while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0)
       for (auto& e : adapter_->on_output({block.data(), static_cast<std::size_t>(in.gcount())}))
@@ -89,7 +85,7 @@ private:
   }
 
   void start_attempt(std::uint32_t attempt) {
-    if (stopping_) return close(stop_outcome_, {});
+    if (stopping_) return close(stop_outcome_, stop_why_);
     rec_.attempt = attempt;
     usage_ = {};
     make_adapter();
@@ -116,7 +112,7 @@ private:
             [this](caf::error& e) {
               if (e == caf::sec::request_timeout && !stopping_) return admit();
               close(stopping_ ? stop_outcome_ : outcome::failed,
-                    stopping_ ? error{} : with_step(from_caf(e), "admission"));
+                    stopping_ ? stop_why_ : with_step(from_caf(e), "admission"));
             });
   }
 
@@ -126,57 +122,52 @@ private:
       caf::anon_send(limiter, release_a::value, rec_.pane);
   }
 
-  std::string prompt_path() const {
-    return std::string{inside::inbox} + "/" + rec_.pane.value + "." + std::to_string(rec_.attempt)
-           + ".stdin";
-  }
-
   void prepare() {
-    if (stopping_) return close(stop_outcome_, {});
-    auto plan = adapter_->plan(*ctx_->spec, agent_context());
-    if (plan.stdin_data.empty()) return start_agent();
-    ctx_->api->write_file(ctx_->address(), prompt_path(), plan.stdin_data, {},
+    if (stopping_) return close(stop_outcome_, stop_why_);
+    if (rec_.state == pane_phase::starting && std::exchange(awaited_, rec_.attempt) != rec_.attempt)
+      await_ready();
+    auto prompt = prompt_of(*ctx_, rec_, *adapter_);
+    if (prompt.empty()) return start_agent();
+    ctx_->api->write_file(ctx_->address(), prompt_path(rec_), std::move(prompt), {},
                           home<void>([this](result<void> r) {
                             if (r.ok()) return start_agent();
                             try_again(r.err(), [this] { prepare(); });
                           }));
   }
 
-  void start_agent() {
-    auto plan = adapter_->plan(*ctx_->spec, agent_context());
-    std::vector<std::string> args = {"pane",
-                                     "--dir",
-                                     ctx_->pane_dir(rec_.pane, rec_.attempt),
-                                     "--cwd",
-                                     ctx_->tree_of(rec_.name),
-                                     "--epoch",
-                                     std::to_string(ctx_->svc->epoch)};
-    if (!plan.stdin_data.empty()) {
-      args.push_back("--stdin-file");
-      args.push_back(prompt_path());
-    } else if (plan.stdin_open) {
-      args.push_back("--stdin");
-      args.push_back("open");
-    }
-    if (ctx_->spec->pty) {
-      args.push_back("--pty");
-      args.push_back(std::to_string(pane_columns) + "x" + std::to_string(pane_rows));
-    }
-    args.push_back("--");
-    for (auto& a : plan.argv)
-      args.push_back(std::move(a));
-    auto what = guest_command(*ctx_, std::move(args), ctx_->svc->limits.guest_command);
-    what.env = std::move(plan.env);
-    ctx_->api->run(ctx_->address(), std::move(what),
-                   home<sandbox::command_result>([this](result<sandbox::command_result> r) {
-                     on_launched(read_guest_answer(r));
-                   }));
+  // The holder's own word, from inside, says that the agent runs. It has its time; whatever comes
+  // later than that is stopped.
+  void await_ready() {
+    later(ctx_->svc->limits.ready_limit, [this, attempt = rec_.attempt] {
+      if (rec_.attempt != attempt || rec_.state != pane_phase::starting || closing_) return;
+      auto limit = std::to_string(ctx_->svc->limits.ready_limit.count());
+      auto why = make_error(errc::not_ready, rec_.name + " (" + rec_.pane.value
+                                                 + ") gave no word within " + limit + " s");
+      send_signal("KILL");
+      release_place();
+      if (stopping_) return close(stop_outcome_, stop_why_);
+      if (rec_.attempt <= ctx_->spec->pane_restarts) return restart(std::move(why));
+      close(outcome::failed, with_step(std::move(why), "start"));
+    });
   }
 
-  void on_launched(const result<json>& answer) {
+  void start_agent() {
+    ctx_->api->run(ctx_->address(), launch_command(*ctx_, rec_, *adapter_),
+                   home<sandbox::command_result>(
+                       [this, attempt = rec_.attempt](result<sandbox::command_result> r) {
+                         on_launched(attempt, read_guest_answer(r));
+                       }));
+  }
+
+  void on_launched(std::uint32_t attempt, const result<json>& answer) {
+    if (closing_ || attempt != rec_.attempt || rec_.state == pane_phase::restarting) {
+      if (answer.ok()) kill_attempt(attempt); // it came too late
+      return;
+    }
     if (!answer) return try_again(answer.err(), [this] { start_agent(); });
     tries_ = 0;
     if (rec_.state == pane_phase::running) { // adopted; an exit, if any, comes with the follower
+      ctx_->active(rec_.pane);
       caf::anon_send(ctx_->keeper(), ready_a::value, rec_.pane);
       if (stopping_) interrupt();
       return;
@@ -186,6 +177,7 @@ private:
         ctx_->recorder(), now(), pane_started{rec_.pane, rec_.attempt, pid},
         [this](std::uint64_t) {
           release_place();
+          ctx_->active(rec_.pane);
           if (rec_.state == pane_phase::starting) rec_.state = pane_phase::running;
           caf::anon_send(ctx_->keeper(), ready_a::value, rec_.pane);
           if (early_exit_)
@@ -249,11 +241,15 @@ private:
       make_adapter();
       replay_log();
     }
-    if (stopping_) return close(stop_outcome_, {});
+    if (stopping_) return close(stop_outcome_, stop_why_);
     auto end = adapter_->on_exit(rec_.exit_code, rec_.signal);
     auto again = end.result == outcome::failed && end.worth_retrying
                  && rec_.attempt <= ctx_->spec->pane_restarts;
     if (!again) return close(end.result, with_step(end.why, "agent"));
+    restart(end.why);
+  }
+
+  void restart(const error& why) {
     const auto& p = ctx_->svc->limits;
     auto wait =
         std::min(p.pane_wait_most, p.pane_wait_first * (1 << std::min(rec_.attempt - 1, 6u)));
@@ -261,7 +257,7 @@ private:
         ctx_->recorder(), now(),
         pane_restarting{rec_.pane, rec_.attempt,
                         std::chrono::duration_cast<std::chrono::milliseconds>(wait).count(),
-                        end.why.message},
+                        why.message},
         [this, wait](std::uint64_t) {
           rec_.state = pane_phase::restarting;
           later(wait, [this] {
@@ -326,35 +322,59 @@ private:
 
   void on_stop(stop_mode how) {
     if (rec_.state == pane_phase::closed) return;
-    stop_outcome_ = outcome_of(how);
     auto first = !std::exchange(stopping_, true);
+    if (first || at_once(how)) take_reason(how);
     if (at_once(how)) return close(stop_outcome_, {}); // the sandbox goes with it
     if (!first) return;
     if (rec_.state == pane_phase::queued || rec_.state == pane_phase::restarting)
-      return close(stop_outcome_, {});
+      return close(stop_outcome_, stop_why_);
     if (rec_.state == pane_phase::running) interrupt();
   }
 
+  void take_reason(stop_mode how) {
+    stop_outcome_ = outcome_of(how);
+    if (how == stop_mode::idle)
+      stop_why_ =
+          with_step(make_error(errc::idle, rec_.name + " was silent for "
+                                               + std::to_string(ctx_->spec->idle_limit_ms / 1000)
+                                               + " s and longer"),
+                    "agent");
+    const auto& p = ctx_->svc->limits;
+    auto ends = how == stop_mode::shutdown;
+    interrupt_grace_ = ends ? p.shutdown_interrupt : p.stop_grace;
+    kill_grace_ = ends ? p.shutdown_grace : p.stop_grace;
+  }
+
   // SIGINT, then after the grace time SIGKILL, then after another one the pane is closed
-  // regardless.
+  // regardless. One that did not listen is named.
   void interrupt() {
     send_signal("INT");
-    later(ctx_->svc->limits.stop_grace, [this] {
+    later(interrupt_grace_, [this] {
       if (rec_.state != pane_phase::running) return;
+      note(ctx_->recorder(), now(),
+           notice{severity::warning, "agent_unresponsive",
+                  rec_.name + " (" + rec_.pane.value + ") in " + ctx_->sandbox.value
+                      + " did not end within " + std::to_string(interrupt_grace_.count())
+                      + " s of its interrupt and is killed"});
       send_signal("KILL");
-      later(ctx_->svc->limits.stop_grace, [this] {
-        if (rec_.state == pane_phase::running)
-          close(stop_outcome_, make_error(errc::timed_out, "the agent did not end"));
+      later(kill_grace_, [this] {
+        if (rec_.state != pane_phase::running) return;
+        auto why = make_error(errc::timed_out, "the agent did not end");
+        close(stop_outcome_, stop_why_ ? stop_why_ : why);
       });
     });
   }
 
-  void send_signal(const char* signal_name) {
-    ctx_->api->run(ctx_->address(),
-                   guest_command(*ctx_,
-                                 {"signal", "--dir", ctx_->pane_dir(rec_.pane, rec_.attempt),
-                                  "--signal", signal_name},
-                                 ctx_->svc->limits.guest_command),
+  // Told again where it is repeated: an agent that started meanwhile is stopped, too.
+  void freeze(bool frozen) {
+    if (rec_.state == pane_phase::running && !stopping_) send_signal(frozen ? "STOP" : "CONT");
+  }
+
+  void send_signal(const char* signal_name) { signal_attempt(rec_.attempt, signal_name); }
+  void kill_attempt(std::uint32_t attempt) { signal_attempt(attempt, "KILL"); }
+
+  void signal_attempt(std::uint32_t attempt, const char* signal_name) {
+    ctx_->api->run(ctx_->address(), signal_command(*ctx_, rec_.pane, attempt, signal_name),
                    [](result<sandbox::command_result>) {});
   }
 
@@ -391,6 +411,9 @@ private:
   std::unique_ptr<follow_exit> early_exit_;
   error why_;
   outcome stop_outcome_ = outcome::cancelled;
+  error stop_why_;
+  std::chrono::seconds interrupt_grace_{10}, kill_grace_{10}; ///< Of the stop that was asked for.
+  std::uint32_t awaited_ = 0; ///< The attempt whose word is awaited, see await_ready().
   std::uint32_t tries_ = 0;
   std::uint32_t exit_seen_ = 0;
   bool began_ = false;

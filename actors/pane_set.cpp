@@ -41,6 +41,22 @@ std::vector<pane_id> pane_set::out() const {
   return ids;
 }
 
+std::vector<pane_id> pane_set::failed() const {
+  std::vector<pane_id> ids;
+  for (const auto& p : panes_)
+    if (p.state == pane_phase::closed
+        && (p.result == outcome::failed || p.result == outcome::timed_out))
+      ids.push_back(p.pane);
+  return ids;
+}
+
+std::vector<pane_id> pane_set::open() const {
+  std::vector<pane_id> ids;
+  for (const auto& p : panes_)
+    if (p.state != pane_phase::closed) ids.push_back(p.pane);
+  return ids;
+}
+
 outcome pane_set::verdict(error& why) const {
   why = first_error_;
   auto worst = outcome::completed;

@@ -16,6 +16,10 @@ public:
   bool contains(const pane_id& id) const { return find(id) < panes_.size(); }
   /// The agent runs (again).
   void ready(const pane_id& id);
+  bool is_ready(const pane_id& id) const {
+    auto i = find(id);
+    return i < panes_.size() && ready_[i];
+  }
   /// False when it was closed before or is not ours.
   bool closed(const pane_id& id, outcome result, const error& why);
   /// Every pane runs or is over.
@@ -23,6 +27,11 @@ public:
   bool all_closed() const;
   /// Panes that are out without success.
   std::vector<pane_id> out() const;
+  /// Panes whose agent failed, did not start, or was stopped by a limit of its own. One that only
+  /// lacks evidence of success is none of them.
+  std::vector<pane_id> failed() const;
+  /// Panes that are not closed.
+  std::vector<pane_id> open() const;
   /// completed when all are; else the worst of them, with the first one's error.
   outcome verdict(error& why) const;
 

@@ -17,6 +17,8 @@ error validate(const create_policy& p) {
   if (p.deadline < 1s || p.deadline > 10min) return bad("create.deadline takes 1 s to 600 s");
   if (p.first_lease < 5s || p.first_lease > 1h)
     return bad("create.first_lease takes 5 s to 3600 s");
+  if (p.lease_cap != 0s && (p.lease_cap < 60s || p.lease_cap > 24h * 30))
+    return bad("create.lease_cap takes 60 s to 30 days, or 0");
   return {};
 }
 
@@ -26,6 +28,16 @@ error validate(const policies& p) {
   for (const auto& [provider, create] : p.create_at)
     if (auto e = validate(create)) return e;
   if (p.lease_grace < 1s) return bad("lease_grace must be positive");
+  if (p.ready_limit < 1s || p.ready_limit > 1h) return bad("ready_limit takes 1 s to 3600 s");
+  if (p.idle_grace < 0s || p.idle_grace > 1h) return bad("idle_grace takes 0 s to 3600 s");
+  if (p.panes_out_percent < 1 || p.panes_out_percent > 100)
+    return bad("panes_out_percent takes 1 to 100");
+  if (p.log_cap_bytes < 1024 * 1024 || p.log_cap_bytes > 1ull << 40)
+    return bad("log_cap_bytes takes 1 MiB to 1 TiB");
+  if (p.stop_grace < 1s || p.shutdown_interrupt < 1s || p.shutdown_grace < 1s
+      || p.shutdown_limit <= p.shutdown_interrupt + p.shutdown_grace)
+    return bad("stop_grace, shutdown_interrupt and shutdown_grace must be positive, "
+               "shutdown_limit above the sum of the last two");
   if (p.settle_looks < 1 || p.settle_interval < 1s || p.settle_failures < 1)
     return bad("settle_looks, settle_interval and settle_failures must be positive");
   if (p.settle_interval > p.settle_interval_most)

@@ -17,6 +17,9 @@ struct create_policy {
   /// Lease asked for at creation, until the sandbox is known and ready: a twin that nobody knows
   /// dies by itself after it. 5 s to 1 h.
   std::chrono::seconds first_lease{120};
+  /// The longest life that the provider's plan gives a sandbox; 0: not known, else 60 s to 30 d.
+  /// Runs get a time limit that fits below it with the lease's grace.
+  std::chrono::seconds lease_cap{0};
 
   /// A create without an answer is settled no sooner than this after its intent was journaled: when
   /// the request is over, a provider that has taken it shows it within the first lease.
@@ -28,6 +31,24 @@ struct policies {
   std::map<std::string, create_policy> create_at; ///< By provider.
   /// The lease outlives the hard limit by this, so that results can be collected. > 0.
   std::chrono::seconds lease_grace{300};
+  /// What an end at the time limit or after a failure may take, from the first interrupt to the
+  /// kill: four fifths of the lease's grace, so that the kill comes before the lease is over.
+  std::chrono::milliseconds end_within() const {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(lease_grace) * 4 / 5;
+  }
+  /// From the start of an agent's holder inside until its word that the agent runs; 1 s to 1 h.
+  std::chrono::seconds ready_limit{30};
+  /// Between the warning of an idle pane and its stop; 0 to 1 h.
+  std::chrono::seconds idle_grace{60};
+  /// More than so many percent of a sandbox's panes out fail it. 1 to 100 (never).
+  std::uint32_t panes_out_percent = 50;
+  /// What is kept of one log of a pane, newest bytes; 1 MiB to 1 TiB.
+  std::uint64_t log_cap_bytes = 100ull * 1024 * 1024;
+  /// The end of the daemon with on_stop = "kill": in all, from SIGINT to SIGKILL of an agent, and
+  /// from then until a pane is given up.
+  std::chrono::seconds shutdown_limit{30};
+  std::chrono::seconds shutdown_interrupt{5};
+  std::chrono::seconds shutdown_grace{2};
   /// Full lists without its label that settling a create needs, besides
   /// create_policy::settle_after.
   std::uint32_t settle_looks = 3;

@@ -1,6 +1,7 @@
 #include "actors/query_desk.hpp"
 
 #include "actors/health_answer.hpp"
+#include "actors/output_log.hpp"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -119,7 +120,8 @@ private:
                                *head,
                                facts_.state_dir.string(),
                                static_cast<std::uint32_t>(facts_.open_swarms()),
-                               facts_.started_at};
+                               facts_.started_at,
+                               facts_.draining && facts_.draining()};
   }
 
   result<replay_reply> replay(const replay_request& r) {
@@ -157,11 +159,12 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
   struct stat st {};
   ::fstat(fd, &st);
   out.end_offset = static_cast<std::uint64_t>(st.st_size);
+  out.begin_offset = log_begin(fd);
   auto offset =
       want.offset >= 0
           ? static_cast<std::uint64_t>(want.offset)
           : out.end_offset - std::min(out.end_offset, 0 - static_cast<std::uint64_t>(want.offset));
-  out.offset = std::min(offset, out.end_offset);
+  out.offset = std::min(std::max(offset, out.begin_offset), out.end_offset);
   out.data.data.resize(
       std::min<std::uint64_t>({out.end_offset - out.offset, want.max_bytes, most_log_bytes}));
   auto n = ::pread(fd, out.data.data.data(), out.data.data.size(), static_cast<off_t>(out.offset));

@@ -1,4 +1,5 @@
 #include "actors/health_poller.hpp"
+#include "actors/lease_plan.hpp"
 #include "actors/output_poller.hpp"
 #include "actors/pane.hpp"
 #include "actors/sandbox_actor.hpp"
@@ -10,7 +11,11 @@ sandbox_impl::sandbox_impl(caf::actor_config& cfg, context_ptr context, sandbox_
                            std::function<swarm_actor()> swarm, supervisor_actor supervisor)
     : domain_actor(cfg), ctx_(std::move(context)), rec_(std::move(start.record)),
       panes_(std::move(start.panes)), bundle_(std::move(start.bundle)), fresh_(start.fresh),
-      former_stop_(start.stop), swarm_(std::move(swarm)), supervisor_(std::move(supervisor)) {}
+      former_stop_(start.stop), swarm_(std::move(swarm)), supervisor_(std::move(supervisor)),
+      idle_(std::chrono::milliseconds{ctx_->spec->idle_limit_ms}, ctx_->svc->limits.idle_grace) {
+  for (const auto& p : panes_.all())
+    if (p.idle) idle_.was_warned(p.pane);
+}
 
 sandbox_impl::behavior_type sandbox_impl::make_behavior() {
   return {
@@ -20,6 +25,7 @@ sandbox_impl::behavior_type sandbox_impl::make_behavior() {
         return on_input(pane, key, bytes);
       },
       [this](attach_a, const attach_open_request& r) { return on_attach(r); },
+      [this](freeze_a, bool frozen) { return on_freeze(frozen); },
       [this](ready_a, const pane_id& pane) { on_pane_ready(pane); },
       [this](exited_a, const pane_id& pane, outcome result, const error& why) {
         on_pane_closed(pane, result, why);
@@ -27,7 +33,7 @@ sandbox_impl::behavior_type sandbox_impl::make_behavior() {
       [this](note_a, const error& why) { on_output_lost(why); },
       [this](lost_a, const error& why) { on_lost(why); },
       [this](kill_a, const error& why) {
-        if (!destroying_ && rec_.state < phase::collecting) fail(at_step(why, "health"));
+        if (!destroying_ && rec_.state < phase::collecting) give_up(at_step(why, "health"));
       },
       [this](exited_a, const transfer_ending& x) { on_transfer_over(x); },
       [this](tick_a) { on_tick(); },
@@ -66,15 +72,15 @@ void sandbox_impl::provision() {
         [this] { provision_guest(ctx_, then_or_fail<void>([this] { extend_lease(); })); });
 }
 
-std::chrono::seconds sandbox_impl::working_lease() const {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::milliseconds{ctx_->spec->limit_ms})
-         + limits().lease_grace;
-}
-
+// Its life began no sooner than its record, so that the cap is met whatever the provider counts
+// from.
 void sandbox_impl::extend_lease() {
-  auto lease = working_lease();
-  fact(lease_intended{now() + lease}, [this, lease] {
+  auto born = rec_.created_at.time_since_epoch().count() > 0 ? rec_.created_at : now();
+  auto lease = lease_to_ask(std::chrono::milliseconds{ctx_->spec->limit_ms}, limits().lease_grace,
+                            limits().create_of(ctx_->spec->provider).lease_cap, born, {}, now());
+  if (!lease) return upload();
+  fact(lease_intended{now() + *lease}, [this, lease = *lease] {
+    rec_.lease_end_at = now() + lease;
     ctx_->api->set_timeout(rec_.remote_id, lease, then_or_fail<void>([this] { upload(); }));
   });
 }
@@ -103,6 +109,7 @@ void sandbox_impl::start_panes() {
          restart_kind::permanent},
         no_start);
     if (!std::exchange(ticking_, true)) this->delayed_send(me(), limits().tick, tick_a::value);
+    if (!stop_ && too_many_out()) return; // a former life may have died before it said so
     check_panes();
   });
 }
@@ -133,8 +140,11 @@ child_spec sandbox_impl::pane_child(const pane_record& p) {
 
 void sandbox_impl::on_pane_ready(const pane_id& pane) {
   // One that was started again has not heard of the end.
-  if (auto h = ctx_->pane(pane); h && (destroying_ || stop_))
-    caf::anon_send(h, stop_a::value, destroying_ ? stop_mode::kill : *stop_);
+  if (auto h = ctx_->pane(pane); h && (destroying_ || stop_ || winding_down_))
+    caf::anon_send(h, stop_a::value,
+                   destroying_ ? stop_mode::kill : stop_.value_or(stop_mode::graceful));
+  else if (h && rec_.frozen)
+    caf::anon_send(h, freeze_a::value, true);
   panes_.ready(pane);
   check_panes();
 }
@@ -143,8 +153,10 @@ void sandbox_impl::on_pane_closed(const pane_id& pane, outcome result, const err
   if (!panes_.closed(pane, result, why)) return;
   if (destroying_) return finish_when_quiet();
   auto out = panes_.out();
-  if (!out.empty() && !panes_.all_closed() && !stop_)
+  if (!out.empty() && !panes_.all_closed() && !stop_ && !winding_down_) {
     note(ctx_->recorder(), now(), sandbox_degraded{std::move(out)});
+    if (too_many_out()) return;
+  }
   check_panes();
 }
 
@@ -161,12 +173,14 @@ void sandbox_impl::check_panes() {
     return go(phase::running, [this] { check_panes(); });
   if ((rec_.state == phase::running || rec_.state == phase::draining) && panes_.all_closed())
     return go(phase::collecting, [this] { collect(); });
-  if (rec_.state == phase::running && stop_) go(phase::draining, [this] { check_panes(); });
+  if (rec_.state == phase::running && (stop_ || winding_down_))
+    go(phase::draining, [this] { check_panes(); });
 }
 
 void sandbox_impl::on_tick() {
   if (destroying_ || rec_.state == phase::closed) return;
   if (auto health = ctx_->health()) caf::anon_send(health, tick_a::value);
+  watch_idle();
   on_spend_tick();
   this->delayed_send(me(), limits().tick, tick_a::value);
 }

@@ -4,11 +4,13 @@
 //   sandbox_create.cpp     how it comes to be: create, search, adoption
 //   sandbox_transfers.cpp  what travels: the upload, the downloads one by one
 //   sandbox_attach.cpp     people who attach
+//   sandbox_watch.cpp      what is watched while it runs: idle panes, panes that are out; freezing
 //   sandbox_spend.cpp      its place among the limits, what its models cost, its panes' budgets
-//   sandbox_end.cpp        how it ends: stop, loss, kill, the last event
+//   sandbox_end.cpp        how it ends: stop, failure, loss, kill, the last event
 //   sandbox_child.cpp      its supervisor
 #pragma once
 
+#include "actors/idle_watch.hpp"
 #include "actors/pane_set.hpp"
 #include "actors/sandbox.hpp"
 #include "actors/sandbox_birth.hpp"
@@ -104,14 +106,12 @@ private:
   void resume();
   void resume_search();
   void resume_phase();
-  void renew_lease();
+  void renew_lease(const sandbox::detail& seen);
 
   // ---- sandbox.cpp ----
   void verify();
   void provision();
   void extend_lease();
-  /// The time limit and the grace: what the provider is asked for while agents work.
-  std::chrono::seconds working_lease() const;
   void start_panes();
   child_spec pane_child(const pane_record& p);
   void on_pane_ready(const pane_id& pane);
@@ -120,6 +120,13 @@ private:
   void on_tick();
   caf::result<std::uint64_t> on_input(const pane_id& pane, const std::string& key,
                                       const std::string& bytes);
+
+  // ---- sandbox_watch.cpp ----
+  caf::result<std::uint64_t> on_freeze(bool frozen);
+  /// More panes are out than may be: the sandbox fails. True when it does.
+  bool too_many_out();
+  void watch_idle();
+  void on_idle_word(const pane_record& p, idle_watch::word word);
 
   // ---- sandbox_transfers.cpp ----
   void upload();
@@ -141,6 +148,15 @@ private:
   /// True when the end was asked for or an error came: the sandbox is being destroyed.
   bool ending();
   void fail(error e);
+  /// As fail(), of one that answers nobody: it is destroyed at once.
+  void give_up(error e);
+  void remember(error e);
+  /// Agents have worked here, and what they did can still be fetched.
+  bool worth_collecting() const;
+  /// After a failure: the agents end, what they did is collected, then the sandbox is destroyed.
+  void wind_down();
+  /// The kill comes before the lease is over, whatever is still being collected then.
+  void bound_end();
   void lost(error why, std::string_view step);
   void on_output_lost(const error& why);
   void on_lost(const error& why);
@@ -178,6 +194,7 @@ private:
   bool ticking_ = false;
   std::optional<transfer> transfer_;
   std::size_t collect_next_ = 0;
+  idle_watch idle_;
 
   // limits and money
   bool waiting_ = false;                    ///< For ADMISSION.
@@ -189,6 +206,8 @@ private:
   std::set<std::string> warned_;
 
   // the end
+  bool winding_down_ = false; ///< See wind_down().
+  bool bounded_ = false;      ///< See bound_end().
   error first_error_;
   std::optional<stop_mode> stop_;
   std::uint32_t kills_ = 0;

@@ -1,5 +1,6 @@
 // How a sandbox comes to be at its provider, and how it is found again after a restart. One create
 // per intent; what became of one without an answer is found out before anything else is done.
+#include "actors/lease_plan.hpp"
 #include "actors/sandbox_actor.hpp"
 #include "actors/sandbox_steps.hpp"
 #include "actors/spend.hpp"
@@ -23,7 +24,7 @@ void sandbox_impl::introduce() {
   for (std::size_t i = 0; i + 1 < all.size(); ++i)
     note(ctx_->recorder(), now(), created_event(all[i]));
   fact(created_event(all.back()), [this] {
-    rec_.phase_since = now();
+    rec_.created_at = rec_.phase_since = now();
     create();
   });
 }
@@ -135,7 +136,7 @@ void sandbox_impl::resume() {
   ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this](result<sandbox::detail> r) {
                    if (r.ok()) {
                      ctx_->address(r->address);
-                     renew_lease();
+                     renew_lease(*r);
                      return resume_phase();
                    }
                    if (r.err().code == errc::not_found) return lost(r.err(), "adopt");
@@ -160,16 +161,22 @@ void sandbox_impl::resume_search() {
 }
 
 // Nobody knows how long this daemon was away. Work goes on beside it, and a renewal that fails for
-// a passing reason ends nothing: the lease that it had outlives the time limit. Before the agents,
-// the phases set a lease of their own.
-void sandbox_impl::renew_lease() {
+// a passing reason ends nothing: the lease that it had outlives the time limit, and the table says
+// that one again. It never becomes shorter. Before the agents, the phases set a lease of their own.
+void sandbox_impl::renew_lease(const sandbox::detail& seen) {
   if (rec_.state < phase::starting) return;
-  auto lease = working_lease();
-  fact(lease_intended{now() + lease}, [this, lease] {
+  auto ms = [](auto at) { return std::chrono::time_point_cast<std::chrono::milliseconds>(at); };
+  auto cap = limits().create_of(ctx_->spec->provider).lease_cap;
+  auto lease = lease_to_ask(std::chrono::milliseconds{ctx_->spec->limit_ms}, limits().lease_grace,
+                            cap, ms(seen.started_at), ms(seen.end_at), now());
+  if (!lease) return;
+  fact(lease_intended{now() + *lease}, [this, lease = *lease] {
     ctx_->api->set_timeout(
-        rec_.remote_id, lease, home<void>([this](result<void> r) {
+        rec_.remote_id, lease, home<void>([this, end = now() + lease](result<void> r) {
+          if (r.ok()) rec_.lease_end_at = end;
           if (r.ok() || destroying_) return;
           if (r.err().code == errc::not_found) return on_lost(r.err());
+          note(ctx_->recorder(), now(), lease_intended{rec_.lease_end_at});
           note(ctx_->recorder(), now(),
                notice{severity::warning, "lease_not_renewed",
                       ctx_->sandbox.value

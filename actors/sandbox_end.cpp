@@ -1,5 +1,6 @@
-// How a sandbox ends: a wish to stop, an error, or its loss; then what was made is destroyed, its
-// panes are closed, and its last event is written.
+// How a sandbox ends: a wish to stop, an error, or its loss; then what its agents did is collected
+// where that is possible, what was made is destroyed, its panes are closed, and its last event is
+// written.
 #include "actors/sandbox_actor.hpp"
 
 namespace skep::actors {
@@ -13,10 +14,45 @@ bool sandbox_impl::ending() {
 }
 
 void sandbox_impl::fail(error e) {
+  remember(std::move(e));
+  worth_collecting() ? wind_down() : destroy();
+}
+
+void sandbox_impl::give_up(error e) {
+  remember(std::move(e));
+  destroy();
+}
+
+void sandbox_impl::remember(error e) {
   if (e.sandbox.empty()) e.sandbox = ctx_->sandbox;
   // What a stop broke on its way out, such as a call into a sandbox that is gone, is no failure.
   if (!first_error_ && !(destroying_ && stop_)) first_error_ = std::move(e);
-  destroy();
+}
+
+bool sandbox_impl::worth_collecting() const {
+  return !destroying_ && !lost_ && !(stop_ && at_once(*stop_)) && !rec_.kill_intended
+         && !rec_.remote_id.empty() && !rec_.base_commit.empty() && rec_.state >= phase::starting
+         && rec_.state < phase::collecting;
+}
+
+void sandbox_impl::wind_down() {
+  if (std::exchange(winding_down_, true)) return;
+  bound_end();
+  for (const auto& p : panes_.all())
+    if (auto h = ctx_->pane(p.pane); h && p.state != pane_phase::closed)
+      caf::anon_send(h, stop_a::value, stop_mode::graceful);
+  check_panes();
+}
+
+void sandbox_impl::bound_end() {
+  if (std::exchange(bounded_, true)) return;
+  later(limits().end_within(), [this] {
+    if (destroying_ || rec_.state == phase::closed) return;
+    note(ctx_->recorder(), now(),
+         notice{severity::warning, "results_incomplete",
+                ctx_->sandbox.value + ": its time was over before everything was collected"});
+    destroy();
+  });
 }
 
 void sandbox_impl::lost(error why, std::string_view step) {
@@ -34,7 +70,8 @@ void sandbox_impl::on_output_lost(const error& why) {
                    auto e = why;
                    e.message =
                        "output incomplete" + (why.message.empty() ? "" : ": " + why.message);
-                   fail(std::move(e));
+                   // On disk before anything else is done: the results say it, too.
+                   fact(output_incomplete{panes_.open(), e}, [this, e] { fail(e); });
                  }));
 }
 
@@ -48,6 +85,7 @@ void sandbox_impl::on_stop(stop_mode how) {
   auto first = !stop_;
   if (first || at_once(how)) stop_ = how;
   if (at_once(how)) return destroy();
+  if (how == stop_mode::timed_out && rec_.state >= phase::starting) bound_end();
   if (!first) return;
   if (rec_.state >= phase::starting) {
     for (const auto& p : panes_.all())

@@ -23,7 +23,7 @@ void sandbox_impl::wait_for_place(std::function<void()> next) {
   ask.provider = ctx_->spec->provider;
   ask.repo = ctx_->spec->repo;
   ask.reserved_usd = reserve_of(rec_.usd_per_hour, limits());
-  ask.longest = working_lease();
+  ask.longest = std::chrono::milliseconds{ctx_->spec->limit_ms} + limits().lease_grace;
   ask.no_queue = ctx_->spec->no_queue;
   ask.not_before = not_before_;
   ask.asker = caf::actor_cast<caf::strong_actor_ptr>(me());

@@ -1,5 +1,6 @@
 #include "actors/swarm.hpp"
 
+#include "actors/soft_limits.hpp"
 #include "actors/swarm_results.hpp"
 #include "actors/swarm_sandboxes.hpp"
 
@@ -23,6 +24,7 @@ public:
           return on_input(pane, key, bytes);
         },
         [this](attach_a, const attach_open_request& r) { return on_attach(r); },
+        [this](keepers_a, const sandbox_id& only) { return sandboxes_.keepers(only); },
         [this](exited_a, const sandbox_ending& x) { on_sandbox_closed(x); },
         [this](tick_a) { on_tick(); },
         [](done_a, const continuation& c) { c.run(); },
@@ -90,6 +92,8 @@ private:
                       s.pane_budget_usd},
         [this, promise, began](std::uint64_t seq) mutable {
           promise.deliver(seq);
+          for (const auto& text : start_.remarks)
+            note(ctx_->recorder(), now(), notice{severity::warning, "otherwise", text});
           warn_if_open();
           limit_from(began);
           went_on();
@@ -127,6 +131,7 @@ private:
   void limit_from(utc_time began) {
     if (!ctx_->limit())
       ctx_->limit(time_limit{began, std::chrono::milliseconds{spec().limit_ms}, now(), boot_now()});
+    if (!soft_) soft_.emplace(spec().warn_at_ms, spec().limit_ms, start_.record.warned_ms);
   }
 
   // The swarm is in the journal: wishes that came before are recorded now, the clock runs.
@@ -256,14 +261,25 @@ private:
 
   // The hard limit needs no client. A wish to stop is said again and again: a SANDBOX that was just
   // being started or restarted has not heard it; to the others it means nothing new.
+  // Past the limit also those that were stopped before must be quick: their lease is about to end.
   void on_tick() {
     if (closing_) return;
-    if (!stop_ && ctx_->limit()->over(boot_now()))
+    auto over = ctx_->limit()->over(boot_now());
+    if (!stop_ && over) {
+      note(ctx_->recorder(), now(), hard_limit(elapsed().count(), spec().limit_ms, cost()));
       stop(stop_mode::timed_out, [](result<std::uint64_t>) {});
-    else if (stop_)
-      sandboxes_.tell_stop(*stop_);
+    } else if (stop_) {
+      sandboxes_.tell_stop(over && !at_once(*stop_) ? stop_mode::timed_out : *stop_);
+    } else if (auto due = soft_->due(elapsed())) {
+      fact(with_cost(std::move(*due), cost()), [] {});
+    }
     tick_later();
   }
+
+  std::chrono::milliseconds elapsed() const {
+    return std::chrono::milliseconds{spec().limit_ms} - ctx_->limit()->left(boot_now());
+  }
+  run_cost cost() const { return cost_so_far(*ctx_->svc, ctx_->swarm); }
 
   caf::result<std::uint64_t> on_stop(stop_mode how) {
     auto promise = make_response_promise<std::uint64_t>();
@@ -389,6 +405,7 @@ private:
   sandbox_set sandboxes_;
   std::vector<std::uint32_t> missing_; ///< Sandboxes of the run that a former life did not begin.
   error first_error_;
+  std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;
   std::uint64_t life_ = 0; ///< Grows with every take_up(); what an older one began is dropped.
   bool on_disk_ = false;

@@ -59,6 +59,7 @@ struct swarm_start {
   bool fresh = true;
   swarm_record record;       ///< When not fresh.
   command_accepted accepted; ///< When fresh and the command had a key: journaled with the swarm.
+  std::vector<std::string> remarks = {}; ///< When fresh: told after swarm.created.
 };
 
 /// The SWARM itself; begin_a starts it. `closed` as below.

@@ -1,5 +1,6 @@
 #include "actors/swarm_results.hpp"
 
+#include "actors/output_log.hpp"
 #include "messages/cost.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/pack.hpp"
@@ -138,10 +139,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
       auto log = svc.state_dir / "logs" / swarm.value
                  / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
       crash_point(crash_kind::file, "pane_log");
-      fs::copy_file(log, dir / (p.name + ".log"), fs::copy_options::overwrite_existing, ec);
-      if (ec && ec != std::errc::no_such_file_or_directory)
-        keep(make_error(ec == std::errc::no_space_on_device ? errc::disk_full : errc::io,
-                        "cannot copy the log of " + p.name, ec.message()));
+      if (auto copied = copy_log(log, dir / (p.name + ".log")); !copied) keep(copied.err());
     }
   swarm_results out;
   std::vector<transfer::pane_patch> patches;

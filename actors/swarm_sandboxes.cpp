@@ -55,6 +55,7 @@ result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, co
 }
 
 std::string reason_of(stop_mode how) {
+  if (how == stop_mode::shutdown) return "the daemon ends";
   switch (outcome_of(how)) {
   case outcome::timed_out:
     return "time limit";
@@ -110,6 +111,15 @@ sandbox_actor sandbox_set::keeper_of(const pane_id& pane) const {
   for (const auto& [id, context] : all_)
     if (context->pane(pane)) return context->keeper();
   return {};
+}
+
+open_sandboxes sandbox_set::keepers(const sandbox_id& only) const {
+  open_sandboxes out;
+  for (const auto& id : open_)
+    if (only.empty() || id == only)
+      if (auto h = keeper_of(id))
+        out.all.emplace_back(id, caf::actor_cast<caf::strong_actor_ptr>(h));
+  return out;
 }
 
 sandbox_actor sandbox_set::keeper_of(const sandbox_id& sandbox) const {

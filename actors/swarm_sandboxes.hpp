@@ -44,6 +44,8 @@ public:
   void tell_stop(stop_mode how) const;
   /// The SANDBOX of a pane that runs; null when there is none.
   sandbox_actor keeper_of(const pane_id& pane) const;
+  /// Those that are open and have an actor: the one of this id, or all for an empty one.
+  open_sandboxes keepers(const sandbox_id& only) const;
   /// The SANDBOX of this id; null when it is not open.
   sandbox_actor keeper_of(const sandbox_id& sandbox) const;
 

@@ -4,6 +4,7 @@
 #include "actors/attach_desk.hpp"
 #include "actors/limiter.hpp"
 #include "actors/recorder.hpp"
+#include "actors/safety_desk.hpp"
 
 namespace skep::actors {
 namespace {
@@ -49,6 +50,13 @@ child_spec attachments(const parts_ptr& p) {
       [p](const desk_actor& h) { p->svc->handles->put_attachments(h); });
 }
 
+child_spec safety(const parts_ptr& p) {
+  return service(
+      "safety",
+      [p](caf::scheduled_actor* up) { return spawn_safety_desk(up, p->svc, p->registry); },
+      [p](const desk_actor& h) { p->svc->handles->put("safety", strong(h)); });
+}
+
 child_spec work(const parts_ptr& p) {
   return {"work",
           [p](caf::scheduled_actor* parent) {
@@ -75,7 +83,7 @@ child_spec work(const parts_ptr& p) {
                                 return h;
                               }};
             // The desk's knowledge of live swarms is their supervisor's: they restart together.
-            std::vector<child_spec> all{live, desk, attachments(p), reaper};
+            std::vector<child_spec> all{live, desk, attachments(p), safety(p), reaper};
             return strong(spawn_supervisor(
                 parent, options_for(p, "root/work", strategy::one_for_all), std::move(all)));
           },

@@ -9,6 +9,7 @@
 //   |  |- swarms         dynamic: one supervisor a run
 //   |  |- commands       the desk that starts and stops them
 //   |  |- attachments    the desk of people's terminals
+//   |  |- safety         the desk of drain, freeze, panic
 //   |  `- reaper
 //   `- edge              one_for_one, last: no command before the tree is up
 //      |- publisher

@@ -56,7 +56,7 @@ struct output_stream::impl {
     }
     if (end <= p.offset) return;
     ready.push_back({f.pane, p.generation, p.offset,
-                     std::string{f.data.substr(static_cast<std::size_t>(p.offset - f.offset))}});
+                     std::string{f.data.substr(static_cast<std::size_t>(p.offset - f.offset))}, 0});
     p.offset = end;
   }
 
@@ -74,13 +74,17 @@ struct output_stream::impl {
                          piece};
     auto reply = control.call(ask, policy.read);
     if (!reply) return reply.err();
+    std::uint64_t dropped = 0;
+    if (ask.offset >= 0 && reply->begin_offset > static_cast<std::uint64_t>(ask.offset)
+        && reply->offset == reply->begin_offset)
+      dropped = reply->offset - static_cast<std::uint64_t>(ask.offset);
     p.generation = reply->generation;
     p.newest = std::max(p.newest, p.generation);
     p.offset = reply->offset + reply->data.data.size();
     p.closed = reply->closed && p.offset >= reply->end_offset;
     p.behind = p.offset < reply->end_offset && !reply->data.data.empty();
     if (!reply->data.data.empty())
-      ready.push_back({pane, p.generation, reply->offset, std::move(reply->data.data)});
+      ready.push_back({pane, p.generation, reply->offset, std::move(reply->data.data), dropped});
     if (p.closed && p.newest > p.generation) {
       p = {p.generation + 1, 0, 0, p.newest, true, false};
     }

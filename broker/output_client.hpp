@@ -23,6 +23,8 @@ struct pane_output {
   std::uint32_t generation = 0;
   std::uint64_t offset = 0;
   std::string data; ///< Not empty.
+  /// Bytes before `offset` that were asked for and are not kept any more.
+  std::uint64_t dropped_bytes = 0;
 };
 
 struct output_policy {

@@ -67,7 +67,12 @@ result<control_request> parse_control(std::string_view line) {
   }
   if (w[0] == "signal" && w.size() == 2) {
     out.what = control_request::verb::signal;
-    out.signal = w[1] == "INT" ? SIGINT : w[1] == "TERM" ? SIGTERM : w[1] == "KILL" ? SIGKILL : 0;
+    out.signal = w[1] == "INT"    ? SIGINT
+                 : w[1] == "TERM" ? SIGTERM
+                 : w[1] == "KILL" ? SIGKILL
+                 : w[1] == "STOP" ? SIGSTOP
+                 : w[1] == "CONT" ? SIGCONT
+                                  : 0;
     if (!out.signal) return bad;
     return out;
   }

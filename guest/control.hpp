@@ -1,9 +1,13 @@
 // The pane holder's unix socket D/control.sock: one request, one reply line, end of connection.
 //
 //   input KEY LENGTH\n + LENGTH bytes    -> written | duplicate | no_input | exited
-//   close KEY\n                          -> written | duplicate | no_input | exited   (end of
-//   input) signal INT|TERM|KILL\n               -> signalled | exited resize COLUMNS ROWS\n ->
-//   resized | no_pty anything else                        -> error TEXT
+//   close KEY\n    (end of input)        -> written | duplicate | no_input | exited
+//   signal INT|TERM|KILL|STOP|CONT\n     -> signalled | exited
+//   resize COLUMNS ROWS\n                -> resized | no_pty
+//   anything else                        -> error TEXT
+//
+// STOP and CONT go to all descendants of the holder, as KILL does; what was stopped goes on at INT
+// and TERM, or nothing in it could act on them.
 //
 // KEY: 1 to 128 characters of [A-Za-z0-9._:-]. The reply to input comes when the bytes are in the
 // agent's pipe or terminal; the key is on disk before. A key that was seen is `duplicate`, even

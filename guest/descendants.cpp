@@ -65,7 +65,7 @@ std::size_t signal_descendants(int signal) {
       ::kill(pid, signal);
       fresh = seen.insert(pid).second || fresh;
     }
-    if (signal != SIGKILL || !fresh) break;
+    if ((signal != SIGKILL && signal != SIGSTOP) || !fresh) break;
   }
   return count;
 }

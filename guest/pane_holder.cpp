@@ -191,6 +191,7 @@ private:
   /// TERM to all that is left, KILL after a grace.
   void terminate() {
     signal_descendants(SIGTERM);
+    go_on();
     if (!kill_at_) kill_at_ = steady::now() + term_grace;
   }
 
@@ -295,10 +296,7 @@ private:
                                                     : "error the input could not be recorded");
     }
     case verb::signal:
-      if (request.signal == SIGKILL)
-        signal_descendants(SIGKILL);
-      else
-        ::kill(-signalled_group(request.signal), request.signal);
+      send(request.signal);
       return answer(id, "signalled");
     case verb::resize: {
       winsize size{request.rows, request.columns, 0, 0};
@@ -306,6 +304,21 @@ private:
       return answer(id, done ? "resized" : "no_pty");
     }
     }
+  }
+
+  void send(int signal) {
+    if (signal == SIGKILL || signal == SIGSTOP || signal == SIGCONT) {
+      signal_descendants(signal);
+      stopped_ = signal == SIGSTOP;
+      return;
+    }
+    ::kill(-signalled_group(signal), signal);
+    go_on();
+  }
+
+  /// Stopped processes take no notice of INT and TERM.
+  void go_on() {
+    if (std::exchange(stopped_, false)) signal_descendants(SIGCONT);
   }
 
   /// INT goes where a terminal would send it.
@@ -325,6 +338,7 @@ private:
   int next_client_ = 0;
   std::string pending_; // read from the agent, not yet in the log
   bool agent_ended_ = false, childless_ = false, output_ended_ = false;
+  bool stopped_ = false; // by STOP
   int status_ = 0;
   std::optional<steady::time_point> kill_at_, kill_deadline_;
   steady::time_point log_deadline_{};

@@ -99,13 +99,35 @@ error check_prompt(std::string_view prompt) {
   return {};
 }
 
+namespace {
+
+error check_time(const swarm_spec& spec) {
+  constexpr std::int64_t day = 24 * 3'600'000;
+  if (spec.limit_ms < 1'000 || spec.limit_ms > day)
+    return out_of_range("the time limit in ms", 1'000, day);
+  if (spec.warn_at_ms.size() > max_time_warnings)
+    return out_of_range("time warnings", 0, max_time_warnings);
+  std::int64_t before = 0;
+  for (auto at : spec.warn_at_ms) {
+    if (at < 1'000 || at > day) return out_of_range("a time warning in ms", 1'000, day);
+    if (at <= before)
+      return make_error(errc::bad_argument, "time warnings must ascend, each given once");
+    before = at;
+  }
+  if (spec.idle_limit_ms != 0 && (spec.idle_limit_ms < 1'000 || spec.idle_limit_ms > day))
+    return out_of_range("the idle limit in ms", 1'000, day);
+  return {};
+}
+
+} // namespace
+
 error check_spec(const swarm_spec& spec) {
   if (spec.sandboxes < 1 || spec.sandboxes > max_sandboxes_per_swarm)
     return out_of_range("sandboxes", 1, max_sandboxes_per_swarm);
   if (spec.panes < 1 || spec.panes > max_panes_per_sandbox)
     return out_of_range("panes per sandbox", 1, max_panes_per_sandbox);
-  if (spec.limit_ms < 1'000 || spec.limit_ms > 24 * 3'600'000)
-    return out_of_range("the time limit in ms", 1'000, 24 * 3'600'000);
+  if (auto e = check_time(spec)) return e;
+  if (spec.panes_out_percent > 100) return out_of_range("percent of panes out", 0, 100);
   if (spec.pane_restarts > 10) return out_of_range("restarts per pane", 0, 10);
   for (auto [name, usd] : {std::pair{"the budget", spec.budget_usd},
                            std::pair{"the budget of a pane", spec.pane_budget_usd}})
@@ -145,6 +167,32 @@ error check_spec(const swarm_spec& spec) {
   for (const auto& p : spec.prompts)
     if (auto e = check_prompt(p)) return e;
   return {};
+}
+
+error check_selection(const selection& s) {
+  auto given =
+      int{s.all} + int{!s.provider.empty()} + int{!s.swarm.empty()} + int{!s.sandbox.empty()};
+  if (given != 1)
+    return make_error(errc::bad_argument,
+                      "give exactly one of all, a provider, a swarm, a sandbox");
+  if (!s.swarm.empty() && !s.swarm.valid())
+    return make_error(errc::bad_argument, "not the id of a swarm: sw_...");
+  if (!s.sandbox.empty() && !s.sandbox.valid())
+    return make_error(errc::bad_argument, "not the id of a sandbox: sb_...");
+  return {};
+}
+
+std::string text_of(const selection& s) {
+  if (s.all) return "all";
+  if (!s.provider.empty()) return "provider:" + s.provider;
+  return s.swarm.empty() ? s.sandbox.value : s.swarm.value;
+}
+
+bool selects(const selection& s, const std::string& provider, const swarm_id& swarm,
+             const sandbox_id& sandbox) {
+  if (s.all) return true;
+  if (!s.provider.empty()) return s.provider == provider;
+  return s.swarm.empty() ? s.sandbox == sandbox : s.swarm == swarm;
 }
 
 std::string prompt_for(const swarm_spec& spec, std::uint32_t pane_index) {

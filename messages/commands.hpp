@@ -32,6 +32,7 @@ inline constexpr std::uint32_t max_attach_wait_ms = 10'000;
 inline constexpr std::size_t max_allow_hosts = 100;
 /// Largest budget, in dollars.
 inline constexpr double max_budget_usd = 1'000'000;
+inline constexpr std::size_t max_time_warnings = 10;
 
 struct request_frame {
   std::uint32_t version = protocol_version;
@@ -83,6 +84,15 @@ struct swarm_spec {
   double budget_usd = 0;
   double pane_budget_usd = 0;
   bool no_queue = false; ///< Refused instead of waiting when a limit is reached.
+  /// Soft limits of the run's time, ascending, each 1 s .. 24 h, at most max_time_warnings: passing
+  /// one is told. Those at or beyond limit_ms never are.
+  std::vector<std::int64_t> warn_at_ms = {1'800'000, 3'000'000};
+  /// A pane without output and event for so long is warned of, then stopped; 0: never, else 1 s ..
+  /// 24 h.
+  std::int64_t idle_limit_ms = 0;
+  /// More than so many percent of a sandbox's panes out fail it; 100: never. 0: as the daemon's
+  /// policy has it.
+  std::uint32_t panes_out_percent = 0;
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
               field(4, "provider", x.provider), field(5, "template", x.template_name),
               field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
@@ -92,7 +102,9 @@ struct swarm_spec {
               field(15, "pane_restarts", x.pane_restarts), field(16, "network", x.network),
               field(17, "allow_hosts", x.allow_hosts), field(18, "setup", x.setup),
               field(19, "pty", x.pty), field(20, "budget_usd", x.budget_usd),
-              field(21, "pane_budget_usd", x.pane_budget_usd), field(22, "no_queue", x.no_queue))
+              field(21, "pane_budget_usd", x.pane_budget_usd), field(22, "no_queue", x.no_queue),
+              field(25, "warn_at_ms", x.warn_at_ms), field(26, "idle_limit_ms", x.idle_limit_ms),
+              field(27, "panes_out_percent", x.panes_out_percent))
 };
 
 /// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.
@@ -109,8 +121,9 @@ struct run_request {
 /// The intent is on disk.
 struct run_reply {
   swarm_id swarm;
-  std::uint64_t seq = 0; ///< Sequence of swarm.created.
-  SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "seq", x.seq))
+  std::uint64_t seq = 0;                 ///< Sequence of swarm.created.
+  std::vector<std::string> remarks = {}; ///< What is otherwise than it was asked for.
+  SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "seq", x.seq), field(25, "remarks", x.remarks))
 };
 
 struct list_request {
@@ -155,9 +168,11 @@ struct log_read_reply {
   bytes data;
   std::uint64_t end_offset = 0; ///< Present size of this generation's log.
   bool closed = false;          ///< Nothing more will come in this generation.
+  /// First byte that is kept: what was before it has been freed. `offset` is never below it.
+  std::uint64_t begin_offset = 0;
   SKEP_FIELDS(field(1, "generation", x.generation), field(2, "offset", x.offset),
               field(3, "data", x.data), field(4, "end_offset", x.end_offset),
-              field(5, "closed", x.closed))
+              field(5, "closed", x.closed), field(6, "begin_offset", x.begin_offset))
 };
 
 struct send_request {
@@ -194,10 +209,11 @@ struct daemon_status_reply {
   std::string state_dir;
   std::uint32_t open_swarms = 0;
   utc_time started_at{};
+  bool draining = false; ///< No new runs are taken.
   SKEP_FIELDS(field(1, "version", x.version), field(2, "pid", x.pid), field(3, "epoch", x.epoch),
               field(4, "stream_id", x.stream_id), field(5, "head_seq", x.head_seq),
               field(6, "state_dir", x.state_dir), field(7, "open_swarms", x.open_swarms),
-              field(8, "started_at_ms", x.started_at))
+              field(8, "started_at_ms", x.started_at), field(16, "draining", x.draining))
 };
 
 struct daemon_stop_request {
@@ -208,6 +224,77 @@ struct daemon_stop_request {
 struct daemon_stop_reply {
   std::uint32_t open_swarms = 0;
   SKEP_FIELDS(field(1, "open_swarms", x.open_swarms))
+};
+
+/// What a command for many sandboxes means; exactly one of the four.
+struct selection {
+  bool all = false;     ///< Everything of this installation.
+  std::string provider; ///< Everything at this provider.
+  swarm_id swarm;
+  sandbox_id sandbox;
+  SKEP_FIELDS(field(1, "all", x.all), field(2, "provider", x.provider), field(3, "swarm", x.swarm),
+              field(4, "sandbox", x.sandbox))
+};
+
+/// bad_argument unless exactly one is given and ids are ids.
+error check_selection(const selection& s);
+/// "all", "provider:NAME", or the id.
+std::string text_of(const selection& s);
+/// True when it means a sandbox with these properties.
+bool selects(const selection& s, const std::string& provider, const swarm_id& swarm,
+             const sandbox_id& sandbox);
+
+/// Takes no new runs from here on (or again); those that run go on. Holds across restarts.
+struct drain_request {
+  bool on = false;
+  SKEP_FIELDS(field(1, "on", x.on))
+};
+struct drain_reply {
+  std::uint32_t open_swarms = 0;
+  std::uint64_t seq = 0;
+  SKEP_FIELDS(field(1, "open_swarms", x.open_swarms), field(2, "seq", x.seq))
+};
+
+/// Stops agents where they are, or lets them go on. Sandboxes run on: time limits and prices too.
+struct freeze_request {
+  selection select;
+  bool frozen = false;
+  SKEP_FIELDS(field(1, "select", x.select), field(2, "frozen", x.frozen))
+};
+struct freeze_reply {
+  std::vector<sandbox_id> sandboxes; ///< Whose agents were told; the intents are on disk.
+  SKEP_FIELDS(field(1, "sandboxes", x.sandboxes))
+};
+
+/// Kills at once. The reply comes when the wishes are on disk; `survivors` counts what is left.
+struct panic_request {
+  selection select;
+  SKEP_FIELDS(field(1, "select", x.select))
+};
+struct panic_reply {
+  std::uint32_t sandboxes = 0;        ///< Known to live at that moment.
+  std::vector<std::string> providers; ///< Where survivors are to be looked for.
+  std::uint64_t seq = 0;
+  SKEP_FIELDS(field(1, "sandboxes", x.sandboxes), field(2, "providers", x.providers),
+              field(3, "seq", x.seq))
+};
+
+/// Asks the providers themselves, by our labels, what still lives; with `end` those are killed
+/// (again), which only follows a panic of the same selection.
+struct survivors_request {
+  selection select;
+  std::vector<std::string> providers; ///< None: those that sandboxes are known to live at.
+  bool end = false;
+  SKEP_FIELDS(field(1, "select", x.select), field(2, "providers", x.providers),
+              field(3, "end", x.end))
+};
+struct survivors_reply {
+  std::uint32_t listed = 0;            ///< In the providers' lists.
+  std::uint32_t unlisted = 0;          ///< In no list, and yet answered by a GET.
+  std::vector<std::string> ids;        ///< The providers' ids of the first 100 of both.
+  std::vector<std::string> unanswered; ///< Providers that could not be asked, with the reason.
+  SKEP_FIELDS(field(1, "listed", x.listed), field(2, "unlisted", x.unlisted),
+              field(3, "ids", x.ids), field(4, "unanswered", x.unanswered))
 };
 
 /// Opens a person's terminal on one pane, or on all panes of a sandbox (in tmux, where it is
@@ -378,6 +465,10 @@ struct replay_reply {
   SKEP_COMMAND(12, attach_close_request, attach_close_reply, "attach.close")                       \
   SKEP_COMMAND(13, budget_request, budget_reply, "budget")                                         \
   SKEP_COMMAND(14, budget_set_request, budget_set_reply, "budget.set")                             \
+  SKEP_COMMAND(16, drain_request, drain_reply, "drain")                                            \
+  SKEP_COMMAND(17, freeze_request, freeze_reply, "freeze")                                         \
+  SKEP_COMMAND(18, panic_request, panic_reply, "panic")                                            \
+  SKEP_COMMAND(19, survivors_request, survivors_reply, "survivors")                                \
   SKEP_COMMAND(20, replay_request, replay_reply, "replay")                                         \
   SKEP_COMMAND(23, health_request, health_reply, "health")
 

@@ -9,16 +9,16 @@
 namespace skep {
 
 /// Any journaled event.
-using any_event =
-    std::variant<daemon_started, daemon_stopping, command_accepted, child_restarted,
-                 supervisor_gave_up, notice, command_asked, audit_repaired, done_outside,
-                 budget_set, budget_warned, swarm_created, swarm_phase_changed, swarm_closed,
-                 swarm_budget_warned, sandbox_queued, create_intended, sandbox_created,
-                 create_failed, phase_changed, sandbox_waits, model_spend, lease_intended,
-                 base_recorded, sandbox_degraded, kill_intended, kill_confirmed, sandbox_closed,
-                 usage_sampled, pane_created, pane_start_intended, pane_started, pane_exited,
-                 pane_restarting, pane_closed, pane_usage, agent_block, input_receipt, poll_failed,
-                 pane_budget_warned, transfer_intended, transfer_done, transfer_failed>;
+using any_event = std::variant<
+    daemon_started, daemon_stopping, command_accepted, child_restarted, supervisor_gave_up, notice,
+    command_asked, audit_repaired, done_outside, budget_set, budget_warned, daemon_draining,
+    panic_asked, stop_forced, swarm_created, swarm_phase_changed, swarm_closed, time_warning,
+    time_limit_reached, swarm_budget_warned, sandbox_queued, create_intended, sandbox_created,
+    create_failed, phase_changed, lease_intended, base_recorded, sandbox_degraded, kill_intended,
+    kill_confirmed, sandbox_closed, sandbox_waits, model_spend, output_incomplete, sandbox_frozen,
+    usage_sampled, pane_created, pane_start_intended, pane_started, pane_exited, pane_restarting,
+    pane_closed, pane_usage, agent_block, input_receipt, poll_failed, pane_budget_warned,
+    log_truncated, pane_idle, pane_active, transfer_intended, transfer_done, transfer_failed>;
 
 /// Facts of one event type; nullptr for an unknown number.
 const event_info* find_event(std::uint32_t type);

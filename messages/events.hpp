@@ -7,123 +7,12 @@
 // the daemon).
 #pragma once
 
-#include "messages/enums.hpp"
-#include "messages/error.hpp"
-#include "messages/fields.hpp"
-#include "messages/ids.hpp"
+#include "messages/daemon_events.hpp"
 
 namespace skep {
 
 /// Fact or note; decides whether storage applies it to the state tables.
 enum class event_class : std::uint8_t { fact, note };
-
-// ---- daemon ---------------------------------------------------------------------------------
-
-/// A daemon took the state directory over. First event of every epoch.
-struct daemon_started {
-  std::uint64_t epoch = 0; ///< Grows by one with every daemon of this state directory.
-  std::string version;
-  std::int64_t pid = 0;
-  SKEP_FIELDS(field(1, "epoch", x.epoch), field(2, "version", x.version), field(3, "pid", x.pid))
-};
-
-/// The daemon ends in order; nothing follows in this epoch.
-struct daemon_stopping {
-  std::uint64_t epoch = 0;
-  std::string reason;
-  SKEP_FIELDS(field(1, "epoch", x.epoch), field(2, "reason", x.reason))
-};
-
-/// A command was accepted; its key is kept for 24 h (same key, other command: conflict).
-struct command_accepted {
-  std::string key;         ///< Idempotency key, 1 to 64 characters.
-  std::string command;     ///< Name of the command.
-  std::string fingerprint; ///< SHA-256 (hex) of the command's body.
-  bytes reply;             ///< Packed reply (msgpack) to give again.
-  utc_time expires_at{};
-  SKEP_FIELDS(field(1, "key", x.key), field(2, "command", x.command),
-              field(3, "fingerprint", x.fingerprint), field(4, "reply", x.reply),
-              field(5, "expires_at_ms", x.expires_at))
-};
-
-/// A child of the supervision tree was restarted.
-struct child_restarted {
-  std::string path; ///< Place in the tree, such as "root/work/swarms/sw_x/sb_y/poller".
-  std::string reason;
-  std::uint32_t restarts = 0; ///< Restarts in the present window, this one included.
-  std::int64_t delay_ms = 0;  ///< Backoff before the start.
-  SKEP_FIELDS(field(1, "path", x.path), field(2, "reason", x.reason),
-              field(3, "restarts", x.restarts), field(4, "delay_ms", x.delay_ms))
-};
-
-/// A supervisor exceeded its restart intensity and gave up; its parent decides.
-struct supervisor_gave_up {
-  std::string path;
-  std::string child;
-  std::string reason;
-  SKEP_FIELDS(field(1, "path", x.path), field(2, "child", x.child), field(3, "reason", x.reason))
-};
-
-/// Something people should read, without a state of its own.
-struct notice {
-  severity level = severity::info;
-  std::string code; ///< Stable name, such as "poll_error".
-  std::string text;
-  SKEP_FIELDS(field(1, "level", x.level), field(2, "code", x.code), field(3, "text", x.text))
-};
-
-/// What all swarms together may cost in a day or a month (UTC) was set by a command.
-struct budget_set {
-  budget_scope scope = budget_scope::day; ///< day or month.
-  double limit_usd = -1;                  ///< Below 0: none.
-  SKEP_FIELDS(field(1, "scope", x.scope), field(2, "limit_usd", x.limit_usd))
-};
-
-/// A share of the budget of a day or a month is spent; told once for each.
-struct budget_warned {
-  budget_scope scope = budget_scope::day; ///< day or month.
-  std::string period;                     ///< "2026-11-26" or "2026-11".
-  std::uint32_t percent = 0;              ///< 50 or 80.
-  double spent_usd = 0;
-  double limit_usd = 0;
-  SKEP_FIELDS(field(1, "scope", x.scope), field(2, "period", x.period),
-              field(3, "percent", x.percent), field(4, "spent_usd", x.spent_usd),
-              field(5, "limit_usd", x.limit_usd))
-};
-
-/// Somebody asked for a command that changes something; recorded as it arrives, whatever becomes of
-/// it. Who: the peer of the control socket as the kernel names it.
-struct command_asked {
-  std::string command;   ///< Name of the command.
-  std::string key;       ///< Its idempotency key, or empty.
-  std::string subject;   ///< Id of the swarm, sandbox or pane concerned, or empty.
-  std::int64_t uid = -1; ///< -1: not known.
-  std::int64_t pid = 0;  ///< 0: not known.
-  SKEP_FIELDS(field(1, "command", x.command), field(2, "key", x.key),
-              field(3, "subject", x.subject), field(4, "uid", x.uid), field(5, "pid", x.pid))
-};
-
-/// The audit log was not what its anchor says when the daemon started; it was written anew from
-/// the journal.
-struct audit_repaired {
-  std::uint64_t line = 0;  ///< First line that was damaged or missing.
-  std::uint64_t lines = 0; ///< Lines that were written again.
-  std::string problem;
-  std::string evidence; ///< File that holds what was found, or empty.
-  SKEP_FIELDS(field(1, "line", x.line), field(2, "lines", x.lines), field(3, "problem", x.problem),
-              field(4, "evidence", x.evidence))
-};
-
-/// Something was done to the state directory without the daemon: a secret, a schema, a binding.
-struct done_outside {
-  std::string operation; ///< Stable name, such as "SECRET_SET".
-  std::string subject;   ///< What it was done to; never a value.
-  std::int64_t uid = -1;
-  std::int64_t pid = 0;
-  utc_time done_at{};
-  SKEP_FIELDS(field(1, "operation", x.operation), field(2, "subject", x.subject),
-              field(3, "uid", x.uid), field(4, "pid", x.pid), field(5, "done_at_ms", x.done_at))
-};
 
 // ---- swarm ----------------------------------------------------------------------------------
 
@@ -172,6 +61,34 @@ struct swarm_closed {
   SKEP_FIELDS(field(1, "result", x.result), field(2, "why", x.why),
               field(3, "panes_completed", x.panes_completed),
               field(4, "panes_failed", x.panes_failed), field(5, "cost_usd", x.cost_usd))
+};
+
+/// A soft limit of the run's time was passed; told once, also over restarts. After a suspend
+/// several may be over at once: the newest is told, the others are named.
+struct time_warning {
+  std::int64_t threshold_ms = 0;
+  std::vector<std::int64_t> others_ms; ///< Earlier ones that nobody was told of, ascending.
+  std::int64_t elapsed_ms = 0;
+  std::int64_t limit_ms = 0;
+  double cost_usd = 0;     ///< So far.
+  bool cost_whole = false; ///< The sandboxes' price is known and part of it.
+  std::string text;        ///< The same for people.
+  SKEP_FIELDS(field(1, "threshold_ms", x.threshold_ms), field(2, "others_ms", x.others_ms),
+              field(3, "elapsed_ms", x.elapsed_ms), field(4, "limit_ms", x.limit_ms),
+              field(5, "cost_usd", x.cost_usd), field(6, "cost_whole", x.cost_whole),
+              field(7, "text", x.text))
+};
+
+/// Note: the hard limit was reached; swarm.phase_changed to stopping follows.
+struct time_limit_reached {
+  std::int64_t elapsed_ms = 0;
+  std::int64_t limit_ms = 0;
+  double cost_usd = 0; ///< So far.
+  bool cost_whole = false;
+  std::string text;
+  SKEP_FIELDS(field(1, "elapsed_ms", x.elapsed_ms), field(2, "limit_ms", x.limit_ms),
+              field(3, "cost_usd", x.cost_usd), field(4, "cost_whole", x.cost_whole),
+              field(5, "text", x.text))
 };
 
 // ---- sandbox --------------------------------------------------------------------------------
@@ -304,6 +221,21 @@ struct usage_sampled {
               field(6, "disk_total_bytes", x.disk_total_bytes))
 };
 
+/// Output of these panes could not be fetched any more: their logs end too early.
+struct output_incomplete {
+  std::vector<pane_id> panes;
+  error why;
+  SKEP_FIELDS(field(1, "panes", x.panes), field(2, "why", x.why))
+};
+
+/// Intent: the agents are about to be stopped where they are (SIGSTOP), or to go on. The sandbox
+/// itself runs on, and so do its time limit and its price.
+struct sandbox_frozen {
+  bool frozen = false;
+  std::string reason;
+  SKEP_FIELDS(field(1, "frozen", x.frozen), field(2, "reason", x.reason))
+};
+
 // ---- pane -----------------------------------------------------------------------------------
 
 /// A pane exists. Phase: queued.
@@ -410,6 +342,32 @@ struct input_receipt {
               field(3, "size_bytes", x.size_bytes), field(4, "state", x.state))
 };
 
+/// Note: the front of a log was freed, since it had grown beyond its cap. Offsets stay as they are.
+struct log_truncated {
+  pane_id pane;
+  std::uint32_t generation = 0;
+  std::uint64_t begin_offset = 0; ///< First byte that is kept.
+  std::uint64_t freed_bytes = 0;  ///< Of this generation, in all.
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "generation", x.generation),
+              field(3, "begin_offset", x.begin_offset), field(4, "freed_bytes", x.freed_bytes))
+};
+
+/// No output and no event of this pane for its idle limit; it is stopped after `grace_ms` more.
+struct pane_idle {
+  pane_id pane;
+  std::int64_t idle_ms = 0;
+  std::int64_t limit_ms = 0;
+  std::int64_t grace_ms = 0;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "idle_ms", x.idle_ms),
+              field(3, "limit_ms", x.limit_ms), field(4, "grace_ms", x.grace_ms))
+};
+
+/// A pane that was idle gave a sign of life.
+struct pane_active {
+  pane_id pane;
+  SKEP_FIELDS(field(1, "pane", x.pane))
+};
+
 /// Output polling failed `count` times in a row; at `limit` polling stops and output is incomplete.
 struct poll_failed {
   std::uint32_t count = 0;
@@ -472,9 +430,14 @@ struct event_traits;
   SKEP_EVENT(9, done_outside, "daemon.done_outside", fact)                                         \
   SKEP_EVENT(10, budget_set, "budget.set", fact)                                                   \
   SKEP_EVENT(11, budget_warned, "budget.warned", fact)                                             \
+  SKEP_EVENT(14, daemon_draining, "daemon.draining", fact)                                         \
+  SKEP_EVENT(15, panic_asked, "daemon.panic", note)                                                \
+  SKEP_EVENT(16, stop_forced, "daemon.stop_forced", note)                                          \
   SKEP_EVENT(20, swarm_created, "swarm.created", fact)                                             \
   SKEP_EVENT(21, swarm_phase_changed, "swarm.phase_changed", fact)                                 \
   SKEP_EVENT(22, swarm_closed, "swarm.closed", fact)                                               \
+  SKEP_EVENT(23, time_warning, "swarm.time_warning", fact)                                         \
+  SKEP_EVENT(24, time_limit_reached, "swarm.time_limit", note)                                     \
   SKEP_EVENT(26, swarm_budget_warned, "swarm.budget_warned", fact)                                 \
   SKEP_EVENT(40, sandbox_queued, "sandbox.queued", fact)                                           \
   SKEP_EVENT(41, create_intended, "sandbox.create_intended", fact)                                 \
@@ -489,6 +452,8 @@ struct event_traits;
   SKEP_EVENT(50, sandbox_closed, "sandbox.closed", fact)                                           \
   SKEP_EVENT(51, sandbox_waits, "sandbox.waits", note)                                             \
   SKEP_EVENT(52, model_spend, "sandbox.model_spend", fact)                                         \
+  SKEP_EVENT(54, output_incomplete, "sandbox.output_incomplete", fact)                             \
+  SKEP_EVENT(55, sandbox_frozen, "sandbox.frozen", fact)                                           \
   SKEP_EVENT(59, usage_sampled, "sandbox.usage", note)                                             \
   SKEP_EVENT(60, pane_created, "pane.created", fact)                                               \
   SKEP_EVENT(61, pane_start_intended, "pane.start_intended", fact)                                 \
@@ -501,6 +466,9 @@ struct event_traits;
   SKEP_EVENT(68, input_receipt, "pane.input", fact)                                                \
   SKEP_EVENT(69, poll_failed, "sandbox.poll_failed", note)                                         \
   SKEP_EVENT(70, pane_budget_warned, "pane.budget_warned", fact)                                   \
+  SKEP_EVENT(73, log_truncated, "pane.log_truncated", note)                                        \
+  SKEP_EVENT(74, pane_idle, "pane.idle", fact)                                                     \
+  SKEP_EVENT(75, pane_active, "pane.active", fact)                                                 \
   SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
   SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)

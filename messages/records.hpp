@@ -32,6 +32,7 @@ struct swarm_record {
   double pane_budget_usd = 0; ///< 0: none.
   std::string stop_reason;    ///< Why it began to stop; empty while it has not.
   double time_cost_usd = 0;   ///< The part of cost_usd that is time.
+  std::int64_t warned_ms = 0; ///< The latest soft limit of its time that was told; 0: none yet.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "name", x.name), field(3, "repo", x.repo),
               field(4, "provider", x.provider), field(5, "agent", x.agent),
               field(6, "sandboxes", x.sandboxes), field(7, "panes", x.panes),
@@ -41,7 +42,8 @@ struct swarm_record {
               field(15, "created_at_ms", x.created_at), field(16, "closed_at_ms", x.closed_at),
               field(17, "budget_usd", x.budget_usd),
               field(18, "pane_budget_usd", x.pane_budget_usd),
-              field(19, "stop_reason", x.stop_reason), field(20, "time_cost_usd", x.time_cost_usd))
+              field(19, "stop_reason", x.stop_reason), field(20, "time_cost_usd", x.time_cost_usd),
+              field(21, "warned_ms", x.warned_ms))
 };
 
 struct sandbox_record {
@@ -66,9 +68,11 @@ struct sandbox_record {
   utc_time phase_since{};
   utc_time closed_at{};
   double usd_per_hour = 0;
-  utc_time charged_from{};   ///< Its time costs from here on; 0: nothing was made.
-  utc_time charged_until{};  ///< The provider confirmed that it is gone; 0: it costs on.
-  double model_cost_usd = 0; ///< The gateway's count, or what its agents say.
+  utc_time charged_from{};        ///< Its time costs from here on; 0: nothing was made.
+  utc_time charged_until{};       ///< The provider confirmed that it is gone; 0: it costs on.
+  double model_cost_usd = 0;      ///< The gateway's count, or what its agents say.
+  bool output_incomplete = false; ///< Logs of its panes end too early.
+  bool frozen = false;            ///< Its agents were stopped where they are.
   SKEP_FIELDS(field(1, "sandbox", x.sandbox), field(2, "swarm", x.swarm),
               field(3, "index", x.index), field(4, "provider", x.provider),
               field(5, "state", x.state), field(6, "result", x.result),
@@ -82,7 +86,8 @@ struct sandbox_record {
               field(20, "closed_at_ms", x.closed_at), field(21, "usd_per_hour", x.usd_per_hour),
               field(22, "charged_from_ms", x.charged_from),
               field(23, "charged_until_ms", x.charged_until),
-              field(24, "model_cost_usd", x.model_cost_usd))
+              field(24, "model_cost_usd", x.model_cost_usd),
+              field(25, "output_incomplete", x.output_incomplete), field(26, "frozen", x.frozen))
 };
 
 struct pane_record {
@@ -112,6 +117,8 @@ struct pane_record {
   utc_time closed_at{};
   /// The gateway counts what its sandbox's models cost: cost_usd is then only what the agent says.
   bool counted = false;
+  bool output_incomplete = false; ///< Its log ends too early.
+  bool idle = false;              ///< Warned of, since it gave no sign of life.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "sandbox", x.sandbox), field(3, "swarm", x.swarm),
               field(4, "index", x.index), field(5, "name", x.name), field(6, "branch", x.branch),
               field(7, "agent", x.agent), field(8, "state", x.state), field(9, "result", x.result),
@@ -123,7 +130,8 @@ struct pane_record {
               field(19, "summary", x.summary), field(20, "error_code", x.error_code),
               field(21, "error_text", x.error_text), field(22, "created_at_ms", x.created_at),
               field(23, "started_at_ms", x.started_at), field(24, "closed_at_ms", x.closed_at),
-              field(25, "counted", x.counted))
+              field(25, "counted", x.counted), field(28, "output_incomplete", x.output_incomplete),
+              field(29, "idle", x.idle))
 };
 
 struct transfer_record {

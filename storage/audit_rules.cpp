@@ -76,6 +76,18 @@ maybe_entry say(const done_outside& e, const audit_terms&) {
                    {"pid", e.pid},
                    {"done_at_ms", e.done_at.time_since_epoch().count()}});
 }
+maybe_entry say(const daemon_draining& e, const audit_terms&) {
+  return entry_of(audit_level::info, audit_category::security, e.on ? "DRAINED" : "UNDRAINED",
+                  {{"reason", e.reason}});
+}
+maybe_entry say(const panic_asked& e, const audit_terms&) {
+  return entry_of(audit_level::warn, audit_category::security, "PANIC",
+                  {{"select", e.select}, {"sandboxes", e.sandboxes}});
+}
+maybe_entry say(const stop_forced& e, const audit_terms&) {
+  return entry_of(audit_level::error, audit_category::security, "STOP_FORCED",
+                  {{"after_ms", e.after_ms}, {"refused", e.refused}});
+}
 maybe_entry say(const notice& e, const audit_terms&) {
   // Of the many notices these are about what may be reached, or what is ours.
   if (e.code == "network_open")
@@ -170,6 +182,43 @@ maybe_entry say(const sandbox_closed& e, const audit_terms&) {
   json about{{"result", std::string{to_string(e.result)}}, {"kept", e.kept}};
   add_error(about, e.why);
   return entry_of(level_of(e.result), audit_category::resource, "SANDBOX_CLOSED", std::move(about));
+}
+maybe_entry say(const time_warning& e, const audit_terms&) {
+  return entry_of(audit_level::warn, audit_category::resource, "TIME_WARNING",
+                  {{"threshold_ms", e.threshold_ms},
+                   {"elapsed_ms", e.elapsed_ms},
+                   {"limit_ms", e.limit_ms},
+                   {"cost_usd", e.cost_usd}});
+}
+maybe_entry say(const time_limit_reached& e, const audit_terms&) {
+  return entry_of(
+      audit_level::warn, audit_category::resource, "TIME_LIMIT_REACHED",
+      {{"elapsed_ms", e.elapsed_ms}, {"limit_ms", e.limit_ms}, {"cost_usd", e.cost_usd}});
+}
+maybe_entry say(const output_incomplete& e, const audit_terms&) {
+  json panes = json::array();
+  for (const auto& p : e.panes)
+    panes.push_back(p.value);
+  json about{{"panes", std::move(panes)}};
+  add_error(about, e.why);
+  return entry_of(audit_level::error, audit_category::data, "OUTPUT_INCOMPLETE", std::move(about));
+}
+maybe_entry say(const sandbox_frozen& e, const audit_terms&) {
+  return entry_of(audit_level::info, audit_category::resource, e.frozen ? "FROZEN" : "THAWED",
+                  {{"reason", e.reason}});
+}
+maybe_entry say(const log_truncated& e, const audit_terms&) {
+  return entry_of(
+      audit_level::info, audit_category::data, "LOG_TRUNCATED",
+      {{"pane", e.pane.value}, {"attempt", e.generation}, {"freed_bytes", e.freed_bytes}});
+}
+maybe_entry say(const pane_idle& e, const audit_terms&) {
+  return entry_of(audit_level::warn, audit_category::resource, "AGENT_IDLE",
+                  {{"pane", e.pane.value}, {"idle_ms", e.idle_ms}, {"limit_ms", e.limit_ms}});
+}
+maybe_entry say(const pane_active& e, const audit_terms&) {
+  return entry_of(audit_level::info, audit_category::resource, "AGENT_ACTIVE",
+                  {{"pane", e.pane.value}});
 }
 maybe_entry say(const pane_started& e, const audit_terms&) {
   return entry_of(audit_level::info, audit_category::resource, "AGENT_STARTED",

@@ -4,11 +4,14 @@
 namespace skep::storage {
 namespace {
 
+/// The newest migration that changes the state tables.
+constexpr int newest_of_state = 5;
+
 /// What a migration needs beside its SQL. The newest one that changes the state tables fills them
 /// anew from the journal: an older one could not, because the fold knows the newest columns only.
 std::function<result<void>(connection&)> after(int version) {
   if (version == 2) return can_rebuild; // before anything is made that could not be filled
-  if (version == 4) return rebuild_state;
+  if (version == newest_of_state) return rebuild_state;
   return {};
 }
 

@@ -26,7 +26,7 @@ result<void> fact(const context& c, const pane_start_intended& e) {
   if (auto placed = in_sandbox_chunk(c, "pane.start_intended"); !placed) return placed;
   auto done = change(c,
                      "UPDATE panes SET state = ?4, attempt = ?3, pid = 0, exit_code = 0, "
-                     "signal = 0, final_offset = 0 WHERE pane = ?1 AND sandbox = ?2 AND "
+                     "signal = 0, final_offset = 0, idle = 0 WHERE pane = ?1 AND sandbox = ?2 AND "
                      "((state IN (?5, ?6, ?7) AND attempt < ?3) OR (state = ?4 AND attempt = ?3))",
                      e.pane, c.sandbox, e.attempt, pane_phase::starting, pane_phase::queued,
                      pane_phase::restarting, pane_phase::exited);
@@ -113,6 +113,26 @@ result<void> fact(const context& c, const input_receipt& e) {
   if (!open) return open.err();
   if (*open == 0) return why_not_pane(c, e.pane, "pane.input");
   return {};
+}
+
+namespace {
+result<void> set_idle(const context& c, const pane_id& pane, bool idle, std::string_view event) {
+  if (auto placed = in_sandbox_chunk(c, event); !placed) return placed;
+  auto done =
+      change(c, "UPDATE panes SET idle = ?3 WHERE pane = ?1 AND sandbox = ?2 AND state <> ?4", pane,
+             c.sandbox, idle, pane_phase::closed);
+  if (!done) return done.err();
+  if (!*done) return why_not_pane(c, pane, event);
+  return {};
+}
+} // namespace
+
+result<void> fact(const context& c, const pane_idle& e) {
+  return set_idle(c, e.pane, true, "pane.idle");
+}
+
+result<void> fact(const context& c, const pane_active& e) {
+  return set_idle(c, e.pane, false, "pane.active");
 }
 
 } // namespace skep::storage::fold

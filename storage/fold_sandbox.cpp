@@ -97,6 +97,32 @@ result<void> fact(const context& c, const sandbox_degraded& e) {
   return {};
 }
 
+result<void> fact(const context& c, const output_incomplete& e) {
+  if (auto placed = in_sandbox_chunk(c, "sandbox.output_incomplete"); !placed) return placed;
+  auto done =
+      change(c, "UPDATE sandboxes SET output_incomplete = 1 WHERE sandbox = ?1 AND state <> ?2",
+             c.sandbox, phase::closed);
+  if (!done) return done.err();
+  if (!*done) return why_not_sandbox(c, "sandbox.output_incomplete");
+  for (const auto& pane : e.panes) {
+    auto marked =
+        change(c, "UPDATE panes SET output_incomplete = 1 WHERE pane = ?1 AND sandbox = ?2", pane,
+               c.sandbox);
+    if (!marked) return marked.err();
+    if (!*marked) return why_not_pane(c, pane, "sandbox.output_incomplete");
+  }
+  return {};
+}
+
+result<void> fact(const context& c, const sandbox_frozen& e) {
+  if (auto placed = in_sandbox_chunk(c, "sandbox.frozen"); !placed) return placed;
+  auto done = change(c, "UPDATE sandboxes SET frozen = ?2 WHERE sandbox = ?1 AND state <> ?3",
+                     c.sandbox, e.frozen, phase::closed);
+  if (!done) return done.err();
+  if (!*done) return why_not_sandbox(c, "sandbox.frozen");
+  return {};
+}
+
 result<void> fact(const context& c, const kill_intended&) {
   if (auto placed = in_sandbox_chunk(c, "sandbox.kill_intended"); !placed) return placed;
   auto done = change(c, "UPDATE sandboxes SET kill_intended = 1 WHERE sandbox = ?1", c.sandbox);

@@ -41,6 +41,14 @@ result<void> fact(const context& c, const command_accepted& e) {
   return {};
 }
 
+result<void> fact(const context& c, const daemon_draining& e) {
+  if (auto placed = in_daemon_chunk(c, "daemon.draining"); !placed) return placed;
+  return c.db.run("INSERT INTO switches (name, state, reason, changed_at_ms) "
+                  "VALUES ('draining', ?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET "
+                  "state = ?1, reason = ?2, changed_at_ms = ?3",
+                  e.on, e.reason, c.at);
+}
+
 // These three are found in the journal and in the audit log; here only their place is checked.
 result<void> fact(const context& c, const command_asked&) {
   return in_daemon_chunk(c, "command.asked");
@@ -78,6 +86,18 @@ result<void> fact(const context& c, const swarm_phase_changed& e) {
                      c.swarm, e.to, swarm_phase::closed, swarm_phase::stopping, e.reason);
   if (!done) return done.err();
   if (!*done) return why_not_swarm(c, "swarm.phase_changed");
+  return {};
+}
+
+// Thresholds only grow, so that none is told twice whatever a daemon forgets.
+result<void> fact(const context& c, const time_warning& e) {
+  if (auto placed = in_swarm_chunk(c, "swarm.time_warning"); !placed) return placed;
+  auto done = change(c,
+                     "UPDATE swarms SET warned_ms = ?2 WHERE swarm = ?1 AND state <> ?3 AND "
+                     "warned_ms < ?2",
+                     c.swarm, e.threshold_ms, swarm_phase::closed);
+  if (!done) return done.err();
+  if (!*done) return why_not_swarm(c, "swarm.time_warning (of a later threshold)");
   return {};
 }
 

@@ -296,6 +296,12 @@ result<std::vector<sandbox_record>> reader::living_sandboxes() {
       "(state <> 9 OR kept = 1 OR kill_intended = 1) ORDER BY created_at_ms, rowid");
 }
 
+result<bool> reader::switch_is_on(std::string_view name) {
+  auto n = db_.number("SELECT state FROM switches WHERE name = ?1", 0, name);
+  if (!n) return n.err();
+  return *n != 0;
+}
+
 result<std::optional<stored_command>> reader::command(std::string_view key, utc_time now) {
   auto q = db_.prepare("SELECT key, command, fingerprint, reply, expires_at_ms FROM commands "
                        "WHERE key = ?1 AND expires_at_ms > ?2");

@@ -92,6 +92,8 @@ public:
   /// Sandboxes with a remote id that are still there as far as we know (open, kept, or with a kill
   /// to confirm): what the reaper compares with the provider's list.
   result<std::vector<sandbox_record>> living_sandboxes();
+  /// True while the switch of this name ("draining") is on; false for one that nobody ever set.
+  result<bool> switch_is_on(std::string_view name);
   /// Sequence of the swarm's swarm.created; 0 when it is not in the journal (any more).
   result<std::uint64_t> created_seq(const swarm_id& id);
   /// The command accepted under `key`, unless it expired before `now`.

@@ -34,7 +34,8 @@ result<void> rebuild_state(connection& db) {
   auto cleared = db.execute("DELETE FROM spend_warnings; DELETE FROM budgets; "
                             "DELETE FROM spend_days; DELETE FROM creates; DELETE FROM commands; "
                             "DELETE FROM transfers; DELETE FROM panes; "
-                            "DELETE FROM sandboxes; DELETE FROM swarms; DELETE FROM epochs;");
+                            "DELETE FROM sandboxes; DELETE FROM swarms; DELETE FROM epochs; "
+                            "DELETE FROM switches;");
   if (!cleared) return cleared;
   auto q = db.prepare("SELECT c.first_seq, coalesce(w.swarm, ''), coalesce(s.sandbox, ''), c.body "
                       "FROM chunks c LEFT JOIN journal_swarms w ON w.id = c.swarm "

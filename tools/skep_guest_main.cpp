@@ -147,10 +147,12 @@ int run(int argc, char** argv) {
   i->add_flag("--eof", end_of_input, "end the agent's input behind it");
   i->callback([&] { code = print(input(dir, key, file, end_of_input)); });
 
-  auto* s =
-      app.add_subcommand("signal", "signal a pane's process group; KILL: all its descendants");
+  auto* s = app.add_subcommand(
+      "signal", "signal a pane's process group; KILL, STOP, CONT: all its descendants");
   s->add_option("--dir", dir)->required();
-  s->add_option("--signal", signal)->required()->check(CLI::IsMember({"INT", "TERM", "KILL"}));
+  s->add_option("--signal", signal)
+      ->required()
+      ->check(CLI::IsMember({"INT", "TERM", "KILL", "STOP", "CONT"}));
   s->callback([&] { code = print(send_signal(dir, signal)); });
 
   unsigned columns = 0, rows = 0;

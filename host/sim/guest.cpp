@@ -215,7 +215,11 @@ result<json> send_signal(program& p, const options& o) {
   if (!x) return x.err();
   if ((*x)->ended) return state("exited");
   auto name = o.of("signal");
-  (*x)->agent->signal(name == "INT" ? SIGINT : name == "TERM" ? SIGTERM : SIGKILL);
+  (*x)->agent->signal(name == "INT"    ? SIGINT
+                      : name == "TERM" ? SIGTERM
+                      : name == "STOP" ? SIGSTOP
+                      : name == "CONT" ? SIGCONT
+                                       : SIGKILL);
   return state("signalled");
 }
 

@@ -6,7 +6,7 @@ namespace skep::host::sim {
 
 task<void> program::while_paused() {
   auto self = shared_from_this();
-  while (home->paused() && signal_ == 0)
+  while ((home->paused() || stopped_) && signal_ == 0)
     co_await wake_.wait_until(envd::clock::time_point::max());
 }
 
@@ -60,6 +60,10 @@ void program::close_input() {
 }
 
 void program::signal(int number) {
+  if (number == SIGSTOP || number == SIGCONT) {
+    stopped_ = number == SIGSTOP;
+    return wake_.notify();
+  }
   if (signal_ == 0) signal_ = number;
   wake_.notify();
   if (on_signal) on_signal();

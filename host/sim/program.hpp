@@ -55,7 +55,8 @@ public:
   void give_input(std::string_view bytes);
   void close_input();
   bool input_open() const { return !input_closed_; }
-  /// Ends it at its next wait. SIGINT and SIGTERM are taken like SIGKILL.
+  /// Ends it at its next wait: SIGINT and SIGTERM are taken like SIGKILL. SIGSTOP and SIGCONT stop
+  /// it where it waits and let it go on.
   void signal(int number);
   int signalled() const { return signal_; }
   /// For a program that waits for something else than its input: called by signal().
@@ -67,6 +68,7 @@ private:
   notifier wake_;
   std::string input_;
   bool input_closed_ = false;
+  bool stopped_ = false;
   int signal_ = 0;
 };
 using program_ptr = std::shared_ptr<program>;

@@ -108,6 +108,7 @@ inline sandbox_actor::behavior_type fake_keeper(sandbox_actor::stateful_pointer<
         return std::uint64_t{0};
       },
       [](attach_a, const attach_open_request&) { return no_attach(); },
+      [](freeze_a, bool) { return std::uint64_t{0}; },
       [to](ready_a, const pane_id&) { to->lines.push_back("ready"); },
       [to](exited_a, const pane_id&, outcome result, const error& why) {
         to->lines.push_back("closed " + std::string{to_string(result)}
@@ -137,6 +138,7 @@ inline swarm_actor::behavior_type fake_swarm(swarm_actor::stateful_pointer<fake_
         return std::uint64_t{0};
       },
       [](attach_a, const attach_open_request&) { return no_attach(); },
+      [](keepers_a, const sandbox_id&) { return open_sandboxes{}; },
       [to](exited_a, const sandbox_ending& e) { to->endings.push_back(e); },
       [](tick_a) {},
       [](done_a, const continuation& c) { c.run(); },

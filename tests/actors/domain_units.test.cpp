@@ -264,6 +264,12 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.create.first_lease = 4s; }).find("first_lease") != std::string::npos);
   CHECK(refused([](p& x) { x.create_at["a"].first_lease = 2h; }).find("first_lease")
         != std::string::npos);
+  CHECK(refused([](p& x) { x.create.lease_cap = 59s; }).find("lease_cap") != std::string::npos);
+  CHECK(refused([](p& x) { x.ready_limit = 0s; }).find("ready_limit") != std::string::npos);
+  CHECK(refused([](p& x) { x.idle_grace = 2h; }).find("idle_grace") != std::string::npos);
+  CHECK(refused([](p& x) { x.panes_out_percent = 0; }).find("panes_out") != std::string::npos);
+  CHECK(refused([](p& x) { x.log_cap_bytes = 1; }).find("log_cap") != std::string::npos);
+  CHECK(refused([](p& x) { x.shutdown_limit = 7s; }).find("shutdown") != std::string::npos);
   CHECK(refused([](p& x) { x.lease_grace = 0s; }).find("lease_grace") != std::string::npos);
   CHECK(refused([](p& x) { x.settle_looks = 0; }).find("settle_looks") != std::string::npos);
   CHECK(refused([](p& x) { x.settle_interval = 31s; }).find("settle_int") != std::string::npos);

@@ -248,6 +248,51 @@ TEST_CASE_METHOD(pane_world, "a start that may succeed later is repeated, then g
   }
 }
 
+TEST_CASE_METHOD(pane_world, "a pane runs when its holder says so, however slow within its limit") {
+  api->hold(operation::run);
+  begin();
+  v.advance(29s);
+  CHECK(up.lines.empty());
+  CHECK(count("pane.started") == 0);
+  api->release(operation::run);
+  v.run();
+  CHECK(events() == strings{"pane.start_intended", "pane.started"});
+  CHECK(up.lines == strings{"ready"});
+  v.advance(5min);
+  CHECK(count("pane.closed") == 0);
+}
+
+TEST_CASE_METHOD(pane_world,
+                 "a holder that does not answer within its limit is an error that names "
+                 "the pane, and is stopped inside") {
+  api->hold(operation::run);
+  begin();
+  v.advance(30s);
+  CHECK(up.lines == strings{"closed failed not_ready@start"});
+  CHECK(all<pane_closed>().at(0).why.message == "p0 (pn_a) gave no word within 30 s");
+  CHECK(signals() == strings{"KILL"});
+  api->release(operation::run); // its word comes too late
+  v.run();
+  CHECK(count("pane.started") == 0);
+  CHECK(signals() == strings{"KILL", "KILL"});
+}
+
+TEST_CASE_METHOD(pane_world,
+                 "an agent that did not become ready is started anew as often as asked") {
+  spec->pane_restarts = 1;
+  api->hold(operation::run);
+  begin();
+  v.advance(30s);
+  CHECK(count("pane.restarting") == 1);
+  v.advance(1s);
+  api->release(operation::run);
+  v.run();
+  CHECK(starts() == strings{"1", "2"});
+  CHECK(count("pane.started") == 1);
+  CHECK(all<pane_started>().at(0).attempt == 2);
+  CHECK(up.lines == strings{"ready"});
+}
+
 TEST_CASE_METHOD(pane_world, "a start that is refused is not repeated") {
   guest["pane"] = [](const sandbox::command&) -> result<command_result> {
     return said("{\"error\":\"x\",\"message\":\"no such program\"}\n", 2);

@@ -29,6 +29,7 @@ pane_actor::behavior_type slow_pane(pane_actor::stateful_pointer<slow_pane_state
       [](exited_a, const follow_exit&) {},
       [](input_a, const std::string&, const std::string&) { return std::uint64_t{0}; },
       [](stop_a, stop_mode) {},
+      [](freeze_a, bool) {},
       [](done_a, const continuation& c) { c.run(); },
   };
 }
@@ -96,6 +97,7 @@ TEST_CASE_METHOD(sandbox_world,
   }
   CHECK(counts == std::vector<std::uint32_t>{1, 2, 3, 4, 1, 2, 3, 4, 5});
   CHECK(api->streams.size() == 9); // polling has stopped
+  advance(21s);                    // nobody hears of the agent's end: its graces pass
   CHECK(ending() == "failed network@output");
   auto told = all<notice>();
   auto critical =

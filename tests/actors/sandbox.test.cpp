@@ -221,6 +221,8 @@ TEST_CASE_METHOD(
     advance(6s);
   }
   CHECK(count("output_incomplete") == 1);
+  advance(21s); // its agents are interrupted, and what they did is collected
+  REQUIRE(all<sandbox_closed>().size() == 1);
   CHECK(all<sandbox_closed>().at(0).result == outcome::failed);
   CHECK(api->boxes.empty());
 }

@@ -68,7 +68,7 @@ struct tree_world : world {
     spec->sandboxes = 1;
     spec->panes = 1;
     std::filesystem::create_directories(svc->state_dir);
-    REQUIRE(open_database().ok());
+    if (auto opened = open_database(); !opened) FAIL(render(opened.err()));
     bind();
     guest["unpack"] = [this](const sandbox::command&) { return unpacked(); };
   }
@@ -101,6 +101,7 @@ struct tree_world : world {
           std::make_unique<watched_backend>(wrap_journal(std::move(*j)), log)};
     };
     p.facts.open_swarms = [r = registry] { return r->size(); };
+    p.facts.draining = [r = registry] { return r->draining(); };
     p.open_reader = [this] { return storage::reader::open(database()); };
     p.tables.unconfirmed_kills = [this] { return tables->unconfirmed_kills(); };
     p.tables.unresolved_creates = [this] { return tables->unresolved_creates(); };
@@ -240,6 +241,8 @@ private:
     svc->load_sandboxes = [this](const swarm_id& id) { return tables->sandboxes(id); };
     svc->load_sandbox = [this](const sandbox_id& id) { return tables->sandbox(id); };
     svc->load_panes = [this](const sandbox_id& id) { return tables->panes(id); };
+    svc->living_sandboxes = [this] { return tables->living_sandboxes(); };
+    svc->switch_is_on = [this](std::string_view name) { return tables->switch_is_on(name); };
     svc->swarm_of_pane = [this](const pane_id& id) -> result<swarm_id> {
       auto row = tables->pane(id);
       if (!row) return row.err();

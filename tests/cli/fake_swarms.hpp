@@ -39,6 +39,28 @@ public:
       return with<daemon_status_request>(r, [&](auto&) { return daemon_status(); });
     case command_traits<daemon_stop_request>::number:
       return with<daemon_stop_request>(r, [&](auto& x) { return daemon_stop(x); });
+    case command_traits<drain_request>::number:
+      return with<drain_request>(r, [&](auto&) -> result<drain_reply> {
+        return drain_reply{open_count(), 1};
+      });
+    case command_traits<freeze_request>::number:
+      return with<freeze_request>(r, [&](auto&) -> result<freeze_reply> {
+        freeze_reply told;
+        told.sandboxes = {sandbox_id{"sb_1"}, sandbox_id{"sb_2"}};
+        return told;
+      });
+    case command_traits<panic_request>::number:
+      return with<panic_request>(r, [&](auto&) -> result<panic_reply> {
+        survivors_ = 2;
+        return panic_reply{2, {"local"}, 1};
+      });
+    case command_traits<survivors_request>::number:
+      return with<survivors_request>(r, [&](auto&) -> result<survivors_reply> {
+        survivors_reply left; // they go one by one
+        left.listed = survivors_;
+        if (survivors_ > 0) left.ids = {"i" + std::to_string(survivors_--)};
+        return left;
+      });
     default:
       return answer<list_reply>(r, make_error(errc::unknown_command));
     }
@@ -283,6 +305,7 @@ private:
   std::string state_;
   fake_edge* edge_ = nullptr;
   std::vector<swarm> swarms_;
+  std::uint32_t survivors_ = 0;
   std::map<std::string, run_reply> keys_;
   std::int64_t clock_ = 0;
 };

@@ -78,6 +78,7 @@ std::map<std::string, json> all_schemas() {
                  {"generation", typed("integer")},
                  {"offset", typed("integer")},
                  {"size_bytes", typed("integer")},
+                 {"dropped_bytes", typed("integer")},
                  {"text", typed("string")},
                  {"data", {{"type", "string"}, {"contentEncoding", "base64"}}}}));
   add("send", "skep send --json.", schema_of<send_reply>());
@@ -85,6 +86,16 @@ std::map<std::string, json> all_schemas() {
   add("budget", "skep budget --json.", schema_of<budget_reply>());
   add("budget-set", "skep budget set --json: the sequence of the last fact.",
       schema_of<budget_set_reply>());
+  add("freeze", "skep freeze --json, skep thaw --json.", schema_of<freeze_reply>());
+  add("drain", "skep drain --json.", schema_of<drain_reply>());
+  add("panic", "skep panic --json, when nothing is left.",
+      object_of({{"select", typed("string")},
+                 {"sandboxes", typed("integer")},
+                 {"providers", list_of(typed("string"))},
+                 {"survivors", typed("integer")},
+                 {"ids", list_of(typed("string"))},
+                 {"unanswered", list_of(typed("string"))},
+                 {"took_ms", typed("integer")}}));
   add("daemon", "skep daemon start|status --json.", schema_of<daemon_status_reply>());
   add("daemon-stop", "skep daemon stop --json.", schema_of<daemon_stop_reply>());
   add("doctor", "skep doctor --json.", doctor_schema());
@@ -251,5 +262,8 @@ TEST_CASE("what every command prints with --json fits its schema") {
   fits("log", w.skep({"logs", "runs", "--json"}));
   fits("send", w.skep({"send", "runs/p0", "x", "--json"}));
   fits("stop", w.skep({"stop", "runs", "--json"}));
+  fits("freeze", w.skep({"freeze", "--all", "--json"}));
+  fits("panic", w.skep({"panic", "--all", "--json"}));
+  fits("drain", w.skep({"drain", "--json"}));
   fits("daemon-stop", w.skep({"daemon", "stop", "--json"}));
 }

@@ -4,7 +4,7 @@
 Reads JSON lines as `skep events --from 1 --json` prints them:
   {"seq": 1, "swarm": "sw_..", "sandbox": "", "type": "swarm.created", "at_ms": 5, "body": {..}}
 and prints {"swarms": [row, ..], "sandboxes": [..], "panes": [..], "transfers": [..],
-"commands": [..], "epochs": [..]}: the rows that the daemon's database must hold, columns by name,
+"commands": [..], "epochs": [..], "switches": [..]}: the rows that the daemon's database must hold, columns by name,
 enumerations by name, blobs as base64, each table in order of its key.
 
   fold.py < events.jsonl                     prints the rows
@@ -48,15 +48,17 @@ ENUMS = {
 FLAGS = {
     "swarms": ["keep"],
     "sandboxes": ["unresolved", "kill_intended", "kill_confirmed", "degraded", "kept",
-                  "counted"],
-    "panes": ["counted"],
+                  "counted", "output_incomplete", "frozen"],
+    "panes": ["counted", "output_incomplete", "idle"],
+    "switches": ["state"],
 }
 KEYS = {"swarms": "swarm", "sandboxes": "sandbox", "panes": "pane", "transfers": "transfer",
         "commands": "key", "epochs": "epoch", "creates": "intent", "spend_days": "day_ms",
-        "budgets": "scope", "spend_warnings": "warning"}
+        "budgets": "scope", "spend_warnings": "warning", "switches": "name"}
 
 NOTES = {"supervisor.child_restarted", "supervisor.gave_up", "notice", "pane.block",
-         "sandbox.poll_failed", "sandbox.waits", "sandbox.usage"}
+         "sandbox.poll_failed", "sandbox.waits", "sandbox.usage", "daemon.panic",
+         "daemon.stop_forced", "swarm.time_limit", "pane.log_truncated"}
 # Facts that are found in the journal alone.
 UNFOLDED = {"command.asked", "audit.repaired", "daemon.done_outside"}
 
@@ -211,6 +213,12 @@ class Fold:
                 "fingerprint": body["fingerprint"], "reply": body["reply"],
                 "accepted_at_ms": at, "expires_at_ms": body["expires_at_ms"]})
 
+        elif kind == "daemon.draining":
+            need(not event["swarm"], event, "in a swarm's chunk")
+            self.tables["switches"]["draining"] = {
+                "name": "draining", "state": body["on"], "reason": body["reason"],
+                "changed_at_ms": at}
+
         elif kind == "budget.set":
             need(not event["swarm"] and body["scope"] in ("day", "month"), event, "not of all")
             self.tables["budgets"][body["scope"]] = {"scope": body["scope"],
@@ -235,7 +243,7 @@ class Fold:
                 "error_code": "", "error_text": "", "cost_usd": 0.0, "created_at_ms": at,
                 "closed_at_ms": 0, "spec": body["spec"], "budget_usd": body["budget_usd"],
                 "pane_budget_usd": body["pane_budget_usd"], "stop_reason": "",
-                "time_cost_usd": 0.0})
+                "time_cost_usd": 0.0, "warned_ms": 0})
         elif kind == "swarm.phase_changed":
             row = self.swarm(event)
             need(body["to"] != "closed" and SWARM_PHASES.index(body["to"])
@@ -243,6 +251,10 @@ class Fold:
             row["state"] = body["to"]
             if body["to"] == "stopping":
                 row["stop_reason"] = body["reason"]
+        elif kind == "swarm.time_warning":
+            row = self.swarm(event)
+            need(body["threshold_ms"] > row["warned_ms"], event, "an earlier threshold")
+            row["warned_ms"] = body["threshold_ms"]
         elif kind == "swarm.closed":
             row = self.swarm(event)
             need(body["result"] != "none", event, "no outcome")
@@ -263,7 +275,7 @@ class Fold:
                 "phase_since_ms": at, "closed_at_ms": 0, "usd_per_hour": body["usd_per_hour"],
                 "charged_from_ms": 0, "charged_until_ms": 0, "model_cost_usd": 0.0,
                 "reserved_usd": 0.0, "counted": False, "agent_cost_usd": 0.0,
-                "unpriced_calls": 0})
+                "unpriced_calls": 0, "output_incomplete": False, "frozen": False})
         elif kind == "sandbox.create_intended":
             row = self.sandbox(event)
             need(not row["unresolved"] and not row["remote_id"], event, "a create is under way")
@@ -293,6 +305,14 @@ class Fold:
             self.sandbox(event)["base_commit"] = body["commit"]
         elif kind == "sandbox.degraded":
             self.sandbox(event)["degraded"] = len(body["panes"]) > 0
+        elif kind == "sandbox.output_incomplete":
+            self.sandbox(event)["output_incomplete"] = True
+            for pane in body["panes"]:
+                row = self.tables["panes"].get(pane)
+                need(row is not None and row["sandbox"] == event["sandbox"], event, "no such pane")
+                row["output_incomplete"] = True
+        elif kind == "sandbox.frozen":
+            self.sandbox(event)["frozen"] = body["frozen"]
         elif kind == "sandbox.kill_intended":
             self.sandbox(event, after_closed=True)["kill_intended"] = True
         elif kind == "sandbox.kill_confirmed":
@@ -333,14 +353,14 @@ class Fold:
                 "pid": 0, "exit_code": 0, "signal": 0, "final_offset": 0, "cost_usd": 0.0,
                 "input_tokens": 0, "output_tokens": 0, "turns": 0, "summary": "",
                 "error_code": "", "error_text": "", "created_at_ms": at, "started_at_ms": 0,
-                "closed_at_ms": 0, "counted": False})
+                "closed_at_ms": 0, "counted": False, "output_incomplete": False, "idle": False})
         elif kind == "pane.start_intended":
             row = self.pane(event, states=("queued", "restarting", "exited", "starting"))
             again = row["state"] == "starting"
             need(body["attempt"] == row["attempt"] if again else body["attempt"] > row["attempt"],
                  event, "attempt is not the next")
             row.update(state="starting", attempt=body["attempt"], pid=0, exit_code=0, signal=0,
-                       final_offset=0)
+                       final_offset=0, idle=False)
         elif kind == "pane.started":
             row = self.pane(event, body["attempt"], ("starting",))
             row.update(state="running", pid=body["pid"], started_at_ms=at)
@@ -369,6 +389,8 @@ class Fold:
             if not box["counted"]:
                 self.model_cost_is(event, box, box["model_cost_usd"] + body["cost_usd"],
                                    body["cost_usd"])
+        elif kind in ("pane.idle", "pane.active"):
+            self.pane(event)["idle"] = kind == "pane.idle"
         elif kind == "pane.input":
             self.pane(event)
 

@@ -55,6 +55,13 @@ void tell_long_story(journal& j) {
   ok(put(j, w, s, 1112, pane_started{p, 2, 4712}));
   ok(put(j, w, s, 1113, sandbox_degraded{{p}}));
   ok(put(j, w, s, 1114, poll_failed{1, 5, why}));
+  ok(put(j, w, s, 1114, pane_idle{p, 600'000, 600'000, 60'000}, pane_active{p},
+         pane_idle{p, 600'001, 600'000, 60'000}, log_truncated{p, 2, 1'048'576, 1'048'576}));
+  ok(put(j, w, s, 1114, sandbox_frozen{true, "x"}, output_incomplete{{p}, why}));
+  ok(put(j, w, {}, 1114, time_warning{1'800'000, {60'000}, 1'800'500, 3'600'000, 0.5, false, "t"},
+         time_limit_reached{3'600'000, 3'600'000, 1.5, true, "t"}));
+  ok(put(j, {}, {}, 1114, daemon_draining{true, "x"}, panic_asked{"all", 3},
+         daemon_draining{false, "y"}, stop_forced{30'000, {"sw_a sb_b: p0"}}));
   ok(put(j, w, s, 1115, pane_exited{p, 2, 0, 0, 2000}));
   ok(put(j, w, s, 1116, phase_changed{phase::collecting, 9},
          pane_closed{p, outcome::completed, {}, 2, 2000}));

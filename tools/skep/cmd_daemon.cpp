@@ -18,7 +18,8 @@ int show_status(const app& a, const daemon_status_reply& s, bool started_now) {
   }
   print_line("skepd " + s.version + (started_now ? " started" : " runs") + ", process "
              + std::to_string(s.pid) + ", since " + age_text(s.started_at) + ", "
-             + std::to_string(s.open_swarms) + " open swarms");
+             + std::to_string(s.open_swarms) + " open swarms"
+             + (s.draining ? ", takes no new runs (skep drain --undo)" : ""));
   print_line("  state " + s.state_dir + ", epoch " + std::to_string(s.epoch) + ", stream "
              + s.stream_id + " at " + std::to_string(s.head_seq));
   return 0;

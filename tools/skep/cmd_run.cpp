@@ -167,6 +167,8 @@ int run(const app& a, const run_options& o) {
   else
     remark("Swarm " + reply->swarm.value + ": " + std::to_string(spec->sandboxes) + " x "
            + std::to_string(spec->panes) + " panes on " + safe_line(spec->repo));
+  for (const auto& text : reply->remarks)
+    if (!a.json_mode) remark("Note: " + safe_line(text, 500));
   if (o.detach) {
     if (a.json_mode) return 0;
     print_line(reply->swarm.value);
@@ -217,6 +219,15 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--template", o->template_name, "Sandbox template")->capture_default_str();
   c->add_option("--limit", o->limit, "Longest life of a sandbox, such as 90s, 30min, 2h")
       ->capture_default_str();
+  c->add_option("--warn-at", o->warn_at,
+                "Tell when so much of the time is over: 30min,50min, or none\n"
+                "(default: [policy] warn_at_s of skep.toml, else 30min,50min)");
+  c->add_option("--idle-limit", o->idle_limit,
+                "Warn of an agent without a sign of life for so long, then stop it, such as 10min\n"
+                "(default: never)");
+  c->add_option("--fail-above", o->panes_out_percent,
+                "Percent of a sandbox's panes: more of them out fail it; 100: never\n"
+                "(default: [policy] panes_out_percent of skep.toml, else 50)");
   c->add_option("--budget", o->budget,
                 "What the run may cost, sandbox time and models, such as 5usd; at its end the run\n"
                 "is stopped with the outcome budget");

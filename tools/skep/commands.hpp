@@ -14,6 +14,7 @@ void add_attach(CLI::App& cli, app& a);  // cmd_attach.cpp: attach
 void add_events(CLI::App& cli, app& a);  // cmd_events.cpp: events
 void add_budget(CLI::App& cli, app& a);  // cmd_budget.cpp: budget, budget set
 void add_stop(CLI::App& cli, app& a);    // cmd_stop.cpp: stop, kill
+void add_panic(CLI::App& cli, app& a);   // cmd_panic.cpp: panic, freeze, thaw, drain
 void add_doctor(CLI::App& cli, app& a);  // cmd_doctor.cpp: doctor
 void add_secret(CLI::App& cli, app& a);  // cmd_secret.cpp: secret set|list|remove
 void add_db(CLI::App& cli, app& a);      // cmd_db.cpp: db status|migrate|rollback|backup|rebind

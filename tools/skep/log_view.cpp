@@ -20,6 +20,7 @@ void log_view::show(const broker::pane_output& piece) {
                 {"generation", piece.generation},
                 {"offset", piece.offset},
                 {"size_bytes", piece.data.size()},
+                {"dropped_bytes", piece.dropped_bytes},
                 {"text", piece.data},
                 {"data", base64_encode(piece.data)}});
     return;
@@ -28,6 +29,10 @@ void log_view::show(const broker::pane_output& piece) {
   if (p.generation != 0 && p.generation != piece.generation)
     remark(p.name + ": attempt " + std::to_string(piece.generation));
   p.generation = piece.generation;
+  if (piece.dropped_bytes > 0)
+    remark((p.name.empty() ? piece.pane.value : p.name) + ": " + std::to_string(piece.dropped_bytes)
+           + " bytes before byte " + std::to_string(piece.offset)
+           + " are not kept any more; the log holds its newest part");
   auto text = safe_ ? p.filter.pass(piece.data) : piece.data;
   if (!names_) {
     std::fwrite(text.data(), 1, text.size(), stdout);

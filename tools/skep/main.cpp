@@ -132,6 +132,7 @@ int main(int argc, char** argv) {
   skep::cli::add_input(cli, a);
   skep::cli::add_attach(cli, a);
   skep::cli::add_stop(cli, a);
+  skep::cli::add_panic(cli, a);
   skep::cli::add_budget(cli, a);
   skep::cli::add_doctor(cli, a);
   skep::cli::add_secret(cli, a);

@@ -83,6 +83,26 @@ error in_range(std::string_view what, std::int64_t n, std::int64_t low, std::int
                                             + ", not " + std::to_string(n));
 }
 
+error add_time(swarm_spec& spec, const run_options& o) {
+  if (!parse_duration(o.limit, spec.limit_ms))
+    return usage("--limit takes a duration such as 90s, 30min or 2h, not " + o.limit);
+  if (!o.idle_limit.empty() && !parse_duration(o.idle_limit, spec.idle_limit_ms))
+    return usage("--idle-limit takes a duration such as 10min, not " + o.idle_limit);
+  if (o.warn_at.empty()) return {};
+  spec.warn_at_ms.clear();
+  if (o.warn_at == "none") return {};
+  std::string_view rest{o.warn_at};
+  while (!rest.empty()) {
+    auto end = std::min(rest.find(','), rest.size());
+    std::int64_t at = 0;
+    if (!parse_duration(rest.substr(0, end), at))
+      return usage("--warn-at takes durations such as 30min,50min, or none, not " + o.warn_at);
+    spec.warn_at_ms.push_back(at);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return {};
+}
+
 /// The results come at the end of hours: whether their folder can be made is known now.
 error check_out_dir(const std::string& folder) {
   fs::path there{folder};
@@ -213,8 +233,12 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.pty = o.pty;
   spec.argv = argv;
   spec.setup = o.setup;
-  if (!parse_duration(o.limit, spec.limit_ms))
-    return usage("--limit takes a duration such as 90s, 30min or 2h, not " + o.limit);
+  if (auto e = in_range("--fail-above", o.panes_out_percent, 0, 100)) return e;
+  spec.panes_out_percent = static_cast<std::uint32_t>(o.panes_out_percent);
+  auto settings = settings_of(paths);
+  if (!settings) return settings.err();
+  spec.warn_at_ms = settings->policy.warn_at_ms;
+  if (auto e = add_time(spec, o)) return e;
   if (auto e = add_budget(o.budget, "--budget", spec.budget_usd)) return e;
   if (auto e = add_budget(o.pane_budget, "--pane-budget", spec.pane_budget_usd)) return e;
   spec.no_queue = o.no_queue;
@@ -238,8 +262,6 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.out_dir = o.out_dir.empty() ? spec.repo + "/skep-out"
                                    : fs::absolute(o.out_dir, failed).lexically_normal().string();
   if (auto e = check_spec(spec)) return e;
-  auto settings = settings_of(paths);
-  if (!settings) return settings.err();
   if (spec.provider != "local" && settings->providers.count(spec.provider) == 0)
     return make_error(errc::unknown_provider, spec.provider);
   if (spec.provider == "local" && spec.template_name != "base")

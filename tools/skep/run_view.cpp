@@ -87,6 +87,23 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
   } else if constexpr (std::is_same_v<E, poll_failed>) {
     return box_name(e.sandbox) + " output stream failed " + std::to_string(x.count) + " of "
            + std::to_string(x.limit) + " times: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, time_warning> || std::is_same_v<E, time_limit_reached>) {
+    return x.text;
+  } else if constexpr (std::is_same_v<E, pane_idle>) {
+    return pane_name(x.pane) + " gave no sign of life for " + duration_text(x.idle_ms)
+           + "; it is stopped in " + duration_text(x.grace_ms);
+  } else if constexpr (std::is_same_v<E, pane_active>) {
+    return pane_name(x.pane) + " is at work again";
+  } else if constexpr (std::is_same_v<E, sandbox_degraded>) {
+    std::string names;
+    for (const auto& p : x.panes)
+      names += (names.empty() ? "" : ", ") + pane_name(p);
+    return names.empty() ? "" : box_name(e.sandbox) + " is degraded, out: " + names;
+  } else if constexpr (std::is_same_v<E, sandbox_frozen>) {
+    return box_name(e.sandbox) + (x.frozen ? " is frozen" : " goes on");
+  } else if constexpr (std::is_same_v<E, log_truncated>) {
+    return pane_name(x.pane) + ": its log keeps what is behind byte "
+           + std::to_string(x.begin_offset);
   } else if constexpr (std::is_same_v<E, notice>) {
     return (x.level == severity::info ? "" : std::string{to_string(x.level)} + ": ") + x.text;
   } else if constexpr (std::is_same_v<E, supervisor_gave_up>) {

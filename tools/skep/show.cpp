@@ -23,13 +23,20 @@ std::string swarm_state_text(const swarm_record& s) {
 }
 
 std::string sandbox_state_text(const sandbox_record& s) {
-  if (s.state != phase::closed)
-    return std::string{to_string(s.state)} + (s.degraded ? " (degraded)" : "");
-  return outcome_text(s.result) + (s.kept ? " (kept)" : "");
+  auto text = s.state != phase::closed
+                  ? std::string{to_string(s.state)} + (s.degraded ? " (degraded)" : "")
+                  : outcome_text(s.result) + (s.kept ? " (kept)" : "");
+  if (s.frozen && s.state != phase::closed) text += " (frozen)";
+  if (s.output_incomplete) text += " (output incomplete)";
+  return text;
 }
 
 std::string pane_state_text(const pane_record& p) {
-  return p.state == pane_phase::closed ? outcome_text(p.result) : std::string{to_string(p.state)};
+  auto text =
+      p.state == pane_phase::closed ? outcome_text(p.result) : std::string{to_string(p.state)};
+  if (p.idle && p.state != pane_phase::closed) text += " (idle)";
+  if (p.output_incomplete) text += " (output incomplete)";
+  return text;
 }
 
 std::string cost_text(double usd) {

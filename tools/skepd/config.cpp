@@ -2,6 +2,7 @@
 
 #include "host/gateway/prices.hpp"
 #include "tools/skepd/metrics_server.hpp"
+#include "tools/skepd/read_policy.hpp"
 
 #include <cstdlib>
 #include <set>
@@ -147,11 +148,11 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   const auto* t = node.as_table();
   if (!t) return bad(file, &node, "a provider is a table");
   if (name == "local") return bad(file, &node, "the provider 'local' is built in; see [local]");
-  if (auto e =
-          check_keys(file, *t,
-                     {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
-                      "first_lease_s", "kind", "usd_per_hour", "max_active", "max_active_per_repo",
-                      "creates_per_minute", "creates_per_hour", "creates_per_day"}))
+  if (auto e = check_keys(file, *t,
+                          {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
+                           "first_lease_s", "lease_cap_s", "kind", "usd_per_hour", "max_active",
+                           "max_active_per_repo", "creates_per_minute", "creates_per_hour",
+                           "creates_per_day"}))
     return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},
@@ -167,13 +168,14 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   if (p.key_secret.empty()) return bad(file, &node, "a provider needs key, the name of a secret");
   if (auto e = read_seconds(file, *t, "create_timeout_s", 1, 600, p.create.deadline)) return e;
   if (auto e = read_seconds(file, *t, "first_lease_s", 5, 3600, p.create.first_lease)) return e;
+  if (auto e = read_seconds(file, *t, "lease_cap_s", 60, 30 * 86'400, p.create.lease_cap)) return e;
   if (auto e = read_limits(file, *t, p)) return e;
   out.providers[name] = std::move(p);
   return {};
 }
 
 error read_daemon(const std::filesystem::path& file, const toml::table& t, config& out) {
-  if (auto e = check_keys(file, t, {"log_level"})) return e;
+  if (auto e = check_keys(file, t, {"log_level", "on_stop"})) return e;
   if (auto e = read_text(file, t, "log_level", out.log_level)) return e;
   static const std::set<std::string> levels{"debug", "info", "warn", "error", "off"};
   if (levels.count(out.log_level) == 0)
@@ -221,7 +223,9 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t, {"local", "providers", "budget", "daemon", "metrics"})) return e;
+  if (auto e = check_keys(file, t, {"local", "providers", "policy", "budget", "daemon", "metrics"}))
+    return e;
+  if (auto e = read_policy(file, t, out.policy)) return e;
   if (auto e = read_table(file, t, "budget", out, read_budget)) return e;
   if (auto e = read_table(file, t, "local", out, read_local)) return e;
   if (auto e = read_table(file, t, "daemon", out, read_daemon)) return e;

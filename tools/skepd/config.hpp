@@ -12,6 +12,7 @@
 //   key = "E2B_API_KEY"                         # name of a secret (`skep secret set`)
 //   create_timeout_s = 60                       # how long a create may take
 //   first_lease_s = 120                         # how long a sandbox lives that nobody gets to know
+//   lease_cap_s = 3600                          # the longest life that the plan gives a sandbox
 //   kind = "e2b"          # or "sim": costs nothing and has no limits unless set
 //   usd_per_hour = 0.10   # what the time of a sandbox costs
 //   max_active = 10       # or "unlimited", as the next four
@@ -30,9 +31,11 @@
 //
 //   [metrics]
 //   listen = "unix:/run/skep/metrics.sock" # or 127.0.0.1:9180; empty: off
+//
+//   [policy], and on_stop of [daemon]: tools/skepd/policy_config.hpp
 #pragma once
 
-#include "actors/policy.hpp"
+#include "tools/skepd/policy_config.hpp"
 
 #include <filesystem>
 #include <map>
@@ -65,7 +68,8 @@ struct config {
   std::map<std::string, std::string> local_upstream; ///< Domain -> http(s) URL.
   std::map<std::string, std::string> local_prices;   ///< Model -> price (host/gateway/prices.hpp).
   std::map<std::string, provider_entry> providers;   ///< Without "local", which always exists.
-  limit_setting local_max_active;                    ///< Default: by memory and cores.
+  policy_config policy;
+  limit_setting local_max_active; ///< Default: by memory and cores.
   double local_usd_per_hour = 0;
   std::optional<double> day_usd, month_usd;  ///< Budgets of all swarms.
   std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.

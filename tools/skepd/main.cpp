@@ -10,6 +10,7 @@
 #include "storage/last_failure.hpp"
 #include "storage/secrets.hpp"
 #include "storage/state_dir.hpp"
+#include "tools/skepd/ending.hpp"
 #include "tools/skepd/json_log.hpp"
 #include "tools/skepd/limits.hpp"
 #include "tools/skepd/local_host.hpp"
@@ -208,6 +209,8 @@ int run(const options& opt) {
         if (auto value = secrets->get(name)) out.push_back(*value);
     return out;
   };
+  svc->limits = settings->policy.limits;
+  svc->limits.create_at["local"].lease_cap = 24h; // what skep-host gives at most
   for (const auto& [name, provider] : settings->providers)
     svc->limits.create_at[name] = provider.create;
   svc->limits.budget_wind_down = settings->budget_wind_down;
@@ -216,7 +219,12 @@ int run(const options& opt) {
   svc->knows_price = price_book(*settings);
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
-  svc->shut_down = [] { ::kill(::getpid(), SIGTERM); };
+  // Asked for by a client, after the word that runs go on: never a kill.
+  auto detach = std::make_shared<std::atomic<bool>>(false);
+  svc->shut_down = [detach] {
+    *detach = true;
+    ::kill(::getpid(), SIGTERM);
+  };
   svc->pool = std::make_shared<actors::work_pool>(2);
   svc->state_dir = paths->root;
   svc->guest_binary = guest;
@@ -249,6 +257,7 @@ int run(const options& opt) {
                  paths->root,
                  wall_now(),
                  [registry] { return registry->size(); },
+                 [registry] { return registry->draining(); },
                  watch.book,
                  [sent = watch.published] { return sent->load(); }};
   watch.published->store(head);
@@ -319,6 +328,9 @@ int run(const options& opt) {
     const bool by_itself = down;
     log_line(log_level::info, "daemon", "daemon.ending",
              {{"reason", by_itself ? "tree ended" : why}});
+    if (settings->policy.at_signal == on_stop::kill && !*detach && !by_itself)
+      if (auto end = end_swarms(sys, *svc, *registry, signals); !end.refused.empty())
+        status = info(errc::stop_refused).exit_code;
     if (auto recorder = svc->handles->recorder(); recorder && !by_itself)
       self->request(recorder, 5s, actors::record_a::value,
                     actors::pack_now(wall_now(), daemon_stopping{*epoch, why}))
@@ -331,7 +343,7 @@ int run(const options& opt) {
               log_line(log_level::error, "daemon", "daemon.stop_timed_out", {{"limit_s", 60}});
               std::_Exit(info(errc::timed_out).exit_code);
             });
-    status = by_itself ? info(errc::internal).exit_code : 0;
+    if (by_itself) status = info(errc::internal).exit_code;
     svc->handles->clear();
     svc->pool->stop();
   }

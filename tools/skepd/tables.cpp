@@ -50,6 +50,12 @@ void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
   svc.load_panes = [t](const sandbox_id& id) {
     return t->with([&](storage::reader& r) { return r.panes(id); });
   };
+  svc.living_sandboxes = [t] {
+    return t->with([](storage::reader& r) { return r.living_sandboxes(); });
+  };
+  svc.switch_is_on = [t](std::string_view name) {
+    return t->with([&](storage::reader& r) { return r.switch_is_on(name); });
+  };
   svc.swarm_of_pane = [t](const pane_id& id) -> result<swarm_id> {
     auto row = t->with([&](storage::reader& r) { return r.pane(id); });
     if (!row) return row.err();

@@ -1,0 +1,64 @@
+#include "actors/pane_launch.hpp"
+
+#include "actors/guest_call.hpp"
+
+namespace skep::actors {
+namespace {
+
+launch_plan plan_of(const sandbox_context& ctx, const pane_record& pane, agent_adapter& adapter) {
+  pane_context about;
+  about.pane = pane.pane;
+  about.index = pane.index;
+  about.count = ctx.spec->sandboxes * ctx.spec->panes;
+  about.name = pane.name;
+  about.gateway_url = ctx.svc->gateway_url(ctx.spec->provider);
+  return adapter.plan(*ctx.spec, about);
+}
+
+} // namespace
+
+std::string prompt_of(const sandbox_context& ctx, const pane_record& pane, agent_adapter& adapter) {
+  return plan_of(ctx, pane, adapter).stdin_data;
+}
+
+std::string prompt_path(const pane_record& pane) {
+  return std::string{inside::inbox} + "/" + pane.pane.value + "." + std::to_string(pane.attempt)
+         + ".stdin";
+}
+
+sandbox::command launch_command(const sandbox_context& ctx, const pane_record& pane,
+                                agent_adapter& adapter) {
+  auto plan = plan_of(ctx, pane, adapter);
+  std::vector<std::string> args = {"pane",
+                                   "--dir",
+                                   ctx.pane_dir(pane.pane, pane.attempt),
+                                   "--cwd",
+                                   ctx.tree_of(pane.name),
+                                   "--epoch",
+                                   std::to_string(ctx.svc->epoch)};
+  if (!plan.stdin_data.empty()) {
+    args.push_back("--stdin-file");
+    args.push_back(prompt_path(pane));
+  } else if (plan.stdin_open) {
+    args.push_back("--stdin");
+    args.push_back("open");
+  }
+  if (ctx.spec->pty) {
+    args.push_back("--pty");
+    args.push_back(std::to_string(pane_columns) + "x" + std::to_string(pane_rows));
+  }
+  args.push_back("--");
+  for (auto& a : plan.argv)
+    args.push_back(std::move(a));
+  auto what = guest_command(ctx, std::move(args), ctx.svc->limits.guest_command);
+  what.env = std::move(plan.env);
+  return what;
+}
+
+sandbox::command signal_command(const sandbox_context& ctx, const pane_id& pane,
+                                std::uint32_t attempt, const std::string& name) {
+  return guest_command(ctx, {"signal", "--dir", ctx.pane_dir(pane, attempt), "--signal", name},
+                       ctx.svc->limits.guest_command);
+}
+
+} // namespace skep::actors

@@ -1,0 +1,24 @@
+// The commands inside a sandbox by which a PANE starts and signals its agent. Pure.
+#pragma once
+
+#include "actors/agents/adapter.hpp"
+#include "actors/domain.hpp"
+
+namespace skep::actors {
+
+/// What the agent is given on its standard input first; may be empty.
+std::string prompt_of(const sandbox_context& ctx, const pane_record& pane, agent_adapter& adapter);
+
+/// Where that lies inside until the agent has it.
+std::string prompt_path(const pane_record& pane);
+
+/// Starts the pane's present attempt, or answers how far it is when it was started before. Its
+/// answer is the word of the holder inside.
+sandbox::command launch_command(const sandbox_context& ctx, const pane_record& pane,
+                                agent_adapter& adapter);
+
+/// INT and TERM to the agent's process group, KILL, STOP and CONT to all its descendants.
+sandbox::command signal_command(const sandbox_context& ctx, const pane_id& pane,
+                                std::uint32_t attempt, const std::string& name);
+
+} // namespace skep::actors

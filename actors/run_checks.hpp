@@ -1,0 +1,15 @@
+// What a run must pass before anything is made, besides the soundness of its spec.
+#pragma once
+
+#include "actors/command_desk.hpp"
+
+namespace skep::actors {
+
+/// draining while `skep drain` holds, shutting_down while the daemon ends; none otherwise.
+error no_new_runs(const swarm_registry& registry);
+
+/// Lowers the time limit so that it fits below the longest life that the provider's entry gives a
+/// sandbox, with the lease's grace, and says so in `remarks`; out_of_range when nothing is left.
+error fit_limit(const services& svc, swarm_spec& spec, std::vector<std::string>& remarks);
+
+} // namespace skep::actors

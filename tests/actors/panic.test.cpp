@@ -1,0 +1,269 @@
+// Scripts of the SAFETY desk in the whole tree: freeze, panic, and who survives it; and the end of
+// the daemon that ends its swarms.
+#include "actors/shutdown.hpp"
+
+#include "tests/actors/tree_fixture.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+struct panic_world : tree_world {
+  panic_world() { start(); }
+
+  selection of(const swarm_id& id) {
+    selection s;
+    s.swarm = id;
+    return s;
+  }
+  static selection everything() {
+    selection s;
+    s.all = true;
+    return s;
+  }
+  survivors_reply survivors(const selection& s, bool end = false, strings providers = {"local"}) {
+    auto reply = post(survivors_request{s, std::move(providers), end});
+    settle();
+    auto r = read<survivors_reply>(reply);
+    if (!r) FAIL(render(r.err()));
+    return *r;
+  }
+  std::size_t signals(const std::string& name) const {
+    std::size_t n = 0;
+    for (const auto& c : api->calls)
+      n += c.what.find(" --signal " + name) != std::string::npos;
+    return n;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(panic_world, "panic kills what is meant, nothing else, and collects nothing") {
+  spec->sandboxes = 2;
+  auto one = run();
+  auto other = run();
+  auto reply = call(panic_request{of(one)}, "key");
+  REQUIRE(reply);
+  CHECK(reply->sandboxes == 2);
+  CHECK(reply->providers == strings{"local"});
+  advance(1s);
+  CHECK(ending(one) == "closed killed");
+  CHECK(states(other) == strings(2, "running"));
+  CHECK(api->boxes.size() == 2);
+  CHECK(guest_calls("diff") == 0);
+  CHECK(survivors(of(one)).listed == 0);
+  CHECK(survivors(of(other)).listed == 2);
+  // The same command again is the same answer, and nothing is killed twice.
+  auto kills = api->count(operation::kill);
+  REQUIRE(call(panic_request{of(one)}, "key"));
+  CHECK(api->count(operation::kill) == kills);
+  CHECK(count("daemon.panic") == 1);
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "the wish is on disk before anything is killed") {
+  run();
+  REQUIRE(call(panic_request{everything()}));
+  advance(1s);
+  auto names = events();
+  auto wish = std::find(names.begin(), names.end(), "daemon.panic");
+  REQUIRE(wish != names.end());
+  CHECK(wish < std::find(names.begin(), names.end(), "sandbox.kill_intended"));
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "panic for one sandbox leaves the others of its swarm") {
+  spec->sandboxes = 2;
+  auto id = run();
+  selection s;
+  s.sandbox = sandboxes(id)[0].sandbox;
+  REQUIRE(call(panic_request{s}));
+  advance(1s);
+  CHECK(states(id) == strings{"closed killed", "running"});
+  CHECK(survivors(s).listed == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "panic ends sandboxes that were kept after their run") {
+  spec->keep = true;
+  auto id = run();
+  agents_end(only_sandbox(id));
+  REQUIRE(ending(id) == "closed completed");
+  REQUIRE(api->boxes.size() == 1);
+  REQUIRE(call(panic_request{everything()}));
+  advance(1s);
+  CHECK(api->boxes.empty());
+  CHECK(survivors(everything()).listed == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "a survivor is counted until it is gone, and killed again") {
+  auto id = run();
+  auto remote = only_sandbox(id).remote_id;
+  for (int i = 0; i < 50; ++i)
+    api->fail(operation::kill, make_error(errc::network));
+  REQUIRE(call(panic_request{of(id)}));
+  advance(1s);
+  auto left = survivors(of(id));
+  CHECK(left.listed == 1);
+  CHECK(left.ids == strings{remote});
+  for (int i = 0; i < 60 && survivors(of(id), true).listed > 0; ++i)
+    advance(1s);
+  CHECK(survivors(of(id)).listed == 0);
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "what no list shows and a GET finds is a survivor, too") {
+  auto id = run();
+  auto remote = only_sandbox(id).remote_id;
+  auto labels = std::exchange(api->boxes.at(remote).info.metadata, {}); // a list that forgets it
+  auto left = survivors(of(id));
+  CHECK(left.listed == 0);
+  CHECK(left.unlisted == 1);
+  CHECK(left.ids == strings{remote});
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "a provider that does not answer is named, not counted as empty") {
+  auto id = run();
+  api->fail(operation::list, make_error(errc::network));
+  auto refused = survivors(of(id));
+  REQUIRE(refused.unanswered.size() == 1);
+  CHECK(refused.unanswered[0].starts_with("local: network"));
+  api->hold(operation::list);
+  auto reply = post(survivors_request{of(id), {"local"}, false});
+  advance(19s);
+  CHECK_FALSE(reply->has_value());
+  advance(2s);
+  auto late = read<survivors_reply>(reply);
+  REQUIRE(late);
+  CHECK(late->unanswered == strings{"local: no answer yet"});
+  api->release(operation::list);
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "survivors are killed only where a panic was asked for") {
+  auto id = run();
+  auto reply = call(survivors_request{of(id), {"local"}, true});
+  REQUIRE_FALSE(reply);
+  CHECK(reply.err().code == errc::wrong_phase);
+  CHECK(api->boxes.size() == 1);
+  CHECK(call(panic_request{{}}).err().code == errc::bad_argument);
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "panic on a thousand sandboxes leaves none") {
+  spec->sandboxes = 1000;
+  auto id = run();
+  REQUIRE(api->boxes.size() == 1000);
+  REQUIRE(call(panic_request{everything()}));
+  advance(2s);
+  CHECK(api->boxes.empty());
+  CHECK(survivors(everything()).listed == 0);
+  CHECK(ending(id) == "closed killed");
+  finish();
+}
+
+// ---- freeze -----------------------------------------------------------------------------------
+
+TEST_CASE_METHOD(panic_world, "freeze stops the agents of what is meant, thaw lets them go on") {
+  spec->panes = 2;
+  auto id = run();
+  auto other = run();
+  auto reply = call(freeze_request{of(id), true});
+  REQUIRE(reply);
+  CHECK(reply->sandboxes == std::vector<sandbox_id>{only_sandbox(id).sandbox});
+  CHECK(signals("STOP") == 2);
+  CHECK(only_sandbox(id).frozen);
+  CHECK_FALSE(only_sandbox(other).frozen);
+  REQUIRE(call(freeze_request{of(id), true})); // told again, not recorded again
+  CHECK(count("sandbox.frozen") == 1);
+  REQUIRE(call(freeze_request{of(id), false}));
+  CHECK(signals("CONT") == 2);
+  CHECK_FALSE(only_sandbox(id).frozen);
+  CHECK(states(id) == strings{"running"});
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "a frozen sandbox stays so over a restart, and is not idle") {
+  spec->idle_limit_ms = 60'000;
+  auto id = run();
+  REQUIRE(call(freeze_request{of(id), true}));
+  auto before = signals("STOP");
+  stop();
+  start();
+  settle();
+  CHECK(only_sandbox(id).frozen);
+  CHECK(signals("STOP") == before + 1); // whatever was started meanwhile is stopped, too
+  advance(10min);
+  CHECK(count("pane.idle") == 0);
+  REQUIRE(call(freeze_request{of(id), false}));
+  advance(59s);
+  CHECK(count("pane.idle") == 0);
+  advance(15s);
+  CHECK(count("pane.idle") == 1);
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "what does not run cannot be frozen") {
+  CHECK(call(freeze_request{everything(), true}).err().code == errc::not_found);
+  auto id = run();
+  REQUIRE(call(stop_request{id, false}));
+  CHECK(call(freeze_request{of(id), true}).err().code == errc::wrong_phase);
+  finish();
+}
+
+// ---- the end of the daemon --------------------------------------------------------------------
+
+TEST_CASE_METHOD(panic_world, "a daemon that ends its swarms interrupts, collects, and kills") {
+  spec->sandboxes = 2;
+  auto id = run();
+  auto rows = sandboxes(id);
+  ask_all_to_end(*registry, stop_mode::shutdown);
+  ask_all_to_end(*registry, stop_mode::shutdown); // twice is once
+  settle();
+  CHECK(call(run_request{*spec}).err().code == errc::shutting_down);
+  CHECK(signals("INT") == 2);
+  agents_end(rows[0], 130);
+  advance(4s); // 5 s after the interrupt the other one is killed
+  CHECK(signals("KILL") == 1);
+  CHECK(states(id)[0] == "closed cancelled");
+  advance(3s); // and 2 s later it is given up
+  CHECK(count("agent_unresponsive") == 1);
+  CHECK(ending(id) == "closed cancelled");
+  CHECK(guest_calls("diff") == 2);
+  CHECK(api->boxes.empty());
+  CHECK(registry->size() == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "who has not ended is named with its swarm, sandbox and panes") {
+  spec->panes = 2;
+  auto id = run();
+  api->hold(operation::run);
+  ask_all_to_end(*registry, stop_mode::shutdown);
+  settle();
+  auto s = only_sandbox(id);
+  CHECK(who_is_left(*svc, *registry) == strings{id.value + " " + s.sandbox.value + ": p0, p1"});
+  ask_all_to_end(*registry, stop_mode::kill);
+  advance(1s);
+  CHECK(who_is_left(*svc, *registry).empty());
+  CHECK(ending(id) == "closed killed");
+  finish();
+}
+
+TEST_CASE("the end of the daemon forces after three quarters of its time and gives up at its end") {
+  using step = shutdown_course::step;
+  shutdown_course c{30s};
+  CHECK(c.due(0s, false) == step::wait);
+  CHECK(c.due(22s, false) == step::wait);
+  CHECK(c.due(22'500ms, false) == step::force);
+  CHECK(c.due(23s, false) == step::wait);
+  CHECK(c.due(29'999ms, false) == step::wait);
+  CHECK(c.due(30s, false) == step::give_up);
+  shutdown_course again{30s};
+  CHECK(again.due(1s, true) == step::give_up);
+}

@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+"""How runs and the daemon end by themselves: time limits with nobody watching, a stop with an agent that does not
+listen, panic, freezing, and a command that ran out of time."""
+# timeout: 300
+import json
+import os
+import signal
+import time
+
+from installation import Installation, alive, repository
+from scenario import main, program, scenario, wait_until
+from simulator import KEY, Simulator
+
+# Leaves a result at once and then stays.
+STAYS = "#!/bin/sh\necho kept >result.txt\necho ready\nexec tail -f /dev/null\n"
+# The same, and takes no notice of an interrupt or a request to end.
+HANGS = "#!/bin/sh\ntrap '' INT TERM\necho kept >result.txt\necho ready\nwhile :; do sleep 1; done\n"
+COUNTS = "#!/bin/sh\ni=0\nwhile :; do i=$((i+1)); echo \"line $i\"; sleep 0.1; done\n"
+
+
+def daemon(skep):
+    """A skepd of our own, whose exit code we see."""
+    process = skep.popen(program("skepd"))
+    wait_until("skepd answers", lambda: skep.run("daemon", "status").returncode == 0, 20)
+    return process
+
+
+@scenario("the hard limit stops a real sandbox with no client connected and keeps its results")
+def _(work):
+    repo = repository(work / "repo", {"agent": STAYS})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--limit", "10s", "--warn-at", "3s,6s", "--", "./agent")
+        out = repo / "skep-out" / swarm
+        # Nobody asks the daemon for anything: the file alone says that it is over.
+        wait_until("the results are there", (out / "summary.json").exists, 60)
+        status = skep.closed(swarm)
+        assert status["swarm"]["result"] == "timed_out", status["swarm"]
+        assert status["swarm"]["warned_ms"] == 6000, status["swarm"]
+        assert [s["result"] for s in status["sandboxes"]] == ["timed_out"]
+        assert "result.txt" in (out / "p0.patch").read_text()
+        assert (out / "p0.log").read_text().startswith("ready")
+        events = skep.events(swarm)
+        told = [e["body"] for e in events if e["type"] == "swarm.time_warning"]
+        assert [b["threshold_ms"] for b in told] == [3000, 6000], told
+        assert all(b["limit_ms"] == 10_000 and "cost_usd" in b and b["text"] for b in told), told
+        limit = [e["body"] for e in events if e["type"] == "swarm.time_limit"]
+        assert len(limit) == 1 and 10_000 <= limit[0]["elapsed_ms"] < 13_000, limit
+        # Each step took its time, and the agent ran only after health and verification.
+        steps = [(e["body"]["to"], e["body"]["in_previous_ms"]) for e in events if e["type"] == "sandbox.phase_changed"]
+        names = [name for name, _ in steps]
+        assert names.index("verifying") < names.index("running") and all(ms >= 0 for _, ms in steps), steps
+        assert skep.host_sandboxes() == [], "the sandbox lives on"
+
+
+@scenario("a daemon that ends its swarms names the agent that does not listen and ends within 30 s")
+def _(work):
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\n[ $SKEP_PANE_INDEX = 0 ] && exec ./hangs\nexec ./stays\n",
+                                      "hangs": HANGS, "stays": STAYS})
+    with Installation(work, config='[daemon]\non_stop = "kill"\n') as skep:
+        process = daemon(skep)
+        swarm = skep.start(repo, "--panes", "2", "--", "./agent")
+        skep.running(swarm, "ready")
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0, process.stderr.read()
+        took = time.monotonic() - began
+        assert took < 30, took
+        # What the next daemon finds: all is over, collected, and the one that did not listen is named.
+        status = skep.status(swarm)
+        assert status["swarm"]["result"] == "cancelled", status["swarm"]
+        told = [e["body"] for e in skep.events(swarm) if e["type"] == "notice"]
+        named = [n["text"] for n in told if n["code"] == "agent_unresponsive"]
+        assert len(named) == 1 and named[0].startswith("p0 "), told
+        for name in ("p0", "p1"):
+            assert "result.txt" in (repo / "skep-out" / swarm / f"{name}.patch").read_text()
+        assert skep.host_sandboxes() == []
+
+
+@scenario("a second signal ends the daemon at once, with a code and the names of who is left")
+def _(work):
+    repo = repository(work / "repo", {"agent": HANGS})
+    settings = '[daemon]\non_stop = "kill"\n[policy]\nshutdown_interrupt_s = 60\nshutdown_limit_s = 120\n'
+    with Installation(work, config=settings) as skep:
+        process = daemon(skep)
+        swarm = skep.start(repo, "--", "./agent")
+        skep.running(swarm, "ready")
+        process.send_signal(signal.SIGTERM)
+        wait_until("it is stopping", lambda: "daemon.ending_swarms" in (skep.state / "skepd.log").read_text(), 20)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 79
+        lines = [json.loads(line) for line in (skep.state / "skepd.log").read_text().splitlines()]
+        named = [line for line in lines if line["event"] == "daemon.did_not_end"]
+        assert len(named) == 1 and named[0]["who"].startswith(f"{swarm} sb_"), named
+        skep.config("")
+        forced = [e["body"] for e in skep.events() if e["type"] == "daemon.stop_forced"]
+        assert len(forced) == 1 and forced[0]["refused"][0].startswith(swarm), forced
+        assert forced[0]["refused"][0].endswith(": p0"), forced
+        skep.run("kill", swarm, "--wait", code=0)
+
+
+@scenario("panic on many simulated sandboxes leaves none, counted by a second client at the provider")
+def _(work):
+    count = int(os.environ.get("SKEP_PANIC_SANDBOXES", "100"))
+    repo = repository(work / "repo", {"README": "a test\n"})
+    with Simulator(work) as sim, Installation(work, config=sim.config()) as skep:
+        skep.run("secret", "set", "SIM_KEY", input=KEY + "\n")
+        other = sim.ask("POST", "/v2/sandboxes", {"templateID": "base", "timeout": 600, "metadata": {"owner": "else"}})
+        words = ("--provider", "sim", "--", "sim-agent", "--stall-ms", "600000", "--lines", "2")
+        first = skep.start(repo, "--sandboxes", str(count), *words)
+        second = skep.start(repo, "--name", "second", *words)
+
+        def living(swarm):
+            listed, page = [], None
+            listed = sim.ask("GET", f"/v2/sandboxes?metadata=skep.swarm%3D{swarm}&limit=100")
+            return listed
+        wait_until("sandboxes live", lambda: len(sim.alive()) >= count + 2, 120, every_s=0.5)
+        found = skep.json("panic", first, limit_s=120)
+        assert found["survivors"] == 0 and found["providers"] == ["sim"], found
+        assert living(first) == [] and len(living(second)) == 1
+        found = skep.json("panic", "--all", limit_s=120)
+        assert found["survivors"] == 0, found
+        # The provider's own word: what is left is not ours.
+        assert living(second) == []
+        assert sim.alive() == [other["sandboxID"]], sim.alive()
+        again = skep.json("panic", "--all", limit_s=120)
+        assert again["sandboxes"] == 0 and again["survivors"] == 0, again
+
+
+@scenario("a frozen agent stands still and goes on where it was")
+def _(work):
+    repo = repository(work / "repo", {"agent": COUNTS})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--", "./agent")
+        skep.running(swarm, "line 5")
+        frozen = skep.json("freeze", swarm)
+        assert len(frozen["sandboxes"]) == 1
+        log = f"{swarm}/p0"
+        last = [""]
+
+        def stands():
+            """Two looks, a second apart, at the same text."""
+            before, last[0] = last[0], skep.log_text(log)
+            return before == last[0] and before
+        wait_until("the agent stands still", stands, 20, every_s=1)
+        stood = len(last[0])
+        assert skep.status(swarm)["sandboxes"][0]["frozen"]
+        skep.json("thaw", swarm)
+        wait_until("the agent goes on", lambda: len(skep.log_text(log)) > stood, 20)
+        lines = skep.log_text(log).split("\n")[:-1]
+        assert lines == [f"line {i + 1}" for i in range(len(lines))], lines
+        skep.json("freeze", swarm)
+        skep.run("stop", swarm, "--wait", code=0)  # a frozen agent hears the interrupt, too
+        assert skep.status(swarm)["swarm"]["result"] == "cancelled"
+
+
+@scenario("a drained daemon refuses runs until that is undone, also a daemon that was started again")
+def _(work):
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\necho done\n"})
+    with Installation(work) as skep:
+        skep.run("drain", code=0)
+        skep.run("run", "--repo", repo, "--", "./agent", code=75)
+        skep.run("daemon", "stop", code=0)
+        refused = skep.json("run", "--repo", repo, "--", "./agent", code=75)
+        assert refused["error"]["code"] == "draining", refused
+        skep.run("drain", "--undo", code=0)
+        skep.run("run", "--repo", repo, "--", "./agent", code=0)
+
+
+@scenario("a pane that gives no sign of life is stopped with a reason of its own")
+def _(work):
+    repo = repository(work / "repo", {"agent": STAYS})
+    with Installation(work, config="[policy]\nidle_grace_s = 5\n") as skep:
+        lines = skep.json_lines("run", "--repo", repo, "--idle-limit", "5s", "--", "./agent", code=79, limit_s=120)
+        summary = lines[-1]["summary"]
+        assert summary["panes"][0]["result"] == "timed_out" and summary["panes"][0]["error_code"] == "idle", summary
+        told = [e for e in lines if e.get("type") == "pane.idle"]
+        assert len(told) == 1, told
+        assert "result.txt" in (repo / "skep-out" / summary["swarm"]["swarm"] / "p0.patch").read_text()
+
+
+main()
