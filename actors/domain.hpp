@@ -11,6 +11,7 @@
 #include "actors/supervisor.hpp"
 #include "actors/work_pool.hpp"
 #include "sandbox/api.hpp"
+#include "storage/reader.hpp"
 
 #include <filesystem>
 #include <mutex>
@@ -51,6 +52,10 @@ struct services {
   std::function<result<bool>(std::string_view)> switch_is_on;
   /// When the create intent of a sandbox was journaled. Reads the journal; any thread.
   std::function<result<utc_time>(const sandbox_id&, const std::string& intent)> intended_at;
+  /// Pages of the journal, such as all of one sandbox. Short reads; any thread.
+  std::function<result<storage::chunk_page>(const storage::chunk_selector&)> read_chunks;
+  /// Sandboxes of a run that were lost and replaced, oldest first.
+  std::function<result<std::vector<replacement_record>>(const swarm_id&)> load_replacements;
   /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty
   /// name.
   std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)>

@@ -22,9 +22,17 @@ error validate(const create_policy& p) {
   return {};
 }
 
+error validate(const note_policy& p) {
+  if (p.burst < 1 || p.burst > 100'000) return bad("pane_notes.burst takes 1 to 100000");
+  if (p.per_second < 1 || p.per_second > 10'000)
+    return bad("pane_notes.per_second takes 1 to 10000");
+  return {};
+}
+
 error validate(const policies& p) {
   using namespace std::chrono_literals;
   if (auto e = validate(p.create)) return e;
+  if (auto e = validate(p.pane_notes)) return e;
   for (const auto& [provider, create] : p.create_at)
     if (auto e = validate(create)) return e;
   if (p.lease_grace < 1s) return bad("lease_grace must be positive");

@@ -1,6 +1,7 @@
 #include "actors/swarm_results.hpp"
 
 #include "actors/output_log.hpp"
+#include "actors/replacement.hpp"
 #include "messages/cost.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/pack.hpp"
@@ -73,13 +74,20 @@ std::vector<std::string> tree_names(const swarm_spec& spec,
   return out;
 }
 
-error error_of(const std::string& code, const std::string& text) {
-  for (const auto& e : all_errors())
-    if (e.name == code) return make_error(e.code, text);
-  return make_error(errc::internal, text);
+// A successor's panes have the names of those before them.
+std::string log_name(const pane_record& p, const std::vector<replacement_record>& replacements) {
+  for (const auto& r : replacements)
+    if (r.lost == p.sandbox) return p.name + ".lost-" + std::to_string(r.number);
+  return p.name;
 }
 
 } // namespace
+
+result<std::vector<replacement_record>> replacements_of(const services& svc,
+                                                        const swarm_id& swarm) {
+  if (!svc.load_replacements) return std::vector<replacement_record>{};
+  return svc.load_replacements(swarm);
+}
 
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
                                      const swarm_id& swarm) {
@@ -124,7 +132,8 @@ void sweep_work_files(const services& svc, const std::vector<swarm_id>& open) {
 result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                                     const swarm_id& swarm,
                                     const std::vector<sandbox_record>& sandboxes,
-                                    const std::vector<pane_record>& panes) {
+                                    const std::vector<pane_record>& panes,
+                                    const std::vector<replacement_record>& replacements) {
   auto dir = fs::path{spec.out_dir} / swarm.value;
   std::error_code ec;
   crash_point(crash_kind::file, "swarm_folder");
@@ -139,11 +148,15 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
       auto log = svc.state_dir / "logs" / swarm.value
                  / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
       crash_point(crash_kind::file, "pane_log");
-      if (auto copied = copy_log(log, dir / (p.name + ".log")); !copied) keep(copied.err());
+      if (auto copied = copy_log(log, dir / (log_name(p, replacements) + ".log")); !copied)
+        keep(copied.err());
     }
   swarm_results out;
   std::vector<transfer::pane_patch> patches;
-  for (const auto& name : tree_names(spec, sandboxes, panes))
+  auto boxes_that_count = sandboxes;
+  auto panes_that_count = panes;
+  leave_out_replaced(replacements, boxes_that_count, panes_that_count);
+  for (const auto& name : tree_names(spec, boxes_that_count, panes_that_count))
     if (auto patch = dir / (name + ".patch"); fs::exists(patch, ec))
       patches.push_back({name, patch.string()});
   auto merged = transfer::merge_swarm_patch(patches, (dir / "swarm.patch").string());
@@ -161,7 +174,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   }
   auto summary = to_json(swarm_summary{swarm, spec.repo, spec.agent, sandboxes, panes, out.merged,
                                        out.conflicts, spec.network, time_usd + model_usd, time_usd,
-                                       spec.budget_usd});
+                                       spec.budget_usd, replacements});
   if (auto r = write_file(dir / "summary.json",
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
       !r)
@@ -180,10 +193,16 @@ result<swarm_closed> conclude(const services& svc, const swarm_spec& spec, const
     if (!rows) return rows.err();
     panes.insert(panes.end(), rows->begin(), rows->end());
   }
-  if (auto w = write_results(svc, spec, swarm, *sandboxes, panes); !w) return w.err();
-  auto out = verdict_of(*sandboxes, panes);
+  auto replacements = replacements_of(svc, swarm);
+  if (!replacements) return replacements.err();
+  if (auto w = write_results(svc, spec, swarm, *sandboxes, panes, *replacements); !w)
+    return w.err();
+  double cost = 0;
   for (const auto& s : *sandboxes)
-    out.cost_usd += cost_usd(s, svc.wall_now());
+    cost += cost_usd(s, svc.wall_now());
+  leave_out_replaced(*replacements, *sandboxes, panes);
+  auto out = verdict_of(*sandboxes, panes);
+  out.cost_usd = cost;
   return out;
 }
 
@@ -194,7 +213,7 @@ swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
   for (const auto& s : sandboxes) {
     if (s.result == outcome::completed) continue;
     if (out.result == outcome::completed || s.result == outcome::failed) out.result = s.result;
-    if (!out.why && !s.error_code.empty()) out.why = error_of(s.error_code, s.error_text);
+    if (!out.why) out.why = first_error(s);
   }
   for (const auto& p : panes)
     ++(p.result == outcome::completed ? out.panes_completed : out.panes_failed);

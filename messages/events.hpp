@@ -91,6 +91,26 @@ struct time_limit_reached {
               field(5, "text", x.text))
 };
 
+/// Intent: a sandbox that its provider lost gets a successor with the same number; what was lost
+/// with it. In the swarm's chunk, since the last event of the lost one was written.
+struct sandbox_replaced {
+  sandbox_id lost;
+  sandbox_id successor;     ///< Its sandbox.queued follows.
+  std::uint32_t number = 0; ///< Of the replacements of its swarm, from 1.
+  std::uint32_t most = 0;   ///< As many as the run allows.
+  std::string base_commit;  ///< Checkpoint that the successor starts from; empty: none yet.
+  utc_time last_sync_at{};  ///< When files last travelled whole; 0: never.
+  std::vector<std::string> unsynced; ///< Paths that agents said they wrote; not all need be known.
+  std::uint32_t unanswered = 0;      ///< Prompts and inputs without an answer.
+  std::uint64_t output_bytes = 0;    ///< Of its logs; they are kept.
+  double cost_usd = 0;               ///< What the lost one cost.
+  SKEP_FIELDS(field(1, "lost", x.lost), field(2, "successor", x.successor),
+              field(3, "number", x.number), field(4, "most", x.most),
+              field(5, "base_commit", x.base_commit), field(6, "last_sync_at_ms", x.last_sync_at),
+              field(7, "unsynced", x.unsynced), field(8, "unanswered", x.unanswered),
+              field(9, "output_bytes", x.output_bytes), field(10, "cost_usd", x.cost_usd))
+};
+
 // ---- sandbox --------------------------------------------------------------------------------
 
 /// A sandbox of a swarm exists for us (not yet at the provider). Phase: queued.
@@ -184,6 +204,13 @@ struct base_recorded {
 struct sandbox_degraded {
   std::vector<pane_id> panes; ///< Those that are out.
   SKEP_FIELDS(field(1, "panes", x.panes))
+};
+
+/// The first error of a sandbox: it will fail. Written before anything is done about it, so that a
+/// daemon that dies meanwhile closes it with the same one.
+struct sandbox_failing {
+  error why; ///< With its step.
+  SKEP_FIELDS(field(1, "why", x.why))
 };
 
 /// Intent: the sandbox will be killed at the provider; repeated until confirmed.
@@ -332,6 +359,16 @@ struct agent_block {
               field(4, "text", x.text), field(5, "is_error", x.is_error))
 };
 
+/// Note: more blocks came than are journaled (policy.hpp, note_policy); the log has all of them.
+struct notes_suppressed {
+  pane_id pane;
+  std::uint64_t count = 0; ///< Blocks that were left out since the last word of it.
+  utc_time since{};        ///< When the first of them came.
+  std::uint32_t attempt = 0;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "count", x.count), field(3, "since_ms", x.since),
+              field(4, "attempt", x.attempt))
+};
+
 /// Input for a pane and how far it got. The bytes themselves are not journaled.
 struct input_receipt {
   pane_id pane;
@@ -454,6 +491,8 @@ struct event_traits;
   SKEP_EVENT(52, model_spend, "sandbox.model_spend", fact)                                         \
   SKEP_EVENT(54, output_incomplete, "sandbox.output_incomplete", fact)                             \
   SKEP_EVENT(55, sandbox_frozen, "sandbox.frozen", fact)                                           \
+  SKEP_EVENT(57, sandbox_failing, "sandbox.failing", fact)                                         \
+  SKEP_EVENT(58, sandbox_replaced, "swarm.sandbox_replaced", fact)                                 \
   SKEP_EVENT(59, usage_sampled, "sandbox.usage", note)                                             \
   SKEP_EVENT(60, pane_created, "pane.created", fact)                                               \
   SKEP_EVENT(61, pane_start_intended, "pane.start_intended", fact)                                 \
@@ -466,6 +505,7 @@ struct event_traits;
   SKEP_EVENT(68, input_receipt, "pane.input", fact)                                                \
   SKEP_EVENT(69, poll_failed, "sandbox.poll_failed", note)                                         \
   SKEP_EVENT(70, pane_budget_warned, "pane.budget_warned", fact)                                   \
+  SKEP_EVENT(71, notes_suppressed, "pane.blocks_suppressed", note)                                 \
   SKEP_EVENT(73, log_truncated, "pane.log_truncated", note)                                        \
   SKEP_EVENT(74, pane_idle, "pane.idle", fact)                                                     \
   SKEP_EVENT(75, pane_active, "pane.active", fact)                                                 \

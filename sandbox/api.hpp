@@ -153,6 +153,8 @@ struct model_usage {
   std::uint64_t input_tokens = 0;
   std::uint64_t output_tokens = 0;
   bool used_up = false; ///< Of its allowance: calls are refused.
+  /// Calls whose client went before their end and whose answer was cut: what they used is a guess.
+  std::uint64_t cut_calls = 0;
 };
 
 /// A process to start inside. argv is executed as it is, never by a shell.

@@ -170,6 +170,19 @@ maybe_entry say(const lease_intended& e, const audit_terms&) {
   return entry_of(audit_level::info, audit_category::resource, "SANDBOX_LEASE_SET",
                   {{"end_at_ms", e.end_at.time_since_epoch().count()}});
 }
+maybe_entry say(const sandbox_failing& e, const audit_terms&) {
+  json about = json::object();
+  add_error(about, e.why);
+  return entry_of(audit_level::error, audit_category::resource, "SANDBOX_FAILING",
+                  std::move(about));
+}
+maybe_entry say(const sandbox_replaced& e, const audit_terms&) {
+  return entry_of(audit_level::warn, audit_category::resource, "SANDBOX_REPLACED",
+                  {{"lost", e.lost.value},
+                   {"successor", e.successor.value},
+                   {"number", e.number},
+                   {"cost_usd", e.cost_usd}});
+}
 maybe_entry say(const kill_intended& e, const audit_terms&) {
   return entry_of(audit_level::info, audit_category::resource, "SANDBOX_KILL_INTENDED",
                   {{"reason", e.reason}});

@@ -70,6 +70,8 @@ result<void> fact(const context& c, const phase_changed& e);
 result<void> fact(const context& c, const lease_intended& e);
 result<void> fact(const context& c, const base_recorded& e);
 result<void> fact(const context& c, const sandbox_degraded& e);
+result<void> fact(const context& c, const sandbox_failing& e);
+result<void> fact(const context& c, const sandbox_replaced& e);
 result<void> fact(const context& c, const kill_intended& e);
 result<void> fact(const context& c, const kill_confirmed& e);
 result<void> fact(const context& c, const sandbox_closed& e);

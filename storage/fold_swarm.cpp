@@ -101,6 +101,36 @@ result<void> fact(const context& c, const time_warning& e) {
   return {};
 }
 
+result<void> fact(const context& c, const sandbox_replaced& e) {
+  if (auto placed = in_swarm_chunk(c, "swarm.sandbox_replaced"); !placed) return placed;
+  if (auto fits = in_range("swarm.sandbox_replaced", {e.output_bytes}, e.cost_usd); !fits)
+    return fits;
+  if (e.number == 0 || e.successor.empty() || e.successor == e.lost)
+    return make_error(errc::bad_argument, "swarm.sandbox_replaced without a successor");
+  // The lost one has ended as lost, in a swarm that goes on.
+  auto fits = c.db.number("SELECT count(*) FROM sandboxes b JOIN swarms s USING (swarm) WHERE "
+                          "b.sandbox = ?1 AND b.swarm = ?2 AND b.state = ?3 AND b.result = ?4 AND "
+                          "s.state < ?5",
+                          0, e.lost, c.swarm, phase::closed, outcome::lost, swarm_phase::stopping);
+  if (!fits) return fits.err();
+  if (*fits == 0)
+    return make_error(errc::wrong_phase, "swarm.sandbox_replaced: " + e.lost.value
+                                             + " is no lost sandbox of a swarm that goes on");
+  std::string paths;
+  for (const auto& path : e.unsynced)
+    paths += path + '\n';
+  auto done = change(c,
+                     "INSERT INTO replacements (lost, swarm, successor, number, base_commit, "
+                     "last_sync_at_ms, unsynced, unanswered, output_bytes, cost_usd, "
+                     "replaced_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
+                     "ON CONFLICT DO NOTHING",
+                     e.lost, c.swarm, e.successor, e.number, e.base_commit, e.last_sync_at, paths,
+                     e.unanswered, e.output_bytes, e.cost_usd, c.at);
+  if (!done) return done.err();
+  if (!*done) return make_error(errc::exists, "a successor of " + e.lost.value);
+  return {};
+}
+
 result<void> fact(const context& c, const swarm_closed& e) {
   if (auto placed = in_swarm_chunk(c, "swarm.closed"); !placed) return placed;
   if (e.result == outcome::none)

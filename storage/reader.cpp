@@ -242,6 +242,10 @@ result<std::vector<transfer_record>> reader::transfers(const swarm_id& id) {
                                     "WHERE swarm = ?1 ORDER BY created_at_ms, rowid", id);
 }
 
+result<std::vector<replacement_record>> reader::replacements(const swarm_id& id) {
+  return read_rows<replacement_record>(db_, "replacements", "WHERE swarm = ?1 ORDER BY number", id);
+}
+
 // ---- recovery -------------------------------------------------------------------------------
 
 result<std::vector<open_swarm>> reader::open_swarms() {

@@ -77,6 +77,8 @@ public:
   result<pane_record> pane(const pane_id& id);                        ///< no_such_pane
   result<std::vector<transfer_record>> transfers(const swarm_id& id); ///< Oldest first.
 
+  result<std::vector<replacement_record>> replacements(const swarm_id& id); ///< Oldest first.
+
   result<open_counts> count_open();
 
   // -- recovery

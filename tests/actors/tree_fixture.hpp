@@ -254,6 +254,10 @@ private:
       if (!row || !*row) return {};
       return {(*row)->command, (*row)->fingerprint, (*row)->reply.data};
     };
+    svc->read_chunks = [this](const storage::chunk_selector& want) {
+      return tables->read_chunks(want);
+    };
+    svc->load_replacements = [this](const swarm_id& id) { return tables->replacements(id); };
     svc->load_spend = [this](utc_time now) { return tables->spend(now); };
     svc->created_seq = [this](const swarm_id& id) {
       auto seq = tables->created_seq(id);

@@ -228,6 +228,10 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--fail-above", o->panes_out_percent,
                 "Percent of a sandbox's panes: more of them out fail it; 100: never\n"
                 "(default: [policy] panes_out_percent of skep.toml, else 50)");
+  c->add_option("--replace-lost", o->replace_lost,
+                "So many sandboxes that their provider loses get a successor, which starts from\n"
+                "the uploaded tree; 0 to 1000")
+      ->capture_default_str();
   c->add_option("--budget", o->budget,
                 "What the run may cost, sandbox time and models, such as 5usd; at its end the run\n"
                 "is stopped with the outcome budget");

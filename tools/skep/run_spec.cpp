@@ -235,6 +235,8 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.setup = o.setup;
   if (auto e = in_range("--fail-above", o.panes_out_percent, 0, 100)) return e;
   spec.panes_out_percent = static_cast<std::uint32_t>(o.panes_out_percent);
+  if (auto e = in_range("--replace-lost", o.replace_lost, 0, max_replacements)) return e;
+  spec.replace_lost = static_cast<std::uint32_t>(o.replace_lost);
   auto settings = settings_of(paths);
   if (!settings) return settings.err();
   spec.warn_at_ms = settings->policy.warn_at_ms;

@@ -24,6 +24,7 @@ struct run_options {
   std::string warn_at;    ///< "30min,50min", "none"; empty: as skep.toml has it.
   std::string idle_limit; ///< Empty: none.
   std::int64_t panes_out_percent = 0;
+  std::int64_t replace_lost = 0;
   std::string name;
   std::vector<std::string> env;
   std::string network; ///< Empty: allowlist when hosts are given, else model.

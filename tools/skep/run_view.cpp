@@ -99,6 +99,18 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
     for (const auto& p : x.panes)
       names += (names.empty() ? "" : ", ") + pane_name(p);
     return names.empty() ? "" : box_name(e.sandbox) + " is degraded, out: " + names;
+  } else if constexpr (std::is_same_v<E, sandbox_failing>) {
+    return box_name(e.sandbox) + " fails: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, sandbox_replaced>) {
+    auto text = "WARNING: " + box_name(x.lost) + " was lost and gets a successor ("
+                + std::to_string(x.number) + " of at most " + std::to_string(x.most)
+                + "): " + loss_text(x.last_sync_at, x.unsynced.size(), x.unanswered, x.cost_usd);
+    boxes.erase(x.lost);
+    std::erase_if(panes, [&x](const auto& p) { return p.second.sandbox == x.lost; });
+    return text;
+  } else if constexpr (std::is_same_v<E, notes_suppressed>) {
+    return pane_name(x.pane) + ": " + std::to_string(x.count)
+           + " blocks of its output are in its log only";
   } else if constexpr (std::is_same_v<E, sandbox_frozen>) {
     return box_name(e.sandbox) + (x.frozen ? " is frozen" : " goes on");
   } else if constexpr (std::is_same_v<E, log_truncated>) {

@@ -20,8 +20,9 @@ log_level level_of(const any_event& e) {
             else if constexpr (std::is_same_v<E,
                                               supervisor_gave_up> || std::is_same_v<E, stop_forced>)
               return log_level::error;
-            else if constexpr (std::
-                                   is_same_v<E, child_restarted> || std::is_same_v<E, create_failed> || std::is_same_v<E, poll_failed> || std::is_same_v<E, transfer_failed> || std::is_same_v<E, pane_restarting> || std::is_same_v<E, sandbox_degraded> || std::is_same_v<E, audit_repaired> || std::is_same_v<E, panic_asked> || std::is_same_v<E, time_warning> || std::is_same_v<E, time_limit_reached> || std::is_same_v<E, output_incomplete> || std::is_same_v<E, pane_idle>)
+            else if constexpr (
+                std::
+                    is_same_v<E, child_restarted> || std::is_same_v<E, create_failed> || std::is_same_v<E, poll_failed> || std::is_same_v<E, transfer_failed> || std::is_same_v<E, pane_restarting> || std::is_same_v<E, sandbox_degraded> || std::is_same_v<E, audit_repaired> || std::is_same_v<E, panic_asked> || std::is_same_v<E, time_warning> || std::is_same_v<E, time_limit_reached> || std::is_same_v<E, output_incomplete> || std::is_same_v<E, pane_idle> || std::is_same_v<E, sandbox_failing> || std::is_same_v<E, sandbox_replaced> || std::is_same_v<E, notes_suppressed>)
               return log_level::warn;
             else if constexpr (
                 std::is_same_v<
