@@ -62,7 +62,7 @@ def _(work):
     print(f"# {len(names)} points from the first error on, killed at {len(reached)}")
     assert not failures, f"{len(failures)} of {len(names)}: " + "; ".join(failures)
     labels = {name.rpartition("#")[0] for name in reached}
-    between = {"stored:sandbox.failing", "append:sandbox.kill_intended", "call:kill", "answer:kill", "append:sandbox.closed"}
+    between = {"stored:sandbox.failing", "call:kill", "answer:kill", "append:sandbox.closed"}
     assert between <= labels, f"nobody was killed at {sorted(between - labels)}"
 
 

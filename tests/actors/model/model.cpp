@@ -163,6 +163,9 @@ model::broken model::in_sandbox(const chunk& c, sandbox_state& s, const E& e, ut
     if (e.to <= s.at) return "a phase that is not later than the one before";
     s.at = e.to;
   }
+  // A run that was being stopped for another reason may be killed for its money.
+  if constexpr (one_of<E, kill_intended, sandbox_closed>)
+    s.out_of_money = s.out_of_money || budget_ends(s.swarm, at);
   if constexpr (std::is_same_v<E, kill_intended>) s.kill_intended = true;
   if constexpr (std::is_same_v<E, kill_confirmed>) {
     if (!s.kill_intended) return "a kill is confirmed that nobody intended";
@@ -202,7 +205,7 @@ model::broken model::in_pane(const chunk& c, const E& e, utc_time at) {
   if constexpr (std::is_same_v<E, pane_closed>) {
     if (e.result == outcome::none) return "a pane ends without an outcome";
     if (e.result == outcome::budget && !swarms_[sandboxes_[p.sandbox].swarm].out_of_money
-        && !pane_budget_ends(e.pane.value, at))
+        && !budget_ends(sandboxes_[p.sandbox].swarm, at) && !pane_budget_ends(e.pane.value, at))
       return "a pane is stopped for a budget that has not ended";
     auto& s = swarms_[sandboxes_[p.sandbox].swarm];
     ++(e.result == outcome::completed ? s.completed : s.failed);
@@ -318,7 +321,8 @@ model::broken model::justified(const std::string& id, const sandbox_state& s,
     reason = lost_.count(s.remote) > 0;
     break;
   case outcome::budget:
-    reason = swarm.out_of_money || (s.failing && s.failing->code == errc::budget_spent);
+    reason = swarm.out_of_money || s.out_of_money
+             || (s.failing && s.failing->code == errc::budget_spent);
     for (const auto& [pane, p] : panes_)
       reason = reason || (p.sandbox == id && p.end && p.end->result == outcome::budget);
     break;

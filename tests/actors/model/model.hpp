@@ -112,6 +112,7 @@ private:
     bool ended_before = false; ///< At the last compare().
     std::optional<error> failing;
     double usd_per_hour = 0, reserved = 0;
+    bool out_of_money = false;                ///< A budget had ended when it was killed or closed.
     utc_time charged_from{}, charged_until{}; ///< 0: not yet.
 
     bool charged() const { return charged_from != utc_time{} && charged_until == utc_time{}; }
