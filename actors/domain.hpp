@@ -12,6 +12,7 @@
 #include "actors/work_pool.hpp"
 #include "sandbox/api.hpp"
 #include "storage/reader.hpp"
+#include "transfer/parts.hpp"
 
 #include <filesystem>
 #include <mutex>
@@ -114,7 +115,9 @@ inline constexpr std::string_view outbox = "/home/user/.skep/out";
 /// The packed work tree that all sandboxes of a swarm are given.
 struct upload_bundle {
   std::filesystem::path archive;
+  std::vector<transfer::file_part> archive_parts;
   std::filesystem::path head_pack; ///< Empty unless the work tree was clean.
+  std::vector<transfer::file_part> head_pack_parts;
   std::string head;
   std::string manifest_sha256;
   std::uint64_t files = 0;

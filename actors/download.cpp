@@ -8,7 +8,8 @@ namespace {
 class download_impl : public transfer_base {
 public:
   download_impl(caf::actor_config& cfg, context_ptr context, download_plan plan)
-      : transfer_base(cfg, std::move(context), plan.transfer, inside::outbox),
+      : transfer_base(cfg, std::move(context), plan.transfer,
+                      own_folder(inside::outbox, plan.transfer)),
         plan_(std::move(plan)) {}
 
 private:

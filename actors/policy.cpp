@@ -37,6 +37,9 @@ error validate(const policies& p) {
     if (auto e = validate(create)) return e;
   if (p.lease_grace < 1s) return bad("lease_grace must be positive");
   if (p.ready_limit < 1s || p.ready_limit > 1h) return bad("ready_limit takes 1 s to 3600 s");
+  if (p.upload_part_bytes < 64 * 1024 || p.upload_part_bytes > 1ull << 30)
+    return bad("upload_part_bytes takes 64 KiB to 1 GiB");
+  if (p.upload_tries < 1 || p.upload_tries > 20) return bad("upload_tries takes 1 to 20");
   if (p.idle_grace < 0s || p.idle_grace > 1h) return bad("idle_grace takes 0 s to 3600 s");
   if (p.panes_out_percent < 1 || p.panes_out_percent > 100)
     return bad("panes_out_percent takes 1 to 100");

@@ -71,6 +71,12 @@ struct policies {
   /// Whole life of one TRANSFER, whatever its single calls may take; a missed one is a failed
   /// transfer.
   std::chrono::seconds upload_deadline{1200};
+  /// An archive travels in parts of this size (row S1-56); 64 KiB to 1 GiB.
+  std::uint64_t upload_part_bytes = 52'428'800;
+  /// Failures in passing, one after another without a part that arrived in between, before an
+  /// upload has failed; and the wait after the first of them, which doubles. 1 to 20.
+  std::uint32_t upload_tries = 5;
+  std::chrono::seconds upload_wait{1};
   std::chrono::seconds download_deadline{600};
   /// The setup of a sandbox, which a transfer runs; and what is kept of its output.
   std::chrono::seconds setup{600};

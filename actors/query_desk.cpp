@@ -117,15 +117,16 @@ private:
     auto epoch = reader_->epoch();
     auto stream = reader_->stream_id();
     auto head = reader_->head();
-    if (!epoch || !stream || !head)
-      return !epoch ? epoch.err() : !stream ? stream.err() : head.err();
+    auto open = reader_->count_open();
+    if (!epoch || !stream || !head || !open)
+      return !epoch ? epoch.err() : !stream ? stream.err() : !head ? head.err() : open.err();
     return daemon_status_reply{facts_.version,
                                facts_.pid,
                                *epoch,
                                *stream,
                                *head,
                                facts_.state_dir.string(),
-                               static_cast<std::uint32_t>(facts_.open_swarms()),
+                               static_cast<std::uint32_t>(open->swarms),
                                facts_.started_at,
                                facts_.draining && facts_.draining()};
   }

@@ -38,9 +38,26 @@ result<void> write_file(const fs::path& path, const std::string& text) {
   return {};
 }
 
+json parts_to_json(const std::vector<transfer::file_part>& parts) {
+  auto out = json::array();
+  for (const auto& x : parts)
+    out.push_back({{"offset", x.offset}, {"bytes", x.bytes}, {"sha256", x.sha256}});
+  return out;
+}
+
+std::vector<transfer::file_part> parts_from(const json& bundle, const char* name) {
+  std::vector<transfer::file_part> out;
+  for (const auto& x : bundle.value(name, json::array()))
+    out.push_back({x.value("offset", std::uint64_t{0}), x.value("bytes", std::uint64_t{0}),
+                   x.value("sha256", std::string{})});
+  return out;
+}
+
 json bundle_to_json(const upload_bundle& b) {
   return {{"archive", b.archive.string()},
+          {"archive_parts", parts_to_json(b.archive_parts)},
           {"head_pack", b.head_pack.string()},
+          {"head_pack_parts", parts_to_json(b.head_pack_parts)},
           {"head", b.head},
           {"manifest_sha256", b.manifest_sha256},
           {"files", b.files},
@@ -52,13 +69,16 @@ bool bundle_from_file(const fs::path& file, upload_bundle& out) {
   auto j = json::parse(in, nullptr, false);
   if (!j.is_object()) return false;
   out.archive = j.value("archive", std::string{});
+  out.archive_parts = parts_from(j, "archive_parts");
   out.head_pack = j.value("head_pack", std::string{});
+  out.head_pack_parts = parts_from(j, "head_pack_parts");
   out.head = j.value("head", std::string{});
   out.manifest_sha256 = j.value("manifest_sha256", std::string{});
   out.files = j.value("files", std::uint64_t{0});
   out.size_bytes = j.value("size_bytes", std::uint64_t{0});
   std::error_code ec;
-  return fs::exists(out.archive, ec);
+  // One without parts was written by an older release: packed anew.
+  return !out.archive_parts.empty() && fs::exists(out.archive, ec);
 }
 
 std::vector<std::string> tree_names(const swarm_spec& spec,
@@ -81,6 +101,11 @@ std::string log_name(const pane_record& p, const std::vector<replacement_record>
   return p.name;
 }
 
+error while_packing(error e) {
+  e.step = "pack";
+  return e;
+}
+
 } // namespace
 
 result<std::vector<replacement_record>> replacements_of(const services& svc,
@@ -98,13 +123,17 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   fs::create_directories(dir, ec);
   fs::permissions(dir, fs::perms::owner_all, ec);
   auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string());
-  if (!packed) {
-    auto e = packed.err();
-    e.step = "pack";
-    return e;
-  }
+  if (!packed) return while_packing(packed.err());
   out.archive = dir / "worktree.tar";
+  auto parts = transfer::parts_of(out.archive.string(), svc.limits.upload_part_bytes);
+  if (!parts) return while_packing(parts.err());
+  out.archive_parts = std::move(*parts);
   out.head_pack = packed->head_pack_path;
+  if (!out.head_pack.empty()) {
+    parts = transfer::parts_of(out.head_pack.string(), svc.limits.upload_part_bytes);
+    if (!parts) return while_packing(parts.err());
+    out.head_pack_parts = std::move(*parts);
+  }
   out.head = packed->head;
   out.manifest_sha256 = packed->manifest.sha256();
   out.files = packed->manifest.files.size();

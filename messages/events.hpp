@@ -427,6 +427,22 @@ struct transfer_intended {
               field(5, "size_bytes", x.size_bytes))
 };
 
+/// An upload in several parts: how far it is. After each part, and at the start, when parts that an
+/// earlier attempt sent were found inside.
+struct transfer_progress {
+  transfer_id transfer;
+  std::uint32_t parts_done = 0; ///< Inside, whoever sent them.
+  std::uint32_t parts = 0;
+  std::uint64_t done_bytes = 0;
+  std::uint64_t size_bytes = 0;
+  std::uint64_t sent_bytes = 0; ///< By this attempt.
+  std::int64_t elapsed_ms = 0;  ///< Of this attempt.
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "parts_done", x.parts_done),
+              field(3, "parts", x.parts), field(4, "done_bytes", x.done_bytes),
+              field(5, "size_bytes", x.size_bytes), field(6, "sent_bytes", x.sent_bytes),
+              field(7, "elapsed_ms", x.elapsed_ms))
+};
+
 struct transfer_done {
   transfer_id transfer;
   std::uint64_t files = 0;
@@ -511,7 +527,8 @@ struct event_traits;
   SKEP_EVENT(75, pane_active, "pane.active", fact)                                                 \
   SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
-  SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)
+  SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)                                         \
+  SKEP_EVENT(87, transfer_progress, "transfer.progress", note)
 
 #define SKEP_EVENT_TRAITS(number, Type, text, cls)                                                 \
   template <>                                                                                      \

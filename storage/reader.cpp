@@ -79,6 +79,9 @@ result<open_counts> reader::count_open() {
           count("SELECT state, count(*) FROM panes WHERE state <> 5 GROUP BY state", out.panes);
       !done)
     return done.err();
+  auto swarms = db_.number("SELECT count(*) FROM swarms WHERE state <> 3", 0);
+  if (!swarms) return swarms.err();
+  out.swarms = static_cast<std::uint64_t>(*swarms);
   return out;
 }
 

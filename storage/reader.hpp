@@ -44,10 +44,11 @@ struct stored_command {
   utc_time expires_at{};
 };
 
-/// How many sandboxes and panes that are not closed are in each state, by its number.
+/// What is not closed: how many sandboxes and panes in each state, by its number; how many swarms.
 struct open_counts {
   std::map<int, std::uint64_t> sandboxes;
   std::map<int, std::uint64_t> panes;
+  std::uint64_t swarms = 0;
 };
 
 class reader {

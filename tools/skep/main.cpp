@@ -122,8 +122,8 @@ int main(int argc, char** argv) {
   cli.require_subcommand(1);
   cli.fallthrough(); // global options may stand behind the command
   cli.add_option("--state", a.state_option,
-                 "State directory (default: $SKEP_STATE, /var/lib/skep for root, else "
-                 "~/.local/state/skep)");
+                 "State directory (default: $SKEP_STATE, else /var/lib/skep\nfor root, "
+                 "~/.local/state/skep for others)");
   cli.add_flag("--json", a.json_mode, "Machine-readable output");
   skep::cli::add_run(cli, a);
   skep::cli::add_list(cli, a);

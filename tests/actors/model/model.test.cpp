@@ -296,11 +296,11 @@ private:
       auto reply = post(stop_request{id, true});
       in_strides(2s);
     }
-    in_strides(20min);
+    in_strides(10min, 5s);
     // What was kept, and what was lost between its end and the wish.
     for (const auto& id : runs_)
       post(stop_request{id, true});
-    in_strides(20min);
+    in_strides(10min, 5s);
   }
 
   // -- what is seen -------------------------------------------------------------------------------
@@ -360,9 +360,9 @@ private:
   }
 
   // Actors' timers are exact in any stride; only jobs of the pool wait for its end.
-  void in_strides(caf::timespan d) {
-    for (caf::timespan done{0}; done < d; done += 1s) {
-      v.advance(std::min(caf::timespan{1s}, d - done));
+  void in_strides(caf::timespan d, caf::timespan stride = 1s) {
+    for (caf::timespan done{0}; done < d; done += stride) {
+      v.advance(std::min(stride, d - done));
       settle();
     }
   }
