@@ -370,3 +370,37 @@ TEST_CASE_METHOD(pane_world, "input is refused where nobody reads it") {
   }
   CHECK(count("pane.input") == 0);
 }
+
+TEST_CASE_METHOD(pane_world, "an agent with very many blocks floods no journal, and how many were "
+                             "left out is told once") {
+  spec->agent = agent_kind::claude;
+  spec->argv.clear();
+  spec->prompts = {"work"};
+  svc->limits.pane_notes = {20, 10};
+  begin();
+  settle();
+  auto say = [&](int times) {
+    const std::string line =
+        R"({"type":"assistant","message":{"content":[{"type":"text","text":"x"}]}})"
+        "\n";
+    for (int i = 0; i < times; ++i)
+      tell(output_a::value, std::uint32_t{1}, line);
+    advance(20ms);
+  };
+  say(500);
+  CHECK(count("pane.block") == 20);
+  CHECK(count("pane.blocks_suppressed") == 0); // until it goes on, or ends
+  advance(3s);
+  say(1);
+  CHECK(count("pane.block") == 21);
+  auto told = all<notes_suppressed>();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].count == 480);
+  CHECK(told[0].attempt == 1);
+  CHECK(told[0].since.time_since_epoch().count() > 0);
+  say(500);
+  exit(0);
+  settle();
+  CHECK(all<notes_suppressed>().size() == 2); // with its end
+  CHECK(count("pane.block") < 60);
+}
