@@ -6,6 +6,7 @@
 #include "transfer/pack.hpp"
 #include "transfer/posix.hpp"
 #include "transfer/results.hpp"
+#include "transfer/scan.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -73,6 +74,18 @@ std::vector<std::string> tree_names(const swarm_spec& spec,
   return out;
 }
 
+/// Why what was scanned must not travel; none when it may. Nobody can be asked here.
+error refusal(scan_policy policy, const scan_report& r) {
+  if (policy == scan_policy::warn || !r.alarming()) return {};
+  auto e = r.high > 0 ? make_error(
+               errc::credentials_found,
+               std::to_string(r.high) + " findings, the first at " + r.findings.front().path + ":"
+                   + std::to_string(r.findings.front().line) + " (" + r.findings.front().rule + ")")
+                      : make_error(errc::scan_failed, r.problem);
+  e.step = "scan";
+  return e;
+}
+
 error error_of(const std::string& code, const std::string& text) {
   for (const auto& e : all_errors())
     if (e.name == code) return make_error(e.code, text);
@@ -89,11 +102,23 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   std::error_code ec;
   fs::create_directories(dir, ec);
   fs::permissions(dir, fs::perms::owner_all, ec);
-  auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string());
+  transfer::pack_options options;
+  transfer::scan_options scan;
+  scan.limit = options.limit;
+  transfer::scan_watcher watcher{spec.repo, scan};
+  options.watcher = &watcher;
+  auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string(), options);
   if (!packed) {
     auto e = packed.err();
     e.step = "pack";
     return e;
+  }
+  out.scanned = {spec.scan, false, transfer::for_event(watcher.report())};
+  if (auto why = refusal(spec.scan, out.scanned.report)) {
+    out.scanned.blocked = true;
+    out.refused = why;
+    fs::remove_all(dir, ec);
+    return out;
   }
   out.archive = dir / "worktree.tar";
   out.head_pack = packed->head_pack_path;

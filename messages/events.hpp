@@ -8,6 +8,7 @@
 #pragma once
 
 #include "messages/daemon_events.hpp"
+#include "messages/findings.hpp"
 
 namespace skep {
 
@@ -89,6 +90,16 @@ struct time_limit_reached {
   SKEP_FIELDS(field(1, "elapsed_ms", x.elapsed_ms), field(2, "limit_ms", x.limit_ms),
               field(3, "cost_usd", x.cost_usd), field(4, "cost_whole", x.cost_whole),
               field(5, "text", x.text))
+};
+
+/// What the scan of the work tree found while it was packed, where it found anything. `blocked`:
+/// the run ends here, before any sandbox was made.
+struct swarm_scanned {
+  scan_policy policy = scan_policy::block;
+  bool blocked = false;
+  scan_report report;
+  SKEP_FIELDS(field(1, "policy", x.policy), field(2, "blocked", x.blocked),
+              field(3, "report", x.report))
 };
 
 // ---- sandbox --------------------------------------------------------------------------------
@@ -405,6 +416,15 @@ struct transfer_failed {
   SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "why", x.why))
 };
 
+/// What the scan of a pane's changes found, where it found anything. They are kept as they are.
+struct results_scanned {
+  transfer_id transfer;
+  std::string tree; ///< Name of the pane or tree, as in the output folder.
+  scan_report report;
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "tree", x.tree),
+              field(3, "report", x.report))
+};
+
 // ---- the list -------------------------------------------------------------------------------
 
 /// Number, name and class of an event type.
@@ -439,6 +459,7 @@ struct event_traits;
   SKEP_EVENT(23, time_warning, "swarm.time_warning", fact)                                         \
   SKEP_EVENT(24, time_limit_reached, "swarm.time_limit", note)                                     \
   SKEP_EVENT(26, swarm_budget_warned, "swarm.budget_warned", fact)                                 \
+  SKEP_EVENT(27, swarm_scanned, "swarm.scanned", fact)                                             \
   SKEP_EVENT(40, sandbox_queued, "sandbox.queued", fact)                                           \
   SKEP_EVENT(41, create_intended, "sandbox.create_intended", fact)                                 \
   SKEP_EVENT(42, sandbox_created, "sandbox.created", fact)                                         \
@@ -471,7 +492,8 @@ struct event_traits;
   SKEP_EVENT(75, pane_active, "pane.active", fact)                                                 \
   SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
-  SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)
+  SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)                                         \
+  SKEP_EVENT(83, results_scanned, "transfer.results_scanned", fact)
 
 #define SKEP_EVENT_TRAITS(number, Type, text, cls)                                                 \
   template <>                                                                                      \

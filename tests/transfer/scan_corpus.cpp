@@ -271,7 +271,7 @@ const std::vector<harmless>& near_misses() {
       {"a documented example key", [](draw&) { return s{"AKIA"} + "IOSFODNN7EXAMPLE"; }},
       {"a documented example secret",
        [](draw&) {
-         return s{"aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/"} + "bPxRfiCYEXAMPLEKEY";
+         return s{"aws_secret_access_key"} + " = " + "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
        }},
       {"a key that is too short", [](draw& d) { return s{"gh"} + "p_" + d.alnum(20); }},
       {"a key in a longer word", [](draw& d) { return "x" + s{"AK"} + "IA" + d.upper(16) + "Q"; }},

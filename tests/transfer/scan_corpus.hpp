@@ -1,6 +1,7 @@
-// Credentials in the forms their issuers publish, and what looks like them. Written from the issuers'
-// documentation, apart from transfer/scan_rules.def and before it. Every value is put together at run
-// time from a seed, so that neither our own scanner nor anybody else's finds one in this repository.
+// Credentials in the forms their issuers publish, and what looks like them. Written from the
+// issuers' documentation, apart from transfer/scan_rules.def and before it. Every value is put
+// together at run time from a seed, so that neither our own scanner nor anybody else's finds one in
+// this repository.
 #pragma once
 
 #include <functional>

@@ -10,33 +10,33 @@ log_level by_outcome(outcome o) {
 } // namespace
 
 log_level level_of(const any_event& e) {
-  return std::
-      visit(
-          []<class E>(const E& x) {
-            if constexpr (std::is_same_v<E, notice>)
-              return x.level == severity::error     ? log_level::error
-                     : x.level == severity::warning ? log_level::warn
-                                                    : log_level::info;
-            else if constexpr (std::is_same_v<E,
-                                              supervisor_gave_up> || std::is_same_v<E, stop_forced>)
-              return log_level::error;
-            else if constexpr (std::
-                                   is_same_v<E, child_restarted> || std::is_same_v<E, create_failed> || std::is_same_v<E, poll_failed> || std::is_same_v<E, transfer_failed> || std::is_same_v<E, pane_restarting> || std::is_same_v<E, sandbox_degraded> || std::is_same_v<E, audit_repaired> || std::is_same_v<E, panic_asked> || std::is_same_v<E, time_warning> || std::is_same_v<E, time_limit_reached> || std::is_same_v<E, output_incomplete> || std::is_same_v<E, pane_idle>)
-              return log_level::warn;
-            else if constexpr (
-                std::is_same_v<
-                    E,
-                    swarm_closed> || std::is_same_v<E, sandbox_closed> || std::is_same_v<E, pane_closed>)
-              return by_outcome(x.result);
-            else if constexpr (
-                std::is_same_v<
-                    E,
-                    agent_block> || std::is_same_v<E, usage_sampled> || std::is_same_v<E, input_receipt> || std::is_same_v<E, pane_usage>)
-              return log_level::debug;
-            else
-              return log_level::info;
-          },
-          e);
+  return std::visit(
+      []<class E>(const E& x) {
+        if constexpr (std::is_same_v<E, notice>)
+          return x.level == severity::error     ? log_level::error
+                 : x.level == severity::warning ? log_level::warn
+                                                : log_level::info;
+        else if constexpr (std::is_same_v<E, supervisor_gave_up> || std::is_same_v<E, stop_forced>)
+          return log_level::error;
+        else if constexpr (
+            std::
+                is_same_v<
+                    E, child_restarted> || std::is_same_v<E, create_failed> || std::is_same_v<E, poll_failed> || std::is_same_v<E, transfer_failed> || std::is_same_v<E, pane_restarting> || std::is_same_v<E, sandbox_degraded> || std::is_same_v<E, audit_repaired> || std::is_same_v<E, panic_asked> || std::is_same_v<E, time_warning> || std::is_same_v<E, time_limit_reached> || std::is_same_v<E, output_incomplete> || std::is_same_v<E, pane_idle> || std::is_same_v<E, results_scanned>)
+          return log_level::warn;
+        else if constexpr (
+            std::is_same_v<
+                E,
+                swarm_closed> || std::is_same_v<E, sandbox_closed> || std::is_same_v<E, pane_closed>)
+          return by_outcome(x.result);
+        else if constexpr (
+            std::is_same_v<
+                E,
+                agent_block> || std::is_same_v<E, usage_sampled> || std::is_same_v<E, input_receipt> || std::is_same_v<E, pane_usage>)
+          return log_level::debug;
+        else
+          return log_level::info;
+      },
+      e);
 }
 
 json fields_of(const actors::committed_event& e) {
