@@ -27,11 +27,16 @@ def lines_of(skep, *words, code):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def holders(folder, skip=()):
+def asked(sim):
+    """What the simulator was asked to make, to change or to end, by its own record."""
+    return [line for line in sim.record() if line["event"] != "start"]
+
+
+def holders(folder):
     """Files below a folder in which the value stands."""
     found = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
-        if not any(part in skip for part in path.parts) and VALUE.encode() in path.read_bytes():
+        if VALUE.encode() in path.read_bytes():
             found.append(str(path))
     return found
 
@@ -40,7 +45,7 @@ def audit(skep, operation):
     return [line for line in skep.json_lines("audit", "show", "-n", "1000") if line["operation"] == operation]
 
 
-@scenario("a credential blocks a run before anything is made: exit code 82, findings in JSON and the audit log, no value anywhere")
+@scenario("a credential blocks a run before anything is made, with exit code 82, findings in JSON and the audit log, and no value anywhere")
 def _(work):
     repo = repository(work / "repo", FILES)
     with Simulator(work) as sim, installation(work, sim) as skep:
@@ -49,7 +54,7 @@ def _(work):
         found = out[0]["scan"]["findings"][0]
         assert (found["path"], found["line"], found["rule"]) == ("config/prod.ini", 3, "github_fine_token"), found
         assert out[1]["error"]["code"] == "credentials_found" and out[1]["error"]["exit_code"] == 82, out[1]
-        assert sim.record() == [], sim.record()
+        assert asked(sim) == [], asked(sim)
         skep.json("daemon", "start")
         said = wait_until("the audit log has it", lambda: audit(skep, "SCAN_BLOCKED"), 30)
         assert "config/prod.ini:3 github_fine_token" in said[0]["metadata"]["subject"], said
@@ -74,7 +79,7 @@ def _(work):
         assert holders(skep.state) == [] and not any(VALUE in text for text in skep.said)
 
 
-@scenario("the policy prompt asks on a terminal: no is a refusal, yes goes on and is recorded")
+@scenario("the policy prompt asks on a terminal, where no is a refusal and yes goes on and is recorded")
 def _(work):
     repo = repository(work / "repo", FILES)
 
@@ -104,7 +109,7 @@ def _(work):
 
     with Simulator(work) as sim, installation(work, sim) as skep:
         assert answer(skep, b"n\n") == 82
-        assert sim.record() == []
+        assert asked(sim) == []
         assert answer(skep, b"y\n") == 0
         wait_until("a sandbox is made", lambda: sim.record("create"), 60)
         wait_until("the audit log has both", lambda: audit(skep, "SCAN_BLOCKED") and audit(skep, "SCAN_ASSENTED"), 30)
@@ -123,13 +128,13 @@ def _(work):
         assert plan["upload"]["left_out"] == [{"path": ".env", "reason": "always excluded: .env"}]
         assert abs(plan["time_usd_at_most"] - 0.3) < 1e-9, plan
         assert [line["rule"] for line in plan["limits"]] == ["max_active"], plan["limits"]
-        assert sim.record() == [], "the simulator was asked for something"
+        assert asked(sim) == [], asked(sim)
         assert not (skep.state / "skep.db").exists()
         # With a daemon that runs, what counts is known; still nothing is made.
         skep.json("daemon", "start")
         plan = skep.json("run", "--dry-run", "--repo", repo, "--provider", "sim", "--", "./agent")["dry_run"]
         assert plan["counts_known"] is True and plan["limits"] == [], plan
-        assert sim.record() == [] and skep.json("ps", "--all")["swarms"] == []
+        assert asked(sim) == [] and skep.json("ps", "--all")["swarms"] == []
 
 
 @scenario("a credential in what an agent wrote is told and recorded, and the results are kept")
