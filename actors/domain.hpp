@@ -122,6 +122,8 @@ struct upload_bundle {
   std::string manifest_sha256;
   std::uint64_t files = 0;
   std::uint64_t size_bytes = 0;
+  swarm_scanned scanned; ///< Of this packing; nothing in it when the bundle was made before.
+  error refused;         ///< Why it must not be uploaded.
 };
 
 /// What all actors of one sandbox share. The constant part is set at construction; the rest is

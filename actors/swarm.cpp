@@ -158,11 +158,21 @@ private:
     pack_tree([this](result<upload_bundle> r) {
       if (!r) return close(outcome::failed, r.err());
       bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
-      connect([this](const error& why) {
-        if (why) return close(outcome::failed, why);
-        start_all();
+      tell_scan([this] {
+        if (bundle_->refused) return close(outcome::failed, bundle_->refused);
+        connect([this](const error& why) {
+          if (why) return close(outcome::failed, why);
+          start_all();
+        });
       });
     });
+  }
+
+  // What the scan found is on disk before anything is made.
+  template <class Next>
+  void tell_scan(Next next) {
+    if (!bundle_->scanned.report.telling()) return next();
+    fact(bundle_->scanned, mine(std::move(next)));
   }
 
   template <class Next>
@@ -257,7 +267,7 @@ private:
       return adopt_all(open);
     pack_tree([this, open](result<upload_bundle> r) {
       // Without a bundle those sandboxes fail with their own error.
-      if (r.ok()) bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
+      if (r.ok() && !r->refused) bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
       adopt_all(open);
     });
   }

@@ -7,6 +7,7 @@
 #include "transfer/pack.hpp"
 #include "transfer/posix.hpp"
 #include "transfer/results.hpp"
+#include "transfer/scan.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -106,6 +107,18 @@ error while_packing(error e) {
   return e;
 }
 
+/// Why what was scanned must not travel; none when it may. Nobody can be asked here.
+error refusal(scan_policy policy, const scan_report& r) {
+  if (policy == scan_policy::warn || !r.alarming()) return {};
+  auto e = r.high > 0 ? make_error(
+               errc::credentials_found,
+               std::to_string(r.high) + " findings, the first at " + r.findings.front().path + ":"
+                   + std::to_string(r.findings.front().line) + " (" + r.findings.front().rule + ")")
+                      : make_error(errc::scan_failed, r.problem);
+  e.step = "scan";
+  return e;
+}
+
 } // namespace
 
 result<std::vector<replacement_record>> replacements_of(const services& svc,
@@ -122,8 +135,20 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   std::error_code ec;
   fs::create_directories(dir, ec);
   fs::permissions(dir, fs::perms::owner_all, ec);
-  auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string());
+  transfer::pack_options options;
+  transfer::scan_options scan;
+  scan.limit = options.limit;
+  transfer::scan_watcher watcher{spec.repo, scan};
+  options.watcher = &watcher;
+  auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string(), options);
   if (!packed) return while_packing(packed.err());
+  out.scanned = {spec.scan, false, transfer::for_event(watcher.report())};
+  if (auto why = refusal(spec.scan, out.scanned.report)) {
+    out.scanned.blocked = true;
+    out.refused = why;
+    fs::remove_all(dir, ec);
+    return out;
+  }
   out.archive = dir / "worktree.tar";
   auto parts = transfer::parts_of(out.archive.string(), svc.limits.upload_part_bytes);
   if (!parts) return while_packing(parts.err());

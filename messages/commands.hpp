@@ -97,6 +97,8 @@ struct swarm_spec {
   std::uint32_t panes_out_percent = 0;
   /// So many sandboxes that their provider lost get a successor; 0 .. max_replacements.
   std::uint32_t replace_lost = 0;
+  /// For credentials in the work tree. The daemon asks nobody: `prompt` is `block` to it.
+  scan_policy scan = scan_policy::block;
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
               field(4, "provider", x.provider), field(5, "template", x.template_name),
               field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
@@ -107,7 +109,8 @@ struct swarm_spec {
               field(17, "allow_hosts", x.allow_hosts), field(18, "setup", x.setup),
               field(19, "pty", x.pty), field(20, "budget_usd", x.budget_usd),
               field(21, "pane_budget_usd", x.pane_budget_usd), field(22, "no_queue", x.no_queue),
-              field(25, "warn_at_ms", x.warn_at_ms), field(26, "idle_limit_ms", x.idle_limit_ms),
+              field(24, "scan", x.scan), field(25, "warn_at_ms", x.warn_at_ms),
+              field(26, "idle_limit_ms", x.idle_limit_ms),
               field(27, "panes_out_percent", x.panes_out_percent),
               field(41, "replace_lost", x.replace_lost))
 };

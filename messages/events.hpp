@@ -8,6 +8,7 @@
 #pragma once
 
 #include "messages/daemon_events.hpp"
+#include "messages/findings.hpp"
 
 namespace skep {
 
@@ -109,6 +110,16 @@ struct sandbox_replaced {
               field(5, "base_commit", x.base_commit), field(6, "last_sync_at_ms", x.last_sync_at),
               field(7, "unsynced", x.unsynced), field(8, "unanswered", x.unanswered),
               field(9, "output_bytes", x.output_bytes), field(10, "cost_usd", x.cost_usd))
+};
+
+/// What the scan of the work tree found while it was packed, where it found anything. `blocked`:
+/// the run ends here, before any sandbox was made.
+struct swarm_scanned {
+  scan_policy policy = scan_policy::block;
+  bool blocked = false;
+  scan_report report;
+  SKEP_FIELDS(field(1, "policy", x.policy), field(2, "blocked", x.blocked),
+              field(3, "report", x.report))
 };
 
 // ---- sandbox --------------------------------------------------------------------------------
@@ -458,6 +469,15 @@ struct transfer_failed {
   SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "why", x.why))
 };
 
+/// What the scan of a pane's changes found, where it found anything. They are kept as they are.
+struct results_scanned {
+  transfer_id transfer;
+  std::string tree; ///< Name of the pane or tree, as in the output folder.
+  scan_report report;
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "tree", x.tree),
+              field(3, "report", x.report))
+};
+
 // ---- the list -------------------------------------------------------------------------------
 
 /// Number, name and class of an event type.
@@ -492,6 +512,7 @@ struct event_traits;
   SKEP_EVENT(23, time_warning, "swarm.time_warning", fact)                                         \
   SKEP_EVENT(24, time_limit_reached, "swarm.time_limit", note)                                     \
   SKEP_EVENT(26, swarm_budget_warned, "swarm.budget_warned", fact)                                 \
+  SKEP_EVENT(27, swarm_scanned, "swarm.scanned", fact)                                             \
   SKEP_EVENT(40, sandbox_queued, "sandbox.queued", fact)                                           \
   SKEP_EVENT(41, create_intended, "sandbox.create_intended", fact)                                 \
   SKEP_EVENT(42, sandbox_created, "sandbox.created", fact)                                         \
@@ -528,6 +549,7 @@ struct event_traits;
   SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
   SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)                                         \
+  SKEP_EVENT(83, results_scanned, "transfer.results_scanned", fact)                                \
   SKEP_EVENT(87, transfer_progress, "transfer.progress", note)
 
 #define SKEP_EVENT_TRAITS(number, Type, text, cls)                                                 \

@@ -61,6 +61,8 @@ result<void> fact(const context& c, const daemon_draining& e);
 result<void> fact(const context& c, const swarm_created& e);
 result<void> fact(const context& c, const swarm_phase_changed& e);
 result<void> fact(const context& c, const swarm_closed& e);
+result<void> fact(const context& c, const swarm_scanned& e);
+result<void> fact(const context& c, const results_scanned& e);
 result<void> fact(const context& c, const time_warning& e);
 result<void> fact(const context& c, const sandbox_queued& e);
 result<void> fact(const context& c, const create_intended& e);

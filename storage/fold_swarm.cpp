@@ -49,7 +49,7 @@ result<void> fact(const context& c, const daemon_draining& e) {
                   e.on, e.reason, c.at);
 }
 
-// These three are found in the journal and in the audit log; here only their place is checked.
+// These five are found in the journal and in the audit log; here only their place is checked.
 result<void> fact(const context& c, const command_asked&) {
   return in_daemon_chunk(c, "command.asked");
 }
@@ -60,6 +60,14 @@ result<void> fact(const context& c, const audit_repaired&) {
 
 result<void> fact(const context& c, const done_outside&) {
   return in_daemon_chunk(c, "daemon.done_outside");
+}
+
+result<void> fact(const context& c, const swarm_scanned&) {
+  return in_swarm_chunk(c, "swarm.scanned");
+}
+
+result<void> fact(const context& c, const results_scanned&) {
+  return in_sandbox_chunk(c, "transfer.results_scanned");
 }
 
 result<void> fact(const context& c, const swarm_created& e) {

@@ -23,6 +23,8 @@ void for_each_message(Visitor&& visit) {
   SKEP_TEST_VISIT(error)
   SKEP_TEST_VISIT(chunk)
   SKEP_TEST_VISIT(swarm_spec)
+  SKEP_TEST_VISIT(scan_finding)
+  SKEP_TEST_VISIT(scan_report)
   SKEP_TEST_VISIT(selection)
   SKEP_TEST_VISIT(request_frame)
   SKEP_TEST_VISIT(reply_frame)

@@ -239,6 +239,10 @@ class Fold:
 
         elif kind in UNFOLDED:
             need(not event["swarm"] and not event["sandbox"], event, "stands in a swarm's chunk")
+        elif kind == "swarm.scanned":
+            need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
+        elif kind == "transfer.results_scanned":
+            need(event["sandbox"], event, "not in a sandbox's chunk")
         elif kind == "swarm.created":
             need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
             self.insert(event, "swarms", {

@@ -40,6 +40,11 @@ void tell_long_story(journal& j) {
   ok(put(j, w, s, 1101, lease_intended{at(99999)}, base_recorded{"c0ffee", true, 3, 4, "aa"}));
   ok(put(j, w, s, 1102, transfer_intended{{"tr_1"}, transfer_direction::upload, {}, 3, 400}));
   ok(put(j, w, s, 1103, transfer_done{{"tr_1"}, 4, 401, "beef"}));
+  scan_report seen;
+  seen.findings = {{"a/b.txt", 3, "github_token", "git", finding_severity::high}};
+  seen.high = 1;
+  ok(put(j, w, {}, 1103, swarm_scanned{scan_policy::warn, false, seen}));
+  ok(put(j, w, s, 1104, results_scanned{{"tr_1"}, "p0", seen}));
   ok(put(j, w, s, 1104, transfer_intended{{"tr_2"}, transfer_direction::download, p, 0, 0}));
   auto why = make_error(errc::network, "no \"route\"", "connect: refused");
   why.step = "download";

@@ -27,7 +27,7 @@ constexpr auto footer = R"(Five everyday commands:
 With --json every command prints one JSON document (or JSON lines) on stdout, also for every error.
 Exit codes: 0 done; 64 wrong usage; 65 conflict; 66 not found; 69 not available; 70 our fault; 74 disk;
 75 limit, try later; 76 refused by the provider; 77 key missing or refused; 78 configuration; 79 time
-limit; 80 budget; 81 an agent failed; 129 and 130 detached or cancelled; 137 killed.)";
+limit; 80 budget; 81 an agent failed; 82 credentials found; 129 and 130 detached or cancelled; 137 killed.)";
 
 int usage_error(const skep::cli::app& a, const CLI::App& cli, const std::string& text) {
   auto e = skep::make_error(skep::errc::bad_argument, text);
@@ -137,6 +137,7 @@ int main(int argc, char** argv) {
   skep::cli::add_doctor(cli, a);
   skep::cli::add_secret(cli, a);
   skep::cli::add_health(cli, a);
+  skep::cli::add_files(cli, a);
   skep::cli::add_db(cli, a);
   skep::cli::add_recover(cli, a);
   skep::cli::add_audit(cli, a);

@@ -38,6 +38,8 @@ struct run_options {
   bool share_tree = false;
   bool pty = false;
   bool detach = false;
+  std::string scan; ///< block, warn or prompt; empty: as skep.toml has it.
+  bool dry_run = false;
 };
 
 /// Checks everything that can be known here: options against each other, the repository, the agent,

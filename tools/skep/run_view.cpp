@@ -104,6 +104,10 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
     return {};
   } else if constexpr (std::is_same_v<E, transfer_failed>) {
     return box_name(e.sandbox) + " transfer failed: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, swarm_scanned>) {
+    return x.report.alarming() ? "WARNING: the work tree holds " + alarm_text(x.report) : "";
+  } else if constexpr (std::is_same_v<E, results_scanned>) {
+    return "WARNING: the changes of " + x.tree + " hold " + alarm_text(x.report);
   } else if constexpr (std::is_same_v<E, poll_failed>) {
     return box_name(e.sandbox) + " output stream failed " + std::to_string(x.count) + " of "
            + std::to_string(x.limit) + " times: " + render(x.why);

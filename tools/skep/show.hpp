@@ -25,6 +25,8 @@ std::string health_text(const health_reply& h);
 std::string status_text(const status_reply& s);
 /// The table at the end of a run: a row for each pane.
 std::string summary_text(const status_reply& s);
+/// What is alarming in a scan, on one line: "2 credentials: a.py:3 github_token, ...".
+std::string alarm_text(const scan_report& r);
 
 /// What `skep run` and `skep stop --wait` exit with for a swarm that ended like this.
 int exit_code_of(outcome result, errc why);

@@ -192,6 +192,15 @@ error read_metrics(const std::filesystem::path& file, const toml::table& t, conf
   return {};
 }
 
+error read_scan(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"policy", "limit_s"})) return e;
+  std::string policy{to_string(out.scan)};
+  if (auto e = read_text(file, t, "policy", policy)) return e;
+  if (!from_string(policy, out.scan))
+    return bad(file, t.get("policy"), "policy takes block, warn or prompt");
+  return read_seconds(file, t, "limit_s", 1, 3600, out.scan_limit);
+}
+
 /// Calls `read` with the table `key`, where there is one.
 template <class F>
 error read_table(const std::filesystem::path& file, const toml::table& t, const char* key,
@@ -223,13 +232,15 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t, {"local", "providers", "policy", "budget", "daemon", "metrics"}))
+  if (auto e = check_keys(file, t,
+                          {"local", "providers", "policy", "budget", "daemon", "metrics", "scan"}))
     return e;
   if (auto e = read_policy(file, t, out.policy)) return e;
   if (auto e = read_table(file, t, "budget", out, read_budget)) return e;
   if (auto e = read_table(file, t, "local", out, read_local)) return e;
   if (auto e = read_table(file, t, "daemon", out, read_daemon)) return e;
   if (auto e = read_table(file, t, "metrics", out, read_metrics)) return e;
+  if (auto e = read_table(file, t, "scan", out, read_scan)) return e;
   if (const auto* providers = t.get("providers")) {
     if (!providers->is_table()) return bad(file, providers, "[providers] must be a table");
     for (const auto& [name, node] : *providers->as_table())

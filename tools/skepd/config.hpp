@@ -32,9 +32,14 @@
 //   [metrics]
 //   listen = "unix:/run/skep/metrics.sock" # or 127.0.0.1:9180; empty: off
 //
+//   [scan]
+//   policy = "block"      # or "warn", "prompt": what credentials in a work tree mean
+//   limit_s = 120         # how long `skep run` may scan
+//
 //   [policy], and on_stop of [daemon]: tools/skepd/policy_config.hpp
 #pragma once
 
+#include "messages/findings.hpp"
 #include "tools/skepd/policy_config.hpp"
 
 #include <filesystem>
@@ -74,6 +79,8 @@ struct config {
   std::optional<double> day_usd, month_usd;  ///< Budgets of all swarms.
   std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.
   std::string log_level = "info";            ///< As read_log_level() takes it.
+  scan_policy scan = scan_policy::block;     ///< For `skep run` without --scan.
+  std::chrono::seconds scan_limit{120};      ///< 1 s to 1 h.
   std::string metrics_listen;                ///< As read_metrics_address() takes it; empty: off.
 };
 
