@@ -18,7 +18,8 @@ using any_event = std::variant<
     kill_confirmed, sandbox_closed, sandbox_waits, model_spend, output_incomplete, sandbox_frozen,
     usage_sampled, pane_created, pane_start_intended, pane_started, pane_exited, pane_restarting,
     pane_closed, pane_usage, agent_block, input_receipt, poll_failed, pane_budget_warned,
-    log_truncated, pane_idle, pane_active, transfer_intended, transfer_done, transfer_failed>;
+    log_truncated, pane_idle, pane_active, transfer_intended, transfer_done, transfer_failed,
+    collision>;
 
 /// Facts of one event type; nullptr for an unknown number.
 const event_info* find_event(std::uint32_t type);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "messages/daemon_events.hpp"
+#include "messages/records.hpp"
 
 namespace skep {
 
@@ -471,7 +472,8 @@ struct event_traits;
   SKEP_EVENT(75, pane_active, "pane.active", fact)                                                 \
   SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
-  SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)
+  SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)                                         \
+  SKEP_EVENT(85, collision, "collision", note)
 
 #define SKEP_EVENT_TRAITS(number, Type, text, cls)                                                 \
   template <>                                                                                      \

@@ -37,6 +37,7 @@ struct run_options {
   bool share_tree = false;
   bool pty = false;
   bool detach = false;
+  std::string apply; ///< A mode of `skep apply`, or empty.
 };
 
 /// Checks everything that can be known here: options against each other, the repository, the agent,
