@@ -379,8 +379,18 @@ private:
             [then](caf::error& e) { then(from_caf(e)); });
   }
 
+  // By the tables: a client that saw swarm.closed finds it closed, while its SWARM still ends.
+  std::uint32_t open_swarms() const {
+    std::uint32_t open = 0;
+    for (const auto& [id, context] : swarms_) {
+      auto row = svc_->load_swarm(id);
+      if (!row || row->state != swarm_phase::closed) ++open;
+    }
+    return open;
+  }
+
   void end_daemon(const request_frame& f, daemon_stop_request r, answer then) {
-    auto open = static_cast<std::uint32_t>(swarms_.size());
+    auto open = open_swarms();
     if (open > 0 && !r.force)
       return then(
           make_error(errc::wrong_phase, std::to_string(open)

@@ -11,6 +11,8 @@
 #include "actors/supervisor.hpp"
 #include "actors/work_pool.hpp"
 #include "sandbox/api.hpp"
+#include "storage/reader.hpp"
+#include "transfer/parts.hpp"
 
 #include <filesystem>
 #include <mutex>
@@ -51,6 +53,10 @@ struct services {
   std::function<result<bool>(std::string_view)> switch_is_on;
   /// When the create intent of a sandbox was journaled. Reads the journal; any thread.
   std::function<result<utc_time>(const sandbox_id&, const std::string& intent)> intended_at;
+  /// Pages of the journal, such as all of one sandbox. Short reads; any thread.
+  std::function<result<storage::chunk_page>(const storage::chunk_selector&)> read_chunks;
+  /// Sandboxes of a run that were lost and replaced, oldest first.
+  std::function<result<std::vector<replacement_record>>(const swarm_id&)> load_replacements;
   /// The command accepted under an idempotency key: {name, fingerprint, packed reply}, or an empty
   /// name.
   std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)>
@@ -109,11 +115,15 @@ inline constexpr std::string_view outbox = "/home/user/.skep/out";
 /// The packed work tree that all sandboxes of a swarm are given.
 struct upload_bundle {
   std::filesystem::path archive;
+  std::vector<transfer::file_part> archive_parts;
   std::filesystem::path head_pack; ///< Empty unless the work tree was clean.
+  std::vector<transfer::file_part> head_pack_parts;
   std::string head;
   std::string manifest_sha256;
   std::uint64_t files = 0;
   std::uint64_t size_bytes = 0;
+  swarm_scanned scanned; ///< Of this packing; nothing in it when the bundle was made before.
+  error refused;         ///< Why it must not be uploaded.
 };
 
 /// What all actors of one sandbox share. The constant part is set at construction; the rest is

@@ -1,6 +1,7 @@
 #include "actors/transfer_base.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/results.hpp"
+#include "transfer/scan.hpp"
 
 namespace skep::actors {
 namespace {
@@ -8,7 +9,8 @@ namespace {
 class download_impl : public transfer_base {
 public:
   download_impl(caf::actor_config& cfg, context_ptr context, download_plan plan)
-      : transfer_base(cfg, std::move(context), plan.transfer, inside::outbox),
+      : transfer_base(cfg, std::move(context), plan.transfer,
+                      own_folder(inside::outbox, plan.transfer)),
         plan_(std::move(plan)) {}
 
 private:
@@ -51,10 +53,11 @@ private:
   // The sandbox's archive is hostile until proven otherwise: transfer/ unpacks it with confinement.
   void unpack() {
     auto out_dir = std::filesystem::path{context().spec->out_dir} / context().swarm.value;
+    auto found = std::make_shared<scan_report>(); // written in the pool, read when it is done
     in_pool_then<transfer::pane_changes>(
         "unpack",
-        [patch = patch(), archive = archive(), claim = claim_, tree = plan_.tree,
-         out_dir]() -> result<transfer::pane_changes> {
+        [patch = patch(), archive = archive(), claim = claim_, tree = plan_.tree, out_dir, found,
+         repo = context().spec->repo]() -> result<transfer::pane_changes> {
           auto summary = transfer::parse_diff_summary(claim);
           if (!summary) return summary.err();
           std::error_code ec;
@@ -63,15 +66,25 @@ private:
           // What an attempt before a restart left half done.
           std::filesystem::remove_all(out_dir / tree, ec);
           std::filesystem::remove(out_dir / (tree + ".patch"), ec);
-          return transfer::collect_pane(patch, archive, out_dir, tree, *summary);
+          auto got = transfer::collect_pane(patch, archive, out_dir, tree, *summary);
+          if (got) *found = transfer::for_event(transfer::scan_results(out_dir, tree, repo));
+          return got;
         },
-        [this](const transfer::pane_changes& got) {
+        [this, found](const transfer::pane_changes& got) {
+          tell_scan(*found);
           transfer_ending x;
           x.files = got.files.files.size();
           x.size_bytes = got.summary.patch_bytes;
           x.sha256 = got.summary.patch_sha256;
           finish(std::move(x));
         });
+  }
+
+  // Credentials in what came back: told and recorded, and the results are kept.
+  void tell_scan(const scan_report& found) {
+    if (found.alarming() || found.medium > 0)
+      note(context().recorder(), context().svc->wall_now(),
+           results_scanned{plan_.transfer, plan_.tree, found});
   }
 
   download_plan plan_;

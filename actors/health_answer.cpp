@@ -91,7 +91,8 @@ private:
 
 } // namespace
 
-daemon_health health_of_daemon(const daemon_facts& facts, directory& handles) {
+daemon_health health_of_daemon(storage::reader& rows, const daemon_facts& facts,
+                               directory& handles) {
   daemon_parts d;
   auto now = handles.wall_now();
   if (facts.watch) d.signs = facts.watch->daemon(now);
@@ -104,7 +105,7 @@ daemon_health health_of_daemon(const daemon_facts& facts, directory& handles) {
   need(handles.publisher(), "the publisher");
   need(handles.control(), "the control");
   d.uptime_ms = std::max<std::int64_t>(0, (now - facts.started_at).count());
-  if (facts.open_swarms) d.open_swarms = static_cast<std::uint32_t>(facts.open_swarms());
+  if (auto open = rows.count_open()) d.open_swarms = static_cast<std::uint32_t>(open->swarms);
   d.waiting_bytes = handles.credit().used();
   if (facts.published_seq)
     if (auto sent = facts.published_seq(), head = handles.head_seq(); head > sent)
@@ -118,7 +119,7 @@ daemon_health health_of_daemon(const daemon_facts& facts, directory& handles) {
 result<health_reply> answer_health(storage::reader& rows, const daemon_facts& facts,
                                    directory& handles, const health_request& what) {
   health_reply out;
-  out.daemon = health_of_daemon(facts, handles);
+  out.daemon = health_of_daemon(rows, facts, handles);
   health_reader look{rows, facts, handles};
   result<void> done;
   if (!what.pane.empty()) {

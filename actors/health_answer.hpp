@@ -12,6 +12,7 @@ result<health_reply> answer_health(storage::reader& rows, const daemon_facts& fa
                                    directory& handles, const health_request& what);
 
 /// The daemon alone.
-daemon_health health_of_daemon(const daemon_facts& facts, directory& handles);
+daemon_health health_of_daemon(storage::reader& rows, const daemon_facts& facts,
+                               directory& handles);
 
 } // namespace skep::actors

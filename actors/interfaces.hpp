@@ -192,8 +192,9 @@ using recorder_actor = caf::typed_actor<
 
 /// The LIMITER: admits starts of agents, about two per core at a time over all swarms.
 using limiter_actor = caf::typed_actor<
-    // Answers when the start may begin; the place is held until released (or the holder dies).
-    caf::replies_to<admit_a, pane_id>::with<void>,
+    // Answers when the start may begin; the place is held until released (or the holder dies). One
+    // sandbox never holds all places.
+    caf::replies_to<admit_a, pane_id, sandbox_id>::with<void>,
     // Gives the place back, or the place in the queue.
     caf::reacts_to<release_a, pane_id>,
     // 0: holds a place; n: nth in the queue; errc::not_found otherwise.

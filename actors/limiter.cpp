@@ -35,7 +35,9 @@ public:
     set_error_handler([](caf::error&) {});
     set_down_handler([this](caf::down_msg& d) { died(d.source); });
     return {
-        [this](admit_a, const pane_id& pane) -> caf::result<void> { return admit(pane); },
+        [this](admit_a, const pane_id& pane, const sandbox_id& box) -> caf::result<void> {
+          return admit(pane, box);
+        },
         [this](release_a, const pane_id& pane) {
           release(pane);
           advance();
@@ -52,17 +54,39 @@ public:
   }
 
 private:
+  struct holder {
+    caf::actor_addr asker;
+    sandbox_id box;
+  };
   struct waiting {
     pane_id pane;
+    sandbox_id box;
     caf::actor_addr asker;
     caf::typed_response_promise<void> promise;
   };
 
-  caf::result<void> admit(const pane_id& pane) {
+  // One sandbox leaves a place to the others, so that one whose inside hangs holds up nobody.
+  std::uint32_t most_of_one() const {
+    return options_.places > 1 ? options_.places - std::max(1u, options_.places / 4) : 1;
+  }
+  bool may_have(const sandbox_id& box) const {
+    if (held_.size() >= options_.places) return false;
+    auto i = of_box_.find(box);
+    return box.empty() || i == of_box_.end() || i->second < most_of_one();
+  }
+  void hold(const pane_id& pane, const caf::actor_addr& asker, const sandbox_id& box) {
+    held_.emplace(pane, holder{asker, box});
+    ++of_box_[box];
+  }
+  void let_go(const sandbox_id& box) {
+    if (auto i = of_box_.find(box); i != of_box_.end() && --i->second == 0) of_box_.erase(i);
+  }
+
+  caf::result<void> admit(const pane_id& pane, const sandbox_id& box) {
     const auto asker = caf::actor_cast<caf::actor_addr>(current_sender());
     if (auto i = held_.find(pane); i != held_.end()) {
-      forget(i->second);
-      i->second = asker;
+      forget(i->second.asker);
+      i->second.asker = asker;
       watch(asker);
       return caf::unit;
     }
@@ -75,15 +99,15 @@ private:
       watch(asker);
       return w.promise;
     }
-    if (held_.size() < options_.places) {
-      held_.emplace(pane, asker);
+    if (may_have(box)) {
+      hold(pane, asker, box);
       watch(asker);
       return caf::unit;
     }
     if (queue_.size() >= options_.queue)
       return to_caf(make_error(errc::queue_full, "too many agents wait for their start"));
     auto promise = make_response_promise<void>();
-    queue_.emplace(next_turn_, waiting{pane, asker, promise});
+    queue_.emplace(next_turn_, waiting{pane, box, asker, promise});
     turns_.emplace(pane, next_turn_++);
     watch(asker);
     return promise;
@@ -91,7 +115,8 @@ private:
 
   void release(const pane_id& pane) {
     if (auto i = held_.find(pane); i != held_.end()) {
-      forget(i->second);
+      forget(i->second.asker);
+      let_go(i->second.box);
       held_.erase(i);
     } else if (auto t = turns_.find(pane); t != turns_.end()) {
       auto& w = queue_.at(t->second);
@@ -103,12 +128,15 @@ private:
   }
 
   void advance() {
-    while (held_.size() < options_.places && !queue_.empty()) {
-      auto first = queue_.begin();
-      auto w = std::move(first->second);
-      queue_.erase(first);
+    for (auto next = queue_.begin(); next != queue_.end() && held_.size() < options_.places;) {
+      if (!may_have(next->second.box)) {
+        ++next;
+        continue;
+      }
+      auto w = std::move(next->second);
+      next = queue_.erase(next);
       turns_.erase(w.pane);
-      held_.emplace(std::move(w.pane), std::move(w.asker));
+      hold(w.pane, w.asker, w.box);
       answer(w.promise, result<void>{});
     }
   }
@@ -126,7 +154,11 @@ private:
 
   void died(const caf::actor_addr& who) {
     if (holders_.erase(who) == 0) return;
-    std::erase_if(held_, [&](const auto& x) { return x.second == who; });
+    std::erase_if(held_, [&](const auto& x) {
+      if (x.second.asker != who) return false;
+      let_go(x.second.box);
+      return true;
+    });
     std::erase_if(queue_, [&](const auto& x) {
       if (x.second.asker != who) return false;
       turns_.erase(x.second.pane);
@@ -136,8 +168,9 @@ private:
   }
 
   limiter_options options_;
-  std::map<pane_id, caf::actor_addr> held_;
-  std::map<std::uint64_t, waiting> queue_; ///< By turn.
+  std::map<pane_id, holder> held_;
+  std::map<sandbox_id, std::uint32_t> of_box_; ///< Places that each sandbox holds.
+  std::map<std::uint64_t, waiting> queue_;     ///< By turn.
   std::unordered_map<pane_id, std::uint64_t> turns_;
   std::unordered_map<caf::actor_addr, std::uint32_t> holders_; ///< Places and turns of an actor.
   std::uint64_t next_turn_ = 1;

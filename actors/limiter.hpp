@@ -13,6 +13,9 @@ struct limiter_options {
   std::uint32_t queue = 100'000;
 };
 
+/// One sandbox holds at most three quarters of the places (of two or three: all but one), so that
+/// others go on while what is inside of it hangs; a place in it is given back at the latest when
+/// policies::ready_limit is over. An empty sandbox id is not bounded.
 /// A place belongs to the actor that asked: when it dies its places and its turn in the queue are
 /// free. Asking again for a pane that holds a place is answered at once and changes the holder;
 /// asking again for one in the queue keeps the turn, and the former asker hears errc::cancelled.

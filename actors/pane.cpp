@@ -2,6 +2,7 @@
 
 #include "actors/agents/adapter.hpp"
 #include "actors/guest_call.hpp"
+#include "actors/note_bucket.hpp"
 #include "actors/output_log.hpp"
 #include "actors/pane_launch.hpp"
 
@@ -16,7 +17,8 @@ constexpr std::size_t most_inputs = 64;
 class pane_impl : public domain_actor<pane_actor> {
 public:
   pane_impl(caf::actor_config& cfg, context_ptr context, pane_record record)
-      : domain_actor(cfg), ctx_(std::move(context)), rec_(std::move(record)) {}
+      : domain_actor(cfg), ctx_(std::move(context)), rec_(std::move(record)),
+        notes_(ctx_->svc->limits.pane_notes) {}
 
   const char* name() const override { return "pane"; }
 
@@ -103,7 +105,7 @@ private:
   void admit() {
     auto limiter = ctx_->svc->handles->limiter();
     if (!limiter) return prepare();
-    request(limiter, std::chrono::seconds{60}, admit_a::value, rec_.pane)
+    request(limiter, std::chrono::seconds{60}, admit_a::value, rec_.pane, ctx_->sandbox)
         .then(
             [this] {
               holds_place_ = true;
@@ -200,11 +202,21 @@ private:
     for (auto& e : adapter_->on_output(bytes)) {
       if (auto* block = std::get_if<agent_block>(&e)) {
         block->pane = rec_.pane;
-        note(ctx_->recorder(), now(), *block);
+        if (notes_.take(ctx_->svc->boot_now(), now())) {
+          tell_suppressed();
+          note(ctx_->recorder(), now(), *block);
+        }
       } else if (auto* usage = std::get_if<pane_usage>(&e)) {
         usage_ = std::move(*usage);
       }
     }
+  }
+
+  // Once for each gap: when blocks are journaled again, or the attempt ends.
+  void tell_suppressed() {
+    if (auto gap = notes_.left_out(); gap.count > 0)
+      note(ctx_->recorder(), now(),
+           notes_suppressed{rec_.pane, gap.count, gap.since, rec_.attempt});
   }
 
   void on_exited(const follow_exit& x) {
@@ -221,6 +233,7 @@ private:
     rec_.final_offset = x.final_offset;
     release_place();
     on_output(rec_.attempt, "\n"); // a last line without its end counts, too
+    tell_suppressed();
     // The adapter's totals and the exit travel in this order, so that a crash cannot part them.
     if (usage_.turns > 0 || usage_.cost_usd > 0 || !usage_.summary.empty()) {
       usage_.pane = rec_.pane;
@@ -386,6 +399,7 @@ private:
   void close(outcome result, error why) {
     if (closing_) return;
     closing_ = true;
+    tell_suppressed();
     release_place();
     if (why) why.sandbox = ctx_->sandbox;
     rec_.result = result;
@@ -408,6 +422,7 @@ private:
   pane_record rec_;
   std::unique_ptr<agent_adapter> adapter_;
   pane_usage usage_;
+  note_bucket notes_;
   std::unique_ptr<follow_exit> early_exit_;
   error why_;
   outcome stop_outcome_ = outcome::cancelled;

@@ -4,6 +4,23 @@
 
 namespace skep::actors {
 
+pane_set::pane_set(std::vector<pane_record> panes)
+    : panes_(std::move(panes)), ready_(panes_.size()) {
+  const pane_record* first = nullptr;
+  for (const auto& p : panes_)
+    if (!p.error_code.empty() && (!first || p.closed_at < first->closed_at)) first = &p;
+  if (!first) return;
+  first_error_ = error_of(first->error_code, first->error_message, first->error_cause);
+  first_error_.sandbox = first->sandbox;
+  first_error_.step = first->error_step;
+}
+
+bool pane_set::stopped_by(outcome how) const {
+  return std::any_of(panes_.begin(), panes_.end(), [how](const auto& p) {
+    return p.state != pane_phase::closed || p.result == how;
+  });
+}
+
 std::size_t pane_set::find(const pane_id& id) const {
   return static_cast<std::size_t>(
       std::find_if(panes_.begin(), panes_.end(), [&](const auto& p) { return p.pane == id; })

@@ -9,8 +9,8 @@ namespace skep::actors {
 
 class pane_set {
 public:
-  explicit pane_set(std::vector<pane_record> panes)
-      : panes_(std::move(panes)), ready_(panes_.size()) {}
+  /// As fresh ones, or as the tables have them.
+  explicit pane_set(std::vector<pane_record> panes);
 
   const std::vector<pane_record>& all() const { return panes_; }
   bool contains(const pane_id& id) const { return find(id) < panes_.size(); }
@@ -32,6 +32,8 @@ public:
   std::vector<pane_id> failed() const;
   /// Panes that are not closed.
   std::vector<pane_id> open() const;
+  /// Some pane ended like this, or has not ended: a stop with this outcome reached them.
+  bool stopped_by(outcome how) const;
   /// completed when all are; else the worst of them, with the first one's error.
   outcome verdict(error& why) const;
 

@@ -22,13 +22,24 @@ error validate(const create_policy& p) {
   return {};
 }
 
+error validate(const note_policy& p) {
+  if (p.burst < 1 || p.burst > 100'000) return bad("pane_notes.burst takes 1 to 100000");
+  if (p.per_second < 1 || p.per_second > 10'000)
+    return bad("pane_notes.per_second takes 1 to 10000");
+  return {};
+}
+
 error validate(const policies& p) {
   using namespace std::chrono_literals;
   if (auto e = validate(p.create)) return e;
+  if (auto e = validate(p.pane_notes)) return e;
   for (const auto& [provider, create] : p.create_at)
     if (auto e = validate(create)) return e;
   if (p.lease_grace < 1s) return bad("lease_grace must be positive");
   if (p.ready_limit < 1s || p.ready_limit > 1h) return bad("ready_limit takes 1 s to 3600 s");
+  if (p.upload_part_bytes < 64 * 1024 || p.upload_part_bytes > 1ull << 30)
+    return bad("upload_part_bytes takes 64 KiB to 1 GiB");
+  if (p.upload_tries < 1 || p.upload_tries > 20) return bad("upload_tries takes 1 to 20");
   if (p.idle_grace < 0s || p.idle_grace > 1h) return bad("idle_grace takes 0 s to 3600 s");
   if (p.panes_out_percent < 1 || p.panes_out_percent > 100)
     return bad("panes_out_percent takes 1 to 100");

@@ -26,6 +26,13 @@ struct create_policy {
   std::chrono::seconds settle_after() const { return deadline + first_lease; }
 };
 
+/// How many blocks of an agent's structured output are journaled: a bucket of `burst` tokens that
+/// fills by `per_second`. What is left out is counted and told; the log has all of it.
+struct note_policy {
+  std::uint32_t burst = 200;     ///< 1 to 100,000.
+  std::uint32_t per_second = 10; ///< 1 to 10,000.
+};
+
 struct policies {
   create_policy create;                           ///< Of providers that `create_at` does not name.
   std::map<std::string, create_policy> create_at; ///< By provider.
@@ -42,6 +49,7 @@ struct policies {
   std::chrono::seconds idle_grace{60};
   /// More than so many percent of a sandbox's panes out fail it. 1 to 100 (never).
   std::uint32_t panes_out_percent = 50;
+  note_policy pane_notes; ///< Of each pane.
   /// What is kept of one log of a pane, newest bytes; 1 MiB to 1 TiB.
   std::uint64_t log_cap_bytes = 100ull * 1024 * 1024;
   /// The end of the daemon with on_stop = "kill": in all, from SIGINT to SIGKILL of an agent, and
@@ -63,6 +71,12 @@ struct policies {
   /// Whole life of one TRANSFER, whatever its single calls may take; a missed one is a failed
   /// transfer.
   std::chrono::seconds upload_deadline{1200};
+  /// An archive travels in parts of this size (row S1-56); 64 KiB to 1 GiB.
+  std::uint64_t upload_part_bytes = 52'428'800;
+  /// Failures in passing, one after another without a part that arrived in between, before an
+  /// upload has failed; and the wait after the first of them, which doubles. 1 to 20.
+  std::uint32_t upload_tries = 5;
+  std::chrono::seconds upload_wait{1};
   std::chrono::seconds download_deadline{600};
   /// The setup of a sandbox, which a transfer runs; and what is kept of its output.
   std::chrono::seconds setup{600};
@@ -130,6 +144,8 @@ struct policies {
 
 /// out_of_range with the name of the first field that makes no sense; none when all is sound.
 error validate(const create_policy& p);
+/// As above.
+error validate(const note_policy& p);
 
 /// out_of_range with the name of the first field that makes no sense; none when all is sound.
 error validate(const policies& p);

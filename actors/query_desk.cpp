@@ -89,6 +89,8 @@ private:
     auto panes = reader_->panes(r.swarm);
     auto transfers = reader_->transfers(r.swarm);
     auto head = reader_->head();
+    auto replacements = reader_->replacements(r.swarm);
+    if (!replacements) return replacements.err();
     if (!sandboxes || !panes || !transfers || !head)
       return !sandboxes   ? sandboxes.err()
              : !panes     ? panes.err()
@@ -96,9 +98,13 @@ private:
                           : head.err();
     auto health = answer_health(*reader_, facts_, *handles_, {r.swarm, {}, {}});
     if (!health) return health.err();
-    return status_reply{
-        std::move(*swarm), std::move(*sandboxes), std::move(*panes), std::move(*transfers), *head,
-        std::move(*health)};
+    return status_reply{std::move(*swarm),
+                        std::move(*sandboxes),
+                        std::move(*panes),
+                        std::move(*transfers),
+                        *head,
+                        std::move(*health),
+                        std::move(*replacements)};
   }
 
   result<log_read_reply> log(const log_read_request& r) {
@@ -111,15 +117,16 @@ private:
     auto epoch = reader_->epoch();
     auto stream = reader_->stream_id();
     auto head = reader_->head();
-    if (!epoch || !stream || !head)
-      return !epoch ? epoch.err() : !stream ? stream.err() : head.err();
+    auto open = reader_->count_open();
+    if (!epoch || !stream || !head || !open)
+      return !epoch ? epoch.err() : !stream ? stream.err() : !head ? head.err() : open.err();
     return daemon_status_reply{facts_.version,
                                facts_.pid,
                                *epoch,
                                *stream,
                                *head,
                                facts_.state_dir.string(),
-                               static_cast<std::uint32_t>(facts_.open_swarms()),
+                               static_cast<std::uint32_t>(open->swarms),
                                facts_.started_at,
                                facts_.draining && facts_.draining()};
   }

@@ -14,7 +14,6 @@ struct daemon_facts {
   std::int64_t pid = 0;
   std::filesystem::path state_dir;
   utc_time started_at{};
-  std::function<std::size_t()> open_swarms;
   std::function<bool()> draining = {};
   std::shared_ptr<const watch_book> watch = {};      ///< Signs of life; may be null.
   std::function<std::uint64_t()> published_seq = {}; ///< Last one the PUBLISHER sent; may be empty.

@@ -25,6 +25,9 @@ struct sandbox_start {
   std::optional<stop_mode> stop = {};
 };
 
+/// The first error of a sandbox as its row has it; none while there is none.
+error first_error(const sandbox_record& r);
+
 /// The child that supervises one sandbox: RECORDER and SANDBOX first, then what the SANDBOX adds
 /// (OUTPUT POLLER, PANEs). Endings are reported to `swarm`.
 child_spec sandbox_child(context_ptr context, sandbox_start start,

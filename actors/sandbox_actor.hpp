@@ -201,9 +201,10 @@ private:
   std::chrono::milliseconds not_before_{0}; ///< Boot-time clock: the provider said to wait.
   bool counting_ = true;                    ///< Until the provider says that it counts nothing.
   bool asking_spend_ = false;
-  std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, spent_micro_ = 0;
+  std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0, spent_micro_ = 0;
   std::optional<std::uint64_t> allowed_micro_;
   std::set<std::string> warned_;
+  std::set<pane_id> panes_out_of_money_;
 
   // the end
   bool winding_down_ = false; ///< See wind_down().

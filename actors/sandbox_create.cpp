@@ -129,13 +129,19 @@ void sandbox_impl::no_sandbox_came() {
 // ---- re-adoption ----------------------------------------------------------------------------
 
 void sandbox_impl::resume() {
-  if (rec_.state == phase::closed) return report(rec_.result, {});
-  if (rec_.remote_id.empty()) return rec_.unresolved ? resume_search() : create();
-  if (rec_.kill_intended) return destroy(); // whether it is still there or not
+  if (rec_.state == phase::closed) return report(rec_.result, first_error(rec_));
+  first_error_ = first_error(rec_); // a former life was failing
+  if (rec_.remote_id.empty())
+    return first_error_ ? destroy() : rec_.unresolved ? resume_search() : create();
+  if (rec_.kill_intended) { // whether it is still there or not
+    if (former_stop_ && panes_.stopped_by(outcome_of(*former_stop_))) stop_ = former_stop_;
+    return destroy();
+  }
   // GET, never connect: connect would resume and extend.
   ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this](result<sandbox::detail> r) {
                    if (r.ok()) {
                      ctx_->address(r->address);
+                     if (first_error_ && rec_.state < phase::starting) return destroy();
                      renew_lease(*r);
                      return resume_phase();
                    }
@@ -188,11 +194,12 @@ void sandbox_impl::renew_lease(const sandbox::detail& seen) {
 void sandbox_impl::resume_phase() {
   switch (rec_.state) {
   case phase::draining:
-    if (!former_stop_) former_stop_ = stop_mode::graceful;
+    if (!former_stop_ && !first_error_) former_stop_ = stop_mode::graceful;
     [[fallthrough]];
   case phase::starting:
   case phase::running:
     start_panes();
+    if (first_error_) wind_down();
     if (former_stop_) on_stop(*former_stop_);
     return;
   case phase::collecting:

@@ -24,9 +24,20 @@ void sandbox_impl::give_up(error e) {
 }
 
 void sandbox_impl::remember(error e) {
-  if (e.sandbox.empty()) e.sandbox = ctx_->sandbox;
   // What a stop broke on its way out, such as a call into a sandbox that is gone, is no failure.
-  if (!first_error_ && !(destroying_ && stop_)) first_error_ = std::move(e);
+  if (first_error_ || finishing_ || (destroying_ && stop_)) return;
+  if (e.sandbox.empty()) e.sandbox = ctx_->sandbox;
+  first_error_ = std::move(e);
+  // Nobody waits: events keep their order, so that it is on disk before a kill intent and the end.
+  note(ctx_->recorder(), now(), sandbox_failing{first_error_});
+}
+
+error first_error(const sandbox_record& r) {
+  auto e = error_of(r.error_code, r.error_message, r.error_cause);
+  if (!e) return e;
+  e.sandbox = r.sandbox;
+  e.step = r.error_step;
+  return e;
 }
 
 bool sandbox_impl::worth_collecting() const {

@@ -88,6 +88,12 @@ bool sandbox_impl::may_spend() const {
 
 void sandbox_impl::counted(const sandbox::model_usage& u) {
   spent_micro_ = u.micro_usd;
+  if (u.cut_calls > std::exchange(counted_cut_, u.cut_calls))
+    note(ctx_->recorder(), now(),
+         notice{severity::warning, "model_count_incomplete",
+                ctx_->sandbox.value + ": " + std::to_string(u.cut_calls)
+                    + " answers of its models were cut before their end; what they cost is "
+                      "estimated from what was seen"});
   if (u.calls == counted_calls_ && u.unpriced_calls == counted_unpriced_) return;
   counted_calls_ = u.calls;
   counted_unpriced_ = u.unpriced_calls;
@@ -145,10 +151,14 @@ void sandbox_impl::judge_panes() {
     b.limit_usd = limit;
     b.spent_usd = pane_cost_usd(p, *rows, box, now());
     b.usd_per_hour = box.usd_per_hour / static_cast<double>(rows->size());
+    auto ends = judge(b, limits()) != budget_step::none;
+    // One that is being stopped may say its last word at any moment.
     for (auto percent : {50u, 80u})
-      if (warning_level(b) >= percent && warned_.insert(warning_key(b.scope, b.id, percent)).second)
+      if (!panes_out_of_money_.count(p.pane) && warning_level(b) >= percent
+          && warned_.insert(warning_key(b.scope, b.id, percent)).second)
         note(ctx_->recorder(), now(), pane_budget_warned{p.pane, percent, b.spent_usd, limit});
-    if (judge(b, limits()) == budget_step::none) continue;
+    if (!ends) continue;
+    panes_out_of_money_.insert(p.pane);
     if (auto h = ctx_->pane(p.pane)) caf::anon_send(h, stop_a::value, stop_mode::budget);
   }
 }

@@ -1,5 +1,6 @@
 #include "actors/swarm.hpp"
 
+#include "actors/replacement.hpp"
 #include "actors/soft_limits.hpp"
 #include "actors/swarm_results.hpp"
 #include "actors/swarm_sandboxes.hpp"
@@ -41,6 +42,14 @@ public:
 
 private:
   using answer = caf::typed_response_promise<std::uint64_t>;
+  struct known_boxes {
+    std::vector<sandbox_record> sandboxes;
+    std::vector<replacement_record> replacements;
+  };
+  struct known_loss {
+    std::uint32_t index;
+    sandbox_replaced event;
+  };
 
   utc_time now() const { return ctx_->svc->wall_now(); }
   const swarm_spec& spec() const { return *ctx_->spec; }
@@ -125,6 +134,7 @@ private:
     if (start_.record.state == swarm_phase::stopping && !stop_)
       stop_ = former_stop(start_.record, ctx_->limit()->over(boot_now()));
     sandboxes_.clear();
+    replacing_ = 0;
     went_on();
     adopt();
   }
@@ -149,11 +159,21 @@ private:
     pack_tree([this](result<upload_bundle> r) {
       if (!r) return close(outcome::failed, r.err());
       bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
-      connect([this](const error& why) {
-        if (why) return close(outcome::failed, why);
-        start_all();
+      tell_scan([this] {
+        if (bundle_->refused) return close(outcome::failed, bundle_->refused);
+        connect([this](const error& why) {
+          if (why) return close(outcome::failed, why);
+          start_all();
+        });
       });
     });
+  }
+
+  // What the scan found is on disk before anything is made.
+  template <class Next>
+  void tell_scan(Next next) {
+    if (!bundle_->scanned.report.telling()) return next();
+    fact(bundle_->scanned, mine(std::move(next)));
   }
 
   template <class Next>
@@ -201,15 +221,27 @@ private:
   // ---- taking up what a former life left ----
   void adopt() {
     auto svc = ctx_->svc;
-    in_pool<std::vector<sandbox_record>>(
-        svc, [svc, id = ctx_->swarm] { return svc->load_sandboxes(id); },
-        mine([this](result<std::vector<sandbox_record>> r) {
+    in_pool<known_boxes>(
+        svc,
+        [svc, id = ctx_->swarm]() -> result<known_boxes> {
+          auto boxes = svc->load_sandboxes(id);
+          if (!boxes) return boxes.err();
+          auto replaced = replacements_of(*svc, id);
+          if (!replaced) return replaced.err();
+          return known_boxes{std::move(*boxes), std::move(*replaced)};
+        },
+        mine([this](result<known_boxes> r) {
           if (!r) return this->quit(to_caf(r.err()));
-          if (r->empty()) return prepare(); // it ended between swarm.created and its first sandbox
-          missing_ = stop_ ? std::vector<std::uint32_t>{} : missing_indices(spec(), *r);
-          std::erase_if(*r, [](const auto& x) { return x.state == phase::closed; });
-          if (r->empty() && missing_.empty()) return finish();
-          reach(std::move(*r));
+          auto& boxes = r->sandboxes;
+          if (boxes.empty()) return prepare(); // it ended between swarm.created and its first one
+          replaced_ = static_cast<std::uint32_t>(r->replacements.size());
+          if (!stop_) {
+            missing_ = missing_indices(spec(), boxes);
+            owed_ = owed(boxes, r->replacements, spec().replace_lost);
+          }
+          std::erase_if(boxes, [](const auto& x) { return x.state == phase::closed; });
+          if (boxes.empty() && missing_.empty() && owed_.empty()) return finish();
+          reach(std::move(boxes));
         }));
   }
 
@@ -229,13 +261,14 @@ private:
   }
 
   void with_bundle(std::vector<sandbox_record> open) {
-    if (bundle_ || (missing_.empty() && std::none_of(open.begin(), open.end(), [](const auto& r) {
-                      return r.base_commit.empty();
-                    })))
+    if (bundle_
+        || (missing_.empty() && owed_.empty()
+            && std::none_of(open.begin(), open.end(),
+                            [](const auto& r) { return r.base_commit.empty(); })))
       return adopt_all(open);
     pack_tree([this, open](result<upload_bundle> r) {
       // Without a bundle those sandboxes fail with their own error.
-      if (r.ok()) bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
+      if (r.ok() && !r->refused) bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
       adopt_all(open);
     });
   }
@@ -254,6 +287,56 @@ private:
     }
     for (auto index : std::exchange(missing_, {})) // it ended while it started them
       start_sandbox(plan_sandbox(spec(), ctx_->swarm, index));
+    for (auto& x : std::exchange(owed_, {}))
+      x.successor.empty() ? replace(x.lost.sandbox) : start_successor(x.lost.index, x.successor);
+  }
+
+  // ---- successors of lost sandboxes ----
+
+  // Only while the run goes on: what a stop or the end of its time has reached is not begun again.
+  bool may_replace() const {
+    return !stop_ && !closing_ && !finishing_ && api_ && !ctx_->limit()->over(boot_now())
+           && replaced_ + replacing_ < spec().replace_lost;
+  }
+
+  // The intent names the successor, so that a daemon that dies now starts this one and no other.
+  void replace(const sandbox_id& lost) {
+    ++replacing_;
+    in_pool<known_loss>(
+        ctx_->svc,
+        [svc = ctx_->svc, spec = ctx_->spec, lost]() -> result<known_loss> {
+          auto row = svc->load_sandbox(lost);
+          if (!row) return row.err();
+          return known_loss{row->index, what_was_lost(*svc, *spec, *row)};
+        },
+        mine([this](result<known_loss> r) {
+          --replacing_;
+          if (!r) return this->quit(to_caf(r.err()));
+          if (!may_replace()) return finish_when_empty();
+          r->event.successor = sandbox_id::make();
+          r->event.number = ++replaced_;
+          r->event.most = spec().replace_lost;
+          ++replacing_;
+          fact(r->event, mine([this, index = r->index, id = r->event.successor] {
+                 --replacing_;
+                 stop_ ? finish_when_empty() : start_successor(index, id);
+               }));
+        }));
+  }
+
+  void start_successor(std::uint32_t index, const sandbox_id& id) {
+    if (bundle_) return start_sandbox(plan_sandbox(spec(), ctx_->swarm, index, id));
+    ++replacing_;
+    pack_tree([this, index, id](result<upload_bundle> r) {
+      --replacing_;
+      // Without a bundle it fails with its own error.
+      if (r.ok()) bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
+      stop_ ? finish_when_empty() : start_sandbox(plan_sandbox(spec(), ctx_->swarm, index, id));
+    });
+  }
+
+  void finish_when_empty() {
+    if (!sandboxes_.any_open() && replacing_ == 0) finish();
   }
 
   // ---- while it runs ----
@@ -344,11 +427,13 @@ private:
 
   void forget(const sandbox_ending& x) {
     if (!sandboxes_.close(x.sandbox)) return;
-    if (x.why && !first_error_) first_error_ = x.why;
+    auto again = x.result == outcome::lost && may_replace();
+    if (x.why && !first_error_ && !again) first_error_ = x.why;
     auto drop = [this, id = x.sandbox] { sandboxes_.drop(id); };
     request(ctx_->sandboxes(), std::chrono::seconds{60}, del_child_a::value, x.sandbox.value)
         .then(drop, [drop](caf::error&) { drop(); });
-    if (!sandboxes_.any_open()) return finish();
+    if (again) return replace(x.sandbox);
+    finish_when_empty();
     uncompared_.push_back(x.sandbox);
     compare();
   }
@@ -437,6 +522,9 @@ private:
   std::shared_ptr<sandbox::api> api_;
   sandbox_set sandboxes_;
   std::vector<std::uint32_t> missing_; ///< Sandboxes of the run that a former life did not begin.
+  std::vector<owed_successor> owed_;   ///< As above, of successors.
+  std::uint32_t replaced_ = 0;         ///< Lost sandboxes with a successor on disk.
+  std::uint32_t replacing_ = 0;        ///< On their way to one.
   error first_error_;
   std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;

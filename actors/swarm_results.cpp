@@ -1,6 +1,7 @@
 #include "actors/swarm_results.hpp"
 
 #include "actors/output_log.hpp"
+#include "actors/replacement.hpp"
 #include "messages/cost.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/collision.hpp"
@@ -8,6 +9,7 @@
 #include "transfer/pack.hpp"
 #include "transfer/posix.hpp"
 #include "transfer/results.hpp"
+#include "transfer/scan.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -39,9 +41,26 @@ result<void> write_file(const fs::path& path, const std::string& text) {
   return {};
 }
 
+json parts_to_json(const std::vector<transfer::file_part>& parts) {
+  auto out = json::array();
+  for (const auto& x : parts)
+    out.push_back({{"offset", x.offset}, {"bytes", x.bytes}, {"sha256", x.sha256}});
+  return out;
+}
+
+std::vector<transfer::file_part> parts_from(const json& bundle, const char* name) {
+  std::vector<transfer::file_part> out;
+  for (const auto& x : bundle.value(name, json::array()))
+    out.push_back({x.value("offset", std::uint64_t{0}), x.value("bytes", std::uint64_t{0}),
+                   x.value("sha256", std::string{})});
+  return out;
+}
+
 json bundle_to_json(const upload_bundle& b) {
   return {{"archive", b.archive.string()},
+          {"archive_parts", parts_to_json(b.archive_parts)},
           {"head_pack", b.head_pack.string()},
+          {"head_pack_parts", parts_to_json(b.head_pack_parts)},
           {"head", b.head},
           {"manifest_sha256", b.manifest_sha256},
           {"files", b.files},
@@ -53,13 +72,16 @@ bool bundle_from_file(const fs::path& file, upload_bundle& out) {
   auto j = json::parse(in, nullptr, false);
   if (!j.is_object()) return false;
   out.archive = j.value("archive", std::string{});
+  out.archive_parts = parts_from(j, "archive_parts");
   out.head_pack = j.value("head_pack", std::string{});
+  out.head_pack_parts = parts_from(j, "head_pack_parts");
   out.head = j.value("head", std::string{});
   out.manifest_sha256 = j.value("manifest_sha256", std::string{});
   out.files = j.value("files", std::uint64_t{0});
   out.size_bytes = j.value("size_bytes", std::uint64_t{0});
   std::error_code ec;
-  return fs::exists(out.archive, ec);
+  // One without parts was written by an older release: packed anew.
+  return !out.archive_parts.empty() && fs::exists(out.archive, ec);
 }
 
 std::vector<std::string> tree_names(const swarm_spec& spec,
@@ -101,13 +123,37 @@ result<void> remember_base(const swarm_spec& spec, const swarm_id& swarm,
   return transfer::keep_originals(dir, archive.string(), {base->dirty.begin(), base->dirty.end()});
 }
 
-error error_of(const std::string& code, const std::string& text) {
-  for (const auto& e : all_errors())
-    if (e.name == code) return make_error(e.code, text);
-  return make_error(errc::internal, text);
+// A successor's panes have the names of those before them.
+std::string log_name(const pane_record& p, const std::vector<replacement_record>& replacements) {
+  for (const auto& r : replacements)
+    if (r.lost == p.sandbox) return p.name + ".lost-" + std::to_string(r.number);
+  return p.name;
+}
+
+error while_packing(error e) {
+  e.step = "pack";
+  return e;
+}
+
+/// Why what was scanned must not travel; none when it may. Nobody can be asked here.
+error refusal(scan_policy policy, const scan_report& r) {
+  if (policy == scan_policy::warn || !r.alarming()) return {};
+  auto e = r.high > 0 ? make_error(
+               errc::credentials_found,
+               std::to_string(r.high) + " findings, the first at " + r.findings.front().path + ":"
+                   + std::to_string(r.findings.front().line) + " (" + r.findings.front().rule + ")")
+                      : make_error(errc::scan_failed, r.problem);
+  e.step = "scan";
+  return e;
 }
 
 } // namespace
+
+result<std::vector<replacement_record>> replacements_of(const services& svc,
+                                                        const swarm_id& swarm) {
+  if (!svc.load_replacements) return std::vector<replacement_record>{};
+  return svc.load_replacements(swarm);
+}
 
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
                                      const swarm_id& swarm) {
@@ -117,25 +163,41 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   std::error_code ec;
   fs::create_directories(dir, ec);
   fs::permissions(dir, fs::perms::owner_all, ec);
-  auto pack_failed = [](error e) {
-    e.step = "pack";
-    return e;
-  };
   auto repo = transfer::inspect_repo(spec.repo);
-  if (!repo) return pack_failed(repo.err());
+  if (!repo) return while_packing(repo.err());
   auto suspects = transfer::changed_against_head(repo->root);
-  if (!suspects) return pack_failed(suspects.err());
-  auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string());
-  if (!packed) return pack_failed(packed.err());
+  if (!suspects) return while_packing(suspects.err());
+  transfer::pack_options options;
+  transfer::scan_options scan;
+  scan.limit = options.limit;
+  transfer::scan_watcher watcher{spec.repo, scan};
+  options.watcher = &watcher;
+  auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string(), options);
+  if (!packed) return while_packing(packed.err());
+  out.scanned = {spec.scan, false, transfer::for_event(watcher.report())};
+  if (auto why = refusal(spec.scan, out.scanned.report)) {
+    out.scanned.blocked = true;
+    out.refused = why;
+    fs::remove_all(dir, ec);
+    return out;
+  }
   out.archive = dir / "worktree.tar";
+  auto parts = transfer::parts_of(out.archive.string(), svc.limits.upload_part_bytes);
+  if (!parts) return while_packing(parts.err());
+  out.archive_parts = std::move(*parts);
   out.head_pack = packed->head_pack_path;
+  if (!out.head_pack.empty()) {
+    parts = transfer::parts_of(out.head_pack.string(), svc.limits.upload_part_bytes);
+    if (!parts) return while_packing(parts.err());
+    out.head_pack_parts = std::move(*parts);
+  }
   out.head = packed->head;
   out.manifest_sha256 = packed->manifest.sha256();
   out.files = packed->manifest.files.size();
   out.size_bytes = packed->manifest.total_bytes;
   if (auto kept = remember_base(spec, swarm, *repo, *packed, std::move(*suspects), out.archive);
       !kept)
-    return pack_failed(kept.err());
+    return while_packing(kept.err());
   if (auto r = write_file(dir / "bundle.json", to_line(bundle_to_json(out))); !r) return r.err();
   return out;
 }
@@ -159,7 +221,8 @@ void sweep_work_files(const services& svc, const std::vector<swarm_id>& open) {
 result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                                     const swarm_id& swarm,
                                     const std::vector<sandbox_record>& sandboxes,
-                                    const std::vector<pane_record>& panes) {
+                                    const std::vector<pane_record>& panes,
+                                    const std::vector<replacement_record>& replacements) {
   auto dir = fs::path{spec.out_dir} / swarm.value;
   std::error_code ec;
   crash_point(crash_kind::file, "swarm_folder");
@@ -174,11 +237,15 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
       auto log = svc.state_dir / "logs" / swarm.value
                  / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
       crash_point(crash_kind::file, "pane_log");
-      if (auto copied = copy_log(log, dir / (p.name + ".log")); !copied) keep(copied.err());
+      if (auto copied = copy_log(log, dir / (log_name(p, replacements) + ".log")); !copied)
+        keep(copied.err());
     }
   swarm_results out;
   std::vector<transfer::pane_patch> patches;
-  for (const auto& name : tree_names(spec, sandboxes, panes))
+  auto boxes_that_count = sandboxes;
+  auto panes_that_count = panes;
+  leave_out_replaced(replacements, boxes_that_count, panes_that_count);
+  for (const auto& name : tree_names(spec, boxes_that_count, panes_that_count))
     if (auto patch = dir / (name + ".patch"); fs::exists(patch, ec))
       patches.push_back({name, patch.string()});
   auto merged = transfer::merge_swarm_patch(patches, (dir / "swarm.patch").string());
@@ -200,7 +267,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   auto summary = to_json(swarm_summary{swarm, spec.repo, spec.agent, sandboxes, panes, out.merged,
                                        out.conflicts, spec.network, time_usd + model_usd, time_usd,
                                        spec.budget_usd, out.met.list, out.met.left_out,
-                                       out.met.order, out.met.unmergeable});
+                                       out.met.order, out.met.unmergeable, replacements});
   if (auto r = write_file(dir / "summary.json",
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
       !r)
@@ -268,11 +335,16 @@ result<concluded> conclude(const services& svc, const swarm_spec& spec, const sw
     if (!rows) return rows.err();
     panes.insert(panes.end(), rows->begin(), rows->end());
   }
-  auto written = write_results(svc, spec, swarm, *sandboxes, panes);
+  auto replacements = replacements_of(svc, swarm);
+  if (!replacements) return replacements.err();
+  auto written = write_results(svc, spec, swarm, *sandboxes, panes, *replacements);
   if (!written) return written.err();
-  concluded out{verdict_of(*sandboxes, panes), std::move(written->met.list)};
+  double cost = 0;
   for (const auto& s : *sandboxes)
-    out.end.cost_usd += cost_usd(s, svc.wall_now());
+    cost += cost_usd(s, svc.wall_now());
+  leave_out_replaced(*replacements, *sandboxes, panes);
+  concluded out{verdict_of(*sandboxes, panes), std::move(written->met.list)};
+  out.end.cost_usd = cost;
   return out;
 }
 
@@ -283,7 +355,7 @@ swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
   for (const auto& s : sandboxes) {
     if (s.result == outcome::completed) continue;
     if (out.result == outcome::completed || s.result == outcome::failed) out.result = s.result;
-    if (!out.why && !s.error_code.empty()) out.why = error_of(s.error_code, s.error_text);
+    if (!out.why) out.why = first_error(s);
   }
   for (const auto& p : panes)
     ++(p.result == outcome::completed ? out.panes_completed : out.panes_failed);

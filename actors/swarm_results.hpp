@@ -4,13 +4,14 @@
 //   OUT/SWARM/NAME.patch       one pane's commits, as git format-patch wrote them inside
 //   OUT/SWARM/NAME/files/      its added and changed files
 //   OUT/SWARM/NAME.log         its log, newest generation
+//   OUT/SWARM/NAME.lost-N.log  that of the sandbox which was the Nth to be lost and replaced
 //   OUT/SWARM/swarm.patch      the patches of all panes that overlap with no other
 //   OUT/SWARM/summary.json     docs/json/summary.schema.json
 //   OUT/SWARM/base.json, ...   what results are compared with and taken over upon:
 //   transfer/kept.hpp
 #pragma once
 
-#include "actors/domain.hpp"
+#include "actors/sandbox.hpp"
 #include "transfer/collision.hpp"
 
 namespace skep::actors {
@@ -25,7 +26,11 @@ struct swarm_results {
 result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                                     const swarm_id& swarm,
                                     const std::vector<sandbox_record>& sandboxes,
-                                    const std::vector<pane_record>& panes);
+                                    const std::vector<pane_record>& panes,
+                                    const std::vector<replacement_record>& replacements = {});
+
+/// Lost sandboxes of a swarm that have a successor; none where nobody keeps them.
+result<std::vector<replacement_record>> replacements_of(const services& svc, const swarm_id& swarm);
 
 /// The swarm's last event from the ends of its sandboxes and panes: `failed` outweighs the other
 /// bad outcomes, the first of those counts; the error is that of the first sandbox that has one.

@@ -4,9 +4,10 @@
 
 namespace skep::actors {
 
-sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index) {
+sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index,
+                           const sandbox_id& id) {
   sandbox_start start;
-  start.record.sandbox = sandbox_id::make();
+  start.record.sandbox = id;
   start.record.swarm = swarm;
   start.record.index = index;
   for (std::uint32_t k = 0; k < spec.panes; ++k) {
@@ -39,6 +40,7 @@ result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, co
     return make_error(errc::wrong_phase, sandbox.value + " is closed");
   auto panes = svc.load_panes(sandbox);
   if (!panes) return panes.err();
+  auto reason = row->error_code.empty() ? why : first_error(*row);
   auto c = std::make_shared<chunk>();
   c->swarm = row->swarm;
   c->sandbox = sandbox;
@@ -50,7 +52,7 @@ result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, co
     if (p.state != pane_phase::closed)
       add(pane_closed{p.pane, outcome::failed, why, p.attempt, p.final_offset});
   if (!row->remote_id.empty() && !row->kill_intended) add(kill_intended{"supervisor gave up"});
-  add(sandbox_closed{outcome::failed, why, false});
+  add(sandbox_closed{outcome::failed, reason, false});
   return c;
 }
 
@@ -69,7 +71,8 @@ std::string reason_of(stop_mode how) {
 }
 
 stop_mode former_stop(const swarm_record& record, bool over) {
-  if (record.stop_reason == reason_of(stop_mode::budget)) return stop_mode::budget;
+  for (auto how : {stop_mode::budget, stop_mode::kill})
+    if (record.stop_reason == reason_of(how)) return how;
   return over ? stop_mode::timed_out : stop_mode::graceful;
 }
 

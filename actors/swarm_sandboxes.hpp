@@ -9,8 +9,10 @@
 
 namespace skep::actors {
 
-/// A fresh sandbox, number `index` of its swarm, with its panes; the ids are drawn here.
-sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index);
+/// A fresh sandbox, number `index` of its swarm, with its panes; the ids are drawn here, that of
+/// the sandbox unless it is given.
+sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index,
+                           const sandbox_id& id = sandbox_id::make());
 
 /// Numbers of the sandboxes of a run that the tables do not know, open or closed.
 std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,

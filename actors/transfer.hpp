@@ -27,8 +27,10 @@ struct download_plan {
 };
 
 /// Uploads, unpacks, verifies exactly (count, size, manifest hash), makes the base, runs the setup
-/// of the spec, makes work trees. Starts from nothing each time, so it may be repeated while no
-/// agent runs. Steps of errors: upload, unpack, verify, base, setup, worktree. The setup has a
+/// of the spec, makes work trees. An archive of several parts
+/// goes on with those that an earlier attempt, cut off or ended, has brought inside; all else
+/// starts from nothing, so it may be repeated while no agent runs. A part that fails in passing
+/// goes again. Steps of errors: upload, unpack, verify, base, setup, worktree. The setup has a
 /// deadline of its own (policies::setup); one that does not end well is errc::setup_failed.
 child_spec upload_child(context_ptr context, upload_plan plan);
 

@@ -3,9 +3,9 @@
 namespace skep::actors {
 
 transfer_base::transfer_base(caf::actor_config& cfg, context_ptr context, transfer_id id,
-                             std::string_view remote_parent)
+                             std::string remote_dir, bool keep_for_next)
     : domain_actor(cfg), ctx_(std::move(context)), id_(std::move(id)),
-      remote_dir_(std::string{remote_parent} + "/" + id_.value) {
+      remote_dir_(std::move(remote_dir)), keep_(keep_for_next) {
   // A bug of ours ends this transfer alone, and its error says what it was.
   set_exception_handler([](std::exception_ptr& x) -> caf::error {
     try {
@@ -29,7 +29,7 @@ transfer_base::behavior_type transfer_base::make_behavior() {
 void transfer_base::on_exit() {
   if (!ctx_) return;
   if (call_ != 0) ctx_->api->cancel(std::exchange(call_, 0));
-  if (!cleaned_) {
+  if (!cleaned_ && !keep_) {
     sandbox::call_options soon;
     soon.deadline = limits().clean_up;
     ctx_->api->remove(ctx_->address(), remote_dir_, soon, [](const result<void>&) {});
@@ -79,10 +79,13 @@ void transfer_base::stream_then(sandbox::command what,
   call_ = api().open_stream(ctx_->address(), std::move(what), std::move(handlers));
 }
 
-void transfer_base::upload_then(std::filesystem::path from, std::string to,
-                                std::function<void()> next) {
+void transfer_base::send_then(sandbox::file_slice from, std::string to,
+                              std::function<void(const result<void>&)> next) {
   call_ = api().upload_file(ctx_->address(), std::move(from), std::move(to), {},
-                            home<void>(arrived<void>("upload", std::move(next))));
+                            home<void>([this, next = std::move(next)](const result<void>& r) {
+                              call_ = 0;
+                              next(r);
+                            }));
 }
 
 void transfer_base::download_then(std::string from, std::filesystem::path to,
@@ -119,6 +122,7 @@ void transfer_base::fail(error why, const char* step) {
 }
 
 void transfer_base::report(transfer_ending x) {
+  keep_ = false;
   if (auto keeper = ctx_->keeper()) caf::anon_send(keeper, exited_a::value, std::move(x));
   this->quit();
 }

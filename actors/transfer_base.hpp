@@ -4,8 +4,9 @@
 //   inside:    REMOTE_DIR, a folder of this transfer alone
 //   outside:   local_dir(), a folder of this transfer alone
 //
-// Both go when the actor ends, whatever ended it. After a success the SANDBOX hears of it when the
-// folder inside is gone; failing to remove it is a warning.
+// Both go when the actor ends, whatever ended it; but an upload in several parts that was ended
+// from outside leaves those inside for the next attempt. After a success the SANDBOX hears of it
+// when the folder inside is gone; failing to remove it is a warning.
 #pragma once
 
 #include "actors/guest_call.hpp"
@@ -15,8 +16,10 @@ namespace skep::actors {
 
 class transfer_base : public domain_actor<transfer_actor> {
 public:
-  transfer_base(caf::actor_config& cfg, context_ptr context, transfer_id id,
-                std::string_view remote_parent);
+  /// `remote_dir`: the folder inside. With `keep_for_next` it outlives an end that is no report:
+  /// the next attempt goes on with what is there.
+  transfer_base(caf::actor_config& cfg, context_ptr context, transfer_id id, std::string remote_dir,
+                bool keep_for_next = false);
 
   const char* name() const override { return "transfer"; }
   behavior_type make_behavior() override;
@@ -47,7 +50,9 @@ protected:
   /// `next`, also when it ends badly.
   void stream_then(sandbox::command what, std::function<void(const std::string&)> on_output,
                    std::function<void(const result<sandbox::command_result>&)> next);
-  void upload_then(std::filesystem::path from, std::string to, std::function<void()> next);
+  /// Sends a file or a part; whatever comes of it goes to `next`.
+  void send_then(sandbox::file_slice from, std::string to,
+                 std::function<void(const result<void>&)> next);
   void download_then(std::string from, std::filesystem::path to, std::function<void()> next);
 
   /// The last step of success: cleans up inside, reports, ends.
@@ -73,8 +78,14 @@ private:
   transfer_id id_;
   std::string remote_dir_;
   sandbox::call_id call_ = 0; ///< Under way, or 0.
+  bool keep_ = false;         ///< No report yet, and what is inside serves the next attempt.
   bool cleaned_ = false;      ///< Inside.
 };
+
+/// The folder of one transfer inside.
+inline std::string own_folder(std::string_view parent, const transfer_id& id) {
+  return std::string{parent} + "/" + id.value;
+}
 
 /// A TRANSFER as a child: temporary, named by its id, ended by its parent at the deadline.
 template <class Transfer, class Plan>

@@ -1,5 +1,8 @@
 #include "actors/output_log.hpp"
 #include "actors/transfer_base.hpp"
+#include "actors/upload_parts.hpp"
+
+#include <set>
 
 namespace skep::actors {
 namespace {
@@ -7,32 +10,92 @@ namespace {
 class upload_impl : public transfer_base {
 public:
   upload_impl(caf::actor_config& cfg, context_ptr context, upload_plan plan)
-      : transfer_base(cfg, std::move(context), plan.transfer, inside::inbox),
-        plan_(std::move(plan)) {}
+      : upload_impl(cfg, std::move(context), std::move(plan), upload_pieces{*plan.bundle}) {}
 
 private:
-  std::string archive() const { return remote_dir() + "/worktree.tar"; }
-  std::string head_pack() const { return remote_dir() + "/head.pack"; }
+  upload_impl(caf::actor_config& cfg, context_ptr context, upload_plan plan, upload_pieces pieces)
+      : transfer_base(cfg, std::move(context), plan.transfer,
+                      pieces.resumable() ? std::string{inside::inbox} + "/worktree"
+                                         : own_folder(inside::inbox, plan.transfer),
+                      pieces.resumable()),
+        plan_(std::move(plan)), pieces_(std::move(pieces)) {}
 
-  // What an earlier attempt left, its own folder in the inbox included: no agent runs yet.
+  // What an earlier attempt left goes, but for parts that have arrived: no agent runs yet.
   void start() override {
-    remove_then(std::string{inside::inbox}, "upload", [this] {
-      remove_then(std::string{inside::repo}, "upload", [this] {
-        remove_then(std::string{inside::trees}, "upload", [this] { send(); });
+    began_ = context().svc->boot_now();
+    remove_then(std::string{inside::repo}, "upload", [this] {
+      remove_then(std::string{inside::trees}, "upload", [this] {
+        if (pieces_.resumable()) return look();
+        remove_then(std::string{inside::inbox}, "upload", [this] { look(); });
       });
     });
   }
 
-  void send() {
-    upload_then(plan_.bundle->archive, archive(), [this] {
-      if (plan_.bundle->head_pack.empty()) return unpack();
-      upload_then(plan_.bundle->head_pack, head_pack(), [this] { unpack(); });
+  // ---- sending: what is missing, piece by piece, until a look finds all of it inside
+  void look() {
+    if (!pieces_.resumable()) {
+      missing_ = pieces_.missing(json::object());
+      return send_next();
+    }
+    guest_then({"parts", "--dir", remote_dir()}, limits().unpack, "upload",
+               [this](const json& answer) {
+                 missing_ = pieces_.missing(answer);
+                 looked();
+               });
+  }
+
+  void looked() {
+    if (missing_.empty()) return unpack();
+    for (auto i : missing_)
+      if (sent_.count(i) > 0)
+        return fail(make_error(errc::verification,
+                               "part " + pieces_.all()[i].name + " is another one inside"),
+                    "verify");
+    if (missing_.size() < pieces_.all().size()) tell_progress();
+    send_next();
+  }
+
+  void send_next() {
+    if (missing_.empty()) return pieces_.resumable() ? look() : unpack();
+    const auto& piece = pieces_.all()[missing_.front()];
+    send_then(piece.from, remote_dir() + "/" + piece.name, [this](const result<void>& r) {
+      if (!r) return try_again(r.err());
+      const auto& now_inside = pieces_.all()[missing_.front()];
+      sent_bytes_ += now_inside.bytes;
+      sent_.insert(missing_.front());
+      missing_.erase(missing_.begin());
+      failures_ = 0;
+      if (pieces_.resumable()) tell_progress();
+      send_next();
     });
   }
 
+  // The piece that was under way goes again, from its start; those before it are inside.
+  void try_again(const error& why) {
+    if (!retriable(why) || ++failures_ >= limits().upload_tries) return fail(why, "upload");
+    later(limits().upload_wait * (1u << (failures_ - 1)), [this] { send_next(); });
+  }
+
+  void tell_progress() {
+    transfer_progress x;
+    x.transfer = plan_.transfer;
+    x.parts = static_cast<std::uint32_t>(pieces_.all().size());
+    x.parts_done = x.parts - static_cast<std::uint32_t>(missing_.size());
+    x.size_bytes = pieces_.bytes();
+    x.done_bytes = x.size_bytes;
+    for (auto i : missing_)
+      x.done_bytes -= pieces_.all()[i].bytes;
+    x.sent_bytes = sent_bytes_;
+    x.elapsed_ms = (context().svc->boot_now() - began_).count();
+    note(context().recorder(), context().svc->wall_now(), x);
+  }
+
   void unpack() {
-    guest_then({"unpack", "--archive", archive(), "--dest", std::string{inside::repo}},
-               limits().unpack, "unpack", [this](const json& answer) { check(answer); });
+    auto words = pieces_.archive_words(remote_dir());
+    words.insert(words.begin(), "unpack");
+    words.insert(words.end(), {"--dest", std::string{inside::repo}});
+    guest_then(std::move(words), limits().unpack, "unpack",
+               [this](const json& answer) { check(answer); });
   }
 
   // Exact: number of files, bytes, and the hash of the whole manifest (row S1-16).
@@ -54,8 +117,10 @@ private:
 
   void make_base() {
     std::vector<std::string> args = {"base", "--repo", std::string{inside::repo}};
-    if (!plan_.bundle->head_pack.empty())
-      args.insert(args.end(), {"--head", plan_.bundle->head, "--head-pack", head_pack()});
+    if (auto pack = pieces_.head_pack_words(remote_dir()); !pack.empty()) {
+      args.insert(args.end(), {"--head", plan_.bundle->head});
+      args.insert(args.end(), pack.begin(), pack.end());
+    }
     guest_then(std::move(args), limits().unpack, "base", [this](const json& answer) {
       done_.base_commit = answer.value("commit", std::string{});
       done_.is_head = answer.value("is_head", false);
@@ -148,6 +213,12 @@ private:
   }
 
   upload_plan plan_;
+  upload_pieces pieces_;
+  std::vector<std::size_t> missing_; ///< Pieces that are not inside, as far as is known.
+  std::set<std::size_t> sent_;       ///< Pieces that this attempt sent whole.
+  std::uint64_t sent_bytes_ = 0;
+  std::uint32_t failures_ = 0;        ///< In a row.
+  std::chrono::milliseconds began_{}; ///< On the boot-time clock.
   transfer_ending done_;
   std::optional<output_log> log_; ///< While the setup runs.
   std::string tail_;              ///< The last it said.

@@ -22,6 +22,11 @@ void work_pool::submit(std::function<void()> job) {
   wake_.notify_one();
 }
 
+std::size_t work_pool::waiting() const {
+  std::lock_guard guard{mutex_};
+  return jobs_.size();
+}
+
 void work_pool::stop() {
   std::deque<std::function<void()>> dropped; // destroyed outside the lock: jobs may hold handles
   {

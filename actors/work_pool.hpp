@@ -19,11 +19,13 @@ public:
   ~work_pool();
   /// Queues a job; jobs start in order. It must not throw. Thread-safe. After stop(): dropped.
   void submit(std::function<void()> job);
+  /// Jobs that no thread has taken yet. Thread-safe.
+  std::size_t waiting() const;
   void stop();
 
 private:
   void run();
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;
   bool stopping_ = false;

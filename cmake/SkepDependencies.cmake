@@ -18,6 +18,7 @@ skep_pkg(curl libcurl)
 skep_pkg(sqlite sqlite3)
 skep_pkg(archive libarchive)
 skep_pkg(zstd libzstd)
+skep_pkg(hyperscan libhs)
 
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)

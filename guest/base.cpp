@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,9 +48,27 @@ result<void> init(const git& g, const std::string& repo, bool long_ids) {
   return {};
 }
 
+/// One file of the parts, without a name when there are several. Owns nothing on failure.
+unique_fd opened(const std::vector<std::string>& parts, const std::string& folder) {
+  if (parts.size() == 1) return unique_fd{::open(parts[0].c_str(), O_RDONLY | O_CLOEXEC)};
+  unique_fd all{::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
+  for (const auto& part : parts) {
+    unique_fd from{::open(part.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!all || !from) return {};
+    for (;;) {
+      auto n = ::sendfile(all.get(), from.get(), nullptr, std::size_t{1} << 24);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return {};
+      if (n == 0) break;
+    }
+  }
+  if (::lseek(all.get(), 0, SEEK_SET) != 0) return {};
+  return all;
+}
+
 /// True when HEAD could be made the base. Failure is no error: a new commit serves as well.
 bool adopt_head(const git& g, const base_options& o) {
-  unique_fd pack{::open(o.head_pack.c_str(), O_RDONLY | O_CLOEXEC)};
+  auto pack = opened(o.head_pack, o.repo);
   if (!pack) return false;
   auto index = g.call({"index-pack", "--stdin"});
   index.stdin_fd = pack.get();

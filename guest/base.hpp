@@ -4,13 +4,14 @@
 #include "messages/json.hpp"
 
 #include <string>
+#include <vector>
 
 namespace skep::guest {
 
 struct base_options {
-  std::string repo;      ///< The unpacked tree.
-  std::string head;      ///< The user's HEAD when the work tree was clean; else empty.
-  std::string head_pack; ///< Pack of exactly that commit's objects.
+  std::string repo;                   ///< The unpacked tree.
+  std::string head;                   ///< The user's HEAD when the work tree was clean; else empty.
+  std::vector<std::string> head_pack; ///< Pack of exactly that commit's objects, in parts.
 };
 
 /// Makes `repo` a git repository whose branch skep/base is a commit of exactly what lies there:

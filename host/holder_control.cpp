@@ -1,5 +1,6 @@
 #include "host/holder_process.hpp"
 
+#include "host/accept.hpp"
 #include "host/envd_call.hpp"
 
 #include <boost/asio/buffer.hpp>
@@ -18,6 +19,8 @@ constexpr std::chrono::milliseconds stop_limit{10'000};  ///< Until no process r
 constexpr std::chrono::milliseconds thaw_limit{5'000};
 constexpr std::chrono::milliseconds sample_limit{2'000};
 constexpr std::chrono::milliseconds sample_every{5'000};
+/// Connections at a time. The host has one and one for each request that is under way.
+constexpr std::size_t most_controls = 64;
 constexpr std::int64_t fresh_sample_ms = 500; ///< Asked again sooner, the last one is the answer.
 
 } // namespace
@@ -44,12 +47,18 @@ sandbox_info holder::describe() const {
 }
 
 task<void> holder::accept_controls() {
+  accept_guard guard{io_};
   while (!ending_) {
     local_socket socket{io_};
     error_code ec;
     co_await controls_.async_accept(socket, into(ec));
     if (ending_) co_return;
-    if (ec) continue;
+    if (ec) {
+      co_await guard.failed(controls_, ec);
+      continue;
+    }
+    guard.accepted();
+    if (controls_open_.size() >= most_controls) continue; // closed by leaving
     // 0600 in a 0700 directory already; this also refuses descriptors passed around.
     ucred peer{};
     socklen_t size = sizeof peer;

@@ -102,6 +102,7 @@ json usage_of(const gateway_counts& c, const spend_ledger& spend, bool keys_revo
                  {"models", models_of(spend)},
                  {"microUsd", spend.micro_usd()},
                  {"unpricedCalls", spend.unpriced()},
+                 {"cutCalls", spend.cut()},
                  {"allowance",
                   {{"microUsd", or_null(spend.most().micro_usd)},
                    {"tokens", or_null(spend.most().tokens)},

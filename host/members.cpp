@@ -1,14 +1,19 @@
 #include "host/members.hpp"
 
+#include "host/posix.hpp"
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <dirent.h>
 #include <fcntl.h>
 #include <memory>
 #include <string_view>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace skep::host {
@@ -76,6 +81,17 @@ std::vector<member> members_of(std::uint64_t pid_namespace) {
   });
   std::sort(out.begin(), out.end(), [](const member& a, const member& b) { return a.pid < b.pid; });
   return out;
+}
+
+// The handle is opened first, so that what is asked about the pid afterwards is true of the process
+// behind the handle, or of a later one that the handle does not mean.
+bool signal_member(pid_t pid, std::uint64_t pid_namespace, int signal) {
+  unique_fd handle{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
+  auto unknown = !handle && (errno == ENOSYS || errno == EPERM); // an old or guarded kernel
+  if (!handle && !unknown) return false;
+  if (namespace_of(pid) != pid_namespace) return false;
+  if (unknown) return ::kill(pid, signal) == 0;
+  return ::syscall(SYS_pidfd_send_signal, handle.get(), signal, nullptr, 0) == 0;
 }
 
 } // namespace skep::host

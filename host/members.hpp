@@ -22,4 +22,8 @@ result<std::uint64_t> inner_pid_namespace(pid_t bubblewrap);
 /// All processes of that namespace, lowest pid first.
 std::vector<member> members_of(std::uint64_t pid_namespace);
 
+/// Sends a signal to a member of that namespace, and to nobody else: a process that took the pid of
+/// one that ended meanwhile is left alone. False when it was not sent.
+bool signal_member(pid_t pid, std::uint64_t pid_namespace, int signal);
+
 } // namespace skep::host

@@ -23,7 +23,7 @@ task<result<void>> sandbox_pause::stop(pid_t bubblewrap, std::chrono::millisecon
     for (const auto& m : all) {
       if (m.still()) continue;
       still = false;
-      ::kill(m.pid, SIGSTOP);
+      signal_member(m.pid, namespace_, SIGSTOP);
     }
     if (still) co_return result<void>{};
     if (std::chrono::steady_clock::now() >= until) {
@@ -40,7 +40,7 @@ void sandbox_pause::go() {
   auto all = members_of(namespace_);
   std::reverse(all.begin(), all.end());
   for (const auto& m : all)
-    if (!left_alone_.contains(m.pid)) ::kill(m.pid, SIGCONT);
+    if (!left_alone_.contains(m.pid)) signal_member(m.pid, namespace_, SIGCONT);
   left_alone_.clear();
 }
 

@@ -1,7 +1,9 @@
 #include "host/server.hpp"
 
+#include "host/accept.hpp"
 #include "host/port_channel.hpp"
 #include "host/posix.hpp"
+#include "host/privileges.hpp"
 #include "host/relay.hpp"
 
 #include <boost/asio/buffer.hpp>
@@ -72,7 +74,9 @@ task<void> allow_body(client_connection& client, const request_reader& reader) {
 server::server(asio::io_context& io, driver& sandboxes, control_api& api,
                std::vector<std::string> keys, server_policy policy)
     : io_(io), sandboxes_(sandboxes), api_(api), keys_(std::move(keys)), policy_(policy),
-      acceptor_(io), creates_(policy.create_rate), controls_(policy.control_rate) {}
+      acceptor_(io), creates_(policy.create_rate), controls_(policy.control_rate),
+      most_connections_(policy.connections > 0 ? policy.connections
+                                               : default_connections(open_file_limit())) {}
 
 result<std::string> server::listen(const std::string& address, bool loopback_only) {
   auto colon = address.rfind(':');
@@ -105,26 +109,53 @@ void server::start() {
 }
 
 task<void> server::accept() {
-  // Out of descriptors: accept again when some may have been closed.
-  constexpr std::chrono::milliseconds pause{100};
-  asio::steady_timer timer{io_};
+  accept_guard guard{io_};
   for (;;) {
     tcp::socket socket{io_};
     error_code ec;
     co_await acceptor_.async_accept(socket, into(ec));
     if (ec == asio::error::operation_aborted) co_return;
     if (ec) {
-      timer.expires_after(pause);
-      co_await timer.async_wait(into(ec));
+      co_await guard.failed(acceptor_, ec);
       continue;
     }
+    guard.accepted();
     set_cloexec(socket.native_handle(), true);
+    if (connections_ >= most_connections_) {
+      refuse(std::move(socket));
+      continue;
+    }
     socket.set_option(tcp::no_delay(true), ec);
     spawn(io_, serve(std::move(socket)));
   }
 }
 
+// What fits into the socket's buffer at once: nobody waits for a client that is turned away.
+void server::refuse(tcp::socket socket) {
+  static constexpr std::string_view text =
+      "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+      "Connection: close\r\nContent-Length: 55\r\n\r\n"
+      "{\"code\":503,\"message\":\"the host has too many clients\"}\n";
+  static_assert(text.substr(text.find("\r\n\r\n") + 4).size() == 55);
+  error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.write_some(asio::buffer(text.data(), text.size()), ignored);
+  socket.shutdown(tcp::socket::shutdown_send, ignored);
+}
+
+std::size_t default_connections(unsigned long open_files) {
+  auto left = open_files > 512 ? open_files - 512 : 0;
+  return static_cast<std::size_t>(std::clamp(left / 2, 64ul, 20'000ul));
+}
+
 task<void> server::serve(tcp::socket socket) {
+  struct place {
+    explicit place(std::size_t& n) : count(n) { ++count; }
+    ~place() { --count; }
+    place(const place&) = delete;
+    place& operator=(const place&) = delete;
+    std::size_t& count;
+  } mine{connections_};
   client_connection client{beast::tcp_stream{std::move(socket)}, {}};
   for (bool more = true; more;) {
     request_reader reader;

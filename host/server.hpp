@@ -19,13 +19,18 @@
 
 namespace skep::host {
 
+/// As many connections as so many open files allow: half of what 512 of them leave, for a relayed
+/// one takes two; 64 to 20,000.
+std::size_t default_connections(unsigned long open_files);
+
 struct server_policy {
-  std::chrono::seconds idle{620};         ///< A connection may wait this long for its next request.
-  std::chrono::seconds body{30};          ///< A control request's body must be there within.
-  std::chrono::seconds linger{2};         ///< For a client that still sends after its answer.
-  std::chrono::milliseconds port{10'000}; ///< Until a port inside is connected.
-  rate create_rate;                       ///< Creations of sandboxes, for each key.
-  rate control_rate;                      ///< All other control requests, for each key.
+  std::size_t connections = 0;    ///< At a time; more are answered 503. 0: default_connections().
+  std::chrono::seconds idle{620}; ///< A connection may wait this long for its next request.
+  std::chrono::seconds body{30};  ///< A control request's body must be there within.
+  std::chrono::seconds linger{2}; ///< For a client that still sends after its answer.
+  std::chrono::milliseconds port{10'000};  ///< Until a port inside is connected.
+  rate create_rate;                        ///< Creations of sandboxes, for each key.
+  rate control_rate;                       ///< All other control requests, for each key.
   std::size_t body_limit_bytes = 1u << 20; ///< Of a control request.
   /// Of a control request that is refused for its size: so much is read before the answer, for a
   /// proxy in between would turn an answer into the middle of a body into a reset.
@@ -61,6 +66,7 @@ private:
 
   task<void> accept();
   task<void> serve(tcp::socket socket);
+  static void refuse(tcp::socket socket);
   task<bool> serve_one(client_connection& client, request_reader& reader);
   task<bool> serve_routed(client_connection& client, request_reader& reader, target to,
                           mishap::loss lost = mishap::loss::none);
@@ -85,6 +91,8 @@ private:
   rehearsal* rehearsal_ = nullptr;
   rate_limiter creates_;
   rate_limiter controls_;
+  std::size_t most_connections_;
+  std::size_t connections_ = 0;
   bool ready_ = false;
   std::size_t active_ = 0;
   std::chrono::steady_clock::time_point last_use_ = std::chrono::steady_clock::now();

@@ -128,6 +128,8 @@ error check_spec(const swarm_spec& spec) {
     return out_of_range("panes per sandbox", 1, max_panes_per_sandbox);
   if (auto e = check_time(spec)) return e;
   if (spec.panes_out_percent > 100) return out_of_range("percent of panes out", 0, 100);
+  if (spec.replace_lost > max_replacements)
+    return out_of_range("replacements of lost sandboxes", 0, max_replacements);
   if (spec.pane_restarts > 10) return out_of_range("restarts per pane", 0, 10);
   for (auto [name, usd] : {std::pair{"the budget", spec.budget_usd},
                            std::pair{"the budget of a pane", spec.pane_budget_usd}})

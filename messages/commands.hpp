@@ -33,6 +33,8 @@ inline constexpr std::size_t max_allow_hosts = 100;
 /// Largest budget, in dollars.
 inline constexpr double max_budget_usd = 1'000'000;
 inline constexpr std::size_t max_time_warnings = 10;
+/// Most successors of lost sandboxes in one run.
+inline constexpr std::uint32_t max_replacements = 1000;
 
 struct request_frame {
   std::uint32_t version = protocol_version;
@@ -93,6 +95,10 @@ struct swarm_spec {
   /// More than so many percent of a sandbox's panes out fail it; 100: never. 0: as the daemon's
   /// policy has it.
   std::uint32_t panes_out_percent = 0;
+  /// So many sandboxes that their provider lost get a successor; 0 .. max_replacements.
+  std::uint32_t replace_lost = 0;
+  /// For credentials in the work tree. The daemon asks nobody: `prompt` is `block` to it.
+  scan_policy scan = scan_policy::block;
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
               field(4, "provider", x.provider), field(5, "template", x.template_name),
               field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
@@ -103,8 +109,10 @@ struct swarm_spec {
               field(17, "allow_hosts", x.allow_hosts), field(18, "setup", x.setup),
               field(19, "pty", x.pty), field(20, "budget_usd", x.budget_usd),
               field(21, "pane_budget_usd", x.pane_budget_usd), field(22, "no_queue", x.no_queue),
-              field(25, "warn_at_ms", x.warn_at_ms), field(26, "idle_limit_ms", x.idle_limit_ms),
-              field(27, "panes_out_percent", x.panes_out_percent))
+              field(24, "scan", x.scan), field(25, "warn_at_ms", x.warn_at_ms),
+              field(26, "idle_limit_ms", x.idle_limit_ms),
+              field(27, "panes_out_percent", x.panes_out_percent),
+              field(41, "replace_lost", x.replace_lost))
 };
 
 /// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.
@@ -148,10 +156,12 @@ struct status_reply {
   std::vector<pane_record> panes;
   std::vector<transfer_record> transfers;
   std::uint64_t head_seq = 0;
-  health_reply health{}; ///< Of this swarm and what is in it.
+  health_reply health{};                             ///< Of this swarm and what is in it.
+  std::vector<replacement_record> replacements = {}; ///< Oldest first.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "sandboxes", x.sandboxes),
               field(3, "panes", x.panes), field(4, "transfers", x.transfers),
-              field(5, "head_seq", x.head_seq), field(23, "health", x.health))
+              field(5, "head_seq", x.head_seq), field(23, "health", x.health),
+              field(41, "replacements", x.replacements))
 };
 
 struct log_read_request {

@@ -23,6 +23,14 @@ const error_info& info(errc code) {
   return i != list.end() ? *i : *find(errc::internal);
 }
 
+error error_of(std::string_view name, std::string message, std::string cause) {
+  if (name.empty()) return {};
+  auto code = errc::internal;
+  for (const auto& known : all_errors())
+    if (known.name == name) code = known.code;
+  return make_error(code, std::move(message), std::move(cause));
+}
+
 std::string_view to_string(errc code) {
   return code == errc::none ? "none" : info(code).name;
 }

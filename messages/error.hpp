@@ -74,6 +74,10 @@ inline error make_error(errc code, std::string message = {}, std::string cause =
   return {code, std::move(message), {}, {}, std::move(cause), 0};
 }
 
+/// The error of this name (internal for an unknown one) with its text and cause; none for an empty
+/// name.
+error error_of(std::string_view name, std::string message, std::string cause = {});
+
 /// Whole text for people: code, text, message, sandbox, step, cause, hint in that order.
 std::string render(const error& e);
 /// True for errors that a later attempt may not meet: families unavailable and timeout, and `rate`.

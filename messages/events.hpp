@@ -8,6 +8,7 @@
 #pragma once
 
 #include "messages/daemon_events.hpp"
+#include "messages/findings.hpp"
 #include "messages/records.hpp"
 
 namespace skep {
@@ -90,6 +91,36 @@ struct time_limit_reached {
   SKEP_FIELDS(field(1, "elapsed_ms", x.elapsed_ms), field(2, "limit_ms", x.limit_ms),
               field(3, "cost_usd", x.cost_usd), field(4, "cost_whole", x.cost_whole),
               field(5, "text", x.text))
+};
+
+/// Intent: a sandbox that its provider lost gets a successor with the same number; what was lost
+/// with it. In the swarm's chunk, since the last event of the lost one was written.
+struct sandbox_replaced {
+  sandbox_id lost;
+  sandbox_id successor;     ///< Its sandbox.queued follows.
+  std::uint32_t number = 0; ///< Of the replacements of its swarm, from 1.
+  std::uint32_t most = 0;   ///< As many as the run allows.
+  std::string base_commit;  ///< Checkpoint that the successor starts from; empty: none yet.
+  utc_time last_sync_at{};  ///< When files last travelled whole; 0: never.
+  std::vector<std::string> unsynced; ///< Paths that agents said they wrote; not all need be known.
+  std::uint32_t unanswered = 0;      ///< Prompts and inputs without an answer.
+  std::uint64_t output_bytes = 0;    ///< Of its logs; they are kept.
+  double cost_usd = 0;               ///< What the lost one cost.
+  SKEP_FIELDS(field(1, "lost", x.lost), field(2, "successor", x.successor),
+              field(3, "number", x.number), field(4, "most", x.most),
+              field(5, "base_commit", x.base_commit), field(6, "last_sync_at_ms", x.last_sync_at),
+              field(7, "unsynced", x.unsynced), field(8, "unanswered", x.unanswered),
+              field(9, "output_bytes", x.output_bytes), field(10, "cost_usd", x.cost_usd))
+};
+
+/// What the scan of the work tree found while it was packed, where it found anything. `blocked`:
+/// the run ends here, before any sandbox was made.
+struct swarm_scanned {
+  scan_policy policy = scan_policy::block;
+  bool blocked = false;
+  scan_report report;
+  SKEP_FIELDS(field(1, "policy", x.policy), field(2, "blocked", x.blocked),
+              field(3, "report", x.report))
 };
 
 // ---- sandbox --------------------------------------------------------------------------------
@@ -185,6 +216,13 @@ struct base_recorded {
 struct sandbox_degraded {
   std::vector<pane_id> panes; ///< Those that are out.
   SKEP_FIELDS(field(1, "panes", x.panes))
+};
+
+/// The first error of a sandbox: it will fail. Written before anything is done about it, so that a
+/// daemon that dies meanwhile closes it with the same one.
+struct sandbox_failing {
+  error why; ///< With its step.
+  SKEP_FIELDS(field(1, "why", x.why))
 };
 
 /// Intent: the sandbox will be killed at the provider; repeated until confirmed.
@@ -333,6 +371,16 @@ struct agent_block {
               field(4, "text", x.text), field(5, "is_error", x.is_error))
 };
 
+/// Note: more blocks came than are journaled (policy.hpp, note_policy); the log has all of them.
+struct notes_suppressed {
+  pane_id pane;
+  std::uint64_t count = 0; ///< Blocks that were left out since the last word of it.
+  utc_time since{};        ///< When the first of them came.
+  std::uint32_t attempt = 0;
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "count", x.count), field(3, "since_ms", x.since),
+              field(4, "attempt", x.attempt))
+};
+
 /// Input for a pane and how far it got. The bytes themselves are not journaled.
 struct input_receipt {
   pane_id pane;
@@ -391,6 +439,22 @@ struct transfer_intended {
               field(5, "size_bytes", x.size_bytes))
 };
 
+/// An upload in several parts: how far it is. After each part, and at the start, when parts that an
+/// earlier attempt sent were found inside.
+struct transfer_progress {
+  transfer_id transfer;
+  std::uint32_t parts_done = 0; ///< Inside, whoever sent them.
+  std::uint32_t parts = 0;
+  std::uint64_t done_bytes = 0;
+  std::uint64_t size_bytes = 0;
+  std::uint64_t sent_bytes = 0; ///< By this attempt.
+  std::int64_t elapsed_ms = 0;  ///< Of this attempt.
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "parts_done", x.parts_done),
+              field(3, "parts", x.parts), field(4, "done_bytes", x.done_bytes),
+              field(5, "size_bytes", x.size_bytes), field(6, "sent_bytes", x.sent_bytes),
+              field(7, "elapsed_ms", x.elapsed_ms))
+};
+
 struct transfer_done {
   transfer_id transfer;
   std::uint64_t files = 0;
@@ -404,6 +468,15 @@ struct transfer_failed {
   transfer_id transfer;
   error why;
   SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "why", x.why))
+};
+
+/// What the scan of a pane's changes found, where it found anything. They are kept as they are.
+struct results_scanned {
+  transfer_id transfer;
+  std::string tree; ///< Name of the pane or tree, as in the output folder.
+  scan_report report;
+  SKEP_FIELDS(field(1, "transfer", x.transfer), field(2, "tree", x.tree),
+              field(3, "report", x.report))
 };
 
 // ---- the list -------------------------------------------------------------------------------
@@ -440,6 +513,7 @@ struct event_traits;
   SKEP_EVENT(23, time_warning, "swarm.time_warning", fact)                                         \
   SKEP_EVENT(24, time_limit_reached, "swarm.time_limit", note)                                     \
   SKEP_EVENT(26, swarm_budget_warned, "swarm.budget_warned", fact)                                 \
+  SKEP_EVENT(27, swarm_scanned, "swarm.scanned", fact)                                             \
   SKEP_EVENT(40, sandbox_queued, "sandbox.queued", fact)                                           \
   SKEP_EVENT(41, create_intended, "sandbox.create_intended", fact)                                 \
   SKEP_EVENT(42, sandbox_created, "sandbox.created", fact)                                         \
@@ -455,6 +529,8 @@ struct event_traits;
   SKEP_EVENT(52, model_spend, "sandbox.model_spend", fact)                                         \
   SKEP_EVENT(54, output_incomplete, "sandbox.output_incomplete", fact)                             \
   SKEP_EVENT(55, sandbox_frozen, "sandbox.frozen", fact)                                           \
+  SKEP_EVENT(57, sandbox_failing, "sandbox.failing", fact)                                         \
+  SKEP_EVENT(58, sandbox_replaced, "swarm.sandbox_replaced", fact)                                 \
   SKEP_EVENT(59, usage_sampled, "sandbox.usage", note)                                             \
   SKEP_EVENT(60, pane_created, "pane.created", fact)                                               \
   SKEP_EVENT(61, pane_start_intended, "pane.start_intended", fact)                                 \
@@ -467,13 +543,16 @@ struct event_traits;
   SKEP_EVENT(68, input_receipt, "pane.input", fact)                                                \
   SKEP_EVENT(69, poll_failed, "sandbox.poll_failed", note)                                         \
   SKEP_EVENT(70, pane_budget_warned, "pane.budget_warned", fact)                                   \
+  SKEP_EVENT(71, notes_suppressed, "pane.blocks_suppressed", note)                                 \
   SKEP_EVENT(73, log_truncated, "pane.log_truncated", note)                                        \
   SKEP_EVENT(74, pane_idle, "pane.idle", fact)                                                     \
   SKEP_EVENT(75, pane_active, "pane.active", fact)                                                 \
   SKEP_EVENT(80, transfer_intended, "transfer.intended", fact)                                     \
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
   SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)                                         \
-  SKEP_EVENT(85, collision, "collision", note)
+  SKEP_EVENT(83, results_scanned, "transfer.results_scanned", fact)                                \
+  SKEP_EVENT(85, collision, "collision", note)                                                     \
+  SKEP_EVENT(87, transfer_progress, "transfer.progress", note)
 
 #define SKEP_EVENT_TRAITS(number, Type, text, cls)                                                 \
   template <>                                                                                      \

@@ -73,6 +73,8 @@ struct sandbox_record {
   double model_cost_usd = 0;      ///< The gateway's count, or what its agents say.
   bool output_incomplete = false; ///< Logs of its panes end too early.
   bool frozen = false;            ///< Its agents were stopped where they are.
+  /// The parts of its first error besides the code; error_text has them for people.
+  std::string error_step, error_message, error_cause;
   SKEP_FIELDS(field(1, "sandbox", x.sandbox), field(2, "swarm", x.swarm),
               field(3, "index", x.index), field(4, "provider", x.provider),
               field(5, "state", x.state), field(6, "result", x.result),
@@ -87,7 +89,9 @@ struct sandbox_record {
               field(22, "charged_from_ms", x.charged_from),
               field(23, "charged_until_ms", x.charged_until),
               field(24, "model_cost_usd", x.model_cost_usd),
-              field(25, "output_incomplete", x.output_incomplete), field(26, "frozen", x.frozen))
+              field(25, "output_incomplete", x.output_incomplete), field(26, "frozen", x.frozen),
+              field(41, "error_step", x.error_step), field(42, "error_message", x.error_message),
+              field(43, "error_cause", x.error_cause))
 };
 
 struct pane_record {
@@ -117,8 +121,9 @@ struct pane_record {
   utc_time closed_at{};
   /// The gateway counts what its sandbox's models cost: cost_usd is then only what the agent says.
   bool counted = false;
-  bool output_incomplete = false; ///< Its log ends too early.
-  bool idle = false;              ///< Warned of, since it gave no sign of life.
+  bool output_incomplete = false;                     ///< Its log ends too early.
+  bool idle = false;                                  ///< Warned of, since it gave no sign of life.
+  std::string error_step, error_message, error_cause; ///< As a sandbox's.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "sandbox", x.sandbox), field(3, "swarm", x.swarm),
               field(4, "index", x.index), field(5, "name", x.name), field(6, "branch", x.branch),
               field(7, "agent", x.agent), field(8, "state", x.state), field(9, "result", x.result),
@@ -131,7 +136,8 @@ struct pane_record {
               field(21, "error_text", x.error_text), field(22, "created_at_ms", x.created_at),
               field(23, "started_at_ms", x.started_at), field(24, "closed_at_ms", x.closed_at),
               field(25, "counted", x.counted), field(28, "output_incomplete", x.output_incomplete),
-              field(29, "idle", x.idle))
+              field(29, "idle", x.idle), field(41, "error_step", x.error_step),
+              field(42, "error_message", x.error_message), field(43, "error_cause", x.error_cause))
 };
 
 struct transfer_record {
@@ -165,6 +171,28 @@ struct collision {
   SKEP_FIELDS(field(1, "path", x.path), field(2, "panes", x.panes), field(3, "level", x.level))
 };
 
+/// A sandbox that its provider lost, and what was lost with it.
+struct replacement_record {
+  sandbox_id lost;
+  swarm_id swarm;
+  sandbox_id successor;
+  std::uint32_t number = 0;       ///< Of the replacements of its swarm, from 1.
+  std::string base_commit;        ///< Checkpoint that the successor starts from; empty: none yet.
+  utc_time last_sync_at{};        ///< When files last travelled whole; 0: never.
+  std::string unsynced;           ///< Paths that agents said they wrote, one a line; not all need
+                                  ///< be known.
+  std::uint32_t unanswered = 0;   ///< Prompts and inputs without an answer.
+  std::uint64_t output_bytes = 0; ///< Of its logs; they are kept.
+  double cost_usd = 0;            ///< What the lost one cost.
+  utc_time replaced_at{};
+  SKEP_FIELDS(field(1, "lost", x.lost), field(2, "swarm", x.swarm),
+              field(3, "successor", x.successor), field(4, "number", x.number),
+              field(5, "base_commit", x.base_commit), field(6, "last_sync_at_ms", x.last_sync_at),
+              field(7, "unsynced", x.unsynced), field(8, "unanswered", x.unanswered),
+              field(9, "output_bytes", x.output_bytes), field(10, "cost_usd", x.cost_usd),
+              field(11, "replaced_at_ms", x.replaced_at))
+};
+
 /// What summary.json in a swarm's output folder holds.
 struct swarm_summary {
   swarm_id swarm;
@@ -183,6 +211,7 @@ struct swarm_summary {
   std::uint64_t collisions_left_out = 0;          ///< More of them than are listed.
   std::vector<std::string> merge_order;           ///< In which the panes' changes go together best.
   std::vector<std::string> unmergeable; ///< Of those: conflict with what stands before them.
+  std::vector<replacement_record> replacements; ///< Sandboxes that were lost and replaced.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "repo", x.repo), field(3, "agent", x.agent),
               field(4, "sandboxes", x.sandboxes), field(5, "panes", x.panes),
               field(6, "merged", x.merged), field(7, "conflicts", x.conflicts),
@@ -190,7 +219,8 @@ struct swarm_summary {
               field(21, "time_cost_usd", x.time_cost_usd), field(22, "budget_usd", x.budget_usd),
               field(30, "collisions", x.collisions),
               field(31, "collisions_left_out", x.collisions_left_out),
-              field(32, "merge_order", x.merge_order), field(33, "unmergeable", x.unmergeable))
+              field(32, "merge_order", x.merge_order), field(33, "unmergeable", x.unmergeable),
+              field(41, "replacements", x.replacements))
 };
 
 } // namespace skep

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "messages/error.hpp"
+#include "sandbox/file_slice.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -153,6 +154,8 @@ struct model_usage {
   std::uint64_t input_tokens = 0;
   std::uint64_t output_tokens = 0;
   bool used_up = false; ///< Of its allowance: calls are refused.
+  /// Calls whose client went before their end and whose answer was cut: what they used is a guess.
+  std::uint64_t cut_calls = 0;
 };
 
 /// A process to start inside. argv is executed as it is, never by a shell.
@@ -299,9 +302,10 @@ public:
 
   // -- files --------------------------------------------------------------------------------------
 
-  /// Streams a local file; parents are made, an existing file is overwritten, the mode is not kept.
-  virtual call_id upload_file(remote where, std::filesystem::path from, std::string to,
-                              call_options options, done<void> then) = 0;
+  /// Streams a local file, or a part of it; parents are made, an existing file is overwritten, the
+  /// mode is not kept.
+  virtual call_id upload_file(remote where, file_slice from, std::string to, call_options options,
+                              done<void> then) = 0;
   virtual call_id write_file(remote where, std::string path, std::string content,
                              call_options options, done<void> then) = 0;
   /// At most `length` bytes (0: policy::read_cap_bytes) from `offset`; past the end: no data.

@@ -54,8 +54,8 @@ public:
                      done<void> then) override;
   call_id list_processes(remote where, done<std::vector<process_info>> then) override;
 
-  call_id upload_file(remote where, std::filesystem::path from, std::string to,
-                      call_options options, done<void> then) override;
+  call_id upload_file(remote where, file_slice from, std::string to, call_options options,
+                      done<void> then) override;
   call_id write_file(remote where, std::string path, std::string content, call_options options,
                      done<void> then) override;
   call_id read_file(remote where, std::string path, std::uint64_t offset, std::uint64_t length,

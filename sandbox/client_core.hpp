@@ -27,7 +27,7 @@ struct exchange {
   std::optional<remote> envd; ///< Where to; empty: the control API.
   std::string content_type = {};
   std::string body = {};
-  std::filesystem::path body_file = {};
+  file_slice body_file = {};
   std::vector<std::string> headers = {};
   bool once = false;                ///< As in http_request.
   std::size_t answer_cap_bytes = 0; ///< 0: policy::answer_cap_bytes.

@@ -141,8 +141,8 @@ error about_file(error e) {
   return e;
 }
 
-call_id client::upload_file(remote where, std::filesystem::path from, std::string to,
-                            call_options options, done<void> then) {
+call_id client::upload_file(remote where, file_slice from, std::string to, call_options options,
+                            done<void> then) {
   auto plan = content_of(std::move(where), "POST", to, options);
   if (plan) {
     plan->content_type = "application/octet-stream";

@@ -20,6 +20,7 @@
 #pragma once
 
 #include "messages/error.hpp"
+#include "sandbox/file_slice.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -73,7 +74,7 @@ struct http_request {
   http_limits limits;
   std::vector<std::string> headers; ///< "Name: value"; a control character in one is bad_argument.
   std::string body;                 ///< For any method but GET.
-  std::filesystem::path body_file;  ///< Instead of `body`: this file's content, read while sending.
+  file_slice body_file;             ///< Instead of `body`: a file's content, read while sending.
   lane in = lane::request;
   bool once = false; ///< Must not reach the server twice.
   /// An answer kept in memory that is longer fails with errc::too_large.

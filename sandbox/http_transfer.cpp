@@ -63,15 +63,20 @@ transfer::~transfer() {
 
 result<void> transfer::prepare_body() {
   body_size_ = request_.body.size();
-  if (request_.body_file.empty()) return {};
-  body_fd_ = ::open(request_.body_file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const auto& from = request_.body_file;
+  if (from.file.empty()) return {};
+  body_fd_ = ::open(from.file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat facts {};
   if (body_fd_ < 0 || ::fstat(body_fd_, &facts) != 0)
     return make_error(errno == ENOENT ? errc::file_not_found : errc::io,
-                      "cannot read " + request_.body_file.string(), std::strerror(errno));
+                      "cannot read " + from.file.string(), std::strerror(errno));
   if (!S_ISREG(facts.st_mode))
-    return make_error(errc::bad_argument, request_.body_file.string() + " is not a regular file");
-  body_size_ = static_cast<std::uint64_t>(facts.st_size);
+    return make_error(errc::bad_argument, from.file.string() + " is not a regular file");
+  auto size = static_cast<std::uint64_t>(facts.st_size);
+  auto rest = size - std::min(size, from.offset);
+  body_size_ = from.bytes == file_slice::to_the_end ? rest : from.bytes;
+  if (body_size_ > rest)
+    return make_error(errc::io, from.file.string() + " is shorter than the part that is sent");
   return {};
 }
 
@@ -254,10 +259,11 @@ std::size_t transfer::give(char* out, std::size_t room) {
   }
   ssize_t got;
   do
-    got = ::pread(body_fd_, out, wanted, static_cast<off_t>(body_sent_));
+    got =
+        ::pread(body_fd_, out, wanted, static_cast<off_t>(request_.body_file.offset + body_sent_));
   while (got < 0 && errno == EINTR);
   if (got <= 0) {
-    own_failure_ = make_error(errc::io, "cannot read " + request_.body_file.string(),
+    own_failure_ = make_error(errc::io, "cannot read " + request_.body_file.file.string(),
                               got < 0 ? std::strerror(errno) : "it shrank while it was sent");
     return CURL_READFUNC_ABORT;
   }

@@ -108,6 +108,8 @@ result<model_usage> read_model_usage(std::string_view body) {
   out.unpriced_calls = g.integer<std::uint64_t>("unpricedCalls");
   out.input_tokens = g.integer<std::uint64_t>("inputTokens");
   out.output_tokens = g.integer<std::uint64_t>("outputTokens");
+  if (auto* cut = g.member("cutCalls"); cut && cut->is_number_unsigned())
+    out.cut_calls = cut->get<std::uint64_t>(); // older hosts do not tell
   if (auto* most = g.member("allowance"); most && most->is_object()) {
     auto used = most->find("usedUp");
     out.used_up = used != most->end() && used->is_boolean() && used->get<bool>();

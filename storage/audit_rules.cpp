@@ -170,6 +170,19 @@ maybe_entry say(const lease_intended& e, const audit_terms&) {
   return entry_of(audit_level::info, audit_category::resource, "SANDBOX_LEASE_SET",
                   {{"end_at_ms", e.end_at.time_since_epoch().count()}});
 }
+maybe_entry say(const sandbox_failing& e, const audit_terms&) {
+  json about = json::object();
+  add_error(about, e.why);
+  return entry_of(audit_level::error, audit_category::resource, "SANDBOX_FAILING",
+                  std::move(about));
+}
+maybe_entry say(const sandbox_replaced& e, const audit_terms&) {
+  return entry_of(audit_level::warn, audit_category::resource, "SANDBOX_REPLACED",
+                  {{"lost", e.lost.value},
+                   {"successor", e.successor.value},
+                   {"number", e.number},
+                   {"cost_usd", e.cost_usd}});
+}
 maybe_entry say(const kill_intended& e, const audit_terms&) {
   return entry_of(audit_level::info, audit_category::resource, "SANDBOX_KILL_INTENDED",
                   {{"reason", e.reason}});
@@ -252,6 +265,35 @@ maybe_entry say(const pane_usage& e, const audit_terms&) {
 }
 
 // ---- data ----
+
+// Paths and rules of at most 20 findings: a line stays short. The journal names more of them.
+json of_scan(const scan_report& r) {
+  constexpr std::size_t most = 20;
+  json named = json::array();
+  for (const auto& f : r.findings)
+    if (named.size() < most)
+      named.push_back({{"path", f.path},
+                       {"line", f.line},
+                       {"rule", f.rule},
+                       {"severity", std::string{to_string(f.severity)}}});
+  return {
+      {"files", r.files},     {"high", r.high},       {"medium", r.medium},          {"low", r.low},
+      {"allowed", r.allowed}, {"problem", r.problem}, {"findings", std::move(named)}};
+}
+maybe_entry say(const swarm_scanned& e, const audit_terms&) {
+  auto about = of_scan(e.report);
+  about["policy"] = std::string{to_string(e.policy)};
+  return entry_of(e.report.alarming() ? audit_level::warn : audit_level::info,
+                  audit_category::security, e.blocked ? "SCAN_BLOCKED" : "SCAN_FOUND",
+                  std::move(about));
+}
+maybe_entry say(const results_scanned& e, const audit_terms&) {
+  auto about = of_scan(e.report);
+  about["transfer"] = e.transfer.value;
+  about["tree"] = e.tree;
+  return entry_of(e.report.alarming() ? audit_level::warn : audit_level::info,
+                  audit_category::security, "RESULTS_SCAN_FOUND", std::move(about));
+}
 
 maybe_entry say(const input_receipt& e, const audit_terms&) {
   if (e.state != receipt::accepted) return {};

@@ -5,7 +5,7 @@ namespace skep::storage {
 namespace {
 
 /// The newest migration that changes the state tables.
-constexpr int newest_of_state = 5;
+constexpr int newest_of_state = 6;
 
 /// What a migration needs beside its SQL. The newest one that changes the state tables fills them
 /// anew from the journal: an older one could not, because the fold knows the newest columns only.

@@ -123,6 +123,20 @@ result<void> fact(const context& c, const sandbox_frozen& e) {
   return {};
 }
 
+// The first one stays: a SANDBOX that was restarted before it knew may say another.
+result<void> fact(const context& c, const sandbox_failing& e) {
+  if (auto placed = in_sandbox_chunk(c, "sandbox.failing"); !placed) return placed;
+  if (!e.why) return make_error(errc::bad_argument, "sandbox.failing without an error");
+  auto open = c.db.number("SELECT 1 FROM sandboxes WHERE sandbox = ?1 AND state <> ?2", 0,
+                          c.sandbox, phase::closed);
+  if (!open) return open.err();
+  if (*open == 0) return why_not_sandbox(c, "sandbox.failing");
+  return c.db.run("UPDATE sandboxes SET error_code = ?2, error_text = ?3, error_step = ?4, "
+                  "error_message = ?5, error_cause = ?6 WHERE sandbox = ?1 AND error_code = ''",
+                  c.sandbox, code_of(e.why), text_of(e.why), e.why.step, e.why.message,
+                  e.why.cause);
+}
+
 result<void> fact(const context& c, const kill_intended&) {
   if (auto placed = in_sandbox_chunk(c, "sandbox.kill_intended"); !placed) return placed;
   auto done = change(c, "UPDATE sandboxes SET kill_intended = 1 WHERE sandbox = ?1", c.sandbox);
@@ -146,11 +160,12 @@ result<void> fact(const context& c, const sandbox_closed& e) {
     return make_error(errc::bad_argument, "sandbox.closed without an outcome");
   auto done = change(c,
                      "UPDATE sandboxes SET state = ?2, result = ?3, error_code = ?4, "
-                     "error_text = ?5, kept = ?6, phase_since_ms = ?7, closed_at_ms = ?7 "
+                     "error_text = ?5, kept = ?6, phase_since_ms = ?7, closed_at_ms = ?7, "
+                     "error_step = ?9, error_message = ?10, error_cause = ?11 "
                      "WHERE sandbox = ?1 AND state <> ?2 AND NOT EXISTS "
                      "(SELECT 1 FROM panes WHERE sandbox = ?1 AND state <> ?8)",
                      c.sandbox, phase::closed, e.result, code_of(e.why), text_of(e.why), e.kept,
-                     c.at, pane_phase::closed);
+                     c.at, pane_phase::closed, e.why.step, e.why.message, e.why.cause);
   if (!done) return done.err();
   if (!*done) return why_not_sandbox(c, "sandbox.closed (with every pane closed)");
   // The provider said itself that it is gone.

@@ -49,7 +49,7 @@ result<void> fact(const context& c, const daemon_draining& e) {
                   e.on, e.reason, c.at);
 }
 
-// These three are found in the journal and in the audit log; here only their place is checked.
+// These five are found in the journal and in the audit log; here only their place is checked.
 result<void> fact(const context& c, const command_asked&) {
   return in_daemon_chunk(c, "command.asked");
 }
@@ -60,6 +60,14 @@ result<void> fact(const context& c, const audit_repaired&) {
 
 result<void> fact(const context& c, const done_outside&) {
   return in_daemon_chunk(c, "daemon.done_outside");
+}
+
+result<void> fact(const context& c, const swarm_scanned&) {
+  return in_swarm_chunk(c, "swarm.scanned");
+}
+
+result<void> fact(const context& c, const results_scanned&) {
+  return in_sandbox_chunk(c, "transfer.results_scanned");
 }
 
 result<void> fact(const context& c, const swarm_created& e) {
@@ -98,6 +106,36 @@ result<void> fact(const context& c, const time_warning& e) {
                      c.swarm, e.threshold_ms, swarm_phase::closed);
   if (!done) return done.err();
   if (!*done) return why_not_swarm(c, "swarm.time_warning (of a later threshold)");
+  return {};
+}
+
+result<void> fact(const context& c, const sandbox_replaced& e) {
+  if (auto placed = in_swarm_chunk(c, "swarm.sandbox_replaced"); !placed) return placed;
+  if (auto fits = in_range("swarm.sandbox_replaced", {e.output_bytes}, e.cost_usd); !fits)
+    return fits;
+  if (e.number == 0 || e.successor.empty() || e.successor == e.lost)
+    return make_error(errc::bad_argument, "swarm.sandbox_replaced without a successor");
+  // The lost one has ended as lost, in a swarm that goes on.
+  auto fits = c.db.number("SELECT count(*) FROM sandboxes b JOIN swarms s USING (swarm) WHERE "
+                          "b.sandbox = ?1 AND b.swarm = ?2 AND b.state = ?3 AND b.result = ?4 AND "
+                          "s.state < ?5",
+                          0, e.lost, c.swarm, phase::closed, outcome::lost, swarm_phase::stopping);
+  if (!fits) return fits.err();
+  if (*fits == 0)
+    return make_error(errc::wrong_phase, "swarm.sandbox_replaced: " + e.lost.value
+                                             + " is no lost sandbox of a swarm that goes on");
+  std::string paths;
+  for (const auto& path : e.unsynced)
+    paths += path + '\n';
+  auto done = change(c,
+                     "INSERT INTO replacements (lost, swarm, successor, number, base_commit, "
+                     "last_sync_at_ms, unsynced, unanswered, output_bytes, cost_usd, "
+                     "replaced_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
+                     "ON CONFLICT DO NOTHING",
+                     e.lost, c.swarm, e.successor, e.number, e.base_commit, e.last_sync_at, paths,
+                     e.unanswered, e.output_bytes, e.cost_usd, c.at);
+  if (!done) return done.err();
+  if (!*done) return make_error(errc::exists, "a successor of " + e.lost.value);
   return {};
 }
 

@@ -79,6 +79,9 @@ result<open_counts> reader::count_open() {
           count("SELECT state, count(*) FROM panes WHERE state <> 5 GROUP BY state", out.panes);
       !done)
     return done.err();
+  auto swarms = db_.number("SELECT count(*) FROM swarms WHERE state <> 3", 0);
+  if (!swarms) return swarms.err();
+  out.swarms = static_cast<std::uint64_t>(*swarms);
   return out;
 }
 
@@ -240,6 +243,10 @@ result<pane_record> reader::pane(const pane_id& id) {
 result<std::vector<transfer_record>> reader::transfers(const swarm_id& id) {
   return read_rows<transfer_record>(db_, "transfers",
                                     "WHERE swarm = ?1 ORDER BY created_at_ms, rowid", id);
+}
+
+result<std::vector<replacement_record>> reader::replacements(const swarm_id& id) {
+  return read_rows<replacement_record>(db_, "replacements", "WHERE swarm = ?1 ORDER BY number", id);
 }
 
 // ---- recovery -------------------------------------------------------------------------------

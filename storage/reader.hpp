@@ -44,10 +44,11 @@ struct stored_command {
   utc_time expires_at{};
 };
 
-/// How many sandboxes and panes that are not closed are in each state, by its number.
+/// What is not closed: how many sandboxes and panes in each state, by its number; how many swarms.
 struct open_counts {
   std::map<int, std::uint64_t> sandboxes;
   std::map<int, std::uint64_t> panes;
+  std::uint64_t swarms = 0;
 };
 
 class reader {
@@ -76,6 +77,8 @@ public:
   result<std::vector<pane_record>> all_panes(bool all);               ///< Of swarms(all).
   result<pane_record> pane(const pane_id& id);                        ///< no_such_pane
   result<std::vector<transfer_record>> transfers(const swarm_id& id); ///< Oldest first.
+
+  result<std::vector<replacement_record>> replacements(const swarm_id& id); ///< Oldest first.
 
   result<open_counts> count_open();
 

@@ -33,7 +33,7 @@ result<void> rebuild_state(connection& db) {
   if (auto whole = can_rebuild(db); !whole) return whole;
   auto cleared = db.execute("DELETE FROM spend_warnings; DELETE FROM budgets; "
                             "DELETE FROM spend_days; DELETE FROM creates; DELETE FROM commands; "
-                            "DELETE FROM transfers; DELETE FROM panes; "
+                            "DELETE FROM transfers; DELETE FROM panes; DELETE FROM replacements; "
                             "DELETE FROM sandboxes; DELETE FROM swarms; DELETE FROM epochs; "
                             "DELETE FROM switches;");
   if (!cleared) return cleared;

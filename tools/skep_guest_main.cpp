@@ -9,6 +9,7 @@
 #include "guest/version.hpp"
 #include "guest/view.hpp"
 #include "guest/windows.hpp"
+#include "transfer/parts.hpp"
 #include "transfer/unpack.hpp"
 
 #include <CLI/CLI.hpp>
@@ -42,7 +43,7 @@ int print(const result<json>& answer) {
   return transfer::write_all(1, to_line(*answer) + "\n").ok() ? 0 : exit_failed;
 }
 
-result<json> unpacked(const std::string& archive, const std::string& dest) {
+result<json> unpacked(const std::vector<std::string>& archive, const std::string& dest) {
   transfer::unpack_limits limits;
   limits.outward_links = true; // the user's own tree; links are made, never followed
   auto manifest = transfer::unpack_archive(archive, dest, limits);
@@ -183,11 +184,17 @@ int run(int argc, char** argv) {
     if (auto done = follow(follow_with); !done) code = fail(done.err(), 2);
   });
 
-  std::string archive, dest, digest;
+  std::vector<std::string> archive;
+  std::string dest, digest;
   auto* u = app.add_subcommand("unpack", "unpack an archive, confined to a directory");
-  u->add_option("--archive", archive)->required();
+  u->add_option("--archive", archive, "each part of it, in order")->required();
   u->add_option("--dest", dest)->required();
   u->callback([&] { code = print(unpacked(archive, dest)); });
+
+  std::string parts_dir;
+  auto* listed = app.add_subcommand("parts", "the files of a directory with their hashes");
+  listed->add_option("--dir", parts_dir)->required();
+  listed->callback([&] { code = print(transfer::list_parts(parts_dir)); });
 
   auto* v = app.add_subcommand("verify", "compare a tree on disk with a manifest's digest");
   v->add_option("--dest", dest)->required();
@@ -198,7 +205,7 @@ int run(int argc, char** argv) {
   auto* b = app.add_subcommand("base", "make a tree a repository with one commit of all of it");
   b->add_option("--repo", base.repo)->required();
   auto* head = b->add_option("--head", base.head);
-  b->add_option("--head-pack", base.head_pack)->needs(head);
+  b->add_option("--head-pack", base.head_pack, "each part of it, in order")->needs(head);
   b->callback([&] { code = print(make_base(base)); });
 
   std::string settled;

@@ -194,11 +194,17 @@ result<archive_writer::finished> archive_writer::finish() {
 }
 
 result<void> append_file(archive_writer& writer, opened_entry& opened, std::string& buffer,
-                         const std::atomic<bool>* cancel) {
+                         const std::atomic<bool>* cancel, content_watcher* watcher) {
   auto& entry = opened.entry;
   auto changed = make_error(errc::io, entry.path + " changed while it was read");
-  if (entry.type == file_entry::kind::symlink)
+  if (watcher) watcher->begin(entry.path);
+  if (entry.type == file_entry::kind::symlink) {
+    if (watcher) {
+      watcher->data(opened.link_target);
+      watcher->end();
+    }
     return writer.begin(entry, opened.mtime_s, opened.link_target);
+  }
   if (auto begun = writer.begin(entry, opened.mtime_s); !begun) return begun;
   sha256 hash;
   std::uint64_t size = 0;
@@ -212,9 +218,11 @@ result<void> append_file(archive_writer& writer, opened_entry& opened, std::stri
     size += piece.size();
     if (size > entry.size) return changed;
     hash.update(piece);
+    if (watcher) watcher->data(piece);
     if (auto written = writer.data(piece); !written) return written;
   }
   if (size != entry.size) return changed;
+  if (watcher) watcher->end();
   entry.sha256 = hash.hex();
   return {};
 }

@@ -1,6 +1,5 @@
 #include "transfer/pack.hpp"
 
-#include "transfer/archive_writer.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/sha256.hpp"
 
@@ -56,7 +55,7 @@ result<void> pack_files(const std::string& root, const std::vector<std::string>&
         return make_error(errc::io, path + " vanished while the work tree was packed");
       return opened.err();
     }
-    auto added = append_file(*writer, *opened, buffer, options.cancel);
+    auto added = append_file(*writer, *opened, buffer, options.cancel, options.watcher);
     if (!added) return added;
     out.manifest.files.push_back(std::move(opened->entry));
   }

@@ -2,6 +2,7 @@
 // and appended to a pax tar compressed with zstd.
 #pragma once
 
+#include "transfer/archive_writer.hpp"
 #include "transfer/manifest.hpp"
 #include "transfer/worktree.hpp"
 
@@ -12,6 +13,7 @@ struct pack_options {
   std::chrono::milliseconds limit{300000};   ///< Whole packing; then errc::timed_out.
   const std::atomic<bool>* cancel = nullptr; ///< True: errc::cancelled soon.
   bool head_pack = true;                     ///< Make the pack of HEAD for a clean work tree.
+  content_watcher* watcher = nullptr;        ///< Sees what is packed; on the caller's thread.
 };
 
 /// What was packed. The caller owns (and removes) the files.

@@ -26,7 +26,9 @@ error unsafe(std::string text) {
 /// Feeds libarchive with the decompressed stream and watches its size.
 struct source {
   unique_fd file;
-  std::string path;
+  std::string path; ///< Of `file`.
+  std::vector<std::string> parts;
+  std::size_t opened = 0; ///< How many of `parts`.
   const unpack_limits& limits;
   ZSTD_DCtx* zstd = nullptr;
   std::string in, out;
@@ -39,6 +41,14 @@ struct source {
   source(const source&) = delete;
   ~source() { ZSTD_freeDCtx(zstd); }
 
+  bool open_next() {
+    path = parts[opened++];
+    file = unique_fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!file)
+      trouble = errno == ENOENT ? make_error(errc::file_not_found, path) : io_error(path, errno);
+    return !trouble;
+  }
+
   bool fill() {
     for (;;) {
       auto n = ::read(file.get(), in.data(), in.size());
@@ -46,6 +56,10 @@ struct source {
       if (n < 0) {
         trouble = io_error(path, errno);
         return false;
+      }
+      if (n == 0 && opened < parts.size()) {
+        if (!open_next()) return false;
+        continue;
       }
       at_end = n == 0;
       pending = {in.data(), static_cast<std::size_t>(n), 0};
@@ -247,13 +261,14 @@ private:
 
 result<manifest> unpack_archive(const std::string& archive_path, const std::string& dest,
                                 const unpack_limits& limits) {
+  return unpack_archive(std::vector<std::string>{archive_path}, dest, limits);
+}
+
+result<manifest> unpack_archive(const std::vector<std::string>& parts, const std::string& dest,
+                                const unpack_limits& limits) {
   source from{limits};
-  from.path = archive_path;
-  from.file = unique_fd{::open(archive_path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (!from.file) {
-    if (errno == ENOENT) return make_error(errc::file_not_found, archive_path);
-    return io_error(archive_path, errno);
-  }
+  from.parts = parts;
+  if (!from.open_next()) return from.trouble;
   from.in.resize(256 * 1024);
   from.out.resize(256 * 1024);
   if (::mkdir(dest.c_str(), 0755) != 0 && errno != EEXIST) return io_error(dest, errno);
@@ -265,7 +280,7 @@ result<manifest> unpack_archive(const std::string& archive_path, const std::stri
   auto reason = [&](errc code) -> error {
     if (from.trouble) return from.trouble;
     const char* text = archive_error_string(tar.get());
-    return make_error(code, archive_path + " is not a readable archive", text ? text : "");
+    return make_error(code, parts.front() + " is not a readable archive", text ? text : "");
   };
   if (archive_read_open(tar.get(), &from, nullptr, &source::read, nullptr) < ARCHIVE_WARN)
     return reason(errc::checksum);

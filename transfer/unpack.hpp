@@ -26,5 +26,8 @@ struct unpack_limits {
 /// error what was written stays for inspection.
 result<manifest> unpack_archive(const std::string& archive_path, const std::string& dest,
                                 const unpack_limits& limits = {});
+/// The same for an archive that lies in parts: their bytes one after another. At least one.
+result<manifest> unpack_archive(const std::vector<std::string>& parts, const std::string& dest,
+                                const unpack_limits& limits = {});
 
 } // namespace skep::transfer

@@ -7,6 +7,7 @@
 namespace skep::transfer {
 
 /// A path of the work tree that is not transferred, and why.
+/// `reason` is for people; scripts compare it with nothing.
 struct skipped_path {
   std::string path;
   std::string reason;
@@ -26,15 +27,20 @@ struct repo_facts {
 result<repo_facts> inspect_repo(const std::string& path);
 
 /// Tracked and untracked-but-not-ignored paths that exist on disk, sorted by bytes, relative to
-/// `root` (a work tree's top). Left out: always_excluded(), submodules and nested repositories,
-/// files that are neither regular nor symlink; these are appended to `skipped` when given.
+/// `root` (a work tree's top). Left out: always_excluded(), what .skepignore and the defaults leave
+/// out (ignore.hpp), submodules and nested repositories, files that a sparse checkout does not
+/// hold, and what is neither regular file nor symlink; these are appended to `skipped` when given.
 result<std::vector<std::string>> list_worktree(const std::string& root,
                                                std::vector<skipped_path>* skipped = nullptr,
                                                const std::atomic<bool>* cancel = nullptr);
 
 /// True when work tree, index and HEAD are the same and there is no untracked file, and `paths` are
-/// exactly the files of HEAD.
+/// exactly the files of HEAD. False where git was told not to look at a file (assume-unchanged,
+/// skip-worktree).
 result<bool> worktree_is_head(const std::string& root, const std::vector<std::string>& paths);
+
+/// `git -C DIR ARGUMENTS` with the environment of git_environment() and 5 minutes.
+program git_program(const std::string& dir, std::vector<std::string> arguments);
 
 /// Splits NUL-terminated items as git's -z prints them.
 std::vector<std::string> split_nul(std::string_view text);

@@ -92,7 +92,7 @@ class transfer : public std::enable_shared_from_this<transfer<Stream>> {
 public:
   transfer(forward_context& g, std::shared_ptr<client> c, std::shared_ptr<Stream> up)
       : g_(g), client_(std::move(c)), up_(std::move(up)),
-        idle_(g.io, g.policy.idle, [this] { give_up(); }), upload_done_(g.io) {
+        idle_(g.io, g.policy.idle, [this] { give_up(); }), upload_done_(g.io), drain_(g.io) {
     upload_done_.expires_at(std::chrono::steady_clock::time_point::max());
   }
 
@@ -172,7 +172,18 @@ private:
     if (!ec) watch_client();
   }
 
-  // Nobody waits for an answer that nobody reads: a long generation costs money.
+  // Nobody reads the answer any more. What it cost stands at its end, so that a model's answer is
+  // read on for a while; a long generation costs money, so that it is cut then.
+  void client_is_gone() {
+    if (!client_->uses_key) return abort();
+    if (std::exchange(client_gone_, true)) return;
+    client_->keep_alive = false;
+    drain_.expires_after(g_.policy.drain);
+    drain_.async_wait([self = this->shared_from_this()](error_code ec) {
+      if (!ec && !self->finished_) self->abort();
+    });
+  }
+
   void watch_client() {
     if (finished_ || !client_->socket.is_open()) return;
     client_->socket.async_wait(
@@ -181,12 +192,13 @@ private:
           char c = 0;
           auto n = ::recv(self->client_->socket.native_handle(), &c, 1, MSG_PEEK | MSG_DONTWAIT);
           if (n < 0 && (errno == EAGAIN || errno == EINTR)) return self->watch_client();
-          if (n <= 0) self->abort();
+          if (n <= 0) self->client_is_gone();
         });
   }
 
   void stop_upload() {
     finished_ = true;
+    drain_.cancel();
     error_code ignored;
     upstream_socket().close(ignored);
     client_->socket.cancel(ignored); // the watch, or an upload that was answered before its end
@@ -212,11 +224,16 @@ private:
     bool chunked = false;
     auto header = answer_header(*answer, chunked);
     client_->answered = true;
-    co_await asio::async_write(client_->socket, asio::buffer(header), into(ec));
+    if (!client_gone_) co_await asio::async_write(client_->socket, asio::buffer(header), into(ec));
+    if (ec && client_->uses_key) {
+      client_is_gone();
+      ec = {};
+    }
     auto& head = answer->get();
     usage_reader usage(view(head[http::field::content_type]),
                        head.count(http::field::content_encoding) > 0);
     std::vector<char> piece(piece_bytes);
+    std::size_t drained = 0;
     while (!ec && !answer->is_done()) {
       auto& body = head.body();
       body.data = piece.data();
@@ -230,13 +247,21 @@ private:
       usage.feed({piece.data(), n});
       // Before the client has the whole answer: its next call is measured against this one.
       if (answer->is_done()) count(usage, true);
+      if (client_gone_) {
+        drained += n;
+        if (drained > g_.policy.drain_bytes) break;
+        continue;
+      }
       error_code write_ec;
       co_await write_piece(client_->socket, {piece.data(), n}, chunked, write_ec);
-      if (!ec) ec = write_ec;
+      if (write_ec && client_->uses_key)
+        client_is_gone();
+      else if (!ec)
+        ec = write_ec;
     }
     count(usage, answer->is_done());
     std::string_view end = "0\r\n\r\n";
-    if (!ec && chunked)
+    if (!ec && chunked && !client_gone_)
       co_await asio::async_write(client_->socket, asio::buffer(end.data(), end.size()), into(ec));
     if (ec) client_->keep_alive = false; // cut short: only closing says so
     co_return std::nullopt;
@@ -245,7 +270,7 @@ private:
   // Once for each answer.
   void count(usage_reader& usage, bool complete) {
     if (std::exchange(counted_, true)) return;
-    usage.finish();
+    usage.finish(complete);
     if (!usage.seen() || !client_->uses_key) return;
     g_.counts.input_tokens += usage.input_tokens();
     g_.counts.output_tokens += usage.output_tokens();
@@ -289,7 +314,9 @@ private:
   std::shared_ptr<Stream> up_;
   watchdog idle_;
   asio::steady_timer upload_done_;
-  std::string domain_; ///< The rule's.
+  std::string domain_;       ///< The rule's.
+  asio::steady_timer drain_; ///< See client_is_gone().
+  bool client_gone_ = false;
   bool counted_ = false;
   bool uploading_ = true;
   bool finished_ = false;

@@ -70,6 +70,10 @@ struct gateway_policy {
   std::chrono::milliseconds connect{10'000};      ///< Name and connection; TLS has as long again.
   std::chrono::milliseconds idle{600'000};        ///< No byte either way during a request.
   std::chrono::milliseconds client_idle{640'000}; ///< Between requests of a client.
+  /// A model's answer whose client has gone is read on for so long, and so many bytes, since what
+  /// it cost stands at its end.
+  std::chrono::milliseconds drain{10'000};
+  std::size_t drain_bytes = 4u << 20;
   std::size_t connections = 256;                  ///< Clients at a time; more are closed at once.
   std::size_t tunnels = 128;                      ///< Of them in tunnels; more are refused.
   std::chrono::milliseconds tunnel_idle{300'000}; ///< No byte either way in a tunnel.

@@ -25,6 +25,7 @@ void spend_ledger::add(model_call call) {
     ++unpriced_;
   }
   tokens_ += call.tokens.all();
+  if (!call.complete) ++cut_;
   auto name = call.model.empty() ? std::string{"unknown"} : call.model;
   if (models_.size() >= most_models && !models_.contains(name)) name = "other";
   auto& total = models_[name];

@@ -61,6 +61,9 @@ public:
   std::uint64_t micro_usd() const { return micro_usd_; } ///< Of all calls with a known price.
   std::uint64_t tokens() const { return tokens_; }
   std::uint64_t unpriced() const { return unpriced_; } ///< Calls without a known price.
+  std::uint64_t cut() const {
+    return cut_;
+  } ///< Calls whose answer was cut: their count is a guess.
   /// The last number given out.
   std::uint64_t last() const { return next_ - 1; }
   /// Calls with a higher number than `seq`, oldest first; the newest `kept` of all are remembered.
@@ -80,6 +83,7 @@ private:
   std::uint64_t micro_usd_ = 0;
   std::uint64_t tokens_ = 0;
   std::uint64_t unpriced_ = 0;
+  std::uint64_t cut_ = 0;
 };
 
 } // namespace skep::host

@@ -61,17 +61,36 @@ void usage_reader::feed(std::string_view bytes) {
   }
 }
 
-void usage_reader::finish() {
+void usage_reader::finish(bool complete) {
   if (form_ == form::events && !overflow_) line(buffer_);
   if (form_ == form::json && !overflow_) document(buffer_);
   buffer_.clear();
+  if (!complete && form_ == form::events && text_bytes_ > 0) {
+    seen_ = true;
+    tokens_.output = std::max(tokens_.output, (text_bytes_ + 3) / 4);
+  }
+}
+
+// Text of the model in an event, by the names that the three APIs have for it; without parsing.
+void usage_reader::pass(std::string_view text) {
+  for (std::string_view name :
+       {"\"text\":", "\"thinking\":", "\"partial_json\":", "\"content\":", "\"arguments\":"}) {
+    auto at = text.find(name);
+    if (at == std::string_view::npos) continue;
+    at = text.find_first_not_of(' ', at + name.size());
+    if (at == std::string_view::npos || text[at] != '"') continue;
+    auto begin = ++at;
+    while (at < text.size() && text[at] != '"')
+      at += text[at] == '\\' ? 2 : 1;
+    text_bytes_ += std::min(at, text.size()) - begin;
+  }
 }
 
 void usage_reader::line(std::string_view text) {
   if (!text.starts_with("data:")) return;
   text.remove_prefix(5);
   // Most events carry text only; they are not worth parsing.
-  if (text.find("\"usage") != std::string_view::npos) document(text);
+  text.find("\"usage") != std::string_view::npos ? document(text) : pass(text);
 }
 
 void usage_reader::document(std::string_view text) {

@@ -16,8 +16,9 @@ public:
   /// `content_type` of the answer; `encoded`: it has a Content-Encoding, so nothing can be read.
   usage_reader(std::string_view content_type, bool encoded);
   void feed(std::string_view bytes);
-  /// The answer is complete.
-  void finish();
+  /// The answer is over. When it was cut, what its text must have cost is counted where the answer
+  /// has not said more: a token for each four bytes, which is an estimate.
+  void finish(bool complete = true);
 
   /// Something was reported.
   bool seen() const { return seen_; }
@@ -30,11 +31,13 @@ public:
 private:
   void line(std::string_view text);
   void document(std::string_view text);
+  void pass(std::string_view text);
 
   enum class form { none, events, json } form_ = form::none;
   std::string buffer_;
   bool overflow_ = false; ///< The present line (or the body) is too long to be looked at.
   bool seen_ = false;
+  std::uint64_t text_bytes_ = 0; ///< Of the answer's text, in events without figures.
   token_usage tokens_;
   std::string model_;
 };

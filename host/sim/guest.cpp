@@ -15,13 +15,18 @@ namespace {
 
 constexpr int exit_wrong_arguments = 2, exit_superseded = 3;
 
-/// Options `--name value` (the last one of a name counts, `--from` collects) up to `--`.
+/// Options `--name value` up to `--`; a name may come several times.
 struct options {
-  std::map<std::string, std::string> values;
-  std::vector<std::string> from, rest;
+  std::map<std::string, std::vector<std::string>> values;
+  std::vector<std::string> rest;
+  std::vector<std::string> all(const std::string& name) const {
+    auto i = values.find(name);
+    return i == values.end() ? std::vector<std::string>{} : i->second;
+  }
+  /// The last of them; empty: none.
   std::string of(const std::string& name) const {
     auto i = values.find(name);
-    return i == values.end() ? std::string{} : i->second;
+    return i == values.end() ? std::string{} : i->second.back();
   }
   std::uint64_t number(const std::string& name) const {
     return std::strtoull(of(name).c_str(), nullptr, 10);
@@ -37,10 +42,7 @@ bool read_options(const std::vector<std::string>& argv, options& out) {
     if (argv[i] == "--eof") continue;
     if (!argv[i].starts_with("--") || i + 1 >= argv.size()) return false;
     auto name = argv[i].substr(2);
-    if (name == "from")
-      out.from.push_back(argv[++i]);
-    else
-      out.values[name] = argv[++i];
+    out.values[name].push_back(argv[++i]);
   }
   return true;
 }
@@ -59,8 +61,29 @@ result<std::string> text_of(const program& p, const std::string& path) {
 
 // -- work trees -----------------------------------------------------------------------------------
 
+/// What the parts of a file hold together.
+result<std::string> joined(const program& p, const std::vector<std::string>& parts) {
+  std::string out;
+  for (const auto& part : parts) {
+    auto text = text_of(p, part);
+    if (!text) return text.err();
+    out += *text;
+  }
+  return out;
+}
+
+result<json> parts(program& p, const options& o) {
+  auto dir = normal_path(p.cwd, o.of("dir"));
+  auto list = json::array();
+  for (const auto& name : p.home->files.names_in(dir))
+    if (auto text = text_of(p, dir + "/" + name))
+      list.push_back(
+          {{"name", name}, {"size_bytes", text->size()}, {"sha256", transfer::sha256_of(*text)}});
+  return json{{"parts", std::move(list)}};
+}
+
 result<json> unpack(program& p, const options& o) {
-  auto archive = text_of(p, o.of("archive"));
+  auto archive = joined(p, o.all("archive"));
   if (!archive) return archive.err();
   auto dest = normal_path(p.cwd, o.of("dest"));
   if (!p.home->files.names_in(dest).empty()) return make_error(errc::exists, dest);
@@ -85,7 +108,7 @@ result<json> base(program& p, const options& o) {
   auto what = p.home->files.mounted_at(normal_path(p.cwd, o.of("repo")));
   if (!what) return make_error(errc::file_not_found, o.of("repo"));
   auto head = o.of("head");
-  bool is_head = !head.empty() && text_of(p, o.of("head-pack")).ok();
+  bool is_head = !head.empty() && joined(p, o.all("head-pack")).ok();
   return json{{"commit", is_head ? head : what->sha256.substr(0, 40)}, {"is_head", is_head}};
 }
 
@@ -231,9 +254,9 @@ result<json> resize(program& p, const options& o) {
 
 using subcommand = result<json> (*)(program&, const options&);
 const std::map<std::string, subcommand, std::less<>> subcommands = {
-    {"unpack", unpack},      {"verify", verify}, {"base", base},       {"settle", settle},
-    {"worktree", worktree},  {"diff", diff},     {"pane", start_pane}, {"input", input},
-    {"signal", send_signal}, {"resize", resize}};
+    {"parts", parts},   {"unpack", unpack},      {"verify", verify}, {"base", base},
+    {"settle", settle}, {"worktree", worktree},  {"diff", diff},     {"pane", start_pane},
+    {"input", input},   {"signal", send_signal}, {"resize", resize}};
 
 } // namespace
 
@@ -253,7 +276,7 @@ task<int> run_guest(program_ptr p) {
     follow_request wanted;
     wanted.epoch = o.number("epoch");
     wanted.limit = std::chrono::seconds{o.number("deadline-s")};
-    for (const auto& text : o.from)
+    for (const auto& text : o.all("from"))
       wanted.add(text);
     bool superseded = co_await follow(p, std::move(wanted));
     co_return superseded ? exit_superseded : 0;

@@ -116,6 +116,24 @@ TEST_CASE_METHOD(desk_world,
   finish();
 }
 
+TEST_CASE_METHOD(desk_world, "a client that saw swarm.closed may end the daemon at once") {
+  auto id = run();
+  reply_ptr status, end;
+  log->on_commit = [&] {
+    if (end || count("swarm.closed") == 0) return;
+    status = send(daemon_status_request{});
+    end = send(daemon_stop_request{false}, "d1");
+  };
+  REQUIRE(call(stop_request{id, true}));
+  advance(2s);
+  log->on_commit = nullptr;
+  REQUIRE(end);
+  CHECK(read<daemon_status_reply>(status).value().open_swarms == 0);
+  CHECK(read<daemon_stop_reply>(end).value().open_swarms == 0);
+  CHECK(shut_downs == 1);
+  finish();
+}
+
 TEST_CASE_METHOD(desk_world, "a second request with a key waits for the answer of the first") {
   auto id = run();
   crash(path_of(id) + "/swarm");

@@ -12,10 +12,10 @@ using go_a = caf::atom_constant<caf::atom("go")>;
 
 /// Asks for a place when told, and writes down the answer.
 caf::behavior asker(caf::event_based_actor* self, limiter_actor limiter, pane_id pane,
-                    std::vector<std::string>* log) {
+                    sandbox_id box, std::vector<std::string>* log) {
   self->set_error_handler([](caf::error&) {});
   return {[=](go_a) {
-    self->request(limiter, caf::infinite, admit_a::value, pane)
+    self->request(limiter, caf::infinite, admit_a::value, pane, box)
         .then([=] { log->push_back(pane.value); },
               [=](caf::error& e) {
                 log->push_back(pane.value + " " + std::string{to_string(from_caf(e).code)});
@@ -30,8 +30,8 @@ struct gate {
 
   explicit gate(limiter_options o = {2, 1000}) { limiter = v.root(spawn_limiter(v.sys, o)); }
 
-  caf::actor ask(const std::string& pane) {
-    auto a = v.root(v.sys.spawn(asker, limiter, pane_id{pane}, &log));
+  caf::actor ask(const std::string& pane, const std::string& box = {}) {
+    auto a = v.root(v.sys.spawn(asker, limiter, pane_id{pane}, sandbox_id{box}, &log));
     caf::anon_send(a, go_a::value);
     v.run();
     return a;
@@ -133,4 +133,30 @@ TEST_CASE("a thousand starts go through two places in order") {
   REQUIRE(g.log.size() == 1000);
   for (int i = 0; i < 1000; ++i)
     REQUIRE(g.log[static_cast<std::size_t>(i)] == "pn_" + std::to_string(i));
+}
+
+TEST_CASE("one sandbox whose inside hangs leaves places to the others") {
+  gate g{{4, 1000}};
+  for (auto p : {"pn_1", "pn_2", "pn_3", "pn_4", "pn_5"})
+    g.ask(p, "sb_hung");
+  CHECK(g.text() == "pn_1, pn_2, pn_3"); // never all four
+  g.ask("pn_6", "sb_other");
+  g.ask("pn_7", "sb_other");
+  CHECK(g.text() == "pn_1, pn_2, pn_3, pn_6");
+  g.release("pn_6"); // the hung one's turn is earlier, and yet
+  CHECK(g.text() == "pn_1, pn_2, pn_3, pn_6, pn_7");
+  g.release("pn_7");
+  CHECK(g.position("pn_4") == 1);
+  g.release("pn_1");
+  CHECK(g.text() == "pn_1, pn_2, pn_3, pn_6, pn_7, pn_4");
+}
+
+TEST_CASE("places of a sandbox are free again when their holders die") {
+  gate g{{2, 1000}};
+  auto one = g.ask("pn_1", "sb_a");
+  g.ask("pn_2", "sb_a");
+  CHECK(g.text() == "pn_1");
+  caf::anon_send_exit(one, caf::exit_reason::kill);
+  g.v.run();
+  CHECK(g.text() == "pn_1, pn_2");
 }

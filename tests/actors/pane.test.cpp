@@ -171,7 +171,7 @@ TEST_CASE_METHOD(pane_world, "a stop between two attempts closes without a new o
 
 TEST_CASE_METHOD(pane_world, "a stop in the queue of the limiter starts no agent") {
   svc->handles->put_limiter(v.root(spawn_limiter(v.sys, {1, 10})));
-  REQUIRE(v.ask<void>(svc->handles->limiter(), admit_a::value, pane_id{"pn_other"}));
+  REQUIRE(v.ask<void>(svc->handles->limiter(), admit_a::value, pane_id{"pn_other"}, sandbox_id{}));
   begin();
   CHECK(starts().empty());
   tell(stop_a::value, stop_mode::graceful);
@@ -181,7 +181,7 @@ TEST_CASE_METHOD(pane_world, "a stop in the queue of the limiter starts no agent
   CHECK(count("pane.closed") == 1);
   CHECK(all<pane_closed>().at(0).result == outcome::cancelled);
   // Its place is free again.
-  CHECK(v.ask<void>(svc->handles->limiter(), admit_a::value, pane_id{"pn_third"}));
+  CHECK(v.ask<void>(svc->handles->limiter(), admit_a::value, pane_id{"pn_third"}, sandbox_id{}));
 }
 
 TEST_CASE_METHOD(pane_world, "a running pane is adopted under its generation, as no new attempt") {

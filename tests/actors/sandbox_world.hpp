@@ -17,6 +17,7 @@ struct sandbox_world : world {
     panes(1);
     auto bundle = std::make_shared<upload_bundle>();
     bundle->archive = tmp.file("tree.tar", "an archive");
+    bundle->archive_parts = transfer::parts_of(bundle->archive.string(), 100).value();
     bundle->files = 3;
     bundle->size_bytes = 300;
     bundle->manifest_sha256 = "cafe";

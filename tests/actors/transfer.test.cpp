@@ -56,7 +56,8 @@ TEST_CASE_METHOD(transfer_world,
                  "an upload that fails at any step says which, and leaves nothing") {
   auto step = GENERATE(as<std::string>{}, "upload", "unpack", "base", "worktree", "verify");
   if (step == "upload")
-    api->fail(operation::upload_file, make_error(errc::network));
+    for (std::uint32_t i = 0; i < svc->limits.upload_tries; ++i)
+      api->fail(operation::upload_file, make_error(errc::network));
   else if (step == "verify")
     guest["unpack"] = [](const sandbox::command&) -> result<command_result> {
       return said("{\"files\":2,\"size_bytes\":300,\"manifest_sha256\":\"cafe\"}\n");
@@ -64,6 +65,7 @@ TEST_CASE_METHOD(transfer_world,
   else
     guest[step] = refused;
   begin();
+  if (step == "upload") advance(15s); // 1 + 2 + 4 + 8
   const std::string code = step == "upload"   ? "network"
                            : step == "verify" ? "verification"
                                               : "remote_command_failed";
@@ -233,4 +235,110 @@ TEST_CASE_METHOD(transfer_world,
   CHECK(all<sandbox_closed>().at(0).result == outcome::completed);
   CHECK(left_here() == 0);
   CHECK(left_inside("i1").empty());
+}
+
+namespace {
+
+/// An archive of 10 bytes in 4 parts.
+struct parts_world : transfer_world {
+  parts_world() {
+    auto bundle = std::make_shared<upload_bundle>(*start.bundle);
+    bundle->archive_parts = transfer::parts_of(bundle->archive.string(), 3).value();
+    start.bundle = bundle;
+  }
+  static constexpr const char* folder = "/home/user/.skep/in/worktree/";
+  /// The parts that were sent, in order, whatever came of it.
+  strings sent() const {
+    strings out;
+    for (const auto& c : api->calls)
+      if (c.op == operation::upload_file) out.push_back(c.what.substr(c.what.rfind('.') + 1));
+    return out;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(parts_world,
+                 "an archive of several parts is sent part by part, and unpacked in their order") {
+  strings words;
+  guest["unpack"] = [&](const sandbox::command& c) -> result<command_result> {
+    words = c.argv;
+    std::string all;
+    for (std::size_t i = 0; i + 1 < c.argv.size(); ++i)
+      if (c.argv[i] == "--archive") all += api->boxes.begin()->second.files.at(c.argv[i + 1]);
+    CHECK(all == "an archive");
+    return said("{\"files\":3,\"size_bytes\":300,\"manifest_sha256\":\"cafe\"}\n");
+  };
+  begin();
+  CHECK(sent() == strings{"00001", "00002", "00003", "00004"});
+  CHECK(std::count(words.begin(), words.end(), "--archive") == 4);
+  auto told = all<transfer_progress>();
+  REQUIRE(told.size() == 4);
+  CHECK(told.back().parts_done == 4);
+  CHECK(told.back().done_bytes == 10);
+  CHECK(told.at(1).parts_done == 2);
+  CHECK(told.at(1).done_bytes == 6);
+  CHECK(told.at(1).size_bytes == 10);
+  CHECK(phases().back() == "running");
+  for (const auto& [path, content] : api->boxes.begin()->second.files)
+    CHECK_FALSE(path.starts_with(folder)); // nothing stays (row S1-11)
+}
+
+TEST_CASE_METHOD(parts_world,
+                 "a connection that is cut costs the part that was under way, and no other") {
+  api->turn_down = [cut = false](operation, const std::string& what) mutable {
+    return what.ends_with(".00003") && !std::exchange(cut, true) ? make_error(errc::network)
+                                                                 : error{};
+  };
+  begin();
+  CHECK(sent() == strings{"00001", "00002", "00003"});
+  CHECK(phases().back() == "uploading");
+  advance(1s);
+  CHECK(sent() == strings{"00001", "00002", "00003", "00003", "00004"});
+  CHECK(phases().back() == "running");
+}
+
+TEST_CASE_METHOD(parts_world, "the next daemon sends only the parts that are not inside") {
+  recorded(phase::uploading);
+  start.record.base_commit.clear();
+  auto& files = api->boxes["i1"].files;
+  files[std::string{folder} + "worktree.tar.00001"] = "an ";
+  files[std::string{folder} + "worktree.tar.00002"] = "ar";  // cut short
+  files[std::string{folder} + "worktree.tar.00003"] = "hiv"; // whole
+  begin();
+  CHECK(sent() == strings{"00002", "00004"});
+  auto told = all<transfer_progress>();
+  REQUIRE(told.size() == 3);
+  CHECK(told.front().parts_done == 2);
+  CHECK(told.front().sent_bytes == 0);
+  CHECK(told.back().sent_bytes == 4);
+  CHECK(phases().back() == "running");
+}
+
+TEST_CASE_METHOD(parts_world,
+                 "a part that is another one inside fails the upload before anything is unpacked") {
+  auto listing = api->on_run;
+  api->on_run = [=, this](const sandbox::remote& where, const sandbox::command& c) {
+    if (c.argv.at(1) == "parts" && !api->boxes.begin()->second.files.empty())
+      for (auto& [path, content] : api->boxes.begin()->second.files)
+        if (path.ends_with(".00002")) content = "xrc"; // one byte changed on the way
+    return listing(where, c);
+  };
+  begin();
+  CHECK(ending() == "failed verification@verify");
+  CHECK(guest_calls("unpack") == 0);
+  CHECK(guest_calls("pane") == 0);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(parts_world, "a listing that makes no sense means that nothing is inside") {
+  guest["parts"] = [n = 0, this](const sandbox::command& c) mutable -> result<command_result> {
+    if (n++ == 0)
+      return said(
+          "{\"parts\":[1,{\"name\":5},{\"name\":\"worktree.tar.00001\",\"size_bytes\":\"3\"}]}\n");
+    return parts_there(api->boxes.begin()->second.info.address, c.argv.at(3));
+  };
+  begin();
+  CHECK(sent().size() == 4);
+  CHECK(phases().back() == "running");
 }

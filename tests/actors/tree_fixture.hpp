@@ -28,6 +28,7 @@ public:
       for (auto& c : pending_)
         log_->committed.push_back(std::move(c));
     pending_.clear();
+    if (log_->on_commit) log_->on_commit();
     return done;
   }
   bool broken() const override { return real_->broken(); }
@@ -100,7 +101,6 @@ struct tree_world : world {
       return std::unique_ptr<journal_backend>{
           std::make_unique<watched_backend>(wrap_journal(std::move(*j)), log)};
     };
-    p.facts.open_swarms = [r = registry] { return r->size(); };
     p.facts.draining = [r = registry] { return r->draining(); };
     p.open_reader = [this] { return storage::reader::open(database()); };
     p.tables.unconfirmed_kills = [this] { return tables->unconfirmed_kills(); };
@@ -135,9 +135,9 @@ struct tree_world : world {
 
   // -- requests -----------------------------------------------------------------------------------
 
-  /// Sends a request; the answer may come later.
+  /// Sends a request and runs nothing; for hooks that are called from inside an actor.
   template <class R>
-  reply_ptr post(const R& r, const std::string& key = {}) {
+  reply_ptr send(const R& r, const std::string& key = {}) {
     auto out = std::make_shared<std::optional<reply_frame>>();
     request_frame f{protocol_version, ++last_id, key, command_traits<R>::number, {pack(r)}};
     v.sys.spawn([out, f, desk = svc->handles->desk_for(f.command)](caf::event_based_actor* self) {
@@ -147,6 +147,12 @@ struct tree_world : world {
                   *out = reply_frame{protocol_version, f.id, from_caf(e), {}};
                 });
     });
+    return out;
+  }
+  /// Sends a request; the answer may come later.
+  template <class R>
+  reply_ptr post(const R& r, const std::string& key = {}) {
+    auto out = send(r, key);
     v.run();
     return out;
   }
@@ -254,6 +260,10 @@ private:
       if (!row || !*row) return {};
       return {(*row)->command, (*row)->fingerprint, (*row)->reply.data};
     };
+    svc->read_chunks = [this](const storage::chunk_selector& want) {
+      return tables->read_chunks(want);
+    };
+    svc->load_replacements = [this](const swarm_id& id) { return tables->replacements(id); };
     svc->load_spend = [this](utc_time now) { return tables->spend(now); };
     svc->created_seq = [this](const swarm_id& id) {
       auto seq = tables->created_seq(id);

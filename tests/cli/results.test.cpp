@@ -68,7 +68,7 @@ TEST_CASE("download copies results whole or not at all") {
   CHECK_FALSE(std::filesystem::exists(to + "2"));
 }
 
-TEST_CASE("apply writes results into the work tree, and 82 says that both versions were kept") {
+TEST_CASE("apply writes results into the work tree, and 83 says that both versions were kept") {
   two_panes w;
   cli_world c;
   auto check = c.skep({"apply", w.of("p0"), "--check"});
@@ -79,13 +79,13 @@ TEST_CASE("apply writes results into the work tree, and 82 says that both versio
   CHECK(get(w.user / "both") == "ONE\ntwo\nthree\n");
   CHECK(test::exists(w.user / "new\nname"));
   auto x = c.skep({"apply", w.of("p1"), "--json"});
-  CHECK(x.code == 82);
+  CHECK(x.code == 83);
   CHECK(mismatch(all_schemas().at("apply"), x.document()) == "");
   CHECK(x.document()["conflicts"] == 1);
   CHECK(get(w.user / "both") == "ONE\ntwo\nthree\n");
   CHECK(get(w.user / "both.skep-p1") == "1\ntwo\nthree\n");
   auto told = c.skep({"apply", w.of("p1"), "--mode", "patch"});
-  CHECK(told.code == 82);
+  CHECK(told.code == 83);
   CHECK(told.out.find("Nothing was written") != std::string::npos);
   auto none = c.skep({"apply", w.of("p2")});
   CHECK(none.code == 0);

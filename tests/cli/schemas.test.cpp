@@ -3,6 +3,7 @@
 #include "storage/recovery_plan.hpp"
 #include "tests/cli/program.hpp"
 #include "tests/support/catch.hpp"
+#include "tools/skep/files_doc.hpp"
 #include "tools/skep/results_json.hpp"
 
 using namespace skep;
@@ -71,7 +72,13 @@ std::map<std::string, json> all_schemas() {
         {object_of({{"run", schema_of<run_reply>()}}), event_schema(),
          object_of({{"summary", summary_schema()}}),
          object_of({{"apply", schema_of<cli::apply_answer>()}}),
-         object_of({{"detached", object_of({{"swarm", typed("string")}})}})}}});
+         object_of({{"detached", object_of({{"swarm", typed("string")}})}}),
+         object_of({{"scan", schema_of<scan_report>()}})}}});
+  add("dry-run", "skep run --dry-run --json.",
+      object_of({{"dry_run", schema_of<cli::dry_run_doc>()}}));
+  add("files", "skep files list --json.", schema_of<cli::files_doc>());
+  add("files-why", "skep files why --json.", schema_of<cli::why_doc>());
+  add("files-rules", "skep files rules --json.", schema_of<cli::rules_doc>());
   add("ps", "skep ps --json.", schema_of<list_reply>());
   add("status", "skep status --json.", schema_of<status_reply>());
   add("summary", "summary.json in the output folder of a swarm.", schema_of<swarm_summary>());
@@ -87,7 +94,7 @@ std::map<std::string, json> all_schemas() {
   add("send", "skep send --json.", schema_of<send_reply>());
   add("diff", "skep diff --json.", schema_of<cli::diff_answer>());
   add("download", "skep download --json.", schema_of<cli::download_answer>());
-  add("apply", "skep apply --json. Exit code 82: there are conflicts.",
+  add("apply", "skep apply --json. Exit code 83: there are conflicts.",
       schema_of<cli::apply_answer>());
   add("stop", "skep stop --json, skep kill --json.", schema_of<stop_reply>());
   add("budget", "skep budget --json.", schema_of<budget_reply>());
@@ -250,6 +257,10 @@ TEST_CASE("what every command prints with --json fits its schema") {
   fits("error", w.skep({"ps", "--json"}));
   fits("doctor", w.skep({"doctor", "--json"}));
   fits("recover", w.skep({"recover", "--plan", "--json"}));
+  fits("files", w.skep({"files", "list", "--json"}));
+  fits("files-why", w.skep({"files", "why", "a.txt", "--json"}));
+  fits("files-rules", w.skep({"files", "rules", "--json"}));
+  fits("dry-run", w.run({"--dry-run", "--json", "--", "true"}));
   fits("secret", w.skep({"secret", "set", "A", "--json"}, "v"));
   fits("secrets", w.skep({"secret", "list", "--json"}));
   fits("secret", w.skep({"secret", "remove", "A", "--json"}));

@@ -216,3 +216,111 @@ TEST_CASE("a request that was cut while it connected does not close its connecti
   answer_with(upstream, "m", 1, 1);
   CHECK(c.read_answer().status == 200);
 }
+
+namespace {
+
+std::string chunk_of(const std::string& text) {
+  char size[16];
+  std::snprintf(size, sizeof size, "%zx\r\n", text.size());
+  return size + text + "\r\n";
+}
+
+const std::string stream_begins =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + chunk_of("data: {\"message\":{\"model\":\"claude-haiku-4-5\",\"usage\":"
+               "{\"input_tokens\":7,\"output_tokens\":1}}}\n\n");
+
+/// Waits until the gateway has counted a call: its answer ends on another thread.
+model_call only_call(running_gateway& g) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds{patience_ms};
+  for (;;) {
+    std::vector<model_call> calls;
+    g.with([&](gateway& x) { calls = x.spend().after(0); });
+    if (!calls.empty()) return calls.front();
+    if (std::chrono::steady_clock::now() > end) give_up("no call was counted");
+  }
+}
+
+} // namespace
+
+TEST_CASE("a client that hangs up hides nothing: the answer is read to its end and counted whole") {
+  tcp_listener upstream;
+  running_gateway g(under_a_rule(upstream));
+  auto c = g.connect();
+  c.send(model_request);
+  auto there = upstream.accept();
+  there.read_answer();
+  there.send(stream_begins);
+  c.read_header();
+  c.next_piece();
+  c.close();
+  there.send(chunk_of("data: {\"delta\":{\"text\":\"and what nobody reads\"}}\n\n"));
+  there.send(chunk_of("data: {\"usage\":{\"output_tokens\":500}}\n\n") + "0\r\n\r\n");
+  auto call = only_call(g);
+  CHECK(call.tokens.output == 500);
+  CHECK(call.complete);
+  g.with([](gateway& x) { CHECK(x.spend().cut() == 0); });
+}
+
+TEST_CASE("an answer that goes on for long without its client is cut, and its text is estimated") {
+  gateway_policy policy;
+  policy.drain = std::chrono::milliseconds{200};
+  tcp_listener upstream;
+  running_gateway g(under_a_rule(upstream), policy);
+  auto c = g.connect();
+  c.send(model_request);
+  auto there = upstream.accept();
+  there.read_answer();
+  there.send(stream_begins);
+  c.read_header();
+  c.next_piece();
+  c.close();
+  there.send(chunk_of("data: {\"delta\":{\"text\":\"" + std::string(400, 'x') + "\"}}\n\n"));
+  CHECK(there.at_end()); // a generation that nobody reads costs money
+  auto call = only_call(g);
+  CHECK_FALSE(call.complete);
+  CHECK(call.tokens.input == 7);
+  CHECK(call.tokens.output == 100);
+  g.with([](gateway& x) { CHECK(x.spend().cut() == 1); });
+}
+
+TEST_CASE("an answer without end is not read beyond its bound when its client has gone") {
+  gateway_policy policy;
+  policy.drain_bytes = 64 * 1024;
+  tcp_listener upstream;
+  running_gateway g(under_a_rule(upstream), policy);
+  auto c = g.connect();
+  c.send(model_request);
+  auto there = upstream.accept();
+  there.read_answer();
+  there.send(stream_begins);
+  c.read_header();
+  c.next_piece();
+  c.close();
+  auto event = chunk_of("data: {\"delta\":{\"text\":\"" + std::string(4000, 'x') + "\"}}\n\n");
+  bool taken = true;
+  for (int i = 0; taken && i < 10'000; ++i)
+    taken = there.try_send(event);
+  CHECK_FALSE(taken);
+  CHECK_FALSE(only_call(g).complete);
+}
+
+TEST_CASE("the text of a cut stream is counted by four bytes a token, unless it told more") {
+  auto output = [](const std::string& stream, bool complete) {
+    gate::usage_reader u("text/event-stream", false);
+    u.feed(stream);
+    u.finish(complete);
+    return u.output_tokens();
+  };
+  const std::string begin =
+      "data: {\"message\":{\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n";
+  const std::string text =
+      "data: {\"delta\":{\"type\":\"text_delta\",\"text\":\"a \\\"quoted\\\" b\"}}\n";
+  CHECK(output(begin + text, true) == 1); // whole answers are believed
+  CHECK(output(begin + text, false) == 4);
+  CHECK(output(begin + "data: {\"delta\":{\"partial_json\": \"12345678\"}}\n", false) == 2);
+  CHECK(output(begin + "data: {\"choices\":[{\"delta\":{\"content\":\"12345\"}}]}\n", false) == 2);
+  CHECK(output(begin + text + "data: {\"usage\":{\"output_tokens\":90}}\n", false) == 90);
+  CHECK(output(begin + "data: {\"delta\":{\"text\":\"never closed", false) == 3);
+  CHECK(output("data: {\"delta\":{\"text\":\"\\\\\"}}\n", false) == 1);
+}

@@ -1,5 +1,6 @@
 #include "tests/guest/guest.hpp"
 #include "transfer/pack.hpp"
+#include "transfer/parts.hpp"
 #include "transfer/results.hpp"
 #include "transfer/summary.hpp"
 
@@ -164,6 +165,61 @@ TEST_CASE("a base of HEAD falls back when the files are not its tree") {
   CHECK(git(t / "work", {"rev-list", "--count", "HEAD"}) == "1");
   CHECK(git(t / "work", {"status", "--porcelain"}).empty());
   CHECK(test::guest({"base", "--repo", t / "work", "--head", "--upload-pack=x"}).exit_code == 2);
+}
+
+TEST_CASE("an archive and a pack that came in parts are the same tree and the same base") {
+  repo r;
+  temp t;
+  std::string much; // does not compress
+  for (std::uint64_t x = 1; much.size() < 200'000;
+       x = x * 6364136223846793005u + 1442695040888963407u)
+    much += static_cast<char>(x >> 56);
+  r.put("a", much);
+  r.put("b", "small\n");
+  r.commit();
+  auto packed = transfer::pack_worktree(r.path, t / "a.tar");
+  REQUIRE(packed.ok());
+  REQUIRE(packed->clean);
+  auto split = [&](const std::string& file, const std::string& name) {
+    std::vector<std::string> out;
+    auto content = transfer::read_file(file, 1u << 30).value();
+    std::filesystem::create_directories(t / "in");
+    auto parts = transfer::parts_of(file, 65'536).value();
+    REQUIRE(parts.size() == 4);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      out.push_back(t / ("in/" + transfer::part_name(name, i)));
+      put(out.back(), content.substr(parts[i].offset, parts[i].bytes));
+    }
+    auto listing = test::guest({"parts", "--dir", t / "in"});
+    std::size_t found = 0;
+    for (const auto& x : listing.j["parts"])
+      for (std::size_t i = 0; i < parts.size(); ++i)
+        if (x["name"] == transfer::part_name(name, i))
+          found += x["sha256"] == parts[i].sha256 && x["size_bytes"] == parts[i].bytes;
+    CHECK(found == parts.size());
+    return out;
+  };
+  std::vector<std::string> unpack{"unpack", "--dest", t / "work"};
+  for (const auto& part : split(t / "a.tar", "worktree.tar"))
+    unpack.insert(unpack.end(), {"--archive", part});
+  auto a = test::guest(unpack);
+  INFO(a.text);
+  REQUIRE(a.exit_code == 0);
+  CHECK(a.j["manifest_sha256"] == packed->manifest.sha256());
+  std::vector<std::string> base{"base", "--repo", t / "work", "--head", packed->head};
+  for (const auto& part : split(packed->head_pack_path, "head.pack"))
+    base.insert(base.end(), {"--head-pack", part});
+  auto b = test::guest(base);
+  INFO(b.text);
+  REQUIRE(b.exit_code == 0);
+  CHECK(b.j["is_head"] == true);
+  CHECK(b.j["commit"] == packed->head);
+  CHECK(test::guest({"parts", "--dir", t / "none"}).j["parts"].empty());
+  // A part that is missing is said by its name.
+  auto cut = test::guest({"unpack", "--archive", t / "in/worktree.tar.00001", "--archive",
+                          t / "in/worktree.tar.00009", "--dest", t / "again"});
+  CHECK(cut.exit_code == 1);
+  CHECK(cut.j["error"] == "file_not_found");
 }
 
 TEST_CASE("each pane has a work tree and a branch, made once, with the given identity") {

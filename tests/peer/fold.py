@@ -4,7 +4,7 @@
 Reads JSON lines as `skep events --from 1 --json` prints them:
   {"seq": 1, "swarm": "sw_..", "sandbox": "", "type": "swarm.created", "at_ms": 5, "body": {..}}
 and prints {"swarms": [row, ..], "sandboxes": [..], "panes": [..], "transfers": [..],
-"commands": [..], "epochs": [..], "switches": [..]}: the rows that the daemon's database must hold, columns by name,
+"commands": [..], "epochs": [..], "switches": [..], "replacements": [..]}: the rows that the daemon's database must hold, columns by name,
 enumerations by name, blobs as base64, each table in order of its key.
 
   fold.py < events.jsonl                     prints the rows
@@ -54,11 +54,13 @@ FLAGS = {
 }
 KEYS = {"swarms": "swarm", "sandboxes": "sandbox", "panes": "pane", "transfers": "transfer",
         "commands": "key", "epochs": "epoch", "creates": "intent", "spend_days": "day_ms",
-        "budgets": "scope", "spend_warnings": "warning", "switches": "name"}
+        "budgets": "scope", "spend_warnings": "warning", "switches": "name",
+        "replacements": "lost"}
 
 NOTES = {"supervisor.child_restarted", "supervisor.gave_up", "notice", "pane.block",
          "sandbox.poll_failed", "sandbox.waits", "sandbox.usage", "daemon.panic",
-         "daemon.stop_forced", "swarm.time_limit", "pane.log_truncated", "collision"}
+         "daemon.stop_forced", "swarm.time_limit", "pane.log_truncated",
+         "pane.blocks_suppressed", "transfer.progress", "collision"}
 # Facts that are found in the journal alone.
 UNFOLDED = {"command.asked", "audit.repaired", "daemon.done_outside"}
 
@@ -111,6 +113,10 @@ class Fold:
     def set_error(self, row, e):
         row["error_code"] = "" if e["code"] == "none" else e["code"]
         row["error_text"] = self.render(e)
+
+    def set_error_parts(self, row, e):
+        row["error_step"], row["error_message"], row["error_cause"] = (
+            e["step"], e["message"], e["cause"])
 
     # -- rows an event is about
 
@@ -233,6 +239,10 @@ class Fold:
 
         elif kind in UNFOLDED:
             need(not event["swarm"] and not event["sandbox"], event, "stands in a swarm's chunk")
+        elif kind == "swarm.scanned":
+            need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
+        elif kind == "transfer.results_scanned":
+            need(event["sandbox"], event, "not in a sandbox's chunk")
         elif kind == "swarm.created":
             need(event["swarm"] and not event["sandbox"], event, "not in a swarm's own chunk")
             self.insert(event, "swarms", {
@@ -255,6 +265,23 @@ class Fold:
             row = self.swarm(event)
             need(body["threshold_ms"] > row["warned_ms"], event, "an earlier threshold")
             row["warned_ms"] = body["threshold_ms"]
+        elif kind == "swarm.sandbox_replaced":
+            row = self.swarm(event)
+            need(row["state"] != "stopping", event, "the swarm stops")
+            lost = self.tables["sandboxes"].get(body["lost"])
+            need(lost is not None and lost["swarm"] == event["swarm"]
+                 and lost["state"] == "closed" and lost["result"] == "lost", event, "not lost")
+            need(body["number"] > 0 and body["successor"] not in ("", body["lost"]), event,
+                 "no successor")
+            need(body["successor"] not in
+                 [r["successor"] for r in self.tables["replacements"].values()], event, "twice")
+            self.insert(event, "replacements", {
+                "lost": body["lost"], "swarm": event["swarm"], "successor": body["successor"],
+                "number": body["number"], "base_commit": body["base_commit"],
+                "last_sync_at_ms": body["last_sync_at_ms"],
+                "unsynced": "".join(p + "\n" for p in body["unsynced"]),
+                "unanswered": body["unanswered"], "output_bytes": body["output_bytes"],
+                "cost_usd": body["cost_usd"], "replaced_at_ms": at})
         elif kind == "swarm.closed":
             row = self.swarm(event)
             need(body["result"] != "none", event, "no outcome")
@@ -271,7 +298,8 @@ class Fold:
                 "provider": body["provider"], "state": "queued", "result": "none", "intent": "",
                 "unresolved": False, "remote_id": "", "kill_intended": False,
                 "kill_confirmed": False, "degraded": False, "kept": False, "base_commit": "",
-                "error_code": "", "error_text": "", "lease_end_at_ms": 0, "created_at_ms": at,
+                "error_code": "", "error_text": "", "error_step": "", "error_message": "",
+                "error_cause": "", "lease_end_at_ms": 0, "created_at_ms": at,
                 "phase_since_ms": at, "closed_at_ms": 0, "usd_per_hour": body["usd_per_hour"],
                 "charged_from_ms": 0, "charged_until_ms": 0, "model_cost_usd": 0.0,
                 "reserved_usd": 0.0, "counted": False, "agent_cost_usd": 0.0,
@@ -313,6 +341,12 @@ class Fold:
                 row["output_incomplete"] = True
         elif kind == "sandbox.frozen":
             self.sandbox(event)["frozen"] = body["frozen"]
+        elif kind == "sandbox.failing":
+            row = self.sandbox(event)
+            need(body["why"]["code"] != "none", event, "no error")
+            if row["error_code"] == "":
+                self.set_error(row, body["why"])
+                self.set_error_parts(row, body["why"])
         elif kind == "sandbox.kill_intended":
             self.sandbox(event, after_closed=True)["kill_intended"] = True
         elif kind == "sandbox.kill_confirmed":
@@ -337,6 +371,7 @@ class Fold:
             row.update(state="closed", result=body["result"], kept=body["kept"],
                        phase_since_ms=at, closed_at_ms=at)
             self.set_error(row, body["why"])
+            self.set_error_parts(row, body["why"])
             if body["result"] == "lost":
                 self.charge_ends(event, row)
             for t in self.tables["transfers"].values():
@@ -352,7 +387,8 @@ class Fold:
                 "agent": body["agent"], "state": "queued", "result": "none", "attempt": 0,
                 "pid": 0, "exit_code": 0, "signal": 0, "final_offset": 0, "cost_usd": 0.0,
                 "input_tokens": 0, "output_tokens": 0, "turns": 0, "summary": "",
-                "error_code": "", "error_text": "", "created_at_ms": at, "started_at_ms": 0,
+                "error_code": "", "error_text": "", "error_step": "", "error_message": "",
+                "error_cause": "", "created_at_ms": at, "started_at_ms": 0,
                 "closed_at_ms": 0, "counted": False, "output_incomplete": False, "idle": False})
         elif kind == "pane.start_intended":
             row = self.pane(event, states=("queued", "restarting", "exited", "starting"))
@@ -378,6 +414,7 @@ class Fold:
             row.update(state="closed", result=body["result"], attempt=body["attempt"],
                        final_offset=body["final_offset"], closed_at_ms=at)
             self.set_error(row, body["why"])
+            self.set_error_parts(row, body["why"])
         elif kind == "pane.usage":
             row = self.pane(event)
             for name in ("cost_usd", "input_tokens", "output_tokens", "turns"):

@@ -27,6 +27,21 @@ TEST_CASE("a local file is uploaded byte by byte to an encoded path") {
   CHECK(seen.target == "/files?path=%2Fhome%2Fuser%2Fa%20b&username=root");
   CHECK(seen.header("content-type") == "application/octet-stream");
   CHECK(seen.header("expect").empty());
+  // A part of it, and one that is not there.
+  auto part = content.substr(1000, 500);
+  same = false;
+  content.swap(part);
+  CHECK(await<void>([&](auto t) {
+    f.api.upload_file(box, {dir.path / "up", 1000, 500}, "/p", {}, t);
+  }));
+  content.swap(part);
+  CHECK(same);
+  CHECK(await<void>([&](auto t) {
+          f.api.upload_file(box, {dir.path / "up", content.size() - 5, 6}, "/p", {}, t);
+        })
+            .err()
+            .code
+        == errc::io);
   auto none = await<void>([&](auto t) { f.api.upload_file(box, dir.path / "no", "/x", {}, t); });
   CHECK(none.err().code == errc::file_not_found);
   CHECK(await<void>([&](auto t) { f.api.write_file(box, "", "x", {}, t); }).err().code

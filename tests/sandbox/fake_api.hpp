@@ -95,6 +95,8 @@ public:
     return std::chrono::system_clock::time_point{};
   };
 
+  /// Asked before each call: an error is its answer, without an effect. `what` as in record.
+  std::function<error(operation, const std::string& what)> turn_down;
   /// The next `op` that is not failed yet answers with `e`.
   void fail(operation op, error e, when at = before_effect) {
     failures_[op].emplace_back(std::move(e), at);
@@ -321,12 +323,13 @@ public:
                                              });
   }
 
-  call_id upload_file(remote where, std::filesystem::path from, std::string to, call_options,
+  call_id upload_file(remote where, file_slice from, std::string to, call_options,
                       done<void> then) override {
     return inside<void>(operation::upload_file, where, to, then, [&](box& b) -> result<void> {
-      std::ifstream in{from, std::ios::binary};
-      if (!in) return make_error(errc::file_not_found, from.string());
-      b.files[to] = std::string{std::istreambuf_iterator<char>{in}, {}};
+      std::ifstream in{from.file, std::ios::binary};
+      if (!in) return make_error(errc::file_not_found, from.file.string());
+      std::string content{std::istreambuf_iterator<char>{in}, {}};
+      b.files[to] = content.substr(from.offset, from.bytes);
       return {};
     });
   }
@@ -462,7 +465,12 @@ private:
   }
   template <class T, class Work>
   call_id act(operation op, std::string remote_id, std::string what, done<T> then, Work work) {
+    auto no = turn_down ? turn_down(op, what) : error{};
     const auto id = note(op, std::move(remote_id), std::move(what));
+    if (no) {
+      answer<T>(id, op, then, std::move(no));
+      return id;
+    }
     auto planned = take_failure(op);
     if (planned && planned->second == before_effect) {
       answer<T>(id, op, then, planned->first);

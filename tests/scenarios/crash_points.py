@@ -9,7 +9,7 @@ SKEP_CRASH_SEEDS=N makes N seeded runs under faults instead of 50."""
 import json
 import os
 
-from crash_runs import all_points, kinds_of, seeds, stop_points
+from crash_runs import all_points, failing_points, kinds_of, seeds, stop_points
 from installation import repository
 from scenario import SOURCE, main, scenario
 
@@ -53,6 +53,17 @@ def _(work):
     print(f"# {len(names)} points from the stop on, killed at {len(reached)}")
     assert not failures, f"{len(failures)} of {len(names)}: " + "; ".join(failures)
     assert len(reached) >= LEAST["stop_points"], f"killed at {len(reached)} points, and there were {LEAST['stop_points']}"
+
+
+@scenario("a daemon killed at any crash point after the first error of a sandbox closes it with that error and its step")
+def _(work):
+    repo = repository(work / "repo", FILES)
+    names, reached, failures = failing_points(work, repo, JOBS, quiet)
+    print(f"# {len(names)} points from the first error on, killed at {len(reached)}")
+    assert not failures, f"{len(failures)} of {len(names)}: " + "; ".join(failures)
+    labels = {name.rpartition("#")[0] for name in reached}
+    between = {"stored:sandbox.failing", "call:kill", "answer:kill", "append:sandbox.closed"}
+    assert between <= labels, f"nobody was killed at {sorted(between - labels)}"
 
 
 @scenario("a daemon killed at seeded points under faults loses, doubles and leaves nothing")

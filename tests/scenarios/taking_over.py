@@ -68,10 +68,10 @@ def _(work):
         shown = schemas.check(skep.json("diff", swarm), "diff")
         assert [p["name"] for p in shown["panes"]] == [first, second], shown
         assert not skep.json("apply", f"{swarm}/{first}", "--mode", "patch")["conflicts"]
-        refused = schemas.check(skep.json("apply", f"{swarm}/{second}", "--mode", "patch", code=82), "apply")
+        refused = schemas.check(skep.json("apply", f"{swarm}/{second}", "--mode", "patch", code=83), "apply")
         assert {p["path"] for p in refused["paths"] if p["became"] == "conflict"} == {"against.txt"}, refused
         assert not (repo / f"new {second[1:]}.txt").exists(), "something of a patch with a conflict was written"
-        kept = skep.json("apply", f"{swarm}/{second}", code=82)
+        kept = skep.json("apply", f"{swarm}/{second}", code=83)
         assert {p["copy"] for p in kept["paths"] if p["became"] == "conflict"} == {
             f"against.txt.skep-{second}", f"apart.txt.skep-{second}"}, kept
         assert f"pane {first[1:]}" in (repo / "against.txt").read_text()

@@ -40,6 +40,11 @@ void tell_long_story(journal& j) {
   ok(put(j, w, s, 1101, lease_intended{at(99999)}, base_recorded{"c0ffee", true, 3, 4, "aa"}));
   ok(put(j, w, s, 1102, transfer_intended{{"tr_1"}, transfer_direction::upload, {}, 3, 400}));
   ok(put(j, w, s, 1103, transfer_done{{"tr_1"}, 4, 401, "beef"}));
+  scan_report seen;
+  seen.findings = {{"a/b.txt", 3, "github_token", "git", finding_severity::high}};
+  seen.high = 1;
+  ok(put(j, w, {}, 1103, swarm_scanned{scan_policy::warn, false, seen}));
+  ok(put(j, w, s, 1104, results_scanned{{"tr_1"}, "p0", seen}));
   ok(put(j, w, s, 1104, transfer_intended{{"tr_2"}, transfer_direction::download, p, 0, 0}));
   auto why = make_error(errc::network, "no \"route\"", "connect: refused");
   why.step = "download";
@@ -83,7 +88,15 @@ void tell_long_story(journal& j) {
          pane_created{pane_no(3), 1, "p1", agent_kind::claude, "skep/p1"}));
   ok(put(j, w2, sandbox_no(3), 2007, pane_closed{pane_no(3), outcome::failed, why, 1, 0}));
   ok(put(j, w2, sandbox_no(3), 2008, sandbox_closed{outcome::failed, why, true}));
+  ok(put(j, w2, sandbox_no(5), 2008, sandbox_queued{3, "local"}, sandbox_failing{why},
+         sandbox_failing{make_error(errc::gone, "a later one changes nothing")}));
+  ok(put(j, w2, sandbox_no(5), 2009, sandbox_closed{outcome::lost, why, false}));
+  ok(put(j, w2, {}, 2009,
+         sandbox_replaced{
+             sandbox_no(5), sandbox_no(6), 1, 2, "c0ffee", at(1000), {"a", "b c"}, 3, 77, 0.25}));
   ok(put(j, w2, sandbox_no(4), 2009, sandbox_queued{2, "local"}, create_intended{"d", "base", 1}));
+  ok(put(j, w2, sandbox_no(4), 2009, sandbox_failing{why},
+         notes_suppressed{pane_no(3), 5, at(1), 1}));
   ok(put(j, {}, {}, 3000, daemon_stopping{1, "asked"}));
 }
 
@@ -172,6 +185,51 @@ TEST_CASE("the facts of a run become the rows that people see") {
   CHECK(late.remote_id == "late");
   CHECK(late.error_code == "network");
   CHECK(late.error_text.find("connect: refused") != std::string::npos);
+  CHECK(late.error_step == "download");
+
+  auto failing = r.sandbox(sandbox_no(4)).value(); // not closed, and its reason is there
+  CHECK(failing.error_code == "network");
+  CHECK(failing.error_step == "download");
+  CHECK(failing.error_message == "no \"route\"");
+  CHECK(failing.error_cause == "connect: refused");
+  CHECK(r.sandbox(sandbox_no(5)).value().error_code == "network"); // the first one stayed
+  CHECK(r.pane(pane_no(3)).value().error_step == "download");
+
+  auto replaced = r.replacements(swarm_no(2)).value();
+  REQUIRE(replaced.size() == 1);
+  CHECK(replaced[0].lost == sandbox_no(5));
+  CHECK(replaced[0].successor == sandbox_no(6));
+  CHECK(replaced[0].unsynced == "a\nb c\n");
+  CHECK(replaced[0].unanswered == 3);
+  CHECK(replaced[0].last_sync_at == at(1000));
+  CHECK(r.replacements(swarm_no(1)).value().empty());
+}
+
+TEST_CASE("only a lost sandbox of a run that goes on is replaced, and once") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  REQUIRE(take_epoch(j, "1", 1, at(1)).ok());
+  auto w = swarm_no(1);
+  REQUIRE(put(j, w, {}, 1, a_swarm()) == errc::none);
+  auto by = [](int lost, int successor) {
+    return sandbox_replaced{sandbox_no(lost), sandbox_no(successor), 1, 1, "", at(0), {}, 0, 0, 0};
+  };
+  auto lost = make_error(errc::not_found);
+  for (int n : {1, 2, 3})
+    REQUIRE(put(j, w, sandbox_no(n), 2, sandbox_queued{0, "local"}) == errc::none);
+  CHECK(put(j, w, {}, 3, by(1, 4)) == errc::wrong_phase); // it lives
+  REQUIRE(put(j, w, sandbox_no(1), 4, sandbox_closed{outcome::lost, lost, false}) == errc::none);
+  REQUIRE(put(j, w, sandbox_no(2), 4, sandbox_closed{outcome::failed, lost, false}) == errc::none);
+  CHECK(put(j, w, {}, 5, by(2, 4)) == errc::wrong_phase); // it failed
+  CHECK(put(j, w, {}, 5, by(1, 1)) == errc::bad_argument);
+  CHECK(put(j, w, sandbox_no(1), 5, by(1, 4)) != errc::none); // in a sandbox's chunk
+  CHECK(put(j, w, {}, 5, by(1, 4)) == errc::none);
+  CHECK(put(j, w, {}, 6, by(1, 5)) == errc::exists);
+  REQUIRE(put(j, w, sandbox_no(3), 7, sandbox_closed{outcome::lost, lost, false}) == errc::none);
+  CHECK(put(j, w, {}, 8, by(3, 4)) == errc::exists); // that successor is another's
+  REQUIRE(put(j, w, {}, 9, swarm_phase_changed{swarm_phase::stopping, "stop"}) == errc::none);
+  CHECK(put(j, w, {}, 10, by(3, 5)) == errc::wrong_phase);
+  CHECK(put(j, w, sandbox_no(1), 11, sandbox_failing{lost}) == errc::wrong_phase); // closed
 }
 
 TEST_CASE("recovery finds what was left open") {
@@ -199,11 +257,11 @@ TEST_CASE("recovery finds what was left open") {
   CHECK(r.swarms(true).value().size() == 2);
   CHECK(r.swarms(true).value().at(0).swarm == swarm_no(2)); // newest first
   CHECK(r.swarms(false).value().size() == 1);
-  CHECK(r.all_sandboxes(false).value().size() == 3);
-  CHECK(r.all_sandboxes(true).value().size() == 4);
+  CHECK(r.all_sandboxes(false).value().size() == 4);
+  CHECK(r.all_sandboxes(true).value().size() == 5);
   CHECK(r.all_panes(false).value().size() == 1);
   CHECK(r.all_panes(true).value().size() == 2);
-  CHECK(r.sandboxes(swarm_no(2)).value().size() == 3);
+  CHECK(r.sandboxes(swarm_no(2)).value().size() == 4);
   CHECK(r.panes(sandbox_no(1)).value().size() == 1);
   CHECK(r.panes(swarm_no(1)).value().size() == 1);
   CHECK(r.pane(pane_no(9)).err().code == errc::no_such_pane);

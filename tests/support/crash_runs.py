@@ -37,6 +37,8 @@ FAULTY = {
                "lost_create_percent": 25, "lost_kill_percent": 15, "late_create_percent": 10,
                "late_create_ms": [2500, 4000], "list_lag_ms": 200, "cut_percent": 20, "cut_after_bytes": [1500, 6000]},
 }
+# The uploaded tree never unpacks.
+FAILING = {**SMALL, "faults": {"programs": [{"what": "skep-guest unpack", "how": "fail"}]}}
 # Agents that end only when they are told to.
 ENDLESS = {"agent": {"lines": 100000, "interval_ms": 100, "files": 1}}
 FOREIGN = [{"metadata": {"owner": "somebody"}, "timeout_s": 3600},
@@ -355,6 +357,25 @@ def stop_points(work, repo, jobs, say, seed=1):
     def one(name):
         run = crash_run(work, repo, seed, at=name, play=ENDLESS, stop=True)
         judge(run, plain, whole=False)
+        if run.killed:
+            reached.add(name)
+        return f"{name}: {'killed' if run.killed else 'not reached'}, {run.swarm['result']}"
+    failures = in_parallel(jobs, [lambda name=name: one(name) for name in names], say)
+    return names, reached, failures
+
+
+def failing_points(work, repo, jobs, say, seed=1):
+    """A run whose sandbox fails, killed at each point from its first error on: (names, reached, failures)."""
+    plain = crash_run(work, repo, seed, play=FAILING)
+    judge(plain, plain)
+    assert plain.swarm["result"] == 2 and "Step: " in plain.swarm["error_text"], plain.swarm  # 2: failed
+    names, reached = plain.names[plain.names.index("append:sandbox.failing#1"):], set()
+
+    def one(name):
+        run = crash_run(work, repo, seed, at=name, play=FAILING)
+        judge(run, plain, whole=False)
+        told = [re.sub(r"\b[a-z]{2}_[0-9a-z]+", "ID", r.swarm["error_text"]) for r in (run, plain)]
+        assert told[0] == told[1], f"killed at {name} the first error is {told[0]}, undisturbed {told[1]}"
         if run.killed:
             reached.add(name)
         return f"{name}: {'killed' if run.killed else 'not reached'}, {run.swarm['result']}"

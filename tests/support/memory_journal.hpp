@@ -17,6 +17,7 @@ struct memory_log {
   std::vector<chunk> committed;
   std::vector<std::uint32_t> commits; ///< Chunks of each commit.
   std::function<error(const chunk&)> refuse;
+  std::function<void()> on_commit; ///< After each commit, in the journal's turn.
   error begin_failure;
   error commit_failure;
   bool broken = false;

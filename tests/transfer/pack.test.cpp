@@ -1,5 +1,6 @@
 #include "transfer/pack.hpp"
 #include "tests/transfer/repo.hpp"
+#include "transfer/parts.hpp"
 #include "transfer/sha256.hpp"
 #include "transfer/unpack.hpp"
 
@@ -128,4 +129,31 @@ TEST_CASE("packing can be cancelled and leaves nothing behind") {
   CHECK(pack_worktree(r.path, t / "a", options).err().code == errc::timed_out);
   CHECK_FALSE(exists(t / "a"));
   CHECK(git(r.path, {"status", "--porcelain"}).empty());
+}
+
+TEST_CASE("parts have the sizes, hashes and names that the other side checks") {
+  auto made = temp_dir::make();
+  REQUIRE(made.ok());
+  const auto& dir = *made;
+  auto file = dir.path() + "/tree.tar";
+  REQUIRE(write_file_durably(file, "an archive", 0600).ok());
+  auto parts = parts_of(file, 4).value();
+  REQUIRE(parts.size() == 3);
+  CHECK(parts[0] == file_part{0, 4, sha256_of("an a")});
+  CHECK(parts[1] == file_part{4, 4, sha256_of("rchi")});
+  CHECK(parts[2] == file_part{8, 2, sha256_of("ve")});
+  // A size that divides it makes no empty part; an empty file is one.
+  CHECK(parts_of(file, 5).value().size() == 2);
+  CHECK(parts_of(file, 10).value() == std::vector{file_part{0, 10, sha256_of("an archive")}});
+  REQUIRE(write_file_durably(file, "", 0600).ok());
+  CHECK(parts_of(file, 4).value() == std::vector{file_part{0, 0, sha256_of("")}});
+  CHECK(parts_of(dir.path() + "/none", 4).err().code == errc::io);
+  CHECK(part_name("worktree.tar", 0) == "worktree.tar.00001");
+  CHECK(part_name("worktree.tar", 99'999) == "worktree.tar.100000");
+  // A directory's listing holds regular files and follows nothing.
+  REQUIRE(write_file_durably(dir.path() + "/in", "x", 0600).ok());
+  std::filesystem::create_symlink("/etc/passwd", dir.path() + "/link");
+  auto listing = list_parts(dir.path()).value();
+  CHECK(listing["parts"].size() == 2);
+  CHECK(list_parts(dir.path() + "/none").value()["parts"].empty());
 }

@@ -36,7 +36,7 @@ void add_apply(CLI::App& cli, app& a) {
       "patch   the same, merged with what was changed here; everything or nothing\n"
       "branch  a branch on the commit the swarm began with; work tree and index stay as they are\n"
       "pr      the branch is pushed and the command of [forge] in skep.toml is run\n\n"
-      "Exit code: 0 done, also when nothing was changed; 82 conflicts.",
+      "Exit code: 0 done, also when nothing was changed; 83 conflicts.",
       [&a, o] { return apply(a, *o); });
   c->add_option("TARGET", o->of,
                 "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results")

@@ -51,8 +51,8 @@ int health(const app& a, const std::string& name) {
 void add_health(CLI::App& cli, app& a) {
   auto name = std::make_shared<std::string>();
   auto* one = add_command(cli, a, "health",
-                          "Show how well skepd and what it runs do; exit code 0 "
-                          "healthy, 1 degraded, 2 unhealthy",
+                          "Show how well skepd and what it runs do (0 healthy, 1 degraded, "
+                          "2 not)",
                           "  skep health\n  skep health sw_x --json\n  skep health my-run/p0",
                           [&a, name] { return health(a, *name); });
   one->add_option("ID", *name, "A swarm, sandbox or pane; without it skepd and every open swarm");

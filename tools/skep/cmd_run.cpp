@@ -4,11 +4,14 @@
 #include "tools/skep/apply_results.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
+#include "tools/skep/dry_run.hpp"
 #include "tools/skep/run_spec.hpp"
 #include "tools/skep/run_view.hpp"
+#include "tools/skep/scan_gate.hpp"
 #include "tools/skep/show.hpp"
 #include "tools/skep/signals.hpp"
 #include "tools/skep/term.hpp"
+#include "tools/skepd/config.hpp"
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -177,8 +180,26 @@ int run(const app& a, const run_options& o) {
   if (spec->network == network_policy::open)
     remark("WARNING: --network open: the sandboxes may reach every public address of the internet, "
            "and send there whatever they hold.");
+  auto files = transfer::take_inventory(spec->repo);
+  if (!files) return fail(a, files.err());
+  auto settings = tools::load_config(tools::default_config_file(planned->root), false);
+  if (!settings) return fail(a, settings.err());
+  auto scanned = scan_upload(*spec, *files, settings->scan_limit);
+  if (o.dry_run) {
+    auto plan = plan_run(*spec, *planned, *files, scanned);
+    if (!plan) return fail(a, plan.err());
+    return show_plan(a, *plan, refused_by(spec->scan, scanned));
+  }
+  if (!a.json_mode)
+    for (const auto& text : remarks_on_upload(*spec, *files))
+      remark("Note: " + safe_line(text, 500));
   auto paths = made_state(a);
   if (!paths) return fail(a, paths.err());
+  if (signals.next() != 0) return exit_interrupted;
+  if (auto refused = pass_gate(a, *paths, *spec, scanned)) {
+    if (a.json_mode) print_json({{"scan", to_json(scanned)}});
+    return fail(a, refused);
+  }
   auto daemon = ensure_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   if (signals.next() != 0) return exit_interrupted; // nothing was asked for yet
@@ -193,6 +214,7 @@ int run(const app& a, const run_options& o) {
   else
     remark("Swarm " + reply->swarm.value + ": " + std::to_string(spec->sandboxes) + " x "
            + std::to_string(spec->panes) + " panes on " + safe_line(spec->repo));
+  if (a.json_mode && scanned.telling()) print_json({{"scan", to_json(scanned)}});
   for (const auto& text : reply->remarks)
     if (!a.json_mode) remark("Note: " + safe_line(text, 500));
   if (o.detach) {
@@ -216,13 +238,14 @@ void add_run(CLI::App& cli, app& a) {
       "  skep run --sandboxes 2 --panes 2 -- ./fix.sh\n"
       "  skep run --agent claude --prompt \"Write the missing tests\"\n"
       "  skep run --sandboxes 4 --agent claude --prompt-file task.md --limit 30min --detach\n"
-      "  skep run --budget 5usd --agent claude --prompt \"Update the dependencies\"\n\n"
+      "  skep run --budget 5usd --agent claude --prompt \"Update the dependencies\"\n"
+      "  skep run --dry-run --sandboxes 10 --agent claude --prompt-file task.md\n\n"
       "Ctrl+C stops the swarm and keeps its results; a second one leaves it running. A closed\n"
       "terminal leaves it running, too. In a prompt, {index} and {count} are the pane's number "
       "and\n"
       "the number of panes; a command finds them in SKEP_PANE_INDEX and SKEP_PANE_COUNT.\n\n"
       "Exit code: 0 completed, 77 key refused, 79 time limit, 80 budget, 81 an agent failed,\n"
-      "130 cancelled or left, 137 killed.",
+      "82 credentials in the work tree, 130 cancelled or left, 137 killed.",
       [&a, o] { return run(a, *o); });
   c->add_option("--repo", o->repo, "Git work tree to work on")->capture_default_str();
   c->add_option("--sandboxes", o->sandboxes, "Number of sandboxes, 1 to 1000")
@@ -254,6 +277,10 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--fail-above", o->panes_out_percent,
                 "Percent of a sandbox's panes: more of them out fail it; 100: never\n"
                 "(default: [policy] panes_out_percent of skep.toml, else 50)");
+  c->add_option("--replace-lost", o->replace_lost,
+                "So many sandboxes that their provider loses get a successor, which starts from\n"
+                "the uploaded tree; 0 to 1000")
+      ->capture_default_str();
   c->add_option("--budget", o->budget,
                 "What the run may cost, sandbox time and models, such as 5usd; at its end the run\n"
                 "is stopped with the outcome budget");
@@ -285,6 +312,11 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--out", o->out_dir, "Folder for results (default: REPO/skep-out)");
   c->add_option("--apply", o->apply,
                 "At the end of a run that went well: files, patch, branch or pr, as skep apply");
+  c->add_option("--scan", o->scan,
+                "What credentials in the work tree mean: block, warn or prompt\n"
+                "(default: [scan] policy of skep.toml, else block)");
+  c->add_flag("--dry-run", o->dry_run,
+              "Show files, findings, cost and limits of the run; make nothing");
   c->add_flag("--detach", o->detach, "Start it and return at once");
   c->add_flag("--keep", o->keep, "Leave the sandboxes running at the end");
   c->add_flag("--pty", o->pty, "Each agent gets a terminal, for programs that draw or ask");

@@ -6,7 +6,9 @@
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <memory>
 #include <termios.h>
@@ -16,26 +18,57 @@ namespace skep::cli {
 
 namespace {
 
-/// A terminal that does not show what is typed, for its scope.
+/// A terminal that does not show what is typed, for its scope. A signal that ends or stops us gets
+/// it back as it was first; going on after a stop hides again. One at a time.
 class quiet_terminal {
 public:
   quiet_terminal() {
-    on_ = ::tcgetattr(STDIN_FILENO, &old_) == 0;
-    if (!on_) return;
-    auto quiet = old_;
-    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    quiet.c_lflag |= ECHONL;
-    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+    if (::tcgetattr(STDIN_FILENO, &old_) != 0) return;
+    quiet_ = old_;
+    quiet_.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    quiet_.c_lflag |= ECHONL;
+    on_ = 1;
+    struct sigaction act {};
+    act.sa_handler = &quiet_terminal::on_signal;
+    for (std::size_t i = 0; i < signals.size(); ++i) {
+      ::sigaction(signals[i], nullptr, &before_[i]);
+      if (before_[i].sa_handler != SIG_IGN) ::sigaction(signals[i], &act, nullptr);
+    }
+    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet_);
   }
   quiet_terminal(const quiet_terminal&) = delete;
   quiet_terminal& operator=(const quiet_terminal&) = delete;
   ~quiet_terminal() {
-    if (on_) ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &old_);
+    if (!on_) return;
+    on_ = 0;
+    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &old_);
+    for (std::size_t i = 0; i < signals.size(); ++i)
+      ::sigaction(signals[i], &before_[i], nullptr);
   }
 
 private:
-  termios old_{};
-  bool on_ = false;
+  static constexpr std::array signals{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+
+  // Only what a handler may call. A shell that took the terminal meanwhile keeps it.
+  static void on_signal(int number) {
+    auto kept = errno;
+    if (on_) ::tcsetattr(STDIN_FILENO, TCSANOW, &old_);
+    if (number == SIGTSTP) {
+      ::raise(SIGSTOP); // returns when we go on
+      if (on_) ::tcsetattr(STDIN_FILENO, TCSANOW, &quiet_);
+      errno = kept;
+      return;
+    }
+    struct sigaction usual {};
+    usual.sa_handler = SIG_DFL;
+    ::sigaction(number, &usual, nullptr);
+    ::raise(number); // delivered when this handler returns
+    errno = kept;
+  }
+
+  static inline termios old_{}, quiet_{};
+  static inline volatile std::sig_atomic_t on_ = 0;
+  std::array<struct sigaction, 5> before_{};
 };
 
 /// Standard input: one line from a terminal, everything from anything else.

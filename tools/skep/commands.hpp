@@ -22,6 +22,7 @@ void add_secret(CLI::App& cli, app& a);  // cmd_secret.cpp: secret set|list|remo
 void add_db(CLI::App& cli, app& a);      // cmd_db.cpp: db status|migrate|rollback|backup|rebind
 void add_recover(CLI::App& cli, app& a); // cmd_recover.cpp: recover --plan
 void add_audit(CLI::App& cli, app& a);   // cmd_audit.cpp: audit verify|show
+void add_files(CLI::App& cli, app& a);   // cmd_files.cpp: files list|why|rules
 void add_health(CLI::App& cli, app& a);  // cmd_health.cpp: health
 void add_daemon(CLI::App& cli, app& a);  // cmd_daemon.cpp: daemon start|stop|status, version
 

@@ -27,7 +27,8 @@ constexpr auto footer = R"(Five everyday commands:
 With --json every command prints one JSON document (or JSON lines) on stdout, also for every error.
 Exit codes: 0 done; 64 wrong usage; 65 conflict; 66 not found; 69 not available; 70 our fault; 74 disk;
 75 limit, try later; 76 refused by the provider; 77 key missing or refused; 78 configuration; 79 time
-limit; 80 budget; 81 an agent failed; 82 conflicts; 129 and 130 detached or cancelled; 137 killed.)";
+limit; 80 budget; 81 an agent failed; 82 credentials found; 83 conflicts; 129 and 130 detached or cancelled;
+137 killed.)";
 
 int usage_error(const skep::cli::app& a, const CLI::App& cli, const std::string& text) {
   auto e = skep::make_error(skep::errc::bad_argument, text);
@@ -122,8 +123,8 @@ int main(int argc, char** argv) {
   cli.require_subcommand(1);
   cli.fallthrough(); // global options may stand behind the command
   cli.add_option("--state", a.state_option,
-                 "State directory (default: $SKEP_STATE, /var/lib/skep for root, else "
-                 "~/.local/state/skep)");
+                 "State directory (default: $SKEP_STATE, else /var/lib/skep\nfor root, "
+                 "~/.local/state/skep for others)");
   cli.add_flag("--json", a.json_mode, "Machine-readable output");
   skep::cli::add_run(cli, a);
   skep::cli::add_list(cli, a);
@@ -139,6 +140,7 @@ int main(int argc, char** argv) {
   skep::cli::add_doctor(cli, a);
   skep::cli::add_secret(cli, a);
   skep::cli::add_health(cli, a);
+  skep::cli::add_files(cli, a);
   skep::cli::add_db(cli, a);
   skep::cli::add_recover(cli, a);
   skep::cli::add_audit(cli, a);

@@ -235,6 +235,8 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.setup = o.setup;
   if (auto e = in_range("--fail-above", o.panes_out_percent, 0, 100)) return e;
   spec.panes_out_percent = static_cast<std::uint32_t>(o.panes_out_percent);
+  if (auto e = in_range("--replace-lost", o.replace_lost, 0, max_replacements)) return e;
+  spec.replace_lost = static_cast<std::uint32_t>(o.replace_lost);
   auto settings = settings_of(paths);
   if (!settings) return settings.err();
   spec.warn_at_ms = settings->policy.warn_at_ms;
@@ -242,6 +244,9 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   if (auto e = add_budget(o.budget, "--budget", spec.budget_usd)) return e;
   if (auto e = add_budget(o.pane_budget, "--pane-budget", spec.pane_budget_usd)) return e;
   spec.no_queue = o.no_queue;
+  spec.scan = settings->scan;
+  if (!o.scan.empty() && !from_string(o.scan, spec.scan))
+    return usage("--scan takes block, warn or prompt, not " + o.scan.substr(0, 40));
   auto agent = o.agent.empty() ? std::string{argv.empty() ? "" : "command"} : o.agent;
   if (agent.empty()) return usage("say what shall run: --agent NAME, or a command after --");
   if (!from_string(agent, spec.agent)) return make_error(errc::unknown_agent, agent);

@@ -24,6 +24,7 @@ struct run_options {
   std::string warn_at;    ///< "30min,50min", "none"; empty: as skep.toml has it.
   std::string idle_limit; ///< Empty: none.
   std::int64_t panes_out_percent = 0;
+  std::int64_t replace_lost = 0;
   std::string name;
   std::vector<std::string> env;
   std::string network; ///< Empty: allowlist when hosts are given, else model.
@@ -38,6 +39,8 @@ struct run_options {
   bool pty = false;
   bool detach = false;
   std::string apply; ///< A mode of `skep apply`, or empty.
+  std::string scan; ///< block, warn or prompt; empty: as skep.toml has it.
+  bool dry_run = false;
 };
 
 /// Checks everything that can be known here: options against each other, the repository, the agent,

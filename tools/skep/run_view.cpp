@@ -20,6 +20,23 @@ std::string run_progress::pane_name(const pane_id& id) const {
   return i == panes.end() ? id.value : i->second.name;
 }
 
+namespace {
+
+// "upload: part 3 of 12, 150 MB of 600 MB, 40 MB/s, 11 s left"
+std::string upload_text(const transfer_progress& x) {
+  auto out = "upload: part " + std::to_string(x.parts_done) + " of " + std::to_string(x.parts)
+             + ", " + size_text(x.done_bytes) + " of " + size_text(x.size_bytes);
+  if (x.elapsed_ms <= 0 || x.sent_bytes == 0) return out;
+  auto per_s = static_cast<double>(x.sent_bytes) * 1000 / static_cast<double>(x.elapsed_ms);
+  out += ", " + size_text(static_cast<std::uint64_t>(per_s)) + "/s";
+  auto left_ms =
+      static_cast<double>(x.size_bytes - std::min(x.size_bytes, x.done_bytes)) * 1000 / per_s;
+  return left_ms < 1 ? out
+                     : out + ", " + duration_text(static_cast<std::int64_t>(left_ms)) + " left";
+}
+
+} // namespace
+
 template <class E>
 std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
                              [[maybe_unused]] const E& x) {
@@ -82,8 +99,15 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
     if (x.kind != block_kind::text && x.kind != block_kind::tool_use) return {};
     last = pane_name(x.pane) + ": " + (x.name.empty() ? "" : x.name + " ") + x.text;
     return {};
+  } else if constexpr (std::is_same_v<E, transfer_progress>) {
+    last = box_name(e.sandbox) + " " + upload_text(x);
+    return {};
   } else if constexpr (std::is_same_v<E, transfer_failed>) {
     return box_name(e.sandbox) + " transfer failed: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, swarm_scanned>) {
+    return x.report.alarming() ? "WARNING: the work tree holds " + alarm_text(x.report) : "";
+  } else if constexpr (std::is_same_v<E, results_scanned>) {
+    return "WARNING: the changes of " + x.tree + " hold " + alarm_text(x.report);
   } else if constexpr (std::is_same_v<E, poll_failed>) {
     return box_name(e.sandbox) + " output stream failed " + std::to_string(x.count) + " of "
            + std::to_string(x.limit) + " times: " + render(x.why);
@@ -99,6 +123,18 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
     for (const auto& p : x.panes)
       names += (names.empty() ? "" : ", ") + pane_name(p);
     return names.empty() ? "" : box_name(e.sandbox) + " is degraded, out: " + names;
+  } else if constexpr (std::is_same_v<E, sandbox_failing>) {
+    return box_name(e.sandbox) + " fails: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, sandbox_replaced>) {
+    auto text = "WARNING: " + box_name(x.lost) + " was lost and gets a successor ("
+                + std::to_string(x.number) + " of at most " + std::to_string(x.most)
+                + "): " + loss_text(x.last_sync_at, x.unsynced.size(), x.unanswered, x.cost_usd);
+    boxes.erase(x.lost);
+    std::erase_if(panes, [&x](const auto& p) { return p.second.sandbox == x.lost; });
+    return text;
+  } else if constexpr (std::is_same_v<E, notes_suppressed>) {
+    return pane_name(x.pane) + ": " + std::to_string(x.count)
+           + " blocks of its output are in its log only";
   } else if constexpr (std::is_same_v<E, sandbox_frozen>) {
     return box_name(e.sandbox) + (x.frozen ? " is frozen" : " goes on");
   } else if constexpr (std::is_same_v<E, log_truncated>) {

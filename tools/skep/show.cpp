@@ -47,7 +47,34 @@ utc_time wall_clock() {
   return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
 }
 
+std::string loss_text(utc_time last_sync_at, std::size_t paths, std::uint32_t unanswered,
+                      double cost_usd) {
+  auto synced =
+      last_sync_at.time_since_epoch().count() > 0
+          ? "what was done since its last sync (" + age_text(last_sync_at) + " ago) is gone"
+          : std::string{"nothing had been synced"};
+  if (paths > 0) synced += " (" + std::to_string(paths) + " known paths)";
+  return synced + ", " + std::to_string(unanswered) + " unanswered prompts, cost "
+         + cost_text(cost_usd);
+}
+
 namespace {
+// "  sb_x -> sb_y: ...", a line for each known path.
+std::string replacements_text(const status_reply& s) {
+  std::string out;
+  for (const auto& r : s.replacements) {
+    auto paths = static_cast<std::size_t>(std::count(r.unsynced.begin(), r.unsynced.end(), '\n'));
+    out += "  " + r.lost.value + " was lost, " + r.successor.value + " is its successor: "
+           + loss_text(r.last_sync_at, paths, r.unanswered, r.cost_usd) + "\n";
+    for (std::size_t at = 0; at < r.unsynced.size();) {
+      auto end = std::min(r.unsynced.find('\n', at), r.unsynced.size());
+      out += "    " + safe_line(r.unsynced.substr(at, end - at), 200) + "\n";
+      at = end + 1;
+    }
+  }
+  return out;
+}
+
 std::string exit_text(const pane_record& p) {
   if (p.signal != 0) return "signal " + std::to_string(p.signal);
   if (p.state != pane_phase::exited && p.state != pane_phase::closed) return "-";
@@ -233,18 +260,39 @@ std::string status_text(const status_reply& s) {
   }
   if (auto reasons = reasons_text(s.health, false); !reasons.empty())
     out += "\nHealth:\n" + reasons;
+  if (auto lost = replacements_text(s); !lost.empty()) out += "\nReplaced:\n" + lost;
   if (auto errors = errors_text(s); !errors.empty()) out += "\nErrors:\n" + errors;
   return out;
 }
 
 std::string summary_text(const status_reply& s) {
   std::string out = s.panes.empty() ? std::string{"No agent was started.\n"} : table(pane_rows(s));
+  if (auto lost = replacements_text(s); !lost.empty()) out += "\nReplaced:\n" + lost;
   if (auto errors = errors_text(s); !errors.empty()) out += "\nErrors:\n" + errors;
   out += "\n" + s.swarm.swarm.value + ": " + outcome_text(s.swarm.result) + " in "
          + span_text(s.swarm.created_at, s.swarm.closed_at) + ", cost "
          + cost_text(cost_usd(s.swarm, s.sandboxes, wall_clock()))
          + "\nResults: " + safe_line(s.swarm.out_dir) + "/" + s.swarm.swarm.value + "\n";
   return out;
+}
+
+std::string alarm_text(const scan_report& r) {
+  constexpr std::size_t most = 3;
+  std::string out;
+  if (r.high > 0) {
+    out = r.high == 1 ? "1 credential" : std::to_string(r.high) + " credentials";
+    for (std::size_t i = 0; i < r.findings.size() && i <= most; ++i) {
+      const auto& f = r.findings[i];
+      if (f.severity != finding_severity::high) break;
+      out += i == 0 ? ": " : ", ";
+      out +=
+          i == most ? "..." : safe_line(f.path, 200) + ":" + std::to_string(f.line) + " " + f.rule;
+    }
+  }
+  if (!r.problem.empty())
+    out += (out.empty() ? "" : "; ") + std::string{"a scan that is not whole: "}
+           + safe_line(r.problem, 300);
+  return out.empty() ? std::to_string(r.medium) + " likely credentials of little reach" : out;
 }
 
 int exit_code_of(outcome result, errc why) {

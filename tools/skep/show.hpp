@@ -15,6 +15,9 @@ std::string pane_state_text(const pane_record& p);
 std::string outcome_text(outcome o);
 utc_time wall_clock();
 /// As money_text, or "-" for nothing.
+/// What was lost with a sandbox, as one sentence.
+std::string loss_text(utc_time last_sync_at, std::size_t paths, std::uint32_t unanswered,
+                      double cost_usd);
 std::string cost_text(double usd);
 /// Health of what was asked for: a table, and reasons below it.
 std::string health_text(const health_reply& h);
@@ -22,6 +25,8 @@ std::string health_text(const health_reply& h);
 std::string status_text(const status_reply& s);
 /// The table at the end of a run: a row for each pane.
 std::string summary_text(const status_reply& s);
+/// What is alarming in a scan, on one line: "2 credentials: a.py:3 github_token, ...".
+std::string alarm_text(const scan_report& r);
 
 /// What `skep run` and `skep stop --wait` exit with for a swarm that ended like this.
 int exit_code_of(outcome result, errc why);

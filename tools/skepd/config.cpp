@@ -216,6 +216,15 @@ error read_forge(const std::filesystem::path& file, const toml::table& t, config
   return {};
 }
 
+error read_scan(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"policy", "limit_s"})) return e;
+  std::string policy{to_string(out.scan)};
+  if (auto e = read_text(file, t, "policy", policy)) return e;
+  if (!from_string(policy, out.scan))
+    return bad(file, t.get("policy"), "policy takes block, warn or prompt");
+  return read_seconds(file, t, "limit_s", 1, 3600, out.scan_limit);
+}
+
 /// Calls `read` with the table `key`, where there is one.
 template <class F>
 error read_table(const std::filesystem::path& file, const toml::table& t, const char* key,
@@ -247,8 +256,9 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t,
-                          {"local", "providers", "policy", "budget", "daemon", "metrics", "forge"}))
+  if (auto e = check_keys(
+          file, t,
+          {"local", "providers", "policy", "budget", "daemon", "metrics", "scan", "forge"}))
     return e;
   if (auto e = read_policy(file, t, out.policy)) return e;
   if (auto e = read_table(file, t, "budget", out, read_budget)) return e;
@@ -256,6 +266,7 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
   if (auto e = read_table(file, t, "daemon", out, read_daemon)) return e;
   if (auto e = read_table(file, t, "metrics", out, read_metrics)) return e;
   if (auto e = read_table(file, t, "forge", out, read_forge)) return e;
+  if (auto e = read_table(file, t, "scan", out, read_scan)) return e;
   if (const auto* providers = t.get("providers")) {
     if (!providers->is_table()) return bad(file, providers, "[providers] must be a table");
     for (const auto& [name, node] : *providers->as_table())

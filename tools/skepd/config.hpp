@@ -40,9 +40,14 @@
 //   command = ["gh", "pr", "create", "--head={branch}", "--base={target}", "--title={title}",
 //              "--body-file={body_file}"]  # argv, run in the repository; empty: none
 //
+//   [scan]
+//   policy = "block"      # or "warn", "prompt": what credentials in a work tree mean
+//   limit_s = 120         # how long `skep run` may scan
+//
 //   [policy], and on_stop of [daemon]: tools/skepd/policy_config.hpp
 #pragma once
 
+#include "messages/findings.hpp"
 #include "tools/skepd/policy_config.hpp"
 
 #include <filesystem>
@@ -92,7 +97,9 @@ struct config {
   std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.
   std::string log_level = "info";            ///< As read_log_level() takes it.
   forge_entry forge;
-  std::string metrics_listen; ///< As read_metrics_address() takes it; empty: off.
+  scan_policy scan = scan_policy::block; ///< For `skep run` without --scan.
+  std::chrono::seconds scan_limit{120};  ///< 1 s to 1 h.
+  std::string metrics_listen;            ///< As read_metrics_address() takes it; empty: off.
 };
 
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.

@@ -7,36 +7,34 @@ log_level by_outcome(outcome o) {
   return o == outcome::completed || o == outcome::cancelled ? log_level::info : log_level::warn;
 }
 
+template <class E, class... Ts>
+constexpr bool one_of = (std::is_same_v<E, Ts> || ...);
+
 } // namespace
 
 log_level level_of(const any_event& e) {
-  return std::
-      visit(
-          []<class E>(const E& x) {
-            if constexpr (std::is_same_v<E, notice>)
-              return x.level == severity::error     ? log_level::error
-                     : x.level == severity::warning ? log_level::warn
-                                                    : log_level::info;
-            else if constexpr (std::is_same_v<E,
-                                              supervisor_gave_up> || std::is_same_v<E, stop_forced>)
-              return log_level::error;
-            else if constexpr (std::
-                                   is_same_v<E, child_restarted> || std::is_same_v<E, create_failed> || std::is_same_v<E, poll_failed> || std::is_same_v<E, transfer_failed> || std::is_same_v<E, pane_restarting> || std::is_same_v<E, sandbox_degraded> || std::is_same_v<E, audit_repaired> || std::is_same_v<E, panic_asked> || std::is_same_v<E, time_warning> || std::is_same_v<E, time_limit_reached> || std::is_same_v<E, output_incomplete> || std::is_same_v<E, pane_idle>)
-              return log_level::warn;
-            else if constexpr (
-                std::is_same_v<
-                    E,
-                    swarm_closed> || std::is_same_v<E, sandbox_closed> || std::is_same_v<E, pane_closed>)
-              return by_outcome(x.result);
-            else if constexpr (
-                std::is_same_v<
-                    E,
-                    agent_block> || std::is_same_v<E, usage_sampled> || std::is_same_v<E, input_receipt> || std::is_same_v<E, pane_usage>)
-              return log_level::debug;
-            else
-              return log_level::info;
-          },
-          e);
+  return std::visit(
+      []<class E>(const E& x) {
+        if constexpr (std::is_same_v<E, notice>)
+          return x.level == severity::error     ? log_level::error
+                 : x.level == severity::warning ? log_level::warn
+                                                : log_level::info;
+        else if constexpr (one_of<E, supervisor_gave_up, stop_forced>)
+          return log_level::error;
+        else if constexpr (one_of<E, child_restarted, create_failed, poll_failed, transfer_failed,
+                                  pane_restarting, sandbox_degraded, audit_repaired, panic_asked,
+                                  time_warning, time_limit_reached, output_incomplete, pane_idle,
+                                  sandbox_failing, sandbox_replaced, notes_suppressed,
+                                  results_scanned>)
+          return log_level::warn;
+        else if constexpr (one_of<E, swarm_closed, sandbox_closed, pane_closed>)
+          return by_outcome(x.result);
+        else if constexpr (one_of<E, agent_block, usage_sampled, input_receipt, pane_usage>)
+          return log_level::debug;
+        else
+          return log_level::info;
+      },
+      e);
 }
 
 json fields_of(const actors::committed_event& e) {

@@ -256,7 +256,6 @@ int run(const options& opt) {
                  ::getpid(),
                  paths->root,
                  wall_now(),
-                 [registry] { return registry->size(); },
                  [registry] { return registry->draining(); },
                  watch.book,
                  [sent = watch.published] { return sent->load(); }};
@@ -304,8 +303,7 @@ int run(const options& opt) {
   parts.on_gave_up = [](const supervisor_gave_up& e) {
     log_line(log_level::error, "supervisor", "supervisor.giving_up", to_json(e));
   };
-  auto metrics = watch.serve_metrics(settings->metrics_listen, tables, svc->handles,
-                                     [registry] { return registry->size(); });
+  auto metrics = watch.serve_metrics(settings->metrics_listen, tables, svc->handles);
   if (!metrics) return fail(metrics.err());
 
   actor_config cfg;

@@ -39,6 +39,8 @@ const std::map<std::string, setting>& settings() {
       {"lease_grace_s", {10, 3600, to<s>(&p::lease_grace)}},
       {"guest_command_s", {1, 600, to<s>(&p::guest_command)}},
       {"upload_deadline_s", {10, 86'400, to<s>(&p::upload_deadline)}},
+      {"upload_part_kib", {64, 1024 * 1024, number(&p::upload_part_bytes, 1024)}},
+      {"upload_tries", {1, 20, number(&p::upload_tries)}},
       {"download_deadline_s", {10, 86'400, to<s>(&p::download_deadline)}},
       {"setup_s", {1, 86'400, to<s>(&p::setup)}},
       {"unpack_s", {1, 3600, to<s>(&p::unpack)}},

@@ -64,6 +64,12 @@ void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
   svc.intended_at = [t](const sandbox_id& id, const std::string& intent) -> result<utc_time> {
     return t->with([&](storage::reader& r) { return intended_at(r, id, intent); });
   };
+  svc.read_chunks = [t](const storage::chunk_selector& want) {
+    return t->with([&](storage::reader& r) { return r.read_chunks(want); });
+  };
+  svc.load_replacements = [t](const swarm_id& id) {
+    return t->with([&](storage::reader& r) { return r.replacements(id); });
+  };
   svc.find_command =
       [t, now = svc.wall_now](
           const std::string& key) -> std::tuple<std::string, std::string, std::string> {

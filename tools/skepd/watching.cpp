@@ -65,20 +65,18 @@ watching::observed(std::unique_ptr<actors::journal_backend> backend,
 
 result<std::unique_ptr<metrics_server>>
 watching::serve_metrics(const std::string& listen, std::shared_ptr<state_reader> tables,
-                        actors::directory_ptr handles,
-                        std::function<std::size_t()> open_swarms) const {
+                        actors::directory_ptr handles) const {
   if (listen.empty()) return std::unique_ptr<metrics_server>{};
   auto where = read_metrics_address(listen);
   if (!where) return where.err();
   return metrics_server::start(*where, [book = metrics, sent = published, since = begun,
-                                        tables = std::move(tables), handles = std::move(handles),
-                                        open_swarms = std::move(open_swarms)] {
+                                        tables = std::move(tables), handles = std::move(handles)] {
     actors::present_figures now;
     if (auto counts = tables->with([](storage::reader& r) { return r.count_open(); })) {
       now.sandboxes = by_name<phase>(counts->sandboxes);
       now.panes = by_name<pane_phase>(counts->panes);
+      now.open_swarms = counts->swarms;
     }
-    now.open_swarms = open_swarms();
     now.journal_waiting_bytes = handles->credit().used();
     now.head_seq = handles->head_seq();
     if (auto seq = sent->load(); now.head_seq > seq) now.publisher_lag = now.head_seq - seq;

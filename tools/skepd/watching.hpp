@@ -31,9 +31,9 @@ struct watching {
   observed(std::unique_ptr<actors::journal_backend> backend,
            std::function<utc_time()> wall_now) const;
   /// Starts the server of figures; nothing when `listen` is empty.
-  result<std::unique_ptr<metrics_server>>
-  serve_metrics(const std::string& listen, std::shared_ptr<state_reader> tables,
-                actors::directory_ptr handles, std::function<std::size_t()> open_swarms) const;
+  result<std::unique_ptr<metrics_server>> serve_metrics(const std::string& listen,
+                                                        std::shared_ptr<state_reader> tables,
+                                                        actors::directory_ptr handles) const;
 };
 
 /// Events of deeds that were done without the daemon (storage/audit_spool.hpp). Blocks for up to

@@ -6,8 +6,10 @@
 #include "tests/actors/model/model.hpp"
 #include "tests/actors/tree_fixture.hpp"
 
+#include <cmath>
 #include <cstdio>
 #include <random>
+#include <unistd.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -21,6 +23,12 @@ constexpr int default_runs = 25;
 constexpr int default_runs = 500;
 #endif
 
+/// Histories wait for no disk: what a database survives is not their subject.
+const bool without_a_disk = [] {
+  if (::access("/dev/shm", W_OK) == 0) ::setenv("TMPDIR", "/dev/shm", 0);
+  return true;
+}();
+
 /// A provider that hears each kill twice, for the model's own test.
 struct stuttering_api : fake_api {
   sandbox::call_id kill(std::string remote_id, sandbox::done<bool> then) override {
@@ -29,7 +37,9 @@ struct stuttering_api : fake_api {
   }
 };
 
-enum class planted { nothing, lost_event, double_kill };
+enum class planted { nothing, lost_event, double_kill, uncounted_sandbox, limit_off_by_one };
+
+constexpr double usd_per_hour = 36; // a cent a second
 
 class history : public tree_world {
 public:
@@ -43,6 +53,21 @@ public:
       };
     }
     api->boxes["stranger"].info.remote_id = "stranger";
+    limit_table rules;
+    rules.providers["local"].usd_per_hour = usd_per_hour;
+    rules.providers["local"].section = "local";
+    svc->rules = std::make_shared<const limit_table>(std::move(rules));
+    model_.told_price(usd_per_hour);
+    // What budgets are judged by has one sandbox too few, or a day's limit of a dollar more.
+    if (fault == planted::uncounted_sandbox || fault == planted::limit_off_by_one)
+      svc->load_spend = [this, honest = svc->load_spend](utc_time at) {
+        auto s = honest(at);
+        if (fault_ == planted::uncounted_sandbox && s && !s->placed.empty()) s->placed.pop_back();
+        if (fault_ == planted::limit_off_by_one && s)
+          for (auto& [scope, usd] : s->set_limits)
+            if (usd >= 0) usd += 1;
+        return s;
+      };
     spec->limit_ms = 30 * 60 * 1000;
     start();
   }
@@ -77,7 +102,7 @@ private:
 
   // -- steps --------------------------------------------------------------------------------------
   void step() {
-    switch (any(14)) {
+    switch (any(16)) {
     case 0:
     case 1:
       return begin_run();
@@ -100,6 +125,10 @@ private:
       return let_a_call_fail();
     case 12:
       return lose_a_sandbox();
+    case 13:
+      return set_a_budget();
+    case 14:
+      return pass();
     default:
       return type_something();
     }
@@ -111,13 +140,43 @@ private:
     spec->panes = 1 + static_cast<std::uint32_t>(any(2));
     spec->keep = any(4) == 0;
     spec->pane_restarts = static_cast<std::uint32_t>(any(2));
+    spec->replace_lost = static_cast<std::uint32_t>(any(2));
+    constexpr std::array budgets{0.0, 0.0, 1.0, 2.5, 6.0, 15.0};
+    spec->budget_usd = budgets[any(budgets.size())];
+    spec->pane_budget_usd = any(4) == 0 ? budgets[any(budgets.size())] : 0;
+    asked_run asked{std::chrono::milliseconds{spec->limit_ms}, spec->budget_usd,
+                    spec->pane_budget_usd, spec->panes, spec->replace_lost};
     steps_.push_back("run " + std::to_string(spec->sandboxes) + " x " + std::to_string(spec->panes)
-                     + (spec->keep ? " keep" : ""));
+                     + (spec->keep ? " keep" : "") + " for " + std::to_string(spec->budget_usd)
+                     + ", each pane for " + std::to_string(spec->pane_budget_usd));
     auto began = boot();
+    settle();
+    if (!look_again()) return; // what the run is judged by is what the journal has now
+    auto expected = model_.would_take(asked, svc->wall_now());
     auto reply = call(run_request{*spec});
-    if (!reply) return said("refused: " + render(reply.err()));
+    if (!reply) {
+      said("refused: " + render(reply.err()));
+      if (expected != errc::none
+              ? reply.err().code != expected
+              : reply.err().code == errc::budget_spent || reply.err().code == errc::never_fits)
+        wrong_ = "the run was to be " + std::string{to_string(expected)} + ", and it is "
+                 + std::string{to_string(reply.err().code)};
+      return;
+    }
+    if (expected != errc::none)
+      wrong_ = "a run was taken that is to be refused as " + std::string{to_string(expected)};
     runs_.push_back(reply->swarm);
-    model_.told_run(reply->swarm, std::chrono::milliseconds{spec->limit_ms}, began);
+    model_.told_run(reply->swarm, asked, began);
+  }
+
+  void set_a_budget() {
+    constexpr std::array more{-1.0, 0.0, 0.7, 4.0, 15.0};
+    auto limit = more[any(more.size())];
+    if (limit >= 0) limit += std::floor(model_.day_cost(svc->wall_now()) * 100) / 100;
+    steps_.push_back("the day may cost " + std::to_string(limit));
+    auto reply = post(budget_set_request{budget_scope::day, limit});
+    in_strides(2s);
+    if (auto r = read<budget_set_reply>(reply); !r) said(render(r.err()));
   }
 
   void ask_to_stop(bool kill) {
@@ -155,9 +214,10 @@ private:
 
   void restart_daemon() {
     steps_.push_back("restart");
-    model_.told_misfortune();
+    model_.told_misfortune(svc->wall_now());
     stop();
     start();
+    model_.told_misfortune(svc->wall_now()); // and it took a while
     deep_crashes_ = 0;
   }
 
@@ -185,7 +245,7 @@ private:
     auto h = at(path);
     if (!h) return pass();
     steps_.push_back("crash of " + path);
-    model_.told_misfortune();
+    model_.told_misfortune(svc->wall_now());
     caf::anon_send_exit(h, caf::exit_reason::unknown);
     in_strides(5s);
   }
@@ -204,7 +264,7 @@ private:
     steps_.push_back("the next " + std::string{to_string(op)}
                      + " fails: " + std::string{to_string(code)}
                      + (at == fake_api::after_effect ? " after its effect" : ""));
-    model_.told_misfortune();
+    model_.told_misfortune(svc->wall_now());
     api->fail(op, make_error(code), at);
   }
 
@@ -236,11 +296,11 @@ private:
       auto reply = post(stop_request{id, true});
       in_strides(2s);
     }
-    in_strides(20min);
+    in_strides(10min, 5s);
     // What was kept, and what was lost between its end and the wish.
     for (const auto& id : runs_)
       post(stop_request{id, true});
-    in_strides(20min);
+    in_strides(10min, 5s);
   }
 
   // -- what is seen -------------------------------------------------------------------------------
@@ -251,13 +311,21 @@ private:
         && !std::exchange(lost_one_, true))
       log->committed.erase(log->committed.begin()
                            + static_cast<std::ptrdiff_t>(log->committed.size()) - 1);
+    if (wrong_) return std::exchange(wrong_, std::nullopt);
     if (auto b = model_.look(log->committed)) return b;
     if (auto b = model_.compare(all_rows())) return b;
+    if (auto b = model_.money(svc->wall_now())) return b;
     std::vector<seen_kill> kills;
     for (; calls_seen_ < api->calls.size(); ++calls_seen_)
       if (api->calls[calls_seen_].op == operation::kill)
         kills.push_back({api->calls[calls_seen_].remote_id});
     return model_.compare(boxes(), kills, boot());
+  }
+
+  // False when a promise is broken already, which judge() then says.
+  bool look_again() {
+    if (auto b = model_.look(log->committed)) wrong_ = *b;
+    return !wrong_;
   }
 
   seen_tables all_rows() {
@@ -292,9 +360,9 @@ private:
   }
 
   // Actors' timers are exact in any stride; only jobs of the pool wait for its end.
-  void in_strides(caf::timespan d) {
-    for (caf::timespan done{0}; done < d; done += 1s) {
-      v.advance(std::min(caf::timespan{1s}, d - done));
+  void in_strides(caf::timespan d, caf::timespan stride = 1s) {
+    for (caf::timespan done{0}; done < d; done += stride) {
+      v.advance(std::min(stride, d - done));
       settle();
     }
   }
@@ -311,6 +379,7 @@ private:
   std::size_t calls_seen_ = 0;
   int deep_crashes_ = 0;
   bool lost_one_ = false;
+  std::optional<std::string> wrong_;
 };
 
 long setting(const char* name, long otherwise) {
@@ -349,4 +418,12 @@ TEST_CASE("the model finds an event that got lost") {
 
 TEST_CASE("the model finds a sandbox that is killed twice") {
   CHECK(found(planted::double_kill));
+}
+
+TEST_CASE("the model finds a budget that counts one sandbox too few") {
+  CHECK(found(planted::uncounted_sandbox));
+}
+
+TEST_CASE("the model finds a limit that is off by one") {
+  CHECK(found(planted::limit_off_by_one));
 }

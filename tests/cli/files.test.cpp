@@ -1,0 +1,241 @@
+// skep files, skep run --dry-run, and the scan before a run.
+#include "tests/cli/program.hpp"
+#include "tests/cli/schemas.hpp"
+#include "tests/support/catch.hpp"
+
+#include <set>
+#include <sys/stat.h>
+
+using namespace skep;
+using namespace skep::cli_test;
+
+namespace {
+
+/// A value of GitHub's form, put together here: no scanner finds it in this file.
+std::string value_of_github() {
+  return std::string{"github"} + "_pat_" + "11AXKQZPM0t7w2r9d4y5v6" + "_"
+         + "Zk3Qw8Lr5Tn2Vb7Xc9Ms4Hd6Jf1Gp0Ye3Ru8Io5Pa2Sz7Dx4Cv9Bn6Mq1Wl";
+}
+
+struct files_world : cli_world {
+  void put(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories(std::filesystem::path{repo + "/" + name}.parent_path());
+    write_text(repo + "/" + name, text);
+  }
+  json json_of(std::vector<std::string> args) const {
+    args.push_back("--json");
+    auto x = skep(std::move(args));
+    INFO(x.err << x.out);
+    CHECK(x.code == 0);
+    return x.document();
+  }
+  /// Nothing below the state directory or in what was printed holds `value`.
+  bool hides(const std::string& value, const finished& x) const {
+    if ((x.out + x.err).find(value) != std::string::npos) return false;
+    if (!std::filesystem::exists(state)) return true;
+    for (const auto& e : std::filesystem::recursive_directory_iterator(state)) {
+      if (!e.is_regular_file()) continue;
+      std::ifstream in{e.path(), std::ios::binary};
+      std::string text{std::istreambuf_iterator<char>{in}, {}};
+      if (text.find(value) != std::string::npos) return false;
+    }
+    return true;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(files_world,
+                 "files list shows what would travel, with sizes, and what would not") {
+  put("big.bin", std::string(5000, 'x'));
+  put(".env", "A=1\n");
+  put("node_modules/m/i.js", "1\n");
+  put("notes.tmp", "x\n");
+  put("ignored.log", "x\n");
+  put(".gitignore", "*.log\n");
+  put(".skepignore", "*.tmp\n");
+  auto doc = json_of({"files", "list"});
+  std::set<std::string> names;
+  for (const auto& f : doc["files"])
+    names.insert(f["path"].get<std::string>());
+  CHECK(names == std::set<std::string>{".gitignore", ".skepignore", "a.txt", "big.bin"});
+  CHECK(doc["size_bytes"] == 5000 + 4 + 6 + 6);
+  json reasons;
+  for (const auto& x : doc["left_out"])
+    reasons[x["path"].get<std::string>()] = x["reason"];
+  CHECK(reasons[".env"] == "always excluded: .env");
+  CHECK(reasons["node_modules/m/i.js"] == "left out by default: node_modules/");
+  CHECK(reasons["notes.tmp"] == "left out by .skepignore");
+  CHECK(doc["ignored"] == json{"ignored.log"});
+  auto largest = json_of({"files", "list", "--largest", "1"});
+  REQUIRE(largest["files"].size() == 1);
+  CHECK(largest["files"][0]["path"] == "big.bin");
+  auto text = skep({"files", "list"});
+  CHECK(text.out.find("4.9 KiB  big.bin") != std::string::npos);
+  CHECK(skep({"files", "list", "--left-out"}).out.find("ignored by git") != std::string::npos);
+}
+
+TEST_CASE_METHOD(files_world, "files why names the line that keeps a file here") {
+  put(".gitignore", "\n*.log\n");
+  put("sub/.skepignore", "data*\n");
+  put("sub/data1", "x\n");
+  put("x.log", "x\n");
+  put("id_rsa", "x\n");
+  put("dist/a.js", "x\n");
+  auto why = [&](const std::string& path) { return json_of({"files", "why", path}); };
+  CHECK(why("a.txt")["travels"] == true);
+  CHECK(why("a.txt")["tracked"] == true);
+  CHECK(why("a.txt")["size_bytes"] == 4);
+  CHECK(why("x.log")["rule"] == ".gitignore:2: *.log");
+  CHECK(why("sub/data1")["rule"] == "sub/.skepignore:1: data*");
+  CHECK(why("sub/data1")["reason"] == "left out by .skepignore");
+  CHECK(why("id_rsa")["reason"] == "always excluded: id_rsa*");
+  CHECK(why("dist/a.js")["reason"] == "left out by default");
+  CHECK(why("sub")["reason"] == "a directory of which 1 files travel");
+  CHECK(skep({"files", "why", "missing"}).code == 66);
+  CHECK(skep({"files", "why", "../x"}).code == 64);
+}
+
+TEST_CASE_METHOD(files_world,
+                 "files rules prints what is never uploaded and every rule of the scan") {
+  auto doc = json_of({"files", "rules"});
+  std::set<std::string> never;
+  for (const auto& p : doc["always_excluded"])
+    never.insert(p.get<std::string>());
+  for (const char* p : {".env", ".env.*", "*.pem", ".npmrc", ".netrc", ".pypirc",
+                        ".git-credentials", ".docker/config.json", ".kube/config", "*.jks",
+                        "*.keystore", ".ssh/**", ".gnupg/**", "id_rsa*"})
+    CHECK(never.count(p) == 1);
+  std::size_t shaped = 0;
+  for (const auto& r : doc["scan_rules"])
+    if (r["kind"] != "word") ++shaped;
+  CHECK(shaped >= 40);
+  CHECK(doc["scan_rules"].size() - shaped == 14);
+  CHECK(skep({"files", "rules"}).out.find("github_token") != std::string::npos);
+}
+
+TEST_CASE_METHOD(files_world,
+                 "a credential in the work tree blocks the run before a daemon is asked") {
+  auto value = value_of_github();
+  put("src/settings.py", "import os\nTOKEN = '" + value + "'\n");
+  auto x = run({"--json", "--", "true"});
+  CHECK(x.code == 82);
+  auto lines = x.lines();
+  REQUIRE(lines.size() == 2);
+  auto scan = json::parse(lines[0])["scan"];
+  CHECK(scan["high"] == 1);
+  CHECK(scan["findings"][0]["path"] == "src/settings.py");
+  CHECK(scan["findings"][0]["line"] == 2);
+  CHECK(scan["findings"][0]["rule"] == "github_fine_token");
+  auto why = json::parse(lines[1])["error"];
+  CHECK(why["code"] == "credentials_found");
+  CHECK(why["step"] == "scan");
+  CHECK(why["hint"].get<std::string>().find(".skep-scan-allow") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(state + "/skep.db")); // no daemon was started
+  // Word is left for the audit log, without the value.
+  std::string word;
+  for (const auto& e : std::filesystem::directory_iterator{state + "/audit-spool"}) {
+    std::ifstream in{e.path()};
+    std::getline(in, word);
+  }
+  CHECK(word.find("SCAN_BLOCKED") != std::string::npos);
+  CHECK(word.find("src/settings.py:2 github_fine_token") != std::string::npos);
+  CHECK(hides(value, x));
+  auto text = run({"--", "true"});
+  CHECK(text.code == 82);
+  CHECK(text.err.find("src/settings.py:2") != std::string::npos);
+  CHECK(hides(value, text));
+}
+
+TEST_CASE_METHOD(files_world, "where nobody can be asked, prompt is block") {
+  put("x", value_of_github() + "\n");
+  CHECK(run({"--scan", "prompt", "--", "true"}).code == 82);
+  CHECK(run({"--scan", "perhaps", "--", "true"}).code == 64);
+}
+
+TEST_CASE_METHOD(files_world, "the policy of skep.toml holds, and its mistakes are named") {
+  put("x", value_of_github() + "\n");
+  std::filesystem::create_directories(state);
+  write_text(state + "/skep.toml", "[scan]\npolicy = \"warn\"\n");
+  auto plan = run({"--dry-run", "--json", "--", "true"});
+  CHECK(plan.code == 0);
+  CHECK(plan.document()["dry_run"]["policy"] == "warn");
+  write_text(state + "/skep.toml", "[scan]\npolicy = \"never\"\n");
+  auto bad = run({"--dry-run", "--", "true"});
+  CHECK(bad.code == 78);
+  CHECK(bad.err.find("skep.toml:2") != std::string::npos);
+}
+
+TEST_CASE_METHOD(files_world,
+                 "an allowed finding lets the run pass; an allow-list with a mistake does not") {
+  put("tests/x", value_of_github() + "\n");
+  put(".skep-scan-allow", "tests/*  github_fine_token  # made up for a test\n");
+  auto plan = run({"--dry-run", "--json", "--", "true"});
+  CHECK(plan.code == 0);
+  CHECK(plan.document()["dry_run"]["scan"]["allowed"] == 1);
+  put(".skep-scan-allow", "tests/*  github_fine_token\n");
+  auto bad = run({"--dry-run", "--json", "--", "true"});
+  CHECK(bad.code == 82);
+  CHECK(bad.document()["dry_run"]["would_start"] == false);
+}
+
+TEST_CASE_METHOD(
+    files_world,
+    "a dry run shows files, findings, cost and the limits it would meet, and makes nothing") {
+  put(".env", "x\n");
+  std::filesystem::create_directories(state);
+  write_text(state + "/skep.toml",
+             "[local]\nusd_per_hour = 0.5\nmax_active = 3\n[budget]\nday_usd = 1\n");
+  auto x = run({"--dry-run", "--json", "--sandboxes", "4", "--limit", "2h", "--", "true"});
+  INFO(x.err);
+  CHECK(x.code == 0);
+  auto plan = x.document()["dry_run"];
+  CHECK(plan["would_start"] == true);
+  CHECK(plan["upload"]["files"].size() == 1);
+  CHECK(plan["upload"]["left_out"][0]["path"] == ".env");
+  CHECK(plan["time_limit_ms"] == 7'200'000);
+  CHECK(plan["usd_per_hour"] == 0.5);
+  CHECK(plan["time_usd_at_most"] == 4.0);
+  CHECK(plan["counts_known"] == false);
+  std::map<std::string, json> limits;
+  for (const auto& l : plan["limits"])
+    limits[l["rule"].get<std::string>()] = l;
+  CHECK(limits.at("max_active")["limit"] == 3);
+  CHECK(limits.at("max_active")["asked"] == 4);
+  CHECK(limits.at("day budget")["limit"] == 1);
+  // Neither a daemon, nor a database, nor results.
+  std::set<std::string> left;
+  for (const auto& e : std::filesystem::directory_iterator{state})
+    left.insert(e.path().filename().string());
+  CHECK(left == std::set<std::string>{"skep.toml"});
+  CHECK_FALSE(std::filesystem::exists(repo + "/skep-out"));
+  auto text = run({"--dry-run", "--sandboxes", "4", "--", "true"});
+  CHECK(text.out.find("Nothing was made") != std::string::npos);
+  CHECK(text.out.find("max_active") != std::string::npos);
+}
+
+TEST_CASE_METHOD(files_world, "a dry run that would be refused says why and ends with that code") {
+  put("x", value_of_github() + "\n");
+  auto x = run({"--dry-run", "--json", "--", "true"});
+  CHECK(x.code == 82);
+  auto plan = x.document()["dry_run"];
+  CHECK(plan["would_start"] == false);
+  CHECK(plan["problems"].size() == 1);
+  CHECK(plan["scan"]["findings"][0]["path"] == "x");
+  CHECK_FALSE(std::filesystem::exists(state));
+}
+
+TEST_CASE_METHOD(
+    files_world,
+    "submodules, pointers of Git LFS and a huge upload are told before anything travels") {
+  put("lfs.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:" + std::string(64, 'a')
+                     + "\nsize 12345\n");
+  std::ofstream{repo + "/huge", std::ios::binary}.flush();
+  std::filesystem::resize_file(repo + "/huge", 1100ull << 20);
+  auto x = run({"--dry-run", "--json", "--", "true"});
+  CHECK(x.code == 0);
+  std::string remarks = x.document()["dry_run"]["remarks"].dump();
+  CHECK(remarks.find("Git LFS pointer") != std::string::npos);
+  CHECK(remarks.find("lfs.bin") != std::string::npos);
+  CHECK(remarks.find("1.1 GiB are uploaded to each of 1 sandboxes") != std::string::npos);
+}

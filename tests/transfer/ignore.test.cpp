@@ -1,0 +1,336 @@
+// .skepignore means what .gitignore means, and the defaults give way to it.
+#include "transfer/ignore.hpp"
+#include "tests/transfer/repo.hpp"
+#include "tests/transfer/scan_corpus.hpp"
+#include "transfer/exclude.hpp"
+#include "transfer/worktree.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <set>
+
+using namespace skep;
+using namespace skep::test;
+using transfer::list_worktree;
+
+namespace {
+
+using names = std::vector<std::string>;
+
+names listed(const repo& r, std::vector<transfer::skipped_path>* skipped = nullptr) {
+  auto list = list_worktree(r.path, skipped);
+  REQUIRE(list.ok());
+  return *list;
+}
+
+/// Ignore files by their directory ("" or "a/"), and the paths they are asked about.
+struct ignore_case {
+  std::map<std::string, names> rules;
+  names paths;
+  bool tracked = false;
+};
+
+std::string name_of(draw& d) {
+  static const std::array list{"a",   "b",   "build", "lib", "x.c",       "y.log", "Z",
+                               "foo", "a b", "#c",    "!d",  "w\xc3\xa9", "*e",    "doc.txt"};
+  return list[d.below(list.size())];
+}
+
+std::string pattern_of(draw& d) {
+  static const std::array special{"*",     "*.c",  "*.log",  "**",       "?",          "[a-c]",
+                                  "[!a]*", "\\#c", "\\!d",   "f*o",      "\\*e",       "build",
+                                  "**/a",  "a/**", "a/**/b", "doc.txt ", "doc.txt\\ ", "# a remark",
+                                  "",      "/",    "x.?"};
+  std::string out = d.below(3) ? name_of(d) : special[d.below(special.size())];
+  if (d.below(4) == 0) out += "/" + name_of(d);
+  if (d.below(6) == 0) out = "/" + out;
+  if (d.below(5) == 0) out = "**/" + out;
+  if (d.below(4) == 0) out += "/";
+  if (d.below(4) == 0) out = "!" + out;
+  return out;
+}
+
+ignore_case draw_case(draw& d, std::size_t paths) {
+  ignore_case out;
+  out.tracked = d.below(2) == 0;
+  std::set<std::string> files, dirs;
+  while (files.size() < paths) {
+    std::string path;
+    for (auto depth = d.below(4); depth > 0; --depth)
+      path += name_of(d) + "/";
+    path += name_of(d) + (d.below(3) ? d.lower(1) : "");
+    // No file where another one needs a directory, and the other way round.
+    bool clash = dirs.count(path) > 0;
+    for (auto at = path.find('/'); at != path.npos; at = path.find('/', at + 1))
+      clash = clash || files.count(path.substr(0, at)) > 0;
+    if (clash || !transfer::excluded_reason(path).empty()) continue;
+    for (auto at = path.find('/'); at != path.npos; at = path.find('/', at + 1))
+      dirs.insert(path.substr(0, at));
+    files.insert(path);
+  }
+  out.paths.assign(files.begin(), files.end());
+  for (auto lines = 1 + d.below(8); lines > 0; --lines)
+    out.rules[""].push_back(pattern_of(d));
+  for (const auto& dir : dirs)
+    if (d.below(6) == 0)
+      for (auto lines = 1 + d.below(3); lines > 0; --lines)
+        out.rules[dir + "/"].push_back(pattern_of(d));
+  return out;
+}
+
+/// The paths that stay, by our listing.
+names by_us(const ignore_case& c) {
+  repo r;
+  for (const auto& p : c.paths)
+    r.put(p, "x");
+  for (const auto& [dir, lines] : c.rules) {
+    std::string text;
+    for (const auto& l : lines)
+      text += l + "\n";
+    r.put(dir + ".skepignore", text);
+  }
+  if (c.tracked) git(r.path, {"add", "-A"});
+  auto all = listed(r);
+  names out;
+  for (const auto& p : c.paths)
+    if (std::binary_search(all.begin(), all.end(), p)) out.push_back(p);
+  return out;
+}
+
+/// The same by git, to which the same files are .gitignore, and the defaults its info/exclude.
+names by_git(const ignore_case& c) {
+  repo r;
+  for (const auto& p : c.paths)
+    r.put(p, "x");
+  for (const auto& [dir, lines] : c.rules) {
+    std::string text;
+    for (const auto& l : lines)
+      text += l + "\n";
+    r.put(dir + ".gitignore", text);
+  }
+  std::string defaults;
+  if (!c.tracked)
+    for (auto line : transfer::default_excludes())
+      defaults.append(line) += "\n";
+  r.put(".git/info/exclude", defaults);
+  transfer::program p;
+  p.argv = {"git", "check-ignore", "--no-index", "-z", "--stdin"};
+  p.working_dir = r.path;
+  p.environment = transfer::git_environment();
+  p.environment->push_back("GIT_CONFIG_GLOBAL=/dev/null");
+  for (const auto& path : c.paths)
+    p.stdin_data += path + '\0';
+  auto ran = transfer::run_program(p);
+  REQUIRE(ran.ok());
+  REQUIRE(ran->exit_code <= 1);
+  auto ignored = transfer::split_nul(ran->out);
+  std::set<std::string> gone(ignored.begin(), ignored.end());
+  names out;
+  for (const auto& path : c.paths)
+    if (!gone.count(path)) out.push_back(path);
+  return out;
+}
+
+bool agrees(const ignore_case& c) {
+  return by_us(c) == by_git(c);
+}
+
+/// Takes away what is not needed for the disagreement.
+ignore_case shrunk(ignore_case c) {
+  for (bool smaller = true; smaller;) {
+    smaller = false;
+    auto attempt = [&](const ignore_case& less) {
+      if (agrees(less)) return false;
+      c = less;
+      return smaller = true;
+    };
+    for (std::size_t i = c.paths.size(); i-- > 0 && c.paths.size() > 1;) {
+      auto less = c;
+      less.paths.erase(less.paths.begin() + static_cast<std::ptrdiff_t>(i));
+      attempt(less);
+    }
+    for (const auto& [dir, lines] : std::map{c.rules})
+      for (std::size_t i = lines.size(); i-- > 0;) {
+        auto less = c;
+        auto& there = less.rules[dir];
+        if (i >= there.size()) continue;
+        there.erase(there.begin() + static_cast<std::ptrdiff_t>(i));
+        attempt(less);
+      }
+  }
+  return c;
+}
+
+std::string text_of(const ignore_case& c) {
+  std::string out = c.tracked ? "tracked\n" : "untracked\n";
+  for (const auto& [dir, lines] : c.rules)
+    for (const auto& l : lines)
+      out += "rule in '" + dir + "': " + l + "\n";
+  for (const auto& p : c.paths)
+    out += "path: " + p + "\n";
+  return out;
+}
+
+} // namespace
+
+TEST_CASE(
+    ".skepignore leaves out tracked and untracked files, with negation and in any directory") {
+  repo r;
+  for (const char* n :
+       {"data/big.bin", "data/keep.bin", "docs/a.md", "docs/b.md", "src/x.c", "src/gen/y.c"})
+    r.put(n, "x");
+  r.commit();
+  r.put("data/new.bin", "x");
+  r.put(".skepignore", "*.bin\n!keep.bin\n/docs/b.md\n");
+  r.put("src/.skepignore", "gen/\n");
+  std::vector<transfer::skipped_path> skipped;
+  CHECK(listed(r, &skipped)
+        == names{".skepignore", "data/keep.bin", "docs/a.md", "src/.skepignore", "src/x.c"});
+  names gone;
+  for (const auto& s : skipped) {
+    CHECK(s.reason == "left out by .skepignore");
+    gone.push_back(s.path);
+  }
+  CHECK(gone == names{"data/big.bin", "data/new.bin", "docs/b.md", "src/gen/y.c"});
+}
+
+TEST_CASE("directories that programs make are left out by default, unless tracked or asked for") {
+  repo r;
+  r.put("dist/tracked.js", "x");
+  r.put("src/build/x.c", "x");
+  r.commit();
+  for (const char* n : {"node_modules/a/i.js", "pkg/node_modules/b.js", "dist/new.js", "build/o.o",
+                        "src/build/y.c", "coverage/c", "buildx/z"})
+    r.put(n, "x");
+  std::vector<transfer::skipped_path> skipped;
+  CHECK(listed(r, &skipped) == names{"buildx/z", "dist/tracked.js", "src/build/x.c"});
+  REQUIRE(skipped.size() == 6);
+  CHECK(skipped[0].path == "build/o.o");
+  CHECK(skipped[0].reason == "left out by default: build/");
+  r.put(".skepignore", "!node_modules/\n!/build/\n");
+  CHECK(listed(r)
+        == names{".skepignore", "build/o.o", "buildx/z", "dist/tracked.js", "node_modules/a/i.js",
+                 "pkg/node_modules/b.js", "src/build/x.c"});
+}
+
+TEST_CASE("nothing in .skepignore takes back what git ignores or what is always excluded") {
+  repo r;
+  r.put(".gitignore", "*.log\n");
+  std::string negations = "!*.log\n!*\n";
+  std::size_t never = 0;
+  for (auto pattern : transfer::always_excluded()) {
+    if (pattern == ".git") continue; // the repository itself
+    // A path for each pattern: its globs replaced by a letter.
+    std::string path;
+    for (std::size_t i = 0; i < pattern.size(); ++i)
+      if (pattern[i] != '*')
+        path += pattern[i];
+      else if (i == 0 || pattern[i - 1] != '*')
+        path += 'x';
+    r.put(path, "x");
+    r.put("deep/down/" + path, "x");
+    negations.append("!") += std::string{pattern} + "\n!**/" + path + "\n";
+    never += 2;
+  }
+  r.put(".skepignore", negations);
+  r.put("a.log", "x");
+  r.put("a.txt", "x");
+  r.commit(); // all of them tracked
+  std::vector<transfer::skipped_path> skipped;
+  CHECK(listed(r, &skipped) == names{".gitignore", ".skepignore", "a.txt"});
+  CHECK(skipped.size() == never);
+}
+
+TEST_CASE("a tree with files left out is not HEAD, so that its objects do not travel either") {
+  repo r;
+  r.put("a", "x");
+  r.put("secret.txt", "x");
+  r.put(".skepignore", "secret.txt\n");
+  r.commit();
+  auto clean = transfer::worktree_is_head(r.path, listed(r));
+  REQUIRE(clean.ok());
+  CHECK_FALSE(*clean);
+}
+
+TEST_CASE("files that git was told not to look at keep HEAD's objects from travelling") {
+  repo r;
+  r.put("a", "committed");
+  r.put("b", "x");
+  r.commit();
+  git(r.path, {"update-index", "--assume-unchanged", "a"});
+  r.put("a", "changed here");
+  auto clean = transfer::worktree_is_head(r.path, listed(r));
+  REQUIRE(clean.ok());
+  CHECK_FALSE(*clean);
+}
+
+TEST_CASE("a sparse checkout is listed as it is, and says what it does not hold") {
+  repo r;
+  r.put("in/a", "x");
+  r.put("out/b", "x");
+  r.put("top", "x");
+  r.commit();
+  git(r.path, {"sparse-checkout", "set", "in"});
+  std::vector<transfer::skipped_path> skipped;
+  CHECK(listed(r, &skipped) == names{"in/a", "top"});
+  REQUIRE(skipped.size() == 1);
+  CHECK(skipped[0].path == "out/b");
+  CHECK(skipped[0].reason == "not in this sparse checkout");
+}
+
+TEST_CASE("a linked worktree and a shallow clone are listed like any other") {
+  repo r;
+  temp t;
+  r.put("a", "1");
+  r.commit();
+  r.put("a", "2");
+  r.commit();
+  git(r.path, {"worktree", "add", "-q", t / "linked", "-b", "other"});
+  run({"git", "clone", "-q", "--depth", "1", "file://" + r.path, t / "shallow"});
+  for (const char* which : {"linked", "shallow"}) {
+    INFO(which);
+    auto facts = transfer::inspect_repo(t / which);
+    REQUIRE(facts.ok());
+    auto list = list_worktree(facts->root);
+    REQUIRE(list.ok());
+    CHECK(*list == names{"a"});
+    CHECK(*transfer::worktree_is_head(facts->root, *list));
+  }
+}
+
+TEST_CASE("the line that ignores a path is named, of git's files and of ours") {
+  repo r;
+  r.put(".gitignore", "# logs\n*.log\n");
+  r.put("sub/.skepignore", "\nbig*\n!bigger\n");
+  for (const char* n : {"a.log", "sub/big", "sub/bigger", "node_modules/x", "plain"})
+    r.put(n, "x");
+  CHECK(*transfer::line_of_git(r.path, "a.log") == ".gitignore:2: *.log");
+  CHECK(*transfer::line_of_git(r.path, "plain") == "");
+  CHECK(*transfer::line_of_skep(r.path, "sub/big", false) == "sub/.skepignore:2: big*");
+  CHECK(*transfer::line_of_skep(r.path, "sub/bigger", false) == "");
+  CHECK(*transfer::line_of_skep(r.path, "node_modules/x", false) == "default: node_modules/");
+  CHECK(*transfer::line_of_skep(r.path, "node_modules/x", true) == "");
+}
+
+TEST_CASE("our listing agrees with git check-ignore about generated rules and paths") {
+  // SKEP_IGNORE_PAIRS=100000 for the long form.
+  const char* wanted = std::getenv("SKEP_IGNORE_PAIRS");
+  auto pairs = wanted ? std::strtoul(wanted, nullptr, 10) : 3000ul;
+  std::size_t asked = 0, out = 0;
+  for (unsigned seed = 1; asked < pairs; ++seed) {
+    draw d{seed};
+    auto c = draw_case(d, 120);
+    auto ours = by_us(c);
+    auto gits = by_git(c);
+    asked += c.paths.size();
+    out += c.paths.size() - ours.size();
+    if (ours == gits) continue;
+    auto small = shrunk(c);
+    FAIL("seed " << seed << "\n" << text_of(small));
+  }
+  std::printf("ignore rules: %zu pairs asked, %zu left out\n", asked, out);
+  CHECK(out > asked / 20);
+  CHECK(out < asked * 19 / 20);
+}

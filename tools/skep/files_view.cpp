@@ -1,0 +1,158 @@
+#include "tools/skep/files_view.hpp"
+
+#include "tools/skep/money.hpp"
+#include "tools/skep/scan_gate.hpp"
+#include "tools/skep/show.hpp"
+#include "tools/skep/term.hpp"
+#include "transfer/exclude.hpp"
+#include "transfer/ignore.hpp"
+#include "transfer/scan_rules.hpp"
+
+#include <algorithm>
+
+namespace skep::cli {
+namespace {
+
+std::string count_text(std::uint64_t n, const std::string& one, const std::string& many) {
+  return std::to_string(n) + " " + (n == 1 ? one : many);
+}
+
+std::string files_sentence(const files_doc& d) {
+  return count_text(d.files.size(), "file", "files") + ", " + size_text(d.size_bytes);
+}
+
+std::string number_text(double x) {
+  auto whole = static_cast<std::int64_t>(x);
+  return static_cast<double>(whole) == x ? std::to_string(whole) : money_text(x);
+}
+
+} // namespace
+
+result<files_doc> files_doc_of(const std::string& root, const transfer::inventory& files,
+                               std::uint32_t largest) {
+  files_doc out;
+  out.root = root;
+  out.size_bytes = files.size_bytes;
+  out.remarks = files.remarks;
+  for (const auto& f : files.files)
+    out.files.push_back({f.path, f.size_bytes, f.symlink});
+  if (largest > 0) {
+    std::stable_sort(out.files.begin(), out.files.end(),
+                     [](const auto& a, const auto& b) { return a.size_bytes > b.size_bytes; });
+    if (out.files.size() > largest) out.files.resize(largest);
+  }
+  for (const auto& s : files.skipped)
+    out.left_out.push_back({s.path, s.reason});
+  auto ignored = transfer::ignored_by_git(root);
+  if (!ignored) return ignored.err();
+  out.ignored = std::move(*ignored);
+  return out;
+}
+
+rules_doc rules_doc_now() {
+  rules_doc out;
+  for (auto p : transfer::always_excluded())
+    out.always_excluded.emplace_back(p);
+  for (auto p : transfer::default_excludes())
+    out.default_excludes.emplace_back(p);
+  for (const auto& r : transfer::scan_rules())
+    out.scan_rules.push_back({std::string{r.name}, std::string{r.kind}, r.severity});
+  return out;
+}
+
+std::string files_text(const files_doc& d) {
+  std::vector<std::vector<std::string>> rows{{"SIZE", "FILE"}};
+  for (const auto& f : d.files)
+    rows.push_back({size_text(f.size_bytes), safe_line(f.path) + (f.symlink ? " (symlink)" : "")});
+  return table(rows) + "\n" + files_sentence(d) + " of " + safe_line(d.root) + "; "
+         + count_text(d.left_out.size(), "file", "files") + " left out, "
+         + count_text(d.ignored.size(), "path", "paths")
+         + " ignored by git (--left-out shows them)\n";
+}
+
+std::string left_out_text(const files_doc& d) {
+  std::vector<std::vector<std::string>> rows{{"REASON", "PATH"}};
+  for (const auto& x : d.left_out)
+    rows.push_back({x.reason, safe_line(x.path)});
+  for (const auto& x : d.ignored)
+    rows.push_back({"ignored by git", safe_line(x)});
+  return table(rows);
+}
+
+std::string why_text(const why_doc& d) {
+  auto out = safe_line(d.path) + (d.travels ? " is uploaded: " : " is not uploaded: ") + d.reason;
+  if (!d.rule.empty()) out += " (" + safe_line(d.rule) + ")";
+  if (d.size_bytes > 0) out += ", " + size_text(d.size_bytes);
+  out += "\n";
+  scan_report r;
+  r.findings = d.findings;
+  return out + findings_text(r, finding_severity::low);
+}
+
+std::string rules_text(const rules_doc& d) {
+  std::string out = "Never uploaded, whatever any file says:\n";
+  for (const auto& p : d.always_excluded)
+    out += "  " + p + "\n";
+  out += "Left out where git does not track it; '!' and the same line in .skepignore takes it "
+         "back:\n";
+  for (const auto& p : d.default_excludes)
+    out += "  " + p + "\n";
+  std::vector<std::vector<std::string>> rows{{"SEVERITY", "KIND", "RULE"}};
+  for (const auto& r : d.scan_rules)
+    rows.push_back({std::string{to_string(r.severity)}, r.kind, r.name});
+  return out + "Rules of the scan:\n" + table(rows);
+}
+
+std::string dry_run_text(const dry_run_doc& d) {
+  std::string out;
+  auto line = [&](const std::string& head, const std::string& text) {
+    out += head + std::string(head.size() < 10 ? 10 - head.size() : 1, ' ') + text + "\n";
+  };
+  line("Run", std::to_string(d.sandboxes) + " x " + std::to_string(d.panes) + " panes of "
+                  + std::string{to_string(d.agent)} + " at " + safe_line(d.provider) + " on "
+                  + safe_line(d.repo));
+  line("Upload", files_sentence(d.upload) + " to each sandbox, before compression; "
+                     + count_text(d.upload.left_out.size(), "file", "files") + " left out");
+  auto largest = d.upload.files;
+  std::stable_sort(largest.begin(), largest.end(),
+                   [](const auto& a, const auto& b) { return a.size_bytes > b.size_bytes; });
+  for (std::size_t i = 0; i < std::min<std::size_t>(largest.size(), 5); ++i)
+    line("", size_text(largest[i].size_bytes) + "  " + safe_line(largest[i].path));
+  line("Scan", d.scan.alarming()
+                   ? alarm_text(d.scan) + "; policy " + std::string{to_string(d.policy)}
+                   : "no credentials found in " + count_text(d.scan.files, "file", "files"));
+  line("Time", "at most " + duration_text(d.time_limit_ms) + " (--limit)");
+  auto cost = d.usd_per_hour > 0 ? "at most " + money_text(d.time_usd_at_most) + " for "
+                                       + count_text(d.sandboxes, "sandbox", "sandboxes") + " at "
+                                       + money_text(d.usd_per_hour) + "/h"
+                                 : std::string{"nothing for the sandboxes' time, as far as known"};
+  if (d.models_cost)
+    cost += d.budget_usd > 0 ? "; with models at most " + money_text(d.budget_usd) + " (--budget)"
+                             : "; what models cost comes on top (--budget bounds it)";
+  line("Cost", cost);
+  if (!d.limits.empty()) {
+    std::vector<std::vector<std::string>> rows{{"LIMIT", "NOW", "ASKED", "MOST", "EFFECT"}};
+    for (const auto& b : d.limits)
+      rows.push_back({b.rule, d.counts_known ? number_text(b.now) : "?", number_text(b.asked),
+                      number_text(b.limit), b.effect});
+    out += table(rows);
+  } else {
+    line("Limits", d.counts_known ? "none is met" : "none is met by this run alone");
+  }
+  if (!d.upload.left_out.empty()) {
+    constexpr std::size_t most = 20;
+    std::vector<std::vector<std::string>> rows{{"LEFT OUT", "REASON"}};
+    for (const auto& x : d.upload.left_out)
+      if (rows.size() <= most) rows.push_back({safe_line(x.path), x.reason});
+    out += table(rows);
+  }
+  for (const auto& r : d.remarks)
+    line("Note", safe_line(r, 500));
+  for (const auto& p : d.problems)
+    line("Problem", safe_line(p, 500));
+  return out
+         + (d.would_start ? "The run would start. Nothing was made.\n"
+                          : "The run would be refused. Nothing was made.\n");
+}
+
+} // namespace skep::cli

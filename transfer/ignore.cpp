@@ -1,0 +1,167 @@
+#include "transfer/ignore.hpp"
+
+#include "transfer/beneath.hpp"
+#include "transfer/worktree.hpp"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::transfer {
+namespace {
+
+constexpr std::size_t most_ignore_bytes = 4u << 20;
+
+std::string default_lines() {
+  std::string out;
+  for (auto line : default_excludes())
+    out.append(line) += '\n';
+  return out;
+}
+
+/// A file below `dir` with the defaults.
+result<std::string> write_defaults(const temp_dir& dir) {
+  auto path = dir.path() + "/defaults";
+  if (auto written = write_file_durably(path, default_lines(), 0600); !written)
+    return written.err();
+  return path;
+}
+
+result<std::vector<std::string>> listed(const std::string& root, std::vector<std::string> arguments,
+                                        const std::atomic<bool>* cancel) {
+  arguments.insert(arguments.begin(), {"ls-files", "-z"});
+  auto p = git_program(root, std::move(arguments));
+  p.cancel = cancel;
+  auto text = run_for_output(p);
+  if (!text) return text.err();
+  auto out = split_nul(*text);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+/// The entry of a sorted list that is `path` or a directory above it; empty for none.
+std::string_view entry_above(const std::vector<std::string>& list, std::string_view path) {
+  auto has = [&](std::string_view x) -> std::string_view {
+    auto at = std::lower_bound(list.begin(), list.end(), x);
+    return at != list.end() && *at == x ? std::string_view{*at} : std::string_view{};
+  };
+  for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1))
+    if (auto e = has(path.substr(0, slash + 1)); !e.empty()) return e;
+  return has(path);
+}
+
+struct ignore_line {
+  std::string source, line, pattern; ///< Empty: nothing ignores it.
+};
+
+/// Asks `git check-ignore` by which line a path is ignored.
+result<ignore_line> ask_line(const std::string& root, const std::string& path) {
+  auto p = git_program(root, {"check-ignore", "-v", "-z", "--no-index", "--stdin"});
+  p.stdin_data = path + std::string(1, '\0');
+  auto ran = run_program(p);
+  if (!ran) return ran.err();
+  if (ran->exit_code == 1) return ignore_line{}; // none of them
+  if (!ran->good()) return make_error(errc::io, "git check-ignore", ran->err.substr(0, 200));
+  auto parts = split_nul(ran->out); // source, line, pattern, path
+  if (parts.size() < 3 || parts[2].starts_with('!')) return ignore_line{};
+  return ignore_line{parts[0], parts[1], parts[2]};
+}
+
+/// Copies the .skepignore of `path`'s directories to a repository of their own, as .gitignore.
+result<void> make_twin(const std::string& root, const std::string& path, const std::string& twin) {
+  auto from = open_root(root);
+  auto to = open_root(twin);
+  if (!from) return from.err();
+  if (!to) return to.err();
+  for (std::size_t end = 0; end != path.npos; end = path.find('/', end + 1)) {
+    auto dir = end == 0 ? std::string{} : path.substr(0, end) + "/";
+    auto target = dir + ".gitignore";
+    if (auto made = open_parent_beneath(to->get(), target, true); !made) return made.err();
+    unique_fd file{open_beneath(from->get(), dir + std::string{ignore_file_name},
+                                O_RDONLY | O_NOFOLLOW | O_NONBLOCK)};
+    struct stat st {};
+    if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode)) continue;
+    auto text = read_file("/proc/self/fd/" + std::to_string(file.get()), most_ignore_bytes);
+    if (!text) return text.err();
+    if (auto copied = write_file_durably(twin + "/" + target, *text, 0600); !copied) return copied;
+  }
+  return {};
+}
+
+} // namespace
+
+const std::vector<std::string_view>& default_excludes() {
+  static const std::vector<std::string_view> list{
+      "node_modules/", "dist/", "build/",       "coverage/",      ".next/",       "__pycache__/",
+      ".venv/",        "venv/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/", ".tox/"};
+  return list;
+}
+
+result<own_excludes> own_excludes::read(const std::string& root, const std::atomic<bool>* cancel) {
+  auto per_directory = "--exclude-per-directory=" + std::string{ignore_file_name};
+  auto temp = temp_dir::make();
+  if (!temp) return temp.err();
+  auto defaults = write_defaults(*temp);
+  if (!defaults) return defaults.err();
+  own_excludes out;
+  auto tracked = listed(root, {"--cached", "--ignored", per_directory}, cancel);
+  if (!tracked) return tracked.err();
+  out.tracked_ = std::move(*tracked);
+  // What --exclude-from says is weaker than what a file in a directory says.
+  auto untracked = listed(
+      root, {"--others", "--ignored", "--directory", per_directory, "--exclude-from=" + *defaults},
+      cancel);
+  if (!untracked) return untracked.err();
+  out.untracked_ = std::move(*untracked);
+  return out;
+}
+
+std::string own_excludes::reason(std::string_view path, bool tracked) const {
+  auto entry = entry_above(tracked ? tracked_ : untracked_, path);
+  if (entry.empty()) return {};
+  for (auto line : default_excludes())
+    if (!tracked && (entry == line || entry.ends_with("/" + std::string{line})))
+      return "left out by default: " + std::string{line};
+  return "left out by " + std::string{ignore_file_name};
+}
+
+result<std::vector<std::string>> ignored_by_git(const std::string& root) {
+  return listed(root, {"--others", "--ignored", "--directory", "--exclude-standard"}, nullptr);
+}
+
+result<std::string> line_of_git(const std::string& root, const std::string& path) {
+  auto got = ask_line(root, path);
+  if (!got) return got.err();
+  return got->pattern.empty() ? std::string{} : got->source + ":" + got->line + ": " + got->pattern;
+}
+
+result<std::string> line_of_skep(const std::string& root, const std::string& path, bool tracked) {
+  auto temp = temp_dir::make();
+  if (!temp) return temp.err();
+  auto twin = temp->path() + "/twin";
+  auto made = run_for_output(git_program(temp->path(), {"init", "-q", "--template=", twin}));
+  if (!made) return made.err();
+  if (auto copied = make_twin(root, path, twin); !copied) return copied.err();
+  struct stat st {};
+  bool directory = ::lstat((root + "/" + path).c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+  if (directory && ::mkdir((twin + "/" + path).c_str(), 0700) != 0 && errno != EEXIST)
+    return io_error(path, errno);
+  // The twin obeys no other file than its own.
+  auto config = run_for_output(git_program(twin, {"config", "core.excludesFile", "/dev/null"}));
+  if (!config) return config.err();
+  if (!tracked) {
+    if (auto dirs = make_dirs(twin + "/.git/info"); !dirs) return dirs.err();
+    auto written = write_file_durably(twin + "/.git/info/exclude", default_lines(), 0600);
+    if (!written) return written.err();
+  }
+  auto got = ask_line(twin, path);
+  if (!got) return got.err();
+  if (got->pattern.empty()) return std::string{};
+  constexpr std::string_view name = ".gitignore";
+  if (!got->source.ends_with(name)) return "default: " + got->pattern;
+  got->source.replace(got->source.size() - name.size(), name.size(), ignore_file_name);
+  return got->source + ":" + got->line + ": " + got->pattern;
+}
+
+} // namespace skep::transfer

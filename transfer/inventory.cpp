@@ -1,0 +1,78 @@
+#include "transfer/inventory.hpp"
+
+#include "transfer/beneath.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::transfer {
+namespace {
+
+/// Git LFS specification, version 1: a pointer is a text of less than 1,024 bytes.
+bool is_lfs_pointer(int root, const listed_file& f) {
+  constexpr std::string_view head = "version https://git-lfs.github.com/spec/v1\n";
+  if (f.symlink || f.size_bytes < head.size() || f.size_bytes >= 1024) return false;
+  unique_fd file{open_beneath(root, f.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)};
+  std::string start(head.size(), '\0');
+  return file && ::read(file.get(), start.data(), start.size()) == static_cast<ssize_t>(head.size())
+         && start == head;
+}
+
+/// "3 submodules are not uploaded: a, b, c"; nothing where there is none.
+void remark_on(std::vector<std::string>& to, const std::vector<std::string>& paths,
+               const std::string& one, const std::string& many) {
+  constexpr std::size_t most = 5;
+  if (paths.empty()) return;
+  auto text = paths.size() == 1 ? "1 " + one : std::to_string(paths.size()) + " " + many;
+  for (std::size_t i = 0; i < std::min(paths.size(), most); ++i)
+    text += (i == 0 ? ": " : ", ") + paths[i];
+  to.push_back(paths.size() > most ? text + ", ..." : text);
+}
+
+} // namespace
+
+result<inventory> take_inventory(const std::string& root, const std::atomic<bool>* cancel) {
+  inventory out;
+  auto paths = list_worktree(root, &out.skipped, cancel);
+  if (!paths) return paths.err();
+  auto dir = open_root(root);
+  if (!dir) return dir.err();
+  std::vector<std::string> pointers, submodules, nested, absent;
+  for (auto& path : *paths) {
+    struct stat st {};
+    unique_fd at{open_beneath(dir->get(), path, O_PATH | O_NOFOLLOW)};
+    if (!at || ::fstat(at.get(), &st) != 0) {
+      if (errno == ENOENT) continue; // removed meanwhile
+      return io_error(path, errno);
+    }
+    listed_file f{std::move(path), static_cast<std::uint64_t>(st.st_size), S_ISLNK(st.st_mode)};
+    out.size_bytes += f.size_bytes;
+    if (is_lfs_pointer(dir->get(), f)) pointers.push_back(f.path);
+    out.files.push_back(std::move(f));
+  }
+  for (const auto& s : out.skipped) {
+    if (s.reason == "a submodule") submodules.push_back(s.path);
+    if (s.reason == "a repository of its own") nested.push_back(s.path);
+    if (s.reason == "not in this sparse checkout") absent.push_back(s.path);
+  }
+  remark_on(out.remarks, submodules, "submodule is not uploaded", "submodules are not uploaded");
+  remark_on(out.remarks, nested, "repository inside this one is not uploaded",
+            "repositories inside this one are not uploaded");
+  remark_on(
+      out.remarks, pointers,
+      "file is a Git LFS pointer, uploaded as it is (git lfs pull fetches its content)",
+      "files are Git LFS pointers, uploaded as they are (git lfs pull fetches their contents)");
+  remark_on(out.remarks, absent, "file of HEAD is not in this sparse checkout and not uploaded",
+            "files of HEAD are not in this sparse checkout and not uploaded");
+  auto unmerged =
+      run_for_output(git_program(root, {"diff", "--name-only", "-z", "--diff-filter=U"}));
+  if (!unmerged) return unmerged.err();
+  remark_on(out.remarks, split_nul(*unmerged), "file has unresolved conflicts, uploaded as it is",
+            "files have unresolved conflicts, uploaded as they are");
+  return out;
+}
+
+} // namespace skep::transfer

@@ -1,0 +1,64 @@
+// The scan for credentials of what travels: a work tree before it is uploaded or while it is
+// packed, and the changes that come back. It fails closed: whatever goes wrong (a file that cannot
+// be read, the engine, the time limit, an allow-list with a mistake) is the report's `problem`,
+// which counts as a finding. Values are never kept: not in findings, not in problems.
+#pragma once
+
+#include "transfer/archive_writer.hpp"
+#include "transfer/scan_allow.hpp"
+#include "transfer/scan_content.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+
+namespace skep::transfer {
+
+struct scan_options {
+  std::chrono::milliseconds limit{120'000}; ///< Then the scan is not whole.
+  const std::atomic<bool>* cancel = nullptr;
+  /// Another engine than that of scan_rules(), for tests.
+  std::function<result<scan_engine_ptr>()> engine = scan_engine::shared;
+};
+
+/// Scans contents as they pass by and adds up what was found. Blocks; one thread at a time.
+class scan_watcher : public content_watcher {
+public:
+  /// `root`: the work tree whose .skep-scan-allow holds; empty: nothing is allowed.
+  scan_watcher(const std::string& root, scan_options options);
+  void begin(const std::string& path) override;
+  void data(std::string_view piece) override;
+  void end() override;
+
+  /// The scan is not whole; the first reason is kept.
+  void problem(std::string why);
+  /// True when there is no use in giving it more.
+  bool broken() const { return !report_.problem.empty(); }
+  /// All findings, in order; highest severity first.
+  scan_report report();
+
+private:
+  result<void> set_up(const std::string& root);
+  bool in_time();
+  scan_options options_;
+  std::chrono::steady_clock::time_point began_;
+  std::optional<content_scanner> scanner_;
+  allow_list allowed_;
+  scan_report report_;
+  bool inside_ = false;
+};
+
+/// Reads and scans these paths below `root` (a work tree).
+scan_report scan_files(const std::string& root, const std::vector<std::string>& paths,
+                       const scan_options& options = {});
+
+/// Scans what came back of one tree: OUT/NAME.patch and OUT/NAME/files. `root` is the user's work
+/// tree, by whose allow-list paths below files/ are judged. What the patch shows only once more is
+/// left out.
+scan_report scan_results(const std::string& out_dir, const std::string& name,
+                         const std::string& root, const scan_options& options = {});
+
+/// The same with at most max_event_findings findings, and long paths cut.
+scan_report for_event(scan_report r);
+
+} // namespace skep::transfer

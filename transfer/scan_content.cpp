@@ -1,0 +1,132 @@
+#include "transfer/scan_content.hpp"
+
+#include "transfer/scan_checks.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace skep::transfer {
+namespace {
+
+constexpr std::size_t window_bytes = 1024 * 1024;
+constexpr std::size_t overlap_bytes = 16 * 1024;
+constexpr std::size_t late_bytes = 8 * 1024;
+constexpr std::size_t told_bytes = 8 * 1024; // of the beginning, to tell text from binary
+constexpr unsigned most_a_rule = 10;
+
+std::uint64_t line_ends(std::string_view text) {
+  return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+} // namespace
+
+result<content_scanner> content_scanner::make(scan_engine_ptr engine) {
+  auto scratch = scan_scratch::make(std::move(engine));
+  if (!scratch) return scratch.err();
+  return content_scanner{std::move(*scratch)};
+}
+
+void content_scanner::begin(std::string path) {
+  path_ = std::move(path);
+  window_.clear();
+  base_ = done_ = lines_ = known_ = 0;
+  started_ = binary_ = wide_ = false;
+  auto rules = scratch_.engine().rules().size();
+  last_.assign(rules, 0);
+  told_.assign(2 * rules, 0);
+  line_.assign(2 * rules, 0);
+}
+
+void content_scanner::note_start(std::string_view piece) {
+  started_ = true;
+  wide_ = piece.starts_with("\xff\xfe") || piece.starts_with("\xfe\xff");
+  binary_ = !wide_ && piece.substr(0, told_bytes).find('\0') != piece.npos;
+}
+
+result<void> content_scanner::data(std::string_view piece) {
+  if (!started_ && !piece.empty()) note_start(piece);
+  while (!piece.empty()) {
+    auto part = piece.substr(0, window_bytes - window_.size());
+    piece.remove_prefix(part.size());
+    if (wide_) // of a credential's characters one of the two bytes is NUL
+      std::copy_if(part.begin(), part.end(), std::back_inserter(window_),
+                   [](char c) { return c != '\0'; });
+    else
+      window_ += part;
+    if (window_.size() < window_bytes) continue;
+    if (auto done = scan_window(false); !done) return done;
+  }
+  return {};
+}
+
+result<void> content_scanner::end() {
+  auto done = scan_window(true);
+  window_.clear();
+  return done;
+}
+
+result<void> content_scanner::scan_window(bool last) {
+  if (window_.empty()) return {};
+  auto limit = last ? window_.size() : window_.size() - late_bytes;
+  auto done = scratch_.scan(window_, [&](std::size_t rule, std::size_t from, std::size_t to) {
+    on_match(rule, from, to, limit);
+  });
+  if (!done) {
+    auto e = done.err();
+    e.message = path_ + ": " + e.message;
+    return e;
+  }
+  tell(limit);
+  if (last) return {};
+  auto gone = window_.size() - overlap_bytes;
+  lines_ += line_ends(std::string_view{window_}.substr(0, gone));
+  base_ += gone;
+  window_.erase(0, gone);
+  return {};
+}
+
+void content_scanner::on_match(std::size_t rule, std::size_t from, std::size_t to,
+                               std::size_t limit) {
+  const auto& r = scratch_.engine().rules()[rule];
+  auto start = base_ + from;
+  if (from >= limit || start < done_ || last_[rule] == start + 1) return;
+  last_[rule] = start + 1;
+  bool words = r.check == scan_check::word || r.check == scan_check::assigned;
+  if ((words && binary_) || (r.check == scan_check::word && told_[2 * rule] > 0)) return;
+  auto got = check_match(r, window_, from, to);
+  if (got.found) places_.push_back({rule, base_ + got.at, got.severity});
+}
+
+void content_scanner::tell(std::size_t limit) {
+  const auto& rules = scratch_.engine().rules();
+  auto assigned = [&](const place& p) { return rules[p.rule].check == scan_check::assigned; };
+  // At one offset the known forms come first.
+  std::stable_sort(places_.begin(), places_.end(), [&](const place& a, const place& b) {
+    return a.offset != b.offset ? a.offset < b.offset : !assigned(a) && assigned(b);
+  });
+  auto counted = base_;
+  auto line = lines_ + 1;
+  for (const auto& p : std::exchange(places_, {})) {
+    auto from = static_cast<std::size_t>(counted - base_);
+    auto to = static_cast<std::size_t>(p.offset - base_);
+    line += line_ends(std::string_view{window_}.substr(from, to - from));
+    counted = p.offset;
+    // One value is one finding: what a known form has found is not told as an assignment too.
+    if (assigned(p) && known_ == p.offset + 1) continue;
+    if (!assigned(p) && p.severity == finding_severity::high) known_ = p.offset + 1;
+    const auto& rule = rules[p.rule];
+    auto slot = 2 * p.rule + (p.severity == finding_severity::low ? 0 : 1);
+    auto most = rule.check == scan_check::word ? 1u : most_a_rule;
+    if (line_[slot] == line || told_[slot] >= most) continue;
+    line_[slot] = line;
+    ++told_[slot];
+    findings_.push_back({path_, line, std::string{rule.name}, std::string{rule.kind}, p.severity});
+  }
+  done_ = base_ + limit;
+}
+
+std::vector<scan_finding> content_scanner::take() {
+  return std::exchange(findings_, {});
+}
+
+} // namespace skep::transfer

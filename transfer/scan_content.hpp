@@ -1,0 +1,59 @@
+// Scans contents of any length, given in pieces, with a few MiB of memory: windows of 1 MiB that
+// overlap by 16 KiB. A match that begins in the last 8 KiB of a window is left to the next one, so
+// that every value of up to 8 KiB is seen whole, once.
+//
+// All bytes are read, also those of binary files; in these only values of a known form count, no
+// words and no assignments. UTF-16 with a byte order mark is read as text.
+#pragma once
+
+#include "transfer/scan_engine.hpp"
+
+#include <string>
+
+namespace skep::transfer {
+
+/// begin(), data() any number of times, end(); again for the next content. One thread at a time.
+class content_scanner {
+public:
+  static result<content_scanner> make(scan_engine_ptr engine);
+
+  void begin(std::string path);
+  /// errc::scan_failed when the engine fails.
+  result<void> data(std::string_view piece);
+  result<void> end();
+
+  /// What was found since the last call: places in order, each rule at most once a line and ten
+  /// times a content (what is low for itself), words once a content.
+  std::vector<scan_finding> take();
+
+private:
+  struct place {
+    std::size_t rule;
+    std::uint64_t offset; ///< Of the value, in the content.
+    finding_severity severity;
+  };
+  explicit content_scanner(scan_scratch scratch) : scratch_(std::move(scratch)) {}
+  void note_start(std::string_view piece);
+  result<void> scan_window(bool last);
+  void on_match(std::size_t rule, std::size_t from, std::size_t to, std::size_t limit);
+  void tell(std::size_t limit);
+
+  scan_scratch scratch_;
+  std::string path_;
+  std::string window_;
+  std::uint64_t base_ = 0;  ///< Offset of the window's first byte.
+  std::uint64_t done_ = 0;  ///< Matches that begin before this offset were looked at.
+  std::uint64_t lines_ = 0; ///< Line ends before the window.
+  std::uint64_t known_ = 0; ///< Offset of the last value of a known form, plus 1.
+  bool started_ = false;
+  bool binary_ = false;
+  bool wide_ = false; ///< UTF-16.
+  std::vector<place> places_;
+  std::vector<std::uint64_t> last_; ///< By rule: the start of the last match, plus 1.
+  // By rule and whether the finding is low, so that examples never use up the place of a value.
+  std::vector<unsigned> told_;      ///< Findings in this content.
+  std::vector<std::uint64_t> line_; ///< Line of the last one.
+  std::vector<scan_finding> findings_;
+};
+
+} // namespace skep::transfer
