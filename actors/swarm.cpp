@@ -129,6 +129,7 @@ private:
     if (start_.record.state == swarm_phase::closed) return closed_(ctx_->swarm);
     if (finishing_ || closing_) return; // nothing of the sandboxes is needed any more
     ++life_;
+    comparing_ = false;
     limit_from(start_.record.created_at);
     if (start_.record.state == swarm_phase::stopping && !stop_)
       stop_ = former_stop(start_.record, ctx_->limit()->over(boot_now()));
@@ -433,6 +434,37 @@ private:
         .then(drop, [drop](caf::error&) { drop(); });
     if (again) return replace(x.sandbox);
     finish_when_empty();
+    uncompared_.push_back(x.sandbox);
+    compare();
+  }
+
+  // ---- panes that changed the same paths: told as results come in, and all of them at the end.
+  void compare() {
+    if (comparing_ || finishing_ || uncompared_.empty()) return;
+    comparing_ = true;
+    auto svc = ctx_->svc;
+    in_pool<std::vector<collision>>(
+        svc,
+        [svc, spec = ctx_->spec, id = ctx_->swarm, boxes = std::exchange(uncompared_, {})] {
+          return collisions_with(*svc, *spec, id, boxes);
+        },
+        mine([this](result<std::vector<collision>> r) {
+          comparing_ = false;
+          // What cannot be compared now is compared at the end, where an error counts.
+          if (r && !finishing_) tell(*r);
+          compare();
+        }));
+  }
+
+  void tell(const std::vector<collision>& met) {
+    constexpr std::size_t most = 200;
+    for (const auto& x : met) {
+      auto what = std::pair{x.panes.size(), x.level};
+      if (auto i = told_.find(x.path); i != told_.end() && i->second == what) continue;
+      if (told_.size() >= most) return; // summary.json has them all
+      told_[x.path] = what;
+      note(ctx_->recorder(), now(), x);
+    }
   }
 
   // Its supervisor gave up: nobody else will say so in the journal.
@@ -455,12 +487,13 @@ private:
   void finish() {
     if (std::exchange(finishing_, true)) return;
     auto svc = ctx_->svc;
-    in_pool<swarm_closed>(
+    in_pool<concluded>(
         svc, [svc, spec = ctx_->spec, id = ctx_->swarm] { return conclude(*svc, *spec, id); },
-        [this](result<swarm_closed> r) {
+        [this](result<concluded> r) {
           if (!r) return close(outcome::failed, r.err());
-          if (r->result != outcome::completed && first_error_) r->why = first_error_;
-          close(std::move(*r));
+          tell(r->met);
+          if (r->end.result != outcome::completed && first_error_) r->end.why = first_error_;
+          close(std::move(r->end));
         });
   }
 
@@ -495,9 +528,12 @@ private:
   error first_error_;
   std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;
+  std::vector<sandbox_id> uncompared_; ///< Closed, and their results not yet looked at.
+  std::map<std::string, std::pair<std::size_t, overlap>> told_; ///< Path -> collision as told.
   std::uint64_t life_ = 0; ///< Grows with every take_up(); what an older one began is dropped.
   bool on_disk_ = false;
   bool ticking_ = false;
+  bool comparing_ = false;
   bool finishing_ = false;
   bool closing_ = false;
 };

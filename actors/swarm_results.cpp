@@ -4,6 +4,8 @@
 #include "actors/replacement.hpp"
 #include "messages/cost.hpp"
 #include "messages/crash_point.hpp"
+#include "transfer/collision.hpp"
+#include "transfer/kept.hpp"
 #include "transfer/pack.hpp"
 #include "transfer/posix.hpp"
 #include "transfer/results.hpp"
@@ -95,6 +97,32 @@ std::vector<std::string> tree_names(const swarm_spec& spec,
   return out;
 }
 
+/// A folder of results inside a work tree is nobody's work: git shall not list it, and a clean tree
+/// shall stay clean. Only where we make it.
+void make_out_dir(const fs::path& out_dir) {
+  std::error_code ec;
+  fs::create_directories(out_dir.parent_path(), ec);
+  if (!fs::create_directory(out_dir, ec) || ec) return;
+  static_cast<void>(transfer::write_file_durably((out_dir / ".gitignore").string(), "*\n", 0644));
+}
+
+/// What results are compared with, and taken over upon, after the archive is gone.
+result<void> remember_base(const swarm_spec& spec, const swarm_id& swarm,
+                           const transfer::repo_facts& repo, const transfer::packed& packed,
+                           std::vector<std::string> suspects, const fs::path& archive) {
+  auto after = transfer::changed_against_head(repo.root);
+  if (!after) return after.err();
+  suspects.insert(suspects.end(), after->begin(), after->end());
+  auto base = transfer::base_of(repo, packed.manifest, packed.skipped, suspects);
+  if (!base) return base.err();
+  make_out_dir(spec.out_dir);
+  auto dir = (fs::path{spec.out_dir} / swarm.value).string();
+  crash_point(crash_kind::file, "base_record");
+  transfer::remove_tree(dir + "/base"); // of an attempt before a restart, from an older archive
+  if (auto kept = transfer::keep_base(dir, *base); !kept) return kept;
+  return transfer::keep_originals(dir, archive.string(), {base->dirty.begin(), base->dirty.end()});
+}
+
 // A successor's panes have the names of those before them.
 std::string log_name(const pane_record& p, const std::vector<replacement_record>& replacements) {
   for (const auto& r : replacements)
@@ -135,6 +163,10 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   std::error_code ec;
   fs::create_directories(dir, ec);
   fs::permissions(dir, fs::perms::owner_all, ec);
+  auto repo = transfer::inspect_repo(spec.repo);
+  if (!repo) return while_packing(repo.err());
+  auto suspects = transfer::changed_against_head(repo->root);
+  if (!suspects) return while_packing(suspects.err());
   transfer::pack_options options;
   transfer::scan_options scan;
   scan.limit = options.limit;
@@ -163,6 +195,9 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   out.manifest_sha256 = packed->manifest.sha256();
   out.files = packed->manifest.files.size();
   out.size_bytes = packed->manifest.total_bytes;
+  if (auto kept = remember_base(spec, swarm, *repo, *packed, std::move(*suspects), out.archive);
+      !kept)
+    return while_packing(kept.err());
   if (auto r = write_file(dir / "bundle.json", to_line(bundle_to_json(out))); !r) return r.err();
   return out;
 }
@@ -221,6 +256,9 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   } else {
     keep(merged.err());
   }
+  auto met = find_collisions_of(svc, spec, swarm, nullptr);
+  if (!met && met.err().code != errc::base_missing) keep(met.err()); // of an older release
+  if (met) out.met = std::move(*met);
   double time_usd = 0, model_usd = 0;
   for (const auto& s : sandboxes) {
     time_usd += time_cost_usd(s, svc.wall_now());
@@ -228,7 +266,8 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   }
   auto summary = to_json(swarm_summary{swarm, spec.repo, spec.agent, sandboxes, panes, out.merged,
                                        out.conflicts, spec.network, time_usd + model_usd, time_usd,
-                                       spec.budget_usd, replacements});
+                                       spec.budget_usd, out.met.list, out.met.left_out,
+                                       out.met.order, out.met.unmergeable, replacements});
   if (auto r = write_file(dir / "summary.json",
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
       !r)
@@ -238,7 +277,56 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   return out;
 }
 
-result<swarm_closed> conclude(const services& svc, const swarm_spec& spec, const swarm_id& swarm) {
+result<transfer::collisions_found> find_collisions_of(const services& svc, const swarm_spec& spec,
+                                                      const swarm_id& swarm,
+                                                      const std::set<std::string>* with) {
+  auto dir = (fs::path{spec.out_dir} / swarm.value).string();
+  auto base = transfer::read_base(dir);
+  if (!base) return base.err();
+  std::vector<transfer::kept_pane> panes;
+  for (const auto& name : transfer::kept_names(dir)) {
+    auto pane = transfer::read_pane(dir, name);
+    if (!pane) return pane.err();
+    panes.push_back(std::move(*pane));
+  }
+  // Of all that was changed once the swarm ends: taking results over merges with it later.
+  auto wanted = transfer::shared_paths(panes, with);
+  if (!with)
+    for (const auto& p : panes) {
+      wanted.insert(p.summary.modified.begin(), p.summary.modified.end());
+      for (const auto& gone : p.removed())
+        wanted.insert(gone);
+    }
+  std::erase_if(wanted, [&](const std::string& path) { return !base->find(path); });
+  if (!wanted.empty()) {
+    auto archive = (work_dir(svc, swarm) / "worktree.tar").string();
+    crash_point(crash_kind::file, "originals");
+    if (auto kept = transfer::keep_originals(dir, archive, wanted); !kept) return kept.err();
+  }
+  return transfer::find_collisions(dir, *base, panes, with);
+}
+
+result<std::vector<collision>> collisions_with(const services& svc, const swarm_spec& spec,
+                                               const swarm_id& swarm,
+                                               const std::vector<sandbox_id>& closed) {
+  std::set<std::string> names;
+  for (const auto& id : closed) {
+    auto box = svc.load_sandboxes(swarm);
+    auto rows = svc.load_panes(id);
+    if (!rows || !box) return !rows ? rows.err() : box.err();
+    std::vector<sandbox_record> mine;
+    for (const auto& b : *box)
+      if (b.sandbox == id) mine.push_back(b);
+    for (auto& name : tree_names(spec, mine, *rows))
+      names.insert(std::move(name));
+  }
+  auto met = find_collisions_of(svc, spec, swarm, &names);
+  if (!met && met.err().code == errc::base_missing) return std::vector<collision>{};
+  if (!met) return met.err();
+  return std::move(met->list);
+}
+
+result<concluded> conclude(const services& svc, const swarm_spec& spec, const swarm_id& swarm) {
   auto sandboxes = svc.load_sandboxes(swarm);
   if (!sandboxes) return sandboxes.err();
   std::vector<pane_record> panes;
@@ -249,14 +337,14 @@ result<swarm_closed> conclude(const services& svc, const swarm_spec& spec, const
   }
   auto replacements = replacements_of(svc, swarm);
   if (!replacements) return replacements.err();
-  if (auto w = write_results(svc, spec, swarm, *sandboxes, panes, *replacements); !w)
-    return w.err();
+  auto written = write_results(svc, spec, swarm, *sandboxes, panes, *replacements);
+  if (!written) return written.err();
   double cost = 0;
   for (const auto& s : *sandboxes)
     cost += cost_usd(s, svc.wall_now());
   leave_out_replaced(*replacements, *sandboxes, panes);
-  auto out = verdict_of(*sandboxes, panes);
-  out.cost_usd = cost;
+  concluded out{verdict_of(*sandboxes, panes), std::move(written->met.list)};
+  out.end.cost_usd = cost;
   return out;
 }
 

@@ -7,15 +7,19 @@
 //   OUT/SWARM/NAME.lost-N.log  that of the sandbox which was the Nth to be lost and replaced
 //   OUT/SWARM/swarm.patch      the patches of all panes that overlap with no other
 //   OUT/SWARM/summary.json     docs/json/summary.schema.json
+//   OUT/SWARM/base.json, ...   what results are compared with and taken over upon:
+//   transfer/kept.hpp
 #pragma once
 
 #include "actors/sandbox.hpp"
+#include "transfer/collision.hpp"
 
 namespace skep::actors {
 
 struct swarm_results {
   std::vector<std::string> merged;    ///< Panes whose patch is in swarm.patch.
   std::vector<std::string> conflicts; ///< Panes left out of it.
+  transfer::collisions_found met;
 };
 
 /// Writes everything that can be written; the first error is kept, the rest goes on.
@@ -33,8 +37,25 @@ result<std::vector<replacement_record>> replacements_of(const services& svc, con
 swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
                         const std::vector<pane_record>& panes);
 
+/// Which panes of those collected so far changed the same paths. With `with` only where one of
+/// these took part. base_missing for a swarm that an older release began. Blocking.
+result<transfer::collisions_found> find_collisions_of(const services& svc, const swarm_spec& spec,
+                                                      const swarm_id& swarm,
+                                                      const std::set<std::string>* with);
+
+/// The same for the panes of sandboxes that were just closed; nothing for a swarm without a record
+/// of its base. Blocking.
+result<std::vector<collision>> collisions_with(const services& svc, const swarm_spec& spec,
+                                               const swarm_id& swarm,
+                                               const std::vector<sandbox_id>& closed);
+
+struct concluded {
+  swarm_closed end;
+  std::vector<collision> met;
+};
+
 /// Writes the results of a swarm whose sandboxes are all closed and gives its verdict. Blocking.
-result<swarm_closed> conclude(const services& svc, const swarm_spec& spec, const swarm_id& swarm);
+result<concluded> conclude(const services& svc, const swarm_spec& spec, const swarm_id& swarm);
 
 /// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made. Blocking.
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,

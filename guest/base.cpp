@@ -203,6 +203,10 @@ result<json> add_worktree(const worktree_options& o) {
   if (!exists) {
     // A branch without its work tree is left from a call that was cut off.
     static_cast<void>(g.test({"worktree", "prune"}));
+    // But not where somebody worked on it: -B below would take that away.
+    auto tip = g.line({"rev-parse", "--verify", "-q", "refs/heads/" + branch});
+    if (tip && *tip != o.base)
+      return make_error(errc::exists, branch + " holds work, and its work tree is gone");
     auto added = g.run({"worktree", "add", "-q", "-f", "-B", branch, o.dest, o.base});
     if (!added) return added.err();
     if (o.copy_ignored)

@@ -38,7 +38,8 @@ struct worktree_options {
 
 /// A work tree of its own for a pane, on a branch of its own, at `base`. The identity of commits
 /// comes from SKEP_GIT_NAME and SKEP_GIT_EMAIL, else "skep agent". Calls for one repository wait
-/// for each other; called again for a work tree that exists it answers the same.
+/// for each other; called again for a work tree that exists it answers the same and changes nothing
+/// in it. exists for a work tree of somebody else, and for a branch with work whose tree is gone.
 /// {"branch":"skep/NAME","path":DEST,"commit":HEX}
 result<json> add_worktree(const worktree_options& options);
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <fstream>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,23 @@ using transfer::unique_fd;
 const std::vector<std::string> diff_form{"--binary",        "--full-index",   "-M",
                                          "--no-ext-diff",   "--no-textconv",  "--no-color",
                                          "--src-prefix=a/", "--dst-prefix=b/"};
+
+/// As git quotes names, always.
+std::string c_quoted(std::string_view name) {
+  std::string out = "\"";
+  for (char c : name) {
+    auto b = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      (out += '\\') += c;
+    else if (b < 0x20 || b >= 0x7F)
+      for (char digit : {'\\', static_cast<char>('0' + (b >> 6)),
+                         static_cast<char>('0' + ((b >> 3) & 7)), static_cast<char>('0' + (b & 7))})
+        out += digit;
+    else
+      out += c;
+  }
+  return out + '"';
+}
 
 class differ {
 public:
@@ -40,6 +58,7 @@ public:
     out_.head = *head;
     if (auto done = commit_leftovers(); !done) return done.err();
     head_tree_ = id(out_.head);
+    if (auto done = leave_out_repositories(); !done) return done.err();
     if (auto done = list_changes(); !done) return done.err();
     if (auto done = write_patch(); !done) return done.err();
     if (auto done = write_files(); !done) return done.err();
@@ -94,6 +113,28 @@ private:
     return {};
   }
 
+  /// Repositories that the agent committed: a commit of theirs is recorded that exists nowhere
+  /// else, and no file of theirs is in the tree. They are named, and the result is without them.
+  result<void> leave_out_repositories() {
+    auto text = g_.out({"ls-tree", "-r", "-z", head_tree_});
+    if (!text) return text.err();
+    std::vector<std::string> inner;
+    for (const auto& item : split_nul(*text)) // "160000 commit ID\tPATH"
+      if (auto tab = item.find('\t'); item.starts_with("160000 ") && tab != item.npos)
+        inner.push_back(item.substr(tab + 1));
+    if (inner.empty()) return {};
+    if (auto read = indexed_.run({"read-tree", head_tree_}); !read) return read;
+    auto strip = indexed_.call({"update-index", "--force-remove", "-z", "--stdin"});
+    for (auto& path : inner)
+      (strip.stdin_data += path) += '\0';
+    if (auto done = transfer::run_for_output(strip); !done) return done.err();
+    auto tree = indexed_.line({"write-tree"});
+    if (!tree) return tree.err();
+    head_tree_ = *tree;
+    out_.nested.insert(out_.nested.end(), inner.begin(), inner.end());
+    return {};
+  }
+
   // -- summary
   // --------------------------------------------------------------------------------------
 
@@ -145,15 +186,54 @@ private:
     }
     if (!series) {
       out_.squashed = true;
-      std::vector<std::string> arguments{"diff"};
-      arguments.insert(arguments.end(), diff_form.begin(), diff_form.end());
-      arguments.insert(arguments.end(), {base_tree_, head_tree_, "--"});
-      if (auto done = generate(std::move(arguments), path); !done) return done;
-      if (!gives_the_tree(path))
-        return make_error(errc::verification,
-                          "the patch of " + o_.name + " does not give its tree");
+      // `git apply` cannot read a renamed name that begins or ends with a space.
+      auto written = write_one_diff(path, "-M");
+      if (!written && written.err().code == errc::verification)
+        written = write_one_diff(path, "--no-renames");
+      if (!written && written.err().code == errc::verification) written = quote_headers(path);
+      if (!written) return written;
     }
     return describe(path, out_.patch_bytes, out_.patch_sha256);
+  }
+
+  result<void> write_one_diff(const std::string& path, const std::string& renames) {
+    std::vector<std::string> arguments{"diff"};
+    arguments.insert(arguments.end(), diff_form.begin(), diff_form.end());
+    arguments.insert(arguments.end(), {renames, base_tree_, head_tree_, "--"});
+    if (auto done = generate(std::move(arguments), path); !done) return done;
+    if (gives_the_tree(path)) return {};
+    return make_error(errc::verification, "the patch of " + o_.name + " does not give its tree");
+  }
+
+  /// A file without lines (binary, empty, a change of mode alone) has its name in "diff --git a/X
+  /// b/X" only, and `git apply` cannot tell where it ends when a folder's name ends with a space.
+  /// Quoted it can. `path` is a diff without renames.
+  result<void> quote_headers(const std::string& path) {
+    auto text =
+        g_.out({"diff-tree", "-r", "-z", "--no-renames", "--name-status", base_tree_, head_tree_});
+    if (!text) return text.err();
+    std::vector<std::string> names; // a change of the type has two headers
+    auto items = split_nul(*text);
+    for (std::size_t i = 0; i + 1 < items.size(); i += 2)
+      names.insert(names.end(), items[i] == "T" ? 2 : 1, items[i + 1]);
+    auto quoted = path + ".quoted";
+    std::size_t next = 0;
+    {
+      std::ifstream in{path, std::ios::binary};
+      std::ofstream out{quoted, std::ios::binary | std::ios::trunc};
+      for (std::string line; std::getline(in, line);) {
+        // Lines of files begin with a sign or, encoded, hold no space.
+        if (line.starts_with("diff --git ") && next < names.size()) {
+          line = "diff --git " + c_quoted("a/" + names[next]) + ' ' + c_quoted("b/" + names[next]);
+          ++next;
+        }
+        out << line << '\n';
+      }
+      if (!out.flush()) return make_error(errc::io, quoted);
+    }
+    if (::rename(quoted.c_str(), path.c_str()) != 0) return transfer::io_error(path, errno);
+    if (next == names.size() && gives_the_tree(path)) return {};
+    return make_error(errc::verification, "the patch of " + o_.name + " does not give its tree");
   }
 
   /// True when the series could be written and gives the tree.

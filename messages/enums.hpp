@@ -100,6 +100,15 @@ SKEP_ENUM_NAMES(receipt, "accepted", "written", "acted_on", "answered", "expired
 enum class block_kind : std::uint8_t { text, thinking, tool_use, tool_result, retry, other };
 SKEP_ENUM_NAMES(block_kind, "text", "thinking", "tool_use", "tool_result", "retry", "other");
 
+/// How far the changes of several panes to one path go together, from harmless to not at all.
+enum class overlap : std::uint8_t {
+  same,    ///< All made the same change.
+  paths,   ///< Different places of one file; a trial merge takes all of them.
+  hunks,   ///< The same places, and a trial merge takes them nevertheless.
+  conflict ///< A trial merge fails: a person has to choose.
+};
+SKEP_ENUM_NAMES(overlap, "same", "paths", "hunks", "conflict");
+
 enum class severity : std::uint8_t { info, warning, error };
 SKEP_ENUM_NAMES(severity, "info", "warning", "error");
 

@@ -20,7 +20,7 @@ using any_event = std::variant<
     pane_start_intended, pane_started, pane_exited, pane_restarting, pane_closed, pane_usage,
     agent_block, input_receipt, poll_failed, pane_budget_warned, log_truncated, pane_idle,
     pane_active, transfer_intended, transfer_done, transfer_failed, transfer_progress,
-    swarm_scanned, results_scanned>;
+    swarm_scanned, results_scanned, collision>;
 
 /// Facts of one event type; nullptr for an unknown number.
 const event_info* find_event(std::uint32_t type);

@@ -9,6 +9,7 @@
 
 #include "messages/daemon_events.hpp"
 #include "messages/findings.hpp"
+#include "messages/records.hpp"
 
 namespace skep {
 
@@ -550,6 +551,7 @@ struct event_traits;
   SKEP_EVENT(81, transfer_done, "transfer.done", fact)                                             \
   SKEP_EVENT(82, transfer_failed, "transfer.failed", fact)                                         \
   SKEP_EVENT(83, results_scanned, "transfer.results_scanned", fact)                                \
+  SKEP_EVENT(85, collision, "collision", note)                                                     \
   SKEP_EVENT(87, transfer_progress, "transfer.progress", note)
 
 #define SKEP_EVENT_TRAITS(number, Type, text, cls)                                                 \

@@ -163,6 +163,14 @@ struct transfer_record {
               field(13, "ended_at_ms", x.ended_at))
 };
 
+/// A path that several panes of a swarm changed.
+struct collision {
+  std::string path; ///< As people read it: UTF-8, else quoted as git does.
+  std::vector<std::string> panes;
+  overlap level = overlap::same;
+  SKEP_FIELDS(field(1, "path", x.path), field(2, "panes", x.panes), field(3, "level", x.level))
+};
+
 /// A sandbox that its provider lost, and what was lost with it.
 struct replacement_record {
   sandbox_id lost;
@@ -199,12 +207,19 @@ struct swarm_summary {
   double cost_usd = 0;                            ///< Time and models.
   double time_cost_usd = 0;                       ///< Of that, the time of its sandboxes.
   double budget_usd = 0;                          ///< 0: none.
-  std::vector<replacement_record> replacements;   ///< Sandboxes that were lost and replaced.
+  std::vector<collision> collisions;              ///< Paths that several panes changed.
+  std::uint64_t collisions_left_out = 0;          ///< More of them than are listed.
+  std::vector<std::string> merge_order;           ///< In which the panes' changes go together best.
+  std::vector<std::string> unmergeable; ///< Of those: conflict with what stands before them.
+  std::vector<replacement_record> replacements; ///< Sandboxes that were lost and replaced.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "repo", x.repo), field(3, "agent", x.agent),
               field(4, "sandboxes", x.sandboxes), field(5, "panes", x.panes),
               field(6, "merged", x.merged), field(7, "conflicts", x.conflicts),
               field(8, "network", x.network), field(20, "cost_usd", x.cost_usd),
               field(21, "time_cost_usd", x.time_cost_usd), field(22, "budget_usd", x.budget_usd),
+              field(30, "collisions", x.collisions),
+              field(31, "collisions_left_out", x.collisions_left_out),
+              field(32, "merge_order", x.merge_order), field(33, "unmergeable", x.unmergeable),
               field(41, "replacements", x.replacements))
 };
 

@@ -225,6 +225,12 @@ maybe_entry say(const log_truncated& e, const audit_terms&) {
       audit_level::info, audit_category::data, "LOG_TRUNCATED",
       {{"pane", e.pane.value}, {"attempt", e.generation}, {"freed_bytes", e.freed_bytes}});
 }
+maybe_entry say(const collision& e, const audit_terms&) {
+  return entry_of(
+      e.level == overlap::conflict ? audit_level::warn : audit_level::info, audit_category::data,
+      "COLLISION",
+      {{"path", e.path}, {"panes", e.panes}, {"level", std::string{to_string(e.level)}}});
+}
 maybe_entry say(const pane_idle& e, const audit_terms&) {
   return entry_of(audit_level::warn, audit_category::resource, "AGENT_IDLE",
                   {{"pane", e.pane.value}, {"idle_ms", e.idle_ms}, {"limit_ms", e.limit_ms}});

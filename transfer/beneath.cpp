@@ -103,15 +103,18 @@ result<unique_fd> open_parent_beneath(int root, std::string_view path, bool crea
 bool link_stays_inside(std::string_view path, std::string_view target) {
   if (target.empty() || target.front() == '/' || target.find('\0') != target.npos) return false;
   int depth = 0; // of the directory that holds the link
+  bool named = false;
   for (char c : path)
     depth += c == '/';
   for (std::size_t at = 0; at <= target.size();) {
     auto end = std::min(target.find('/', at), target.size());
     auto part = target.substr(at, end - at);
     if (part == "..") {
-      if (--depth < 0) return false;
+      // Behind a name it would be the parent of what that name leads to, and a link may stand
+      // there.
+      if (--depth < 0 || named) return false;
     } else if (!part.empty() && part != ".") {
-      ++depth;
+      named = true;
     }
     at = end + 1;
   }

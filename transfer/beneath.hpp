@@ -23,7 +23,8 @@ int open_beneath(int root, std::string_view path, int flags, mode_t mode = 0);
 /// Opens the directory that holds `path`, making missing ones (0755) when `create`.
 result<unique_fd> open_parent_beneath(int root, std::string_view path, bool create);
 
-/// True when a symlink at `path` with this target stays within the tree.
+/// True when a symlink at `path` with this target stays within the tree, whatever else is a link
+/// there: "..", only in front of names, and not above the root.
 bool link_stays_inside(std::string_view path, std::string_view target);
 
 /// Opens a directory for use as the root of the functions above.

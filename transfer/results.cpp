@@ -2,6 +2,7 @@
 
 #include "messages/crash_point.hpp"
 #include "transfer/beneath.hpp"
+#include "transfer/kept.hpp"
 #include "transfer/process.hpp"
 #include "transfer/sha256.hpp"
 #include "transfer/worktree.hpp"
@@ -51,7 +52,8 @@ result<void> check_file(const std::string& path, std::uint64_t bytes, const std:
 /// Names of `git apply --numstat -z`: "ADDED\tDELETED\tNAME" each. Of a rename it has the new name
 /// only, with -R the old one.
 result<void> add_names(const std::string& patch_path, bool reverse, const std::string& empty_dir,
-                       std::set<std::string>& out) {
+                       std::set<std::string>& out,
+                       std::map<std::string, line_counts>* counts = nullptr) {
   program p;
   p.argv = {"git", "apply", "--numstat", "-z"};
   if (reverse) p.argv.push_back("-R");
@@ -73,6 +75,13 @@ result<void> add_names(const std::string& patch_path, bool reverse, const std::s
     auto name = item.substr(tab + 1);
     if (!safe_relative(name) || names_git_dir(name))
       return make_error(errc::unsafe_archive, "the patch leaves the tree: " + name);
+    if (counts) {
+      auto& c = (*counts)[name];
+      bool binary = item.starts_with('-') || c.added < 0;
+      c.added = binary ? -1 : c.added + std::strtoll(item.c_str(), nullptr, 10);
+      c.deleted =
+          binary ? -1 : c.deleted + std::strtoll(item.c_str() + item.find('\t') + 1, nullptr, 10);
+    }
     out.insert(std::move(name));
   }
   return {};
@@ -128,6 +137,19 @@ result<std::vector<std::string>> paths_of_patch(const std::string& patch_path) {
   return std::vector<std::string>{names.begin(), names.end()};
 }
 
+result<std::map<std::string, line_counts>> lines_of_patch(const std::string& patch_path) {
+  std::map<std::string, line_counts> out;
+  auto size = size_of(patch_path);
+  if (!size) return size.err();
+  if (*size == 0) return out;
+  auto dir = temp_dir::make();
+  if (!dir) return dir.err();
+  std::set<std::string> names;
+  auto done = add_names(absolute(patch_path), false, dir->path(), names, &out);
+  if (!done) return done.err();
+  return out;
+}
+
 result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
                                   const std::string& out_dir, const std::string& name,
                                   const diff_summary& claim, const unpack_limits& limits) {
@@ -170,6 +192,8 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   out.files = std::move(*files);
   crash_point(crash_kind::file, "pane_compared");
   if (auto same = compare(out); !same) return same.err();
+  crash_point(crash_kind::file, "pane_changes");
+  if (auto kept = keep_changes(out_dir, out); !kept) return kept.err();
   // The sandbox goes as soon as somebody says that its results are here.
   if (auto safe = put_on_disk(out_dir); !safe) return safe.err();
   return out;

@@ -22,8 +22,9 @@ struct pane_changes {
 
 /// Checks size and hash of both files against `claim`, copies the patch to out_dir/NAME.patch,
 /// unpacks the changed files to out_dir/NAME/files (must not exist) and compares names: every
-/// claimed change is touched by the patch, every unpacked file is claimed. What it answers is on
-/// disk. Errors: checksum, unsafe_archive, verification, exists, io. `name` is one path component.
+/// claimed change is touched by the patch, every unpacked file is claimed. Then NAME/changes.json
+/// is written, which says so (kept.hpp). What it answers is on disk. Errors: checksum,
+/// unsafe_archive, verification, exists, io. `name` is one path component.
 result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
                                   const std::string& out_dir, const std::string& name,
                                   const diff_summary& claim, const unpack_limits& limits = {});
@@ -31,6 +32,13 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
 /// The paths a patch touches, old and new names, sorted, each once. Paths that leave the tree are
 /// errc::unsafe_archive; a patch git cannot read is errc::protocol. An empty file touches nothing.
 result<std::vector<std::string>> paths_of_patch(const std::string& patch_path);
+
+/// Lines that a patch adds and takes away, by the new path; both -1 for binary files.
+struct line_counts {
+  std::int64_t added = 0, deleted = 0;
+};
+/// Errors as paths_of_patch.
+result<std::map<std::string, line_counts>> lines_of_patch(const std::string& patch_path);
 
 struct pane_patch {
   std::string name;

@@ -153,6 +153,7 @@ public:
     if (type != AE_IFREG && type != AE_IFLNK && type != AE_IFDIR)
       return unsafe("neither file, directory nor symlink: " + path);
     if (++entries_ > limits_.max_files) return unsafe("more files than allowed");
+    if (limits_.only && !limits_.only->contains(path)) return {};
     if (auto moved = enter(path, type == AE_IFDIR); !moved) return moved;
     if (type == AE_IFDIR) return {};
     file_entry f;

@@ -3,6 +3,8 @@
 
 #include "transfer/manifest.hpp"
 
+#include <set>
+
 namespace skep::transfer {
 
 /// What an archive may cost. Every breach is errc::unsafe_archive.
@@ -12,6 +14,8 @@ struct unpack_limits {
   std::uint64_t max_ratio = 200;         ///< Unpacked to packed, beyond 64 MiB unpacked.
   bool outward_links =
       false; ///< Allow symlinks whose target lies outside (they are never followed).
+  /// Only these paths are unpacked; the manifest is of them. All others are read over.
+  const std::set<std::string>* only = nullptr;
 };
 
 /// Unpacks a tar (plain or zstd) beneath `dest`, which is made when missing. Refused with

@@ -4,6 +4,7 @@
 #include "tests/cli/program.hpp"
 #include "tests/support/catch.hpp"
 #include "tools/skep/files_doc.hpp"
+#include "tools/skep/results_json.hpp"
 
 using namespace skep;
 using namespace skep::cli_test;
@@ -65,10 +66,12 @@ std::map<std::string, json> all_schemas() {
     out[name] = std::move(file);
   };
   add("error", "Any command that failed.", object_of({{"error", error_schema()}}));
-  add("run", "skep run --json: one line each for the run, its events, and its end.",
+  add("run",
+      "skep run --json: one line each for the run, its events, its end, and what --apply did.",
       {{"oneOf",
         {object_of({{"run", schema_of<run_reply>()}}), event_schema(),
          object_of({{"summary", summary_schema()}}),
+         object_of({{"apply", schema_of<cli::apply_answer>()}}),
          object_of({{"detached", object_of({{"swarm", typed("string")}})}}),
          object_of({{"scan", schema_of<scan_report>()}})}}});
   add("dry-run", "skep run --dry-run --json.",
@@ -89,6 +92,10 @@ std::map<std::string, json> all_schemas() {
                  {"text", typed("string")},
                  {"data", {{"type", "string"}, {"contentEncoding", "base64"}}}}));
   add("send", "skep send --json.", schema_of<send_reply>());
+  add("diff", "skep diff --json.", schema_of<cli::diff_answer>());
+  add("download", "skep download --json.", schema_of<cli::download_answer>());
+  add("apply", "skep apply --json. Exit code 83: there are conflicts.",
+      schema_of<cli::apply_answer>());
   add("stop", "skep stop --json, skep kill --json.", schema_of<stop_reply>());
   add("budget", "skep budget --json.", schema_of<budget_reply>());
   add("budget-set", "skep budget set --json: the sequence of the last fact.",

@@ -245,6 +245,71 @@ TEST_CASE("each pane has a work tree and a branch, made once, with the given ide
   CHECK_FALSE(exists(u / "bad"));
 }
 
+TEST_CASE("a work tree with uncommitted work, and a branch with commits, are never made anew") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "x\n");
+    r.commit();
+  }};
+  auto tree = u.pane("p0");
+  put(tree + "/a", "not committed\n");
+  put(tree + "/new", "untracked\n");
+  u.pane("p0"); // a lost answer
+  CHECK(get(tree + "/a") == "not committed\n");
+  CHECK(get(tree + "/new") == "untracked\n");
+  auto again = [&](const std::string& name, const std::string& dest) {
+    return test::guest(
+        {"worktree", "--repo", u.work, "--name", name, "--dest", dest, "--base", u.base["commit"]});
+  };
+  // Another pane in the same place would share it.
+  CHECK(again("p1", tree).j["error"] == "exists");
+  CHECK(get(tree + "/new") == "untracked\n");
+  git(tree, {"add", "-A"});
+  git(tree, {"commit", "-q", "-m", "work"});
+  auto tip = git(tree, {"rev-parse", "HEAD"});
+  std::filesystem::remove_all(tree);
+  CHECK(again("p0", tree).j["error"] == "exists");
+  CHECK(git(u.work, {"rev-parse", "skep/p0"}) == tip);
+}
+
+TEST_CASE("repositories that an agent committed are named, and all else comes back") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "x\n");
+    r.commit();
+  }};
+  auto tree = u.pane("p0");
+  git(tree, {"init", "-q", "inner"});
+  put(tree + "/inner/file", "x\n");
+  git(tree + "/inner", {"add", "-A"});
+  git(tree + "/inner", {"commit", "-q", "-m", "inner"});
+  put(tree + "/a", "changed\n");
+  git(tree, {"add", "-A"});
+  git(tree, {"commit", "-q", "-m", "with a repository inside"});
+  auto s = u.diff("p0");
+  CHECK(s.nested == std::vector<std::string>{"inner"});
+  CHECK(s.modified == std::vector<std::string>{"a"});
+  CHECK(s.added.empty());
+  CHECK(get(u.patch("p0")).find("Subproject") == std::string::npos);
+}
+
+TEST_CASE("names that git apply cannot read in some form of a patch come back all the same") {
+  uploaded u{[](const repo& r) {
+    r.put("back\\slash/50%.c", numbered_text(20));
+    r.put("trail /d", std::string("bin\0ary", 7));
+    r.put(" lead/empty", "");
+    r.put("mode ", "x\n", 0755);
+    r.commit();
+  }};
+  auto tree = u.pane("p0");
+  std::filesystem::create_directories(tree + "/ lead");
+  std::filesystem::rename(tree + "/back\\slash/50%.c", tree + "/ lead/trail ");
+  std::filesystem::remove_all(tree + "/trail ");
+  std::filesystem::remove(tree + "/ lead/empty");
+  ::chmod((tree + "/mode ").c_str(), 0644);
+  auto s = u.diff("p0");
+  CHECK(s.deleted == std::vector<std::string>{" lead/empty", "trail /d"});
+  u.check_patch("p0");
+}
+
 TEST_CASE("changes of all kinds come back, uncommitted ones too") {
   uploaded u{[](const repo& r) {
     r.put(".gitignore", "*.o\nbuild/\n");

@@ -171,6 +171,13 @@ TEST_CASE("kinds of blocks have these numbers and names") {
                           {block_kind::other, 5, "other"}});
 }
 
+TEST_CASE("degrees of overlap have these numbers and names") {
+  check_enum<overlap>({{overlap::same, 0, "same"},
+                       {overlap::paths, 1, "paths"},
+                       {overlap::hunks, 2, "hunks"},
+                       {overlap::conflict, 3, "conflict"}});
+}
+
 TEST_CASE("severities have these numbers and names") {
   check_enum<severity>({{severity::info, 0, "info"},
                         {severity::warning, 1, "warning"},

@@ -60,7 +60,7 @@ KEYS = {"swarms": "swarm", "sandboxes": "sandbox", "panes": "pane", "transfers":
 NOTES = {"supervisor.child_restarted", "supervisor.gave_up", "notice", "pane.block",
          "sandbox.poll_failed", "sandbox.waits", "sandbox.usage", "daemon.panic",
          "daemon.stop_forced", "swarm.time_limit", "pane.log_truncated",
-         "pane.blocks_suppressed", "transfer.progress"}
+         "pane.blocks_suppressed", "transfer.progress", "collision"}
 # Facts that are found in the journal alone.
 UNFOLDED = {"command.asked", "audit.repaired", "daemon.done_outside"}
 

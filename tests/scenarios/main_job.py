@@ -82,7 +82,7 @@ def _(work):
         assert [p["result"] for p in summary["panes"]] == ["completed"] * 4
 
         out = repo / "skep-out" / swarm
-        names = {"summary.json", "swarm.patch"} | {f"p{i}{end}" for i in range(4) for end in ("", ".log", ".patch")}
+        names = {"summary.json", "swarm.patch", "base", "base.json", "base.manifest"} | {f"p{i}{end}" for i in range(4) for end in ("", ".log", ".patch")}
         assert set(os.listdir(out)) == names, sorted(os.listdir(out))
         every = set()
         for i in range(4):

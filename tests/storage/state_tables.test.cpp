@@ -72,6 +72,7 @@ void tell_long_story(journal& j) {
          pane_closed{p, outcome::completed, {}, 2, 2000}));
   ok(put(j, w, s, 1117, kill_intended{"done"}, sandbox_closed{outcome::completed, {}, false}));
   ok(put(j, w, s, 1118, kill_confirmed{"remote1"}));
+  ok(put(j, w, {}, 1119, collision{"a/b", {"p0", "p1"}, overlap::conflict}));
   ok(put(j, w, {}, 1119, swarm_closed{outcome::completed, {}, 1, 0, 0.3}));
 
   // The second swarm: a failed create, one that is answered after the sandbox was closed, one kept.

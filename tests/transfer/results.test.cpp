@@ -118,8 +118,8 @@ TEST_CASE("results are on the disk before anybody hears of them, so that their s
   REQUIRE(sync_calls.size() == 1);
   CHECK(sync_calls[0].dir == std::filesystem::canonical(out.path));
   CHECK(sync_calls[0].there
-        == std::vector<std::string>{"p0", "p0.patch", "p0/files", "p0/files/a", "p0/files/a/b",
-                                    "p0/files/m", "p0/files/new\nname"});
+        == std::vector<std::string>{"p0", "p0.patch", "p0/changes.json", "p0/files", "p0/files/a",
+                                    "p0/files/a/b", "p0/files/m", "p0/files/new\nname"});
 }
 
 TEST_CASE("a pane brings no repository of its own, whose configuration git would obey") {

@@ -205,7 +205,9 @@ TEST_CASE("modes are reduced to 0644 and 0755 whatever the umask") {
 
 TEST_CASE("symlinks that stay inside are told from those that do not") {
   CHECK(link_stays_inside("a/b", "../c"));
-  CHECK(link_stays_inside("a", "b/../c"));
+  CHECK(link_stays_inside("a", "./b/./c"));
+  CHECK(link_stays_inside("a/b/c", "../../d"));
+  CHECK_FALSE(link_stays_inside("a", "b/../c")); // b may be a link to "."
   CHECK_FALSE(link_stays_inside("a", "../c"));
   CHECK_FALSE(link_stays_inside("a/b", "../../c"));
   CHECK_FALSE(link_stays_inside("a/b", "x/../../../y"));

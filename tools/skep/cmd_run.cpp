@@ -1,6 +1,7 @@
 // skep run: start a swarm and follow it to its end.
 #include "broker/events_client.hpp"
 #include "host/isolation.hpp"
+#include "tools/skep/apply_results.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/dry_run.hpp"
@@ -13,6 +14,7 @@
 #include "tools/skepd/config.hpp"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 
 namespace skep::cli {
@@ -42,9 +44,9 @@ void tell_detached(const app& a, const swarm_id& swarm) {
 class follower {
 public:
   follower(const app& a, const storage::state_paths& paths, swarm_id swarm,
-           broker::control_client daemon)
-      : app_(a), paths_(paths), swarm_(std::move(swarm)), daemon_(std::move(daemon)),
-        view_(a.json_mode) {}
+           broker::control_client daemon, std::string apply)
+      : apply_(std::move(apply)), app_(a), paths_(paths), swarm_(std::move(swarm)),
+        daemon_(std::move(daemon)), view_(a.json_mode) {}
 
   int follow(signal_watch& signals, std::uint64_t from) {
     auto stream = broker::event_stream::follow(endpoints_of(paths_), from, {swarm_, {}});
@@ -117,13 +119,29 @@ private:
       auto summary = to_json(*status);
       summary["exit_code"] = code;
       print_json({{"summary", summary}});
-      return code;
+    } else {
+      std::fputs(summary_text(*status).c_str(), stdout);
+      std::fflush(stdout);
     }
-    std::fputs(summary_text(*status).c_str(), stdout);
-    std::fflush(stdout);
-    return code;
+    return apply_.empty() ? code : take_over(status->swarm, code);
   }
 
+  /// Only what a run that went well brought: the rest waits for somebody to look at it.
+  int take_over(const swarm_record& swarm, int code) {
+    if (code != 0) {
+      remark("Not applied, because the run did not go well. `skep diff " + swarm_.value
+             + "` shows what there is, `skep apply " + swarm_.value + "` takes it over.");
+      return code;
+    }
+    auto results = results_in((std::filesystem::path{swarm.out_dir} / swarm_.value).string());
+    if (!results) return fail(app_, results.err());
+    apply_options o;
+    o.mode = apply_;
+    auto done = apply_results(app_, *results, o);
+    return done ? tell_applied(app_, *done, true) : fail(app_, done.err());
+  }
+
+  std::string apply_;
   const app& app_;
   const storage::state_paths& paths_;
   swarm_id swarm_;
@@ -136,6 +154,14 @@ private:
 
 int run(const app& a, const run_options& o) {
   signal_watch signals;
+  if (!o.apply.empty()) {
+    apply_options later;
+    later.mode = o.apply;
+    if (auto e = check_apply(later)) return fail(a, e);
+    if (o.detach)
+      return fail(a, make_error(errc::bad_argument,
+                                "--apply needs somebody who waits for the end: without --detach"));
+  }
   auto planned = state_of(a);
   if (!planned) return fail(a, planned.err());
   auto spec = make_spec(o, a.trailing, *planned);
@@ -197,8 +223,8 @@ int run(const app& a, const run_options& o) {
     tell_detached(a, reply->swarm);
     return 0;
   }
-  auto code =
-      follower{a, *paths, reply->swarm, std::move(daemon->client)}.follow(signals, reply->seq);
+  auto code = follower{a, *paths, reply->swarm, std::move(daemon->client), o.apply}.follow(
+      signals, reply->seq);
   if (code != exit_hangup) tell_what_runs(a, *paths);
   return code;
 }
@@ -284,6 +310,8 @@ void add_run(CLI::App& cli, app& a) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--name", o->name, "A name for this run");
   c->add_option("--out", o->out_dir, "Folder for results (default: REPO/skep-out)");
+  c->add_option("--apply", o->apply,
+                "At the end of a run that went well: files, patch, branch or pr, as skep apply");
   c->add_option("--scan", o->scan,
                 "What credentials in the work tree mean: block, warn or prompt\n"
                 "(default: [scan] policy of skep.toml, else block)");

@@ -8,6 +8,8 @@ namespace skep::cli {
 
 void add_run(CLI::App& cli, app& a);     // cmd_run.cpp: run
 void add_list(CLI::App& cli, app& a);    // cmd_list.cpp: ps, status
+void add_diff(CLI::App& cli, app& a);    // cmd_diff.cpp: diff, download
+void add_apply(CLI::App& cli, app& a);   // cmd_apply.cpp: apply
 void add_logs(CLI::App& cli, app& a);    // cmd_logs.cpp: logs
 void add_input(CLI::App& cli, app& a);   // cmd_input.cpp: send
 void add_attach(CLI::App& cli, app& a);  // cmd_attach.cpp: attach

@@ -27,7 +27,8 @@ constexpr auto footer = R"(Five everyday commands:
 With --json every command prints one JSON document (or JSON lines) on stdout, also for every error.
 Exit codes: 0 done; 64 wrong usage; 65 conflict; 66 not found; 69 not available; 70 our fault; 74 disk;
 75 limit, try later; 76 refused by the provider; 77 key missing or refused; 78 configuration; 79 time
-limit; 80 budget; 81 an agent failed; 82 credentials found; 129 and 130 detached or cancelled; 137 killed.)";
+limit; 80 budget; 81 an agent failed; 82 credentials found; 83 conflicts; 129 and 130 detached or cancelled;
+137 killed.)";
 
 int usage_error(const skep::cli::app& a, const CLI::App& cli, const std::string& text) {
   auto e = skep::make_error(skep::errc::bad_argument, text);
@@ -128,6 +129,8 @@ int main(int argc, char** argv) {
   skep::cli::add_run(cli, a);
   skep::cli::add_list(cli, a);
   skep::cli::add_logs(cli, a);
+  skep::cli::add_diff(cli, a);
+  skep::cli::add_apply(cli, a);
   skep::cli::add_events(cli, a);
   skep::cli::add_input(cli, a);
   skep::cli::add_attach(cli, a);

@@ -140,6 +140,14 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
   } else if constexpr (std::is_same_v<E, log_truncated>) {
     return pane_name(x.pane) + ": its log keeps what is behind byte "
            + std::to_string(x.begin_offset);
+  } else if constexpr (std::is_same_v<E, collision>) {
+    if (x.level < overlap::hunks) return {};
+    std::string names;
+    for (const auto& p : x.panes)
+      names += (names.empty() ? "" : ", ") + p;
+    return x.path + " was changed by " + names
+           + (x.level == overlap::conflict ? ": their changes do not go together"
+                                           : " in the same places");
   } else if constexpr (std::is_same_v<E, notice>) {
     return (x.level == severity::info ? "" : std::string{to_string(x.level)} + ": ") + x.text;
   } else if constexpr (std::is_same_v<E, supervisor_gave_up>) {

@@ -192,6 +192,30 @@ error read_metrics(const std::filesystem::path& file, const toml::table& t, conf
   return {};
 }
 
+error read_forge(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"remote", "target", "token", "token_variable", "command"}))
+    return e;
+  auto& f = out.forge;
+  for (auto& [key, text] : {std::pair<const char*, std::string*>{"remote", &f.remote},
+                            {"target", &f.target},
+                            {"token", &f.token_secret},
+                            {"token_variable", &f.token_variable}})
+    if (auto e = read_text(file, t, key, *text)) return e;
+  for (const auto& [key, text] :
+       {std::pair{"token", &f.token_secret}, std::pair{"token_variable", &f.token_variable}})
+    if (text->find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != std::string::npos)
+      return bad(file, t.get(key), std::string{key} + " takes A-Z, 0-9 and _");
+  const auto* node = t.get("command");
+  if (!node) return {};
+  if (!node->is_array()) return bad(file, node, "command must be a list of words");
+  for (const auto& word : *node->as_array()) {
+    auto text = word.value<std::string>();
+    if (!text) return bad(file, &word, "command must be a list of words");
+    f.command.push_back(*text);
+  }
+  return {};
+}
+
 error read_scan(const std::filesystem::path& file, const toml::table& t, config& out) {
   if (auto e = check_keys(file, t, {"policy", "limit_s"})) return e;
   std::string policy{to_string(out.scan)};
@@ -232,14 +256,16 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(file, t,
-                          {"local", "providers", "policy", "budget", "daemon", "metrics", "scan"}))
+  if (auto e = check_keys(
+          file, t,
+          {"local", "providers", "policy", "budget", "daemon", "metrics", "scan", "forge"}))
     return e;
   if (auto e = read_policy(file, t, out.policy)) return e;
   if (auto e = read_table(file, t, "budget", out, read_budget)) return e;
   if (auto e = read_table(file, t, "local", out, read_local)) return e;
   if (auto e = read_table(file, t, "daemon", out, read_daemon)) return e;
   if (auto e = read_table(file, t, "metrics", out, read_metrics)) return e;
+  if (auto e = read_table(file, t, "forge", out, read_forge)) return e;
   if (auto e = read_table(file, t, "scan", out, read_scan)) return e;
   if (const auto* providers = t.get("providers")) {
     if (!providers->is_table()) return bad(file, providers, "[providers] must be a table");

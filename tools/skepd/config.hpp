@@ -32,6 +32,14 @@
 //   [metrics]
 //   listen = "unix:/run/skep/metrics.sock" # or 127.0.0.1:9180; empty: off
 //
+//   [forge]                # where `skep apply --mode pr` takes branches
+//   remote = "origin"     # a remote of the repository
+//   target = "main"       # what the request is to be merged into
+//   token = "GIT_TOKEN"   # name of a secret: for https remotes, and for the command
+//   token_variable = "GH_TOKEN"            # the command finds the token in this variable
+//   command = ["gh", "pr", "create", "--head={branch}", "--base={target}", "--title={title}",
+//              "--body-file={body_file}"]  # argv, run in the repository; empty: none
+//
 //   [scan]
 //   policy = "block"      # or "warn", "prompt": what credentials in a work tree mean
 //   limit_s = 120         # how long `skep run` may scan
@@ -68,6 +76,15 @@ struct provider_entry {
   limit_setting creates_per_minute, creates_per_hour, creates_per_day;
 };
 
+/// [forge]
+struct forge_entry {
+  std::string remote = "origin";
+  std::string target = "main";
+  std::string token_secret;   ///< Name of a secret; empty: git's own ways.
+  std::string token_variable; ///< [A-Z0-9_]
+  std::vector<std::string> command;
+};
+
 struct config {
   std::vector<std::string> local_bind;               ///< Absolute paths.
   std::map<std::string, std::string> local_upstream; ///< Domain -> http(s) URL.
@@ -79,9 +96,10 @@ struct config {
   std::optional<double> day_usd, month_usd;  ///< Budgets of all swarms.
   std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.
   std::string log_level = "info";            ///< As read_log_level() takes it.
-  scan_policy scan = scan_policy::block;     ///< For `skep run` without --scan.
-  std::chrono::seconds scan_limit{120};      ///< 1 s to 1 h.
-  std::string metrics_listen;                ///< As read_metrics_address() takes it; empty: off.
+  forge_entry forge;
+  scan_policy scan = scan_policy::block; ///< For `skep run` without --scan.
+  std::chrono::seconds scan_limit{120};  ///< 1 s to 1 h.
+  std::string metrics_listen;            ///< As read_metrics_address() takes it; empty: off.
 };
 
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.

@@ -1,0 +1,162 @@
+// skep diff, download and apply on results in a folder, as they are used where no daemon runs.
+#include "tests/cli/program.hpp"
+#include "tests/cli/schemas.hpp"
+#include "tests/transfer/results_fixture.hpp"
+
+using namespace skep;
+using namespace skep::cli_test;
+using skep::test::get;
+using skep::test::put;
+using skep::test::repo;
+using skep::test::swarm_results;
+
+namespace {
+
+/// Two panes; p1 meets what p0 did in `both`.
+struct two_panes : swarm_results {
+  two_panes() {
+    user.put("both", "one\ntwo\nthree\n");
+    user.put("old name", "a\nb\nc\nd\ne\n");
+    user.commit();
+    begin();
+    pane("p0", [](const repo& r) {
+      r.put("both", "ONE\ntwo\nthree\n");
+      std::filesystem::rename(r / "old name", r / "new\nname");
+    });
+    pane("p1", [](const repo& r) { r.put("both", "1\ntwo\nthree\n"); });
+    pane("p2", [](const repo&) {});
+  }
+  std::string of(const std::string& name) const { return dir() + "/" + name; }
+};
+
+} // namespace
+
+TEST_CASE("diff shows what each pane changed, as a table, as patches and as JSON") {
+  two_panes w;
+  cli_world c;
+  auto shown = c.skep({"diff", w.dir()});
+  CHECK(shown.code == 0);
+  for (const char* text : {"p0: 2 paths, 1 commit", "modified", "+1 -1", "both", "renamed",
+                           "old name -> \"new\\nname\"", "p2: nothing changed"})
+    CHECK(shown.out.find(text) != std::string::npos);
+  auto patch = c.skep({"diff", w.of("p0"), "--patch"});
+  CHECK(patch.out == get(w.dir() + "/p0.patch"));
+  auto j = c.skep({"diff", w.of("p0"), "--json"}).document();
+  CHECK(mismatch(all_schemas().at("diff"), j) == "");
+  REQUIRE(j["panes"].size() == 1);
+  CHECK(j["panes"][0]["changes"][1]["from"] == "old name");
+  CHECK(c.skep({"diff", w.of("p7")}).code != 0);
+  put(w.of("p0") + "/files/both", "tampered");
+  auto bad = c.skep({"diff", w.of("p0"), "--json"});
+  CHECK(bad.code == 74);
+  CHECK(bad.document()["error"]["code"] == "results_changed");
+}
+
+TEST_CASE("download copies results whole or not at all") {
+  two_panes w;
+  cli_world c;
+  auto to = c.dir.path + "/there";
+  auto x = c.skep({"download", w.dir(), "--to", to, "--json"});
+  CHECK(x.code == 0);
+  CHECK(mismatch(all_schemas().at("download"), x.document()) == "");
+  CHECK(get(to + "/p0/files/both") == "ONE\ntwo\nthree\n");
+  CHECK(get(to + "/p1.patch") == get(w.dir() + "/p1.patch"));
+  CHECK(c.skep({"diff", to}).code == 0); // what was copied is results again
+  CHECK(c.skep({"download", w.dir(), "--to", to}).code == 65);
+  put(w.of("p1") + "/files/both", "tampered");
+  CHECK(c.skep({"download", w.dir(), "--to", to + "2"}).code == 74);
+  CHECK_FALSE(std::filesystem::exists(to + "2"));
+}
+
+TEST_CASE("apply writes results into the work tree, and 83 says that both versions were kept") {
+  two_panes w;
+  cli_world c;
+  auto check = c.skep({"apply", w.of("p0"), "--check"});
+  CHECK(check.code == 0);
+  CHECK(check.out.find("Would be: 2 written, 1 deleted") != std::string::npos);
+  CHECK(get(w.user / "both") == "one\ntwo\nthree\n");
+  CHECK(c.skep({"apply", w.of("p0")}).code == 0);
+  CHECK(get(w.user / "both") == "ONE\ntwo\nthree\n");
+  CHECK(test::exists(w.user / "new\nname"));
+  auto x = c.skep({"apply", w.of("p1"), "--json"});
+  CHECK(x.code == 83);
+  CHECK(mismatch(all_schemas().at("apply"), x.document()) == "");
+  CHECK(x.document()["conflicts"] == 1);
+  CHECK(get(w.user / "both") == "ONE\ntwo\nthree\n");
+  CHECK(get(w.user / "both.skep-p1") == "1\ntwo\nthree\n");
+  auto told = c.skep({"apply", w.of("p1"), "--mode", "patch"});
+  CHECK(told.code == 83);
+  CHECK(told.out.find("Nothing was written") != std::string::npos);
+  auto none = c.skep({"apply", w.of("p2")});
+  CHECK(none.code == 0);
+  CHECK(none.out.find("Nothing to take over") != std::string::npos);
+}
+
+TEST_CASE("apply makes one branch for each pane, and options that do not go together are refused") {
+  two_panes w;
+  cli_world c;
+  auto x = c.skep({"apply", w.dir(), "--mode", "branch", "--git-name", "Ada", "--git-email",
+                   "ada@example.org", "--json"});
+  INFO(x.out << x.err);
+  REQUIRE(x.code == 0);
+  CHECK(mismatch(all_schemas().at("apply"), x.document()) == "");
+  CHECK(x.document()["branches"].size() == 2);
+  CHECK(x.document()["empty"] == json::array({"p2"}));
+  CHECK(test::git(w.user.path, {"show", "skep/sw_x/p1:both"}) == "1\ntwo\nthree");
+  CHECK(test::git(w.user.path, {"log", "-1", "--format=%s %an", "skep/sw_x/p0"})
+        == "what p0 did Ada");
+  auto one =
+      c.skep({"apply", w.of("p0"), "--mode", "branch", "--branch", "mine", "--message-file", "-"},
+             "-q \"quoted\" $(touch evil)\n");
+  CHECK(one.code == 0);
+  CHECK(test::git(w.user.path, {"log", "-1", "--format=%s", "mine"})
+        == "-q \"quoted\" $(touch evil)");
+  CHECK_FALSE(test::exists(w.user / "evil"));
+  for (const auto& bad :
+       std::vector<std::vector<std::string>>{{"--branch", "x"},
+                                             {"--mode", "elsewhere"},
+                                             {"--mode", "branch", "--title", "x"},
+                                             {"--mode", "branch", "--git-name", "only"},
+                                             {"--mode", "branch", "--branch", "a b"},
+                                             {"--mode", "branch", "--branch", "--evil"},
+                                             {"--mode", "pr", "--title=-x"},
+                                             {"--mode", "pr", "--remote", "nowhere"},
+                                             {"--mode", "pr", "--target", "a..b"}}) {
+    auto arguments = bad;
+    arguments.insert(arguments.begin(), {"apply", w.of("p0")});
+    CHECK(c.skep(arguments).code == 64);
+  }
+}
+
+TEST_CASE("a request is a pushed branch and a forge command that finds title, body and token") {
+  two_panes w;
+  cli_world c;
+  auto bare = c.dir.path + "/bare.git", forge = c.dir.path + "/forge";
+  test::run({"git", "init", "-q", "--bare", bare});
+  test::git(w.user.path, {"remote", "add", "up", bare});
+  put(forge,
+      "#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$0.args\"\ncat \"$3\" > \"$0.body\"\n"
+      "printf %s \"$THE_TOKEN\" > \"$0.token\"\necho https://forge.example.org/7\n",
+      0755);
+  REQUIRE(c.skep({"secret", "set", "GIT_TOKEN"}, "sesame-4711").code == 0);
+  put(c.state + "/skep.toml", "[forge]\nremote = \"up\"\ntoken = \"GIT_TOKEN\"\n"
+                              "token_variable = \"THE_TOKEN\"\ncommand = [\""
+                                  + forge
+                                  + "\", \"--title={title}\", \"{branch}\", \"{body_file}\"]\n");
+  auto x = c.skep({"apply", w.of("p0"), "--mode", "pr", "--branch", "fix", "--title", "It's \"$x\"",
+                   "--body-file", "-"},
+                  "why\n");
+  INFO(x.out << x.err);
+  REQUIRE(x.code == 0);
+  CHECK(x.out.find("https://forge.example.org/7") != std::string::npos);
+  CHECK(test::git(bare, {"show", "fix:both"}) == "ONE\ntwo\nthree");
+  CHECK(get(forge + ".args").starts_with("--title=It's \"$x\"\nfix\n/"));
+  CHECK(get(forge + ".body") == "why\n");
+  CHECK(get(forge + ".token") == "sesame-4711");
+  CHECK((x.out + x.err).find("sesame") == std::string::npos);
+  // The branch is there, so the same command can be given again after a forge that failed.
+  put(forge, "#!/bin/sh\necho no >&2\nexit 3\n", 0755);
+  auto failed = c.skep({"apply", w.of("p0"), "--mode", "pr", "--branch", "fix", "--json"});
+  CHECK(failed.code == 76);
+  CHECK(failed.document()["error"]["code"] == "forge_failed");
+}

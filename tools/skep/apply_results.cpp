@@ -1,0 +1,297 @@
+#include "tools/skep/apply_results.hpp"
+
+#include "storage/secrets.hpp"
+#include "tools/skep/term.hpp"
+#include "tools/skepd/config.hpp"
+#include "transfer/apply.hpp"
+#include "transfer/apply_branch.hpp"
+#include "transfer/forge.hpp"
+
+#include <filesystem>
+#include <unistd.h>
+
+namespace skep::cli {
+namespace {
+
+constexpr std::size_t max_text_bytes = 256 * 1024; // of a commit message or a body
+
+/// A file, or standard input for "-".
+result<std::string> text_of(const std::string& file) {
+  auto text = transfer::read_file(file == "-" ? "/dev/stdin" : file, max_text_bytes);
+  if (!text) return text.err();
+  if (text->find('\0') != text->npos)
+    return make_error(errc::bad_argument, file + " holds a NUL character");
+  return text;
+}
+
+bool blank(const std::string& text) {
+  return text.find_first_not_of(" \t\r\n") == std::string::npos;
+}
+
+/// The top of the work tree that results go into.
+result<std::string> work_tree(const apply_options& o, const transfer::kept_base& base) {
+  auto repo = o.repo.empty() ? base.repo : o.repo;
+  transfer::program p;
+  p.argv = {"git", "-C", repo, "rev-parse", "--show-toplevel"};
+  p.environment = transfer::git_environment();
+  auto top = transfer::run_program(p);
+  if (!top) return top.err();
+  if (!top->good()) return make_error(errc::not_a_repository, repo, top->err);
+  if (top->out.ends_with('\n')) top->out.pop_back();
+  return top->out;
+}
+
+class applying {
+public:
+  applying(const app& a, const results_target& t, const apply_options& o,
+           const transfer::kept_base& base, std::string repo)
+      : app_(a), t_(t), o_(o), base_(base) {
+    out_.folder = t.folder;
+    out_.repo = std::move(repo);
+    out_.mode = o.mode;
+    out_.only_checked = o.only_check;
+    for (const auto& p : t.panes)
+      (p.summary.empty() ? void(out_.empty.push_back(p.name)) : changed_.push_back(p));
+  }
+
+  result<apply_answer> run() {
+    if (changed_.empty()) return out_;
+    auto done = o_.mode == "files" || o_.mode == "patch" ? into_tree() : into_branches();
+    if (!done) return done.err();
+    return out_;
+  }
+
+private:
+  result<void> into_tree() {
+    transfer::take_options how;
+    how.root = out_.repo;
+    how.mode = o_.mode == "files" ? transfer::take_mode::files : transfer::take_mode::patch;
+    how.check_only = o_.only_check;
+    auto report = transfer::take_over(t_.folder, base_, changed_, how);
+    if (!report) return report.err();
+    using transfer::shown_path;
+    for (const auto& p : report->paths)
+      out_.paths.push_back({p.pane, shown_path(p.path), std::string{to_string(p.became)},
+                            shown_path(p.copy), p.reason});
+    out_.conflicts = report->count(transfer::taken_path::what::conflict);
+    return {};
+  }
+
+  std::string branch_of(const transfer::kept_pane& p) const {
+    auto all = o_.branch.empty() ? "skep/" + t_.label() : o_.branch;
+    return changed_.size() == 1 && !o_.branch.empty() ? all : all + "/" + p.name;
+  }
+
+  result<void> into_branches() {
+    auto who = transfer::find_identity(out_.repo, o_.git_name, o_.git_email);
+    if (!who) return who.err();
+    if (who->partial && !app_.json_mode)
+      remark("Note: a name without an address (or the other way round) was passed over; commits "
+             "are by "
+             + safe_line(who->name + " <" + who->email + ">"));
+    transfer::branch_options how{out_.repo, {}, {}, *who};
+    if (!o_.message_file.empty()) {
+      auto text = text_of(o_.message_file);
+      if (!text) return text.err();
+      if (blank(*text)) return make_error(errc::bad_argument, "the commit message is empty");
+      how.message = *text;
+    }
+    // All that can be refused is refused before the first branch is made.
+    for (const auto& p : changed_)
+      if (auto good = transfer::check_branch_name(branch_of(p)); !good) return good;
+    if (o_.mode == "pr")
+      if (auto ready = prepare_forge(); !ready) return ready;
+    if (o_.only_check) return {};
+    for (const auto& p : changed_) {
+      how.branch = branch_of(p);
+      auto made = transfer::make_branch(t_.folder, base_, p, how);
+      if (!made) return made.err();
+      out_.branches.push_back({p.name,
+                               made->branch,
+                               made->base,
+                               made->commit,
+                               made->commits,
+                               made->snapshot,
+                               made->series,
+                               made->was_there,
+                               {},
+                               {}});
+    }
+    if (o_.mode == "pr")
+      for (std::size_t i = 0; i < changed_.size(); ++i)
+        if (auto sent = publish(changed_[i], out_.branches[i]); !sent) return sent;
+    return {};
+  }
+
+  result<void> prepare_forge() {
+    auto paths = state_of(app_);
+    if (!paths) return paths.err();
+    auto settings = tools::load_config(tools::default_config_file(paths->root), false);
+    if (!settings) return settings.err();
+    forge_ = settings->forge;
+    if (!o_.remote.empty()) forge_.remote = o_.remote;
+    if (!o_.target.empty()) forge_.target = o_.target;
+    if (auto good = transfer::check_branch_name(forge_.target); !good) return good;
+    if (auto good = transfer::check_remote(out_.repo, forge_.remote); !good) return good;
+    if (!forge_.command.empty())
+      if (auto argv = transfer::forge_argv({forge_.command, {}, {}, {}, {}, {}, {}, {}, {}}); !argv)
+        return argv.err();
+    if (!forge_.token_secret.empty()) {
+      auto value = storage::secret_store{*paths}.get(forge_.token_secret);
+      if (!value) return value.err();
+      token_ = *value;
+    }
+    if (!o_.body_file.empty()) {
+      auto text = text_of(o_.body_file);
+      if (!text) return text.err();
+      body_ = *text;
+    }
+    return {};
+  }
+
+  result<void> publish(const transfer::kept_pane& p, applied_branch& b) {
+    auto pushed = transfer::push_branch({out_.repo, forge_.remote, b.branch, token_});
+    if (!pushed) return pushed;
+    b.remote = forge_.remote;
+    if (forge_.command.empty()) return {};
+    auto folder = transfer::temp_dir::make();
+    if (!folder) return folder.err();
+    auto body_file = folder->path() + "/body.md";
+    auto written =
+        transfer::write_file_durably(body_file, o_.body_file.empty() ? own_body(p) : body_, 0600);
+    if (!written) return written;
+    auto title = o_.title.empty() ? "Changes of " + p.name + " (" + t_.label() + ")" : o_.title;
+    auto answer = transfer::ask_forge({forge_.command, out_.repo, b.branch, forge_.target, title,
+                                       body_file, forge_.remote, token_, forge_.token_variable});
+    if (!answer) return answer.err();
+    b.request = *answer;
+    return {};
+  }
+
+  /// Markdown; names stand in code, so that nothing in them is markup.
+  std::string own_body(const transfer::kept_pane& p) const {
+    constexpr std::size_t most = 200;
+    std::string out = "Made by agent `" + p.name + "` of swarm `" + t_.label() + "`.\n\n";
+    std::size_t shown = 0, all = 0;
+    auto add = [&](const char* what, const std::string& path) {
+      if (++all > most) return;
+      ++shown;
+      auto text = safe_line(transfer::shown_path(path));
+      for (auto& c : text)
+        if (c == '`') c = '\'';
+      out += std::string{"- "} + what + " `" + text + "`\n";
+    };
+    for (const auto& x : p.summary.modified)
+      add("modified", x);
+    for (const auto& x : p.summary.added)
+      add("added", x);
+    for (const auto& x : p.summary.deleted)
+      add("deleted", x);
+    for (const auto& [from, to] : p.summary.renamed)
+      add("renamed to", to);
+    if (all > shown) out += "- and " + std::to_string(all - shown) + " more\n";
+    return out;
+  }
+
+  const app& app_;
+  const results_target& t_;
+  const apply_options& o_;
+  const transfer::kept_base& base_;
+  std::vector<transfer::kept_pane> changed_;
+  tools::forge_entry forge_;
+  std::string token_, body_;
+  apply_answer out_;
+};
+
+void show_paths(const apply_answer& x) {
+  std::size_t written = 0, merged = 0, deleted = 0, unchanged = 0;
+  std::vector<std::vector<std::string>> rows{{"PANE", "CONFLICT", "WHY", "THE AGENT'S VERSION"}};
+  for (const auto& p : x.paths) {
+    written += p.became == "written";
+    merged += p.became == "merged";
+    deleted += p.became == "deleted";
+    unchanged += p.became == "unchanged";
+    if (p.became == "conflict")
+      rows.push_back({safe_line(p.pane), style(stdout, tint::red, safe_line(p.path)), p.reason,
+                      p.copy.empty() ? "-" : safe_line(p.copy)});
+  }
+  bool nothing = x.only_checked || (x.mode == "patch" && x.conflicts > 0);
+  auto count = [&](std::size_t n, const char* what) {
+    return n == 0 ? std::string{} : std::to_string(n) + " " + what + ", ";
+  };
+  auto text = count(written, "written") + count(merged, "merged with changes made here")
+              + count(deleted, "deleted") + count(unchanged, "the same already");
+  if (text.size() > 2) text.resize(text.size() - 2);
+  if (!text.empty() && !(nothing && x.conflicts > 0 && !x.only_checked))
+    print_line((x.only_checked ? "Would be: " : "") + text + " in " + safe_line(x.repo));
+  if (x.conflicts == 0) return;
+  std::fputs(table(rows).c_str(), stdout);
+  if (x.mode == "patch" && !x.only_checked) print_line("Nothing was written.");
+}
+
+} // namespace
+
+error check_apply(const apply_options& o) {
+  bool branch = o.mode == "branch" || o.mode == "pr";
+  if (!branch && o.mode != "files" && o.mode != "patch")
+    return make_error(errc::bad_argument, "the mode is files, patch, branch or pr, not " + o.mode);
+  auto only = [](const char* option, const char* mode) {
+    return make_error(errc::bad_argument, std::string{option} + " goes with --mode " + mode);
+  };
+  if (!branch && !o.branch.empty()) return only("--branch", "branch or pr");
+  if (!branch && !o.message_file.empty()) return only("--message-file", "branch or pr");
+  if (!branch && !(o.git_name.empty() && o.git_email.empty()))
+    return only("--git-name and --git-email", "branch or pr");
+  if (o.mode != "pr"
+      && !(o.remote.empty() && o.target.empty() && o.title.empty() && o.body_file.empty()))
+    return only("--remote, --target, --title and --body-file", "pr");
+  if (o.git_name.empty() != o.git_email.empty())
+    return make_error(errc::bad_argument, "--git-name and --git-email go together");
+  if (o.message_file == "-" && o.body_file == "-")
+    return make_error(errc::bad_argument, "only one of the files can be standard input");
+  for (char c : o.title)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+      return make_error(errc::bad_argument, "a title is one line without control characters");
+  if (o.title.starts_with('-'))
+    return make_error(errc::bad_argument, "a title does not begin with -");
+  return {};
+}
+
+result<apply_answer> apply_results(const app& a, const results_target& t, const apply_options& o) {
+  if (auto e = check_apply(o)) return e;
+  auto base = transfer::read_base(t.folder);
+  if (!base) return base.err();
+  auto repo = work_tree(o, *base);
+  if (!repo) return repo.err();
+  return applying{a, t, o, *base, *repo}.run();
+}
+
+int tell_applied(const app& a, const apply_answer& x, bool wrapped) {
+  auto code = x.conflicts == 0 ? 0 : info(errc::apply_conflict).exit_code;
+  if (a.json_mode) {
+    auto j = to_json(x);
+    print_json(wrapped ? json{{"apply", j}} : j);
+    return code;
+  }
+  if (x.paths.empty() && x.branches.empty() && !x.only_checked)
+    print_line("Nothing to take over: no file was changed.");
+  if (!x.paths.empty()) show_paths(x);
+  for (const auto& b : x.branches) {
+    auto text = safe_line(b.pane) + ": " + style(stdout, tint::bold, b.branch) + " at "
+                + b.commit.substr(0, 12) + ", " + std::to_string(b.commits)
+                + (b.commits == 1 ? " commit" : " commits");
+    if (b.snapshot) text += " upon one of what was not committed when the swarm began";
+    if (b.was_there) text += ", as before";
+    if (!b.remote.empty()) text += ", pushed to " + safe_line(b.remote);
+    if (!b.request.empty()) text += ": " + safe_line(b.request);
+    print_line(text);
+  }
+  if (x.only_checked && x.branches.empty() && x.paths.empty())
+    print_line("Nothing stands against it.");
+  if (x.conflicts > 0)
+    remark(style(stderr, tint::red, "skep: ")
+           + safe_line(render(make_error(errc::apply_conflict))));
+  return code;
+}
+
+} // namespace skep::cli

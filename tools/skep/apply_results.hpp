@@ -1,0 +1,28 @@
+// Taking results over: what `skep apply` and `skep run --apply` do.
+#pragma once
+
+#include "tools/skep/results_json.hpp"
+#include "tools/skep/results_target.hpp"
+
+namespace skep::cli {
+
+struct apply_options {
+  std::string mode = "files"; ///< files, patch, branch, pr.
+  std::string repo;           ///< Empty: where the swarm began.
+  bool only_check = false;
+  std::string branch;
+  std::string message_file; ///< "-": standard input.
+  std::string git_name, git_email;
+  std::string remote, target, title, body_file;
+};
+
+/// Options against each other, before anything is looked at.
+error check_apply(const apply_options& o);
+
+/// Does it. Conflicts are no error here: `conflicts` counts them.
+result<apply_answer> apply_results(const app& a, const results_target& t, const apply_options& o);
+
+/// For people, or as {"apply": ...} when `wrapped`; the exit code: 0, or that of apply_conflict.
+int tell_applied(const app& a, const apply_answer& x, bool wrapped);
+
+} // namespace skep::cli

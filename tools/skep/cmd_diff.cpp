@@ -1,0 +1,185 @@
+// skep diff, skep download: what agents changed, as it lies among the results.
+#include "tools/skep/commands.hpp"
+#include "tools/skep/results_json.hpp"
+#include "tools/skep/results_target.hpp"
+#include "tools/skep/term.hpp"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+
+namespace skep::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct diff_command {
+  std::string target;
+  bool patch = false;
+};
+
+result<pane_diff> describe(const transfer::kept_pane& p) {
+  auto lines = transfer::lines_of_patch(p.patch_path);
+  if (!lines) return lines.err();
+  pane_diff out{p.name, p.summary.commits, p.summary.squashed, p.patch_path, p.files_dir, {}, {}};
+  auto add = [&](const std::string& path, const char* change, const std::string& from) {
+    changed_path c{transfer::shown_path(path), change, from, 0, 0};
+    if (auto i = lines->find(path); i != lines->end()) {
+      c.added_lines = i->second.added;
+      c.deleted_lines = i->second.deleted;
+    }
+    out.changes.push_back(std::move(c));
+  };
+  for (const auto& x : p.summary.modified)
+    add(x, "modified", {});
+  for (const auto& x : p.summary.added)
+    add(x, "added", {});
+  for (const auto& x : p.summary.deleted)
+    add(x, "deleted", {});
+  for (const auto& [from, to] : p.summary.renamed)
+    add(to, "renamed", transfer::shown_path(from));
+  for (const auto& x : p.summary.nested)
+    out.nested.push_back(transfer::shown_path(x));
+  return out;
+}
+
+std::string lines_text(const changed_path& c) {
+  if (c.added_lines < 0) return "binary";
+  return style(stdout, tint::green, "+" + std::to_string(c.added_lines)) + " "
+         + style(stdout, tint::red, "-" + std::to_string(c.deleted_lines));
+}
+
+void show_pane(const pane_diff& p) {
+  auto head = safe_line(p.name) + ": ";
+  if (p.changes.empty()) {
+    print_line(head + "nothing changed");
+  } else {
+    print_line(head + std::to_string(p.changes.size())
+               + (p.changes.size() == 1 ? " path, " : " paths, ") + std::to_string(p.commits)
+               + (p.commits == 1 ? " commit" : " commits") + (p.squashed ? ", as one patch" : ""));
+    std::vector<std::vector<std::string>> rows{{"CHANGE", "LINES", "PATH"}};
+    for (const auto& c : p.changes)
+      rows.push_back({c.change, lines_text(c),
+                      (c.from.empty() ? "" : safe_line(c.from) + " -> ") + safe_line(c.path)});
+    std::fputs(table(rows).c_str(), stdout);
+  }
+  for (const auto& n : p.nested)
+    remark("Note: " + safe_line(n) + " is a repository of its own and was not brought back.");
+}
+
+int show_patches(const app& a, const results_target& t) {
+  bool terminal = is_tty(stdout);
+  for (const auto& p : t.panes) {
+    auto text = transfer::read_file(p.patch_path, 1u << 30);
+    if (!text) return fail(a, text.err());
+    auto shown = terminal ? safe_filter{}.pass(*text) : std::move(*text);
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
+  }
+  std::fflush(stdout);
+  return 0;
+}
+
+int diff(const app& a, const diff_command& o) {
+  auto t = find_results(a, o.target);
+  if (!t) return fail(a, t.err());
+  for (const auto& p : t->panes)
+    if (auto whole = transfer::check_kept(p); !whole) return fail(a, whole.err());
+  if (o.patch && !a.json_mode) return show_patches(a, *t);
+  diff_answer out{t->folder, {}};
+  for (const auto& p : t->panes) {
+    auto d = describe(p);
+    if (!d) return fail(a, d.err());
+    out.panes.push_back(std::move(*d));
+  }
+  if (a.json_mode) {
+    print_json(to_json(out));
+    return 0;
+  }
+  for (const auto& p : out.panes)
+    show_pane(p);
+  return 0;
+}
+
+// ---- download ----------------------------------------------------------------------------------
+
+struct download_command {
+  std::string target;
+  std::string to;
+};
+
+error copy_results(const results_target& t, const fs::path& to, download_answer& out) {
+  std::error_code failed;
+  constexpr auto as_they_are = fs::copy_options::recursive | fs::copy_options::copy_symlinks;
+  for (const char* name : {"base.json", "base.manifest", "summary.json"})
+    if (auto from = fs::path{t.folder} / name; fs::exists(from, failed))
+      fs::copy(from, to / name, failed);
+  for (const auto& p : t.panes) {
+    if (auto whole = transfer::check_kept(p); !whole) return whole.err();
+    if (!failed) fs::copy(p.patch_path, to / (p.name + ".patch"), failed);
+    if (!failed) fs::create_directory(to / p.name, failed);
+    if (!failed) fs::copy(p.files_dir, to / p.name / "files", as_they_are, failed);
+    if (!failed)
+      fs::copy(fs::path{t.folder} / p.name / "changes.json", to / p.name / "changes.json", failed);
+    if (failed) return make_error(errc::io, "copying to " + to.string(), failed.message());
+    transfer::kept_pane copy = p;
+    copy.patch_path = (to / (p.name + ".patch")).string();
+    copy.files_dir = (to / p.name / "files").string();
+    if (auto whole = transfer::check_kept(copy); !whole) return whole.err();
+    out.panes.push_back(p.name);
+    out.files += p.files.files.size();
+    out.size_bytes += p.files.total_bytes;
+  }
+  return {};
+}
+
+int download(const app& a, const download_command& o) {
+  auto t = find_results(a, o.target);
+  if (!t) return fail(a, t.err());
+  std::error_code failed;
+  auto to = fs::absolute(o.to.empty() ? fs::path{t->label()} : fs::path{o.to}, failed);
+  if (fs::exists(fs::symlink_status(to, failed)))
+    return fail(a, make_error(errc::exists, to.string()));
+  fs::create_directories(to.parent_path(), failed);
+  // Whole or not at all: under a name of its own until everything is there and compared.
+  auto half = transfer::temp_dir::make(to.parent_path().string());
+  if (!half) return fail(a, half.err());
+  auto inside = fs::path{half->path()} / "results";
+  fs::create_directory(inside, failed);
+  download_answer out{to.string(), {}, 0, 0};
+  if (auto e = copy_results(*t, inside, out)) return fail(a, e);
+  fs::rename(inside, to, failed);
+  if (failed) return fail(a, make_error(errc::io, to.string(), failed.message()));
+  if (a.json_mode)
+    print_json(to_json(out));
+  else
+    print_line(std::to_string(out.files) + " files (" + size_text(out.size_bytes) + ") of "
+               + std::to_string(out.panes.size()) + (out.panes.size() == 1 ? " pane" : " panes")
+               + " in " + safe_line(out.folder));
+  return 0;
+}
+
+} // namespace
+
+void add_diff(CLI::App& cli, app& a) {
+  auto d = std::make_shared<diff_command>();
+  auto* c = add_command(cli, a, "diff", "Show what agents changed",
+                        "  skep diff sw_x\n  skep diff sw_x/p0 --patch | less\n"
+                        "  skep diff skep-out/sw_x/p0 --json",
+                        [&a, d] { return diff(a, *d); });
+  c->add_option("TARGET", d->target,
+                "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results")
+      ->required();
+  c->add_flag("--patch", d->patch, "The patches themselves, as git takes them");
+
+  auto g = std::make_shared<download_command>();
+  c = add_command(cli, a, "download", "Copy results, checked, to another folder",
+                  "  skep download sw_x --to /tmp/results\n  skep download sw_x/p0 --to p0",
+                  [&a, g] { return download(a, *g); });
+  c->add_option("TARGET", g->target,
+                "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results")
+      ->required();
+  c->add_option("--to", g->to, "Folder that is made (default: ./SWARM); must not exist");
+}
+
+} // namespace skep::cli

@@ -1,0 +1,320 @@
+#include "transfer/apply_branch.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+namespace skep::transfer {
+namespace {
+
+/// Plumbing on the user's repository with an index and a work tree of our own.
+class plumbing {
+public:
+  plumbing(std::string git_dir, std::string scratch)
+      : git_dir_(std::move(git_dir)), scratch_(std::move(scratch)) {}
+
+  program call(std::vector<std::string> arguments, const std::string& work_tree = {}) const {
+    program p;
+    p.argv = {"git"};
+    for (const char* setting :
+         {"core.hooksPath=/dev/null", "core.fsmonitor=false", "core.fileMode=true",
+          "core.symlinks=true", "core.safecrlf=false", "core.ignoreCase=false",
+          "core.splitIndex=false", "core.untrackedCache=false", "core.sparseCheckout=false",
+          "index.sparse=false", "commit.gpgSign=false", "apply.whitespace=nowarn",
+          "apply.ignoreWhitespace=no"}) {
+      p.argv.emplace_back("-c");
+      p.argv.emplace_back(setting);
+    }
+    p.argv.insert(p.argv.end(), arguments.begin(), arguments.end());
+    p.environment = git_environment();
+    p.environment->push_back("GIT_DIR=" + git_dir_);
+    p.environment->push_back("GIT_INDEX_FILE=" + scratch_ + "/index");
+    p.environment->push_back("GIT_WORK_TREE=" + (work_tree.empty() ? scratch_ : work_tree));
+    p.working_dir = work_tree.empty() ? scratch_ : work_tree;
+    p.limit = std::chrono::minutes{5};
+    return p;
+  }
+
+  result<std::string> line(std::vector<std::string> arguments) const {
+    auto text = run_for_output(call(std::move(arguments)));
+    if (text && text->ends_with('\n')) text->pop_back();
+    return text;
+  }
+
+  /// Feeds NUL-terminated paths to update-index.
+  result<void> update(std::vector<std::string> how, const std::vector<std::string>& paths,
+                      const std::string& work_tree = {}) const {
+    if (paths.empty()) return {};
+    how.insert(how.begin(), "update-index");
+    how.insert(how.end(), {"-z", "--stdin"});
+    auto p = call(std::move(how), work_tree);
+    for (const auto& path : paths)
+      (p.stdin_data += path) += '\0';
+    auto done = run_for_output(p);
+    if (!done) return done.err();
+    return {};
+  }
+
+  result<std::string> commit(const std::string& tree, const std::string& parent,
+                             const std::string& message, const git_identity& who,
+                             const std::string& author_date, const std::string& date) const {
+    auto p = call({"commit-tree", tree, "-p", parent, "-F", "-"});
+    p.stdin_data = message;
+    for (const char* role : {"AUTHOR", "COMMITTER"}) {
+      p.environment->push_back(std::string{"GIT_"} + role + "_NAME=" + who.name);
+      p.environment->push_back(std::string{"GIT_"} + role + "_EMAIL=" + who.email);
+    }
+    p.environment->push_back("GIT_AUTHOR_DATE=" + author_date);
+    p.environment->push_back("GIT_COMMITTER_DATE=" + date);
+    auto id = run_for_output(p);
+    if (id && id->ends_with('\n')) id->pop_back();
+    return id;
+  }
+
+private:
+  std::string git_dir_, scratch_;
+};
+
+std::string first_header(const std::string& info, const std::string& name) {
+  auto at = info.find(name + ": ");
+  if (at != 0 && (at == info.npos || info[at - 1] != '\n')) return {};
+  at += name.size() + 2;
+  return info.substr(at, info.find('\n', at) - at);
+}
+
+class branch_maker {
+public:
+  branch_maker(const std::string& dir, const kept_base& base, const kept_pane& pane,
+               const branch_options& o, plumbing git, std::string scratch)
+      : dir_(dir), base_(base), pane_(pane), o_(o), git_(std::move(git)),
+        scratch_(std::move(scratch)), date_("@" + std::to_string(base.at_ms / 1000) + " +0000") {}
+
+  result<made_branch> run() {
+    made_branch out;
+    out.branch = o_.branch;
+    out.base = base_.head;
+    auto started = snapshot();
+    if (!started) return started.err();
+    out.snapshot = *started != base_.head;
+    if (auto done = result_tree(); !done) return done.err();
+    auto tip = o_.message.empty() && !pane_.summary.squashed ? series(*started, out.commits)
+                                                             : std::string{};
+    out.series = !tip.empty();
+    if (tip.empty()) {
+      auto one = git_.commit(tree_, *started, message(), o_.who, date_, date_);
+      if (!one) return one.err();
+      tip = *one;
+      out.commits = 1;
+    }
+    out.commit = tip;
+    return name_it(std::move(out));
+  }
+
+private:
+  /// The commit that the pane began with: HEAD of that time, or one upon it.
+  result<std::string> snapshot() {
+    if (!git_.line({"cat-file", "-e", base_.head + "^{commit}"}))
+      return make_error(errc::base_missing, base_.head.substr(0, 12));
+    if (auto read = git_.line({"read-tree", base_.head}); !read) return read.err();
+    if (base_.dirty.empty() && base_.gone.empty()) {
+      start_tree_ = base_.head + "^{tree}";
+      return base_.head;
+    }
+    if (auto done = git_.update({"--force-remove"}, base_.gone); !done) return done.err();
+    if (auto done = git_.update({"--add", "--replace"}, base_.dirty, dir_ + "/base"); !done)
+      return done.err();
+    auto tree = git_.line({"write-tree"});
+    if (!tree) return tree.err();
+    start_tree_ = *tree;
+    auto before = git_.line({"rev-parse", base_.head + "^{tree}"});
+    if (before && *before == *tree) return base_.head; // touched and not changed
+    return git_.commit(*tree, base_.head, "What was not committed when the swarm began\n", o_.who,
+                       date_, date_);
+  }
+
+  result<void> result_tree() {
+    if (auto done = git_.update({"--force-remove"}, pane_.removed()); !done) return done;
+    std::vector<std::string> paths;
+    for (const auto& f : pane_.files.files)
+      paths.push_back(f.path);
+    if (auto done = git_.update({"--add", "--replace"}, paths, pane_.files_dir); !done) return done;
+    auto tree = git_.line({"write-tree"});
+    if (!tree) return tree.err();
+    tree_ = *tree;
+    return {};
+  }
+
+  /// The agent's commits one by one; empty when they do not give exactly the tree.
+  std::string series(const std::string& from, std::uint64_t& count) {
+    auto mails = scratch_ + "/mails";
+    std::error_code failed;
+    std::filesystem::create_directory(mails, failed);
+    if (!git_.line({"mailsplit", "--keep-cr", "-o" + mails, "--", pane_.patch_path})) return {};
+    if (!git_.line({"read-tree", start_tree_})) return {};
+    std::vector<std::filesystem::path> files;
+    for (std::filesystem::directory_iterator i{mails, failed}, end; !failed && i != end;
+         i.increment(failed))
+      files.push_back(i->path());
+    std::sort(files.begin(), files.end());
+    auto tip = from;
+    std::string tree;
+    for (const auto& mail : files) {
+      auto next = one_commit(mail.string(), tip, tree);
+      if (next.empty()) return {};
+      tip = next;
+    }
+    count = files.size();
+    return tree == tree_ && !files.empty() ? tip : std::string{};
+  }
+
+  std::string one_commit(const std::string& mail, const std::string& parent, std::string& tree) {
+    auto text = scratch_ + "/message", patch = scratch_ + "/patch";
+    auto p = git_.call({"mailinfo", "-b", "--encoding=UTF-8", "--no-scissors", text, patch});
+    auto content = read_file(mail);
+    if (!content) return {};
+    p.stdin_data = std::move(*content);
+    auto info = run_for_output(p);
+    auto body = read_file(text);
+    if (!info || !body) return {};
+    std::error_code failed;
+    if (std::filesystem::file_size(patch, failed) > 0
+        && !git_.line({"apply", "--cached", "--allow-empty", patch}))
+      return {};
+    auto written = git_.line({"write-tree"});
+    if (!written) return {};
+    tree = *written;
+    auto subject = first_header(*info, "Subject");
+    auto message = (subject.empty() ? "Changes of " + pane_.name : subject) + "\n";
+    if (!body->empty()) message += "\n" + *body;
+    if (message.find('\0') != message.npos) return {};
+    auto when = first_header(*info, "Date");
+    auto made = git_.commit(tree, parent, message, o_.who, when.empty() ? date_ : when, date_);
+    if (!made) made = git_.commit(tree, parent, message, o_.who, date_, date_);
+    return made ? *made : std::string{};
+  }
+
+  std::string message() const {
+    if (!o_.message.empty()) return o_.message;
+    return "Changes of " + pane_.name + "\n";
+  }
+
+  result<made_branch> name_it(made_branch out) {
+    auto ref = "refs/heads/" + out.branch;
+    auto now = git_.line({"rev-parse", "--verify", "-q", ref});
+    if (now && *now == out.commit) {
+      out.was_there = true;
+      return out;
+    }
+    if (now) return make_error(errc::exists, "the branch " + out.branch + ", at another commit");
+    auto made = git_.line({"update-ref", "--create-reflog", "-m", "skep apply", ref, out.commit,
+                           std::string(out.commit.size(), '0')});
+    if (!made) return make_error(errc::exists, "the branch " + out.branch, made.err().cause);
+    return out;
+  }
+
+  const std::string& dir_;
+  const kept_base& base_;
+  const kept_pane& pane_;
+  const branch_options& o_;
+  plumbing git_;
+  std::string scratch_, date_, tree_, start_tree_;
+};
+
+/// What git does not leave out of a name or address when it writes a commit.
+bool carriable(const std::string& text) {
+  bool something = false;
+  for (char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F || c == '<' || c == '>') return false;
+    something = something
+                || (c != '.' && c != ' ' && c != ',' && c != ':' && c != ';' && c != '"'
+                    && c != '\\' && c != '\'');
+  }
+  return something && text.size() <= 500;
+}
+
+std::string of_environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+} // namespace
+
+result<git_identity> find_identity(const std::string& repo, const std::string& name,
+                                   const std::string& email) {
+  git_identity out;
+  auto config = [&](const char* key) {
+    program p;
+    p.argv = {"git", "-C", repo, "config", "--get", key};
+    p.environment = git_environment();
+    auto ran = run_program(p);
+    std::string value = ran && ran->good() ? ran->out : "";
+    if (value.ends_with('\n')) value.pop_back();
+    return value;
+  };
+  for (auto& [n, e, from] :
+       {std::tuple{name, email, "options"},
+        {of_environment("SKEP_GIT_NAME"), of_environment("SKEP_GIT_EMAIL"), "environment"},
+        {config("user.name"), config("user.email"), "git"}}) {
+    if (n.empty() != e.empty()) out.partial = true;
+    if (n.empty() || e.empty()) continue;
+    for (const auto* half : {&n, &e})
+      if (!carriable(*half))
+        return make_error(errc::bad_argument, "git cannot carry this name or address: " + *half);
+    out.name = n;
+    out.email = e;
+    out.from = from;
+    return out;
+  }
+  out.name = "Skep";
+  out.email = "skep@localhost";
+  out.from = "default";
+  return out;
+}
+
+result<void> check_branch_name(const std::string& name) {
+  constexpr std::size_t longest = 200;
+  auto bad = [&](const char* why) {
+    return make_error(errc::bad_argument,
+                      "not a branch name: " + shown_path(name) + " (" + why + ")");
+  };
+  if (name.empty() || name.size() > longest) return bad("1 to 200 characters");
+  bool good = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/'
+           || c == '_' || c == '.' || c == '-';
+  });
+  if (!good) return bad("allowed are A-Z a-z 0-9 / _ . -");
+  if (name.front() == '-' || name.front() == '/') return bad("its first character");
+  program p;
+  p.argv = {"git", "check-ref-format", "refs/heads/" + name};
+  p.environment = git_environment();
+  auto ran = run_program(p);
+  if (!ran) return ran.err();
+  if (!ran->good() || name == "HEAD") return bad("git has rules of its own for refs");
+  return {};
+}
+
+result<made_branch> make_branch(const std::string& dir, const kept_base& base,
+                                const kept_pane& pane, const branch_options& options) {
+  if (auto good = check_branch_name(options.branch); !good) return good.err();
+  if (auto good = check_kept(pane); !good) return good.err();
+  program where;
+  where.argv = {"git", "-C", options.repo, "rev-parse", "--absolute-git-dir"};
+  where.environment = git_environment();
+  auto git_dir = run_program(where);
+  if (!git_dir) return git_dir.err();
+  if (!git_dir->good()) return make_error(errc::not_a_repository, options.repo, git_dir->err);
+  if (git_dir->out.ends_with('\n')) git_dir->out.pop_back();
+  auto scratch = temp_dir::make();
+  if (!scratch) return scratch.err();
+  // The folder may be missing when nothing was dirty.
+  std::error_code ignored;
+  auto absolute = std::filesystem::absolute(dir, ignored).string();
+  auto p = pane;
+  p.files_dir = std::filesystem::absolute(pane.files_dir, ignored).string();
+  p.patch_path = std::filesystem::absolute(pane.patch_path, ignored).string();
+  return branch_maker{absolute,       base, p, options, plumbing{git_dir->out, scratch->path()},
+                      scratch->path()}
+      .run();
+}
+
+} // namespace skep::transfer

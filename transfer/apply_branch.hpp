@@ -1,0 +1,54 @@
+// A pane's changes as a branch in the user's repository. Work tree, index and HEAD are never
+// touched: all is done with an index of our own and git's plumbing.
+//
+//   HEAD at the start ── what was not committed then ── the agent's commits   <- the branch
+//                        (only when there was any)
+//
+// The repository's own attributes and filters apply, as they would to `git add`: line ends, LFS.
+#pragma once
+
+#include "transfer/kept.hpp"
+
+namespace skep::transfer {
+
+/// Author and committer of everything that is made here.
+struct git_identity {
+  std::string name, email;
+  std::string from;     ///< Where it was found: "options", "environment", "git", "default".
+  bool partial = false; ///< A source had only one half and was passed over.
+};
+
+/// First source that has both halves: what is given, then SKEP_GIT_NAME and SKEP_GIT_EMAIL, then
+/// user.name and user.email of the repository, then "Skep <skep@localhost>". bad_argument for
+/// halves that git could not carry: control characters, "<", ">", nothing but dots and spaces.
+result<git_identity> find_identity(const std::string& repo, const std::string& name,
+                                   const std::string& email);
+
+/// 1 to 200 characters of A-Z a-z 0-9 / _ . -, not starting with "-" or "/", and a name that git
+/// takes for a branch; else bad_argument.
+result<void> check_branch_name(const std::string& name);
+
+struct branch_options {
+  std::string repo;    ///< Top of the work tree whose repository gets the branch.
+  std::string branch;  ///< Without refs/heads/.
+  std::string message; ///< One commit with this message; empty: the agent's commits where possible.
+  git_identity who;
+};
+
+struct made_branch {
+  std::string branch;
+  std::string base;          ///< The commit HEAD was at.
+  std::string commit;        ///< The branch's tip.
+  std::uint64_t commits = 0; ///< Of the agent's changes.
+  bool snapshot = false;     ///< One commit more: what was not committed at the start.
+  bool series = false;       ///< They are the agent's own, with its messages.
+  bool was_there = false;    ///< The branch was at this commit already.
+};
+
+/// Makes the branch. The same call gives the same commits: their dates are the run's start and, for
+/// the agent's own, what the agent said. Errors: base_missing (the commit is not here), exists
+/// (a branch of this name is elsewhere), results_changed, bad_argument, io.
+result<made_branch> make_branch(const std::string& dir, const kept_base& base,
+                                const kept_pane& pane, const branch_options& options);
+
+} // namespace skep::transfer
