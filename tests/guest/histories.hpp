@@ -323,6 +323,7 @@ inline void make_history(const std::string& tree, dice& d, std::size_t steps, ca
     commit();
     counts.saw("history: rewritten");
   } else if (commits > 0 && d.chance(8)) {
+    commit(); // git does not leave a tree with changes
     git(tree, {"checkout", "-q", "-b", "side", "HEAD~1"});
     put_raw(tree + "/only on the side", "x\n", 0644);
     commit();

@@ -39,7 +39,7 @@ struct run_options {
   bool pty = false;
   bool detach = false;
   std::string apply; ///< A mode of `skep apply`, or empty.
-  std::string scan; ///< block, warn or prompt; empty: as skep.toml has it.
+  std::string scan;  ///< block, warn or prompt; empty: as skep.toml has it.
   bool dry_run = false;
 };
 
