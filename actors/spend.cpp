@@ -9,7 +9,7 @@ double cost_of(double usd_per_hour, std::chrono::seconds t) {
   return time_cost_usd(usd_per_hour, std::chrono::milliseconds{t});
 }
 
-std::string dollars(double usd) {
+std::string exact_dollars(double usd) {
   char out[48];
   std::snprintf(out, sizeof out, "$%.4f", usd);
   return out;
@@ -44,9 +44,9 @@ error room_for(const budget_view& b, double reserved_usd) {
   if (b.spent_usd < b.limit_usd && b.spent_usd + b.reserved_usd + reserved_usd <= b.limit_usd)
     return {};
   return make_error(errc::budget_spent, "the budget of the " + std::string{to_string(b.scope)} + " "
-                                            + b.id + ": " + dollars(b.spent_usd) + " of "
-                                            + dollars(b.limit_usd) + " spent, "
-                                            + dollars(b.reserved_usd) + " reserved");
+                                            + b.id + ": " + exact_dollars(b.spent_usd) + " of "
+                                            + exact_dollars(b.limit_usd) + " spent, "
+                                            + exact_dollars(b.reserved_usd) + " reserved");
 }
 
 std::vector<budget_view> shared_budgets(const storage::spend_state& s, const limit_table& table,

@@ -104,7 +104,7 @@ private:
     guest::base_options o{place_ / "repo", {}, {}};
     if (packed_.clean) {
       o.head = packed_.head;
-      o.head_pack = packed_.head_pack_path;
+      o.head_pack = {packed_.head_pack_path};
     }
     auto made = must(guest::make_base(o), "base");
     if (made["is_head"].get<bool>()) counts_.saw("base: HEAD itself");
