@@ -75,8 +75,9 @@ server::server(asio::io_context& io, driver& sandboxes, control_api& api,
                std::vector<std::string> keys, server_policy policy)
     : io_(io), sandboxes_(sandboxes), api_(api), keys_(std::move(keys)), policy_(policy),
       acceptor_(io), creates_(policy.create_rate), controls_(policy.control_rate),
-      most_connections_(policy.connections > 0 ? policy.connections
-                                               : default_connections(open_file_limit())) {}
+      most_connections_(policy.connections > 0
+                            ? policy.connections
+                            : default_connections(open_file_limit(), policy.files_each)) {}
 
 result<std::string> server::listen(const std::string& address, bool loopback_only) {
   auto colon = address.rfind(':');
@@ -143,9 +144,9 @@ void server::refuse(tcp::socket socket) {
   socket.shutdown(tcp::socket::shutdown_send, ignored);
 }
 
-std::size_t default_connections(unsigned long open_files) {
+std::size_t default_connections(unsigned long open_files, unsigned long files_each) {
   auto left = open_files > 512 ? open_files - 512 : 0;
-  return static_cast<std::size_t>(std::clamp(left / 2, 64ul, 20'000ul));
+  return static_cast<std::size_t>(std::clamp(left / files_each, 64ul, 20'000ul));
 }
 
 task<void> server::serve(tcp::socket socket) {

@@ -19,12 +19,13 @@
 
 namespace skep::host {
 
-/// As many connections as so many open files allow: half of what 512 of them leave, for a relayed
-/// one takes two; 64 to 20,000.
-std::size_t default_connections(unsigned long open_files);
+/// As many connections as so many open files allow beside 512 others, where each takes
+/// `files_each`; 64 to 20,000.
+std::size_t default_connections(unsigned long open_files, unsigned long files_each = 2);
 
 struct server_policy {
   std::size_t connections = 0;    ///< At a time; more are answered 503. 0: default_connections().
+  unsigned long files_each = 2;   ///< Open files of a connection: a relayed one takes two.
   std::chrono::seconds idle{620}; ///< A connection may wait this long for its next request.
   std::chrono::seconds body{30};  ///< A control request's body must be there within.
   std::chrono::seconds linger{2}; ///< For a client that still sends after its answer.

@@ -48,7 +48,9 @@ result<void> run_sim(const host_options& options, const sim_options& sim) {
   settings.state_path = state;
   settings.max_sandboxes = options.max_sandboxes > 0 ? options.max_sandboxes : most_sandboxes;
   control_api api{everything, std::move(settings)};
-  server web{io, everything, api, std::move(*keys)};
+  server_policy policy;
+  policy.files_each = 1; // nothing is relayed
+  server web{io, everything, api, std::move(*keys), policy};
   web.rehearse(everything);
   auto url = web.listen(options.listen, options.key_file.empty());
   if (!url) return url.err();

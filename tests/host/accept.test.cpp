@@ -80,6 +80,7 @@ TEST_CASE("a host has room for as many connections as its open files allow") {
   CHECK(default_connections(256) == 64);
   CHECK(default_connections(1024) == 256);
   CHECK(default_connections(4096) == 1792);
+  CHECK(default_connections(4096, 1) == 3584);
   CHECK(default_connections(1'048'576) == 20'000);
 }
 
