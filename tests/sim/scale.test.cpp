@@ -50,7 +50,10 @@ TEST_CASE(
   }
   std::size_t lines = 0;
   for (auto& stream : streams) {
-    stream.connection().read_header();
+    auto head = stream.connection().read_header();
+    if (head.status != 200)
+      FAIL("stream " << &stream - streams.data() << " was answered " << head.status << ": "
+                     << stream.connection().next_piece().value_or(""));
     stream.pid();
     std::string text;
     base64_decode(stream.event().at("data").at("stdout").get<std::string>(), text);
