@@ -10,12 +10,21 @@ from installation import Installation
 from scenario import main, scenario, wait_until
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def usual_signals():
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Typing:
     """`skep secret set NAME` with a terminal of its own as standard input."""
 
     def __init__(self, skep, name="A_KEY"):
         self.master, self.slave = pty.openpty()
-        self.process = skep.popen("secret", "set", name, stdin=self.slave)
+        # Whoever started the tests may ignore some signals (nohup does), and children inherit that.
+        self.process = skep.popen("secret", "set", name, stdin=self.slave, preexec_fn=usual_signals)
         wait_until("what is typed is hidden", lambda: not self.shows(), 20)
 
     def shows(self):
@@ -45,7 +54,7 @@ def _(work):
 @scenario("a signal that ends the typing of a secret gives the terminal back and sets nothing")
 def _(work):
     with Installation(work) as skep:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        for number in ENDING:
             with Typing(skep) as typing:
                 os.write(typing.master, b"half a val")
                 typing.process.send_signal(number)
