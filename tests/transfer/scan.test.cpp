@@ -125,9 +125,9 @@ TEST_CASE("a value across the edge of a window is found once, at every offset") 
 
 TEST_CASE("binary files are read for values of a known form, not for words") {
   auto value = github_token(4);
-  std::string binary{"\x7f"
-                     "ELF\0\0\0 password token secret ",
-                     32};
+  constexpr char program[] = "\x7f"
+                             "ELF\0\0\0 password token secret ";
+  std::string binary{program, sizeof program - 1};
   auto found = scan_text(binary + value + std::string(1, '\0'));
   REQUIRE(found.size() == 1);
   CHECK(found[0].rule == "github_fine_token");
