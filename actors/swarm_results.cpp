@@ -310,12 +310,13 @@ result<std::vector<collision>> collisions_with(const services& svc, const swarm_
                                                const swarm_id& swarm,
                                                const std::vector<sandbox_id>& closed) {
   std::set<std::string> names;
+  auto boxes = svc.load_sandboxes(swarm);
+  if (!boxes) return boxes.err();
   for (const auto& id : closed) {
-    auto box = svc.load_sandboxes(swarm);
     auto rows = svc.load_panes(id);
-    if (!rows || !box) return !rows ? rows.err() : box.err();
+    if (!rows) return rows.err();
     std::vector<sandbox_record> mine;
-    for (const auto& b : *box)
+    for (const auto& b : *boxes)
       if (b.sandbox == id) mine.push_back(b);
     for (auto& name : tree_names(spec, mine, *rows))
       names.insert(std::move(name));
