@@ -175,8 +175,7 @@ private:
     auto at = svc_->boot_now();
     if (at - woken_at_ < svc_->limits.kill_retry) return;
     woken_at_ = at;
-    if (auto reaper = svc_->handles->find("reaper"))
-      caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
+    svc_->handles->wake_reaper();
   }
 
   // Another place or rule is told at once, at most every 10 s while nothing but the place changes.

@@ -96,8 +96,7 @@ void budget_watch::look_at_kept(const storage::spend_state& s, utc_time now) {
 void budget_watch::end_kept(const storage::placed_sandbox& x) {
   if (x.kill_intended || !ended_.insert(x.sandbox).second) return;
   journal(x.swarm, x.sandbox, kill_intended{"budget"});
-  if (auto reaper = svc_->handles->find("reaper"))
-    caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
+  svc_->handles->wake_reaper();
 }
 
 void budget_watch::clear() {

@@ -227,18 +227,13 @@ private:
     end.result = outcome::failed;
     end.why = std::move(why);
     pack_event(last->body.data, svc_->wall_now(), end);
-    append(last, [this](std::uint64_t) { wake_reaper(); });
+    append(last, [this](std::uint64_t) { svc_->handles->wake_reaper(); });
   }
 
   template <class Then>
   void append(const chunk_ptr& c, Then then) {
     request(svc_->handles->journal(), record_deadline, append_a::value, c)
         .then([then](std::uint64_t seq) { then(seq); }, [then](caf::error&) { then(0); });
-  }
-
-  void wake_reaper() {
-    if (auto reaper = svc_->handles->find("reaper"))
-      caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
   }
 
   void forget(const swarm_id& id) {
@@ -373,7 +368,7 @@ private:
     request(svc_->handles->journal(), record_deadline, append_a::value, c)
         .then(
             [this, then](std::uint64_t seq) {
-              wake_reaper();
+              svc_->handles->wake_reaper();
               then(seq);
             },
             [then](caf::error& e) { then(from_caf(e)); });

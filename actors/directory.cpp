@@ -29,6 +29,11 @@ caf::strong_actor_ptr directory::find(const std::string& name) const {
   return i == named_.end() ? nullptr : i->second;
 }
 
+void directory::wake_reaper() const {
+  if (auto reaper = find("reaper"))
+    caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
+}
+
 desk_actor directory::desk_for(std::uint32_t command) const {
   switch (command) {
   case command_traits<list_request>::number:

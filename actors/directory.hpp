@@ -59,6 +59,9 @@ public:
   /// Any other actor under a name of its own ("reaper", "http", ...).
   void put(const std::string& name, caf::strong_actor_ptr h);
   caf::strong_actor_ptr find(const std::string& name) const;
+  /// Tells the REAPER to look now: a kill intent was just journaled, or the end of a sandbox whose
+  /// create has no answer. While it is down nothing is told: it looks by itself when it is back.
+  void wake_reaper() const;
 
   /// Drops every handle.
   void clear();

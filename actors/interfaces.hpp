@@ -324,7 +324,7 @@ using health_actor = caf::typed_actor<
 /// The REAPER: repeats kills until they are confirmed, settles creates whose SANDBOX has ended,
 /// ends sandboxes of ours that nobody knows.
 using reaper_actor = caf::typed_actor<
-    // Look now: a kill intent was just journaled.
+    // Look now (directory::wake_reaper).
     caf::reacts_to<kill_a>,
     // INTERNAL: once in 15 s.
     caf::reacts_to<tick_a>,

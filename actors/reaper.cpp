@@ -68,15 +68,16 @@ private:
           if (!api) return over(id);
           (*api)->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
                          if (!r) return over(id);
-                         journal(swarm, id, kill_confirmed{remote_id});
+                         journal(
+                             swarm, id, [] {}, kill_confirmed{remote_id});
                        }));
         });
   }
 
   void over(const sandbox_id& id) { under_way_.erase(id); }
 
-  // One look a sweep for each create that its SANDBOX left unresolved. The time counts from the end
-  // of the sandbox, which is later than the intent.
+  // One look a sweep for each create that its SANDBOX left unresolved, and some in between while it
+  // is fresh. The time counts from the end of the sandbox, which is later than the intent.
   void settle_creates() {
     auto rows = tables_.unresolved_creates();
     if (!rows) return;
@@ -93,6 +94,15 @@ private:
     searches_ = std::move(still);
   }
 
+  // A create whose answer nobody waited for shows in the list within moments; until then it costs.
+  void look_again_within(std::chrono::milliseconds wait) {
+    if (wait >= svc_->limits.reap_interval || std::exchange(looks_soon_, true)) return;
+    later(wait, [this] {
+      looks_soon_ = false;
+      settle_creates();
+    });
+  }
+
   void look(const sandbox_record& r) {
     with_api(r.provider, [this, r,
                           asked_at = svc_->wall_now()](const std::shared_ptr<sandbox::api>& api) {
@@ -106,19 +116,23 @@ private:
   void on_look(const sandbox_record& r, utc_time asked_at, const result<sandbox::created>& found) {
     auto i = searches_.find(r.intent);
     if (i == searches_.end()) return;
-    if (found.ok()) { // the next sweep kills it
+    if (found.ok()) {
       searches_.erase(i);
-      return journal(r.swarm, r.sandbox,
-                     sandbox_created{r.intent, found->address.remote_id, found->envd_version},
-                     kill_intended{"its sandbox has ended"});
+      auto& remote_id = found->address.remote_id;
+      return journal(
+          r.swarm, r.sandbox,
+          [this, r, remote_id] { kill(r.provider, remote_id, r.swarm, r.sandbox); },
+          sandbox_created{r.intent, remote_id, found->envd_version},
+          kill_intended{"its sandbox has ended"});
     }
-    if (found.err().code != errc::not_found
-        || i->second.missed(asked_at) != create_search::verdict::settled)
-      return;
+    if (found.err().code != errc::not_found) return; // the next sweep asks again
+    if (i->second.missed(asked_at) != create_search::verdict::settled)
+      return look_again_within(i->second.wait(svc_->wall_now()));
     searches_.erase(i);
-    journal(r.swarm, r.sandbox,
-            create_failed{r.intent,
-                          make_error(errc::timed_out, "no sandbox came of it; it is settled")});
+    journal(
+        r.swarm, r.sandbox, [] {},
+        create_failed{r.intent,
+                      make_error(errc::timed_out, "no sandbox came of it; it is settled")});
   }
 
   void look_for_orphans(const std::string& provider) {
@@ -184,16 +198,21 @@ private:
               }));
   }
 
-  // In one chunk: all of it is stored, or nothing.
-  template <event... E>
-  void journal(const swarm_id& swarm, const sandbox_id& id, const E&... e) {
+  // In one chunk: all of it is stored, and then `stored` is run, or nothing.
+  template <class Stored, event... E>
+  void journal(const swarm_id& swarm, const sandbox_id& id, Stored stored, const E&... e) {
     auto c = std::make_shared<chunk>();
     c->swarm = swarm;
     c->sandbox = id;
     c->count = sizeof...(E);
     (pack_event(c->body.data, svc_->wall_now(), e), ...);
     request(svc_->handles->journal(), record_deadline, append_a::value, c)
-        .then([this, id](std::uint64_t) { over(id); }, [this, id](caf::error&) { over(id); });
+        .then(
+            [this, id, stored](std::uint64_t) {
+              over(id);
+              stored();
+            },
+            [this, id](caf::error&) { over(id); });
   }
 
   services_ptr svc_;
@@ -202,6 +221,7 @@ private:
   std::set<sandbox_id> under_way_;
   std::map<std::string, std::map<std::string, orphan>> orphans_; ///< By provider and remote id.
   std::map<std::string, create_search> searches_;                ///< By intent.
+  bool looks_soon_ = false;
 };
 
 } // namespace

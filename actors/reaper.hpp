@@ -2,8 +2,8 @@
 //
 //   kill intents without confirmation   killed again until the provider says it is gone
 //   creates without an answer           whose SANDBOX has ended: searched for by their label
-//                                       (sandbox_birth.hpp); found: killed, with an intent first;
-//                                       settled: told
+//                                       (sandbox_birth.hpp), soon after its end and then ever more
+//                                       rarely; found: killed, with an intent first; settled: told
 //   sandboxes with our skep.install     whose skep.sandbox is unknown or closed (and not kept):
 //                                       killed after a grace time
 //   everything else                     foreign: never touched

@@ -218,12 +218,7 @@ private:
     c->count = 1;
     pack_event(c->body.data, svc_->wall_now(), kill_intended{"panic"});
     request(svc_->handles->journal(), record_deadline, append_a::value, c)
-        .then(
-            [this](std::uint64_t) {
-              if (auto reaper = svc_->handles->find("reaper"))
-                caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
-            },
-            [](caf::error&) {});
+        .then([this](std::uint64_t) { svc_->handles->wake_reaper(); }, [](caf::error&) {});
   }
 
   // ---- survivors ----

@@ -477,8 +477,7 @@ private:
     request(ctx_->svc->handles->journal(), record_deadline, append_a::value, *c)
         .then(
             [this, x](std::uint64_t) {
-              if (auto reaper = ctx_->svc->handles->find("reaper"))
-                caf::anon_send(caf::actor_cast<reaper_actor>(reaper), kill_a::value);
+              ctx_->svc->handles->wake_reaper();
               forget(x);
             },
             [again](caf::error&) { again(); }); // the tables are read anew
@@ -510,6 +509,8 @@ private:
     if (std::exchange(closing_, true)) return;
     fact(end, [this] {
       remove_work_files(*ctx_->svc, ctx_->swarm);
+      // Nobody waited for the answers of its creates.
+      if (stop_ && at_once(*stop_)) ctx_->svc->handles->wake_reaper();
       closed_(ctx_->swarm);
     });
   }

@@ -212,16 +212,29 @@ TEST_CASE_METHOD(reaper_world,
     auto killed = r;
     killed.remote_id = "i9";
     killed.kill_intended = true;
+    api->hold(operation::kill);
     advance(15s);
     REQUIRE(all<sandbox_created>().size() == 1);
     CHECK(all<sandbox_created>()[0].remote_id == "i9");
     CHECK(log->committed.back().count == 2);
     CHECK(count("sandbox.kill_intended") == 1);
-    CHECK(api->boxes.size() == 1);
     unconfirmed = {killed}; // as the tables have it now
     rows["sb_a"] = killed;
-    advance(16s);
+    CHECK(api->count(operation::kill) == 1);
+    api->release(operation::kill);
+    advance(1s);
     CHECK(api->boxes.empty());
     CHECK(count("sandbox.kill_confirmed") == 1);
+    advance(1min);
+    CHECK(api->count(operation::kill) == 1);
+  }
+  SECTION("while it is fresh it is looked for between the sweeps, and killed in the same breath") {
+    advance(15s);
+    CHECK(count("sandbox.created") == 0);
+    box("i9", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}, {"skep.intent", "int1"}});
+    api->boxes["i9"].info.address.remote_id = "i9";
+    advance(6s); // the next sweep is at 30 s
+    CHECK(count("sandbox.kill_confirmed") == 1);
+    CHECK(api->boxes.empty());
   }
 }
