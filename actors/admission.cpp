@@ -119,7 +119,8 @@ private:
         continue;
       }
       auto dead = reclaim(state, w.ask, *h);
-      if (w.ask.no_queue && !(dead && svc_->boot_now() - w.since < svc_->limits.reclaim)) {
+      if (w.ask.no_queue && !h->passing
+          && !(dead && svc_->boot_now() - w.since < svc_->limits.reclaim)) {
         w.ask.then(refusal(*h));
         i = line_.erase(i);
         continue;
@@ -152,7 +153,7 @@ private:
   std::optional<hold> hold_of(const waiting& w, const provider_load& load, utc_time at,
                               std::size_t ahead) const {
     if (auto left = w.ask.not_before - svc_->boot_now(); left.count() > 0)
-      return hold{"provider", 0, load.active, left, "the plan of " + w.ask.provider, false};
+      return hold{"provider", 0, load.active, left, "the plan of " + w.ask.provider, false, false};
     return first_hold(rules().of(w.ask.provider), load, w.ask.repo, at, ahead);
   }
 
@@ -179,7 +180,9 @@ private:
   }
 
   // Another place or rule is told at once, at most every 10 s while nothing but the place changes.
+  // What passes by itself is news only when it does not: a large run would fill the journal.
   void tell(waiting& w, const hold& h, std::size_t position) {
+    if (h.passing && svc_->boot_now() - w.since < std::chrono::seconds{10}) return;
     sandbox_waits x{
         static_cast<std::uint32_t>(position), h.rule, h.limit, h.count, h.wait.count(), h.setting};
     auto at = svc_->boot_now();
@@ -238,7 +241,7 @@ private:
       admission_request ask;
       ask.provider = spec.provider;
       ask.repo = spec.repo;
-      if (h && !reclaim(state, ask, *h)) return refusal(*h);
+      if (h && !h->passing && !reclaim(state, ask, *h)) return refusal(*h);
       load.add(spec.repo, at);
     }
     return {};

@@ -36,7 +36,11 @@ milliseconds next_end(const provider_load& load, utc_time now, std::size_t ahead
 
 hold slot_hold(const provider_rules& rules, const char* rule, std::uint64_t most,
                std::uint64_t count, milliseconds wait) {
-  return {rule, most, count, wait, rules.section + "." + rule, false};
+  return {rule, most, count, wait, rules.section + "." + rule, false, false};
+}
+
+bool is_starting(const storage::placed_sandbox& x) {
+  return x.state < phase::starting && !x.kill_intended;
 }
 
 } // namespace
@@ -73,6 +77,7 @@ error refusal(const hold& h) {
 
 void provider_load::add(const std::string& repo, utc_time now, milliseconds longest) {
   ++active;
+  ++starting;
   ++active_of[repo];
   creates.push_back(creates.empty() ? now : std::max(creates.back(), now));
   if (longest.count() == 0) return;
@@ -85,6 +90,7 @@ provider_load load_of(const storage::spend_state& s, const std::string& provider
   for (const auto& x : s.placed) {
     if (x.provider != provider) continue;
     ++out.active;
+    if (is_starting(x)) ++out.starting;
     ++out.active_of[x.repo];
     if (x.lease_end != utc_time{}) out.lease_ends.push_back(x.lease_end);
   }
@@ -119,6 +125,12 @@ std::optional<hold> first_hold(const provider_rules& rules, const provider_load&
       out.wait = std::max(load.creates[leaves] + w.length - now, milliseconds{1});
     return out;
   }
+  if (rules.max_starting && load.starting >= *rules.max_starting) {
+    auto out =
+        slot_hold(rules, "max_starting", *rules.max_starting, load.starting, milliseconds{0});
+    out.passing = true;
+    return out;
+  }
   return std::nullopt;
 }
 
@@ -133,6 +145,8 @@ error never_fits(const provider_rules& rules, const swarm_spec& spec, double res
       return no(rule, std::to_string(spec.sandboxes) + " sandboxes are to be kept, and "
                           + rules.section + "." + rule + " is " + std::to_string(*most));
   }
+  if (rules.max_starting && *rules.max_starting == 0)
+    return no("max_starting", rules.section + ".max_starting is 0");
   for (const auto& w : windows) {
     const auto& most = rules.*w.most;
     if (!most) continue;
@@ -165,6 +179,7 @@ std::vector<limit_line> limit_lines(const std::string& provider, const provider_
   add("max_active_per_repo", rules.max_active_per_repo, most_of_one);
   for (const auto& w : windows)
     add(w.rule, rules.*w.most, load.creates.size() - first_inside(load.creates, now, w.length));
+  add("max_starting", rules.max_starting, load.starting);
   return out;
 }
 

@@ -6,6 +6,9 @@
 //   creates_per_minute    creates that were intended in the last 60 s, ... 3,600 s, ... 86,400 s;
 //   creates_per_hour      failed ones too
 //   creates_per_day
+//   max_starting          sandboxes between the intent of their create and the start of their
+//                         agents: more at once would only make each other late. It passes within
+//                         moments, so that it refuses nobody, not even who does not queue
 //
 // All are enforced together: the first one that is reached, in this order, is the one that is told.
 #pragma once
@@ -32,6 +35,7 @@ struct provider_rules {
   max_count creates_per_minute;
   max_count creates_per_hour;
   max_count creates_per_day;
+  max_count max_starting = 64;
   /// Where its settings stand in skep.toml: "local", "providers.cloud".
   std::string section;
 };
@@ -57,6 +61,7 @@ struct hold {
       0};               ///< Until it lets one more through, as far as known; 0: unknown.
   std::string setting;  ///< "providers.cloud.max_active"
   bool of_repo = false; ///< Holds sandboxes of one repository alone.
+  bool passing = false; ///< max_starting: waited for, never a reason to refuse.
 };
 /// "10 of 10 (max_active), about 40 s; providers.cloud.max_active would let it go on"
 std::string text_of(const hold& h);
@@ -66,6 +71,7 @@ error refusal(const hold& h);
 /// What counts against the rules of one provider at one moment.
 struct provider_load {
   std::uint64_t active = 0;
+  std::uint64_t starting = 0; ///< Of those active: whose agents were not begun yet.
   std::map<std::string, std::uint64_t> active_of; ///< By repository.
   std::vector<utc_time> creates;                  ///< Of the last 24 h, oldest first.
   std::vector<utc_time> lease_ends; ///< Of those active, in order; unknown ones left out.

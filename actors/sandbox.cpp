@@ -89,6 +89,7 @@ void sandbox_impl::extend_lease() {
 
 void sandbox_impl::start_panes() {
   enter(phase::starting, [this] {
+    give_place_back(); // of those on their way to their agents
     auto no_start = [this](error why) { fail(at_step(std::move(why), "start")); };
     std::vector<std::pair<pane_id, std::uint32_t>> known;
     for (const auto& p : panes_.all()) {

@@ -41,7 +41,7 @@ void sandbox_impl::wait_for_place(std::function<void()> next) {
   caf::anon_send(admission, admit_a::value, std::move(ask));
 }
 
-// Out of the line; or the intent is on disk; or the place is free: ADMISSION looks again.
+// Out of the line; or the intent is on disk; or a place is free: ADMISSION looks again.
 void sandbox_impl::give_place_back() {
   waiting_ = false;
   if (!ctx_->svc->rules) return;

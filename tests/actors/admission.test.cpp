@@ -33,6 +33,29 @@ TEST_CASE_METHOD(limit_world, "a sandbox beyond max_active waits and is created 
   finish();
 }
 
+TEST_CASE_METHOD(limit_world,
+                 "of many sandboxes only max_starting are on their way at a time, and none is "
+                 "refused") {
+  rule().max_starting = 2;
+  begin();
+  spec->sandboxes = 5;
+  spec->no_queue = true;
+  api->hold(operation::health); // no sandbox gets beyond its verification
+  auto id = run();
+  advance(2s);
+  CHECK(api->count(operation::create) == 2);
+  CHECK(states(id) == strings{"verifying", "verifying", "queued", "queued", "queued"});
+  CHECK(all<sandbox_waits>().empty()); // it passes: no news yet
+  advance(9s);
+  REQUIRE(all<sandbox_waits>().size() == 3);
+  CHECK(all<sandbox_waits>()[0].rule == "max_starting");
+  api->release(operation::health);
+  advance(5s);
+  CHECK(api->count(operation::create) == 5);
+  CHECK(states(id) == strings(5, "running"));
+  finish();
+}
+
 TEST_CASE_METHOD(limit_world, "max_active_per_repo makes one repository wait and lets another go") {
   rule().max_active_per_repo = 1;
   begin();

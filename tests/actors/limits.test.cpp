@@ -100,6 +100,31 @@ TEST_CASE("the 11th creation in a minute, the 21st in an hour and the 51st in a 
   }
 }
 
+TEST_CASE("max_starting holds what would only make others late; it passes and refuses nobody") {
+  auto rules = only(&provider_rules::max_starting, 2);
+  storage::spend_state s;
+  for (auto state : {phase::creating, phase::uploading, phase::starting, phase::running}) {
+    storage::placed_sandbox x;
+    x.provider = "cloud";
+    x.state = state;
+    s.placed.push_back(x);
+  }
+  auto load = load_of(s, "cloud");
+  CHECK(load.active == 4);
+  CHECK(load.starting == 2);
+  auto h = first_hold(rules, load, "/a", noon);
+  REQUIRE(h);
+  CHECK(h->rule == "max_starting");
+  CHECK(h->passing);
+  CHECK(h->setting == "providers.cloud.max_starting");
+  s.placed[0].kill_intended = true;
+  CHECK_FALSE(first_hold(rules, load_of(s, "cloud"), "/a", noon));
+  rules.max_active = 4; // who is refused for good is told that
+  CHECK(first_hold(rules, load, "/a", noon)->rule == "max_active");
+  CHECK_FALSE(first_hold(rules, load, "/a", noon)->passing);
+  CHECK(metered_rules("providers.cloud").max_starting == 64u);
+}
+
 TEST_CASE("all limits are enforced together, and no limit is no hold") {
   auto rules = metered_rules("providers.cloud");
   auto load = creates(50, 10min);

@@ -111,6 +111,7 @@ def _(work):
         assert [found["own", r] for r in rules] == [-1, 5, 10, 20, 7], found
         assert [found["play", r] for r in rules] == [-1] * 5, found
         assert [found["local", r] for r in rules] == [3, -1, -1, -1, -1], found
+        assert {found[name, "max_starting"] for name in ("cloud", "own", "play", "local")} == {64}, found
         assert [(b["scope"], b["limit_usd"], b["set_by"]) for b in shown["budgets"]] == \
             [("day", -1, ""), ("month", 30, "skep.toml")], shown["budgets"]
         schemas.check(skep.json("budget", "set", "--day", "20usd", "--month", "none"), "budget-set")

@@ -89,7 +89,8 @@ error read_limits(const std::filesystem::path& file, const toml::table& t, provi
                              {"max_active_per_repo", &p.max_active_per_repo},
                              {"creates_per_minute", &p.creates_per_minute},
                              {"creates_per_hour", &p.creates_per_hour},
-                             {"creates_per_day", &p.creates_per_day}})
+                             {"creates_per_day", &p.creates_per_day},
+                             {"max_starting", &p.max_starting}})
     if (auto e = read_limit(file, t, key, *target)) return e;
   std::string kind = "e2b";
   if (auto e = read_text(file, t, "kind", kind)) return e;
@@ -106,8 +107,10 @@ error read_budget(const std::filesystem::path& file, const toml::table& t, confi
 }
 
 error read_local(const std::filesystem::path& file, const toml::table& t, config& out) {
-  if (auto e = check_keys(file, t, {"bind", "upstream", "prices", "max_active", "usd_per_hour"}))
+  if (auto e = check_keys(
+          file, t, {"bind", "upstream", "prices", "max_active", "max_starting", "usd_per_hour"}))
     return e;
+  if (auto e = read_limit(file, t, "max_starting", out.local_max_starting)) return e;
   if (auto e = read_limit(file, t, "max_active", out.local_max_active)) return e;
   if (auto e = read_dollars(file, t, "usd_per_hour", 1000, out.local_usd_per_hour)) return e;
   if (const auto* bind = t.get("bind")) {
@@ -152,7 +155,7 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
                           {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
                            "first_lease_s", "lease_cap_s", "kind", "usd_per_hour", "max_active",
                            "max_active_per_repo", "creates_per_minute", "creates_per_hour",
-                           "creates_per_day"}))
+                           "creates_per_day", "max_starting"}))
     return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},

@@ -20,6 +20,7 @@
 //   creates_per_minute = 10
 //   creates_per_hour = 20
 //   creates_per_day = 50
+//   max_starting = 64
 //
 //   [budget]
 //   day_usd = 20          # what all swarms together may cost (UTC)
@@ -74,6 +75,7 @@ struct provider_entry {
   std::optional<double> usd_per_hour;
   limit_setting max_active, max_active_per_repo;
   limit_setting creates_per_minute, creates_per_hour, creates_per_day;
+  limit_setting max_starting;
 };
 
 /// [forge]
@@ -92,6 +94,7 @@ struct config {
   std::map<std::string, provider_entry> providers;   ///< Without "local", which always exists.
   policy_config policy;
   limit_setting local_max_active; ///< Default: by memory and cores.
+  limit_setting local_max_starting;
   double local_usd_per_hour = 0;
   std::optional<double> day_usd, month_usd;  ///< Budgets of all swarms.
   std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.

@@ -33,6 +33,7 @@ actors::limit_table limits_of(const config& settings) {
   local.max_active =
       local_capacity(std::max(1u, std::thread::hardware_concurrency()), memory_of_machine());
   put(local.max_active, settings.local_max_active);
+  put(local.max_starting, settings.local_max_starting);
   local.usd_per_hour = settings.local_usd_per_hour;
   for (const auto& [name, p] : settings.providers) {
     auto rules = actors::metered_rules("providers." + name);
@@ -46,6 +47,7 @@ actors::limit_table limits_of(const config& settings) {
     put(rules.creates_per_minute, p.creates_per_minute);
     put(rules.creates_per_hour, p.creates_per_hour);
     put(rules.creates_per_day, p.creates_per_day);
+    put(rules.max_starting, p.max_starting);
     out.providers[name] = rules;
   }
   out.day_usd = settings.day_usd;
