@@ -54,7 +54,9 @@ scan_report scan_files(const std::string& root, const std::vector<std::string>& 
 
 /// Scans what came back of one tree: OUT/NAME.patch and OUT/NAME/files. `root` is the user's work
 /// tree, by whose allow-list paths below files/ are judged. What the patch shows only once more is
-/// left out.
+/// left out. The messages and names of its commits are judged each by itself (patch_text.hpp); a
+/// finding in one has the path "NAME.patch commit N", N from 1 in the patch's order, and the line
+/// of the patch.
 scan_report scan_results(const std::string& out_dir, const std::string& name,
                          const std::string& root, const scan_options& options = {});
 
