@@ -124,7 +124,7 @@ def _(work):
         plan = skep.json("run", "--dry-run", "--repo", repo, "--provider", "sim", "--sandboxes", "3",
                          "--limit", "30min", "--", "./agent")["dry_run"]
         assert plan["would_start"] is True and plan["provider"] == "sim", plan
-        assert [f["path"] for f in plan["upload"]["files"]] == ["a.txt"]
+        assert [(f["path"], f["size_bytes"]) for f in plan["upload"]["files"]] == [("a.txt", 4)]
         assert plan["upload"]["left_out"] == [{"path": ".env", "reason": "always excluded: .env"}]
         assert abs(plan["time_usd_at_most"] - 0.3) < 1e-9, plan
         assert [line["rule"] for line in plan["limits"]] == ["max_active"], plan["limits"]
