@@ -1,6 +1,7 @@
 #include "transfer/scan.hpp"
 
 #include "transfer/beneath.hpp"
+#include "transfer/kept.hpp"
 #include "transfer/patch_text.hpp"
 
 #include <algorithm>
@@ -250,6 +251,36 @@ scan_report scan_results(const std::string& out_dir, const std::string& name,
   out.took_ms += again.took_ms; // the messages went along with it
   sort_findings(out.findings);
   return out;
+}
+
+std::string alarm_text(const scan_report& r) {
+  constexpr std::size_t most = 3, path_bytes = 200, problem_bytes = 300;
+  auto shown = [](const std::string& text, std::size_t bytes) {
+    return shown_path(text.size() > bytes ? text.substr(0, bytes) + "..." : text);
+  };
+  std::string out;
+  if (r.high > 0) {
+    out = r.high == 1 ? "1 credential" : std::to_string(r.high) + " credentials";
+    for (std::size_t i = 0; i < r.findings.size() && i <= most; ++i) {
+      const auto& f = r.findings[i];
+      if (f.severity != finding_severity::high) break;
+      out += i == 0 ? ": " : ", ";
+      out += i == most ? "..."
+                       : shown(f.path, path_bytes) + ":" + std::to_string(f.line) + " " + f.rule;
+    }
+  }
+  if (!r.problem.empty())
+    out += (out.empty() ? "" : "; ") + std::string{"a scan that is not whole: "}
+           + shown(r.problem, problem_bytes);
+  return out.empty() ? std::to_string(r.medium) + " likely credentials of little reach" : out;
+}
+
+error scan_refusal(scan_policy policy, const scan_report& r) {
+  if (policy == scan_policy::warn || !r.alarming()) return {};
+  auto e = r.high > 0 ? make_error(errc::credentials_found, alarm_text(r))
+                      : make_error(errc::scan_failed, r.problem);
+  e.step = "scan";
+  return e;
 }
 
 scan_report for_event(scan_report r) {
