@@ -4,10 +4,12 @@
 //
 // An input has three parts, each behind a line "%%": the claim as JSON, the patch, and the files as
 // lines "f PATH=TEXT", "x PATH=TEXT" and "l PATH=TARGET". Sizes and hashes of the claim are filled
-// in here, for libFuzzer does not find them; archives of any bytes are the target `unpack`.
+// in here, for libFuzzer does not find them; archives of any bytes are the target `unpack`. A claim
+// with "branch":true is made a branch, too: a dozen runs of git, so not of every input.
 #include "transfer/results.hpp"
 #include "tests/fuzz/targets.hpp"
 #include "transfer/apply.hpp"
+#include "transfer/apply_branch.hpp"
 #include "transfer/archive_writer.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/kept.hpp"
@@ -125,6 +127,63 @@ void take(const std::string& out) {
                 "taken over twice is taken over once");
 }
 
+std::string git(const std::string& repo, std::vector<std::string> words) {
+  words.insert(words.begin(), {"-c", "user.name=Ada", "-c", "user.email=a@b", "-c", "gc.auto=0"});
+  auto p = git_program(repo, std::move(words));
+  p.environment->insert(p.environment->end(),
+                        {"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"});
+  auto out = run_for_output(p);
+  fuzz::require(out.ok(), "git works");
+  return *out;
+}
+
+/// The user's repository, made once, and what a run began with.
+const kept_base& base_of_repo() {
+  static const kept_base made = [] {
+    const auto repo = place() / "repo";
+    fs::create_directories(repo + "/dir");
+    write(repo + "/a", "one\n");
+    write(repo + "/dir/b", "two\n");
+    git(repo, {"init", "-q", "-b", "main"});
+    git(repo, {"add", "-A"});
+    git(repo, {"commit", "-q", "-m", "base"});
+    kept_base out;
+    out.repo = repo;
+    out.head = git(repo, {"rev-parse", "HEAD"});
+    out.head.pop_back();
+    out.branch = "main";
+    out.files = *manifest_of(repo);
+    return out;
+  }();
+  return made;
+}
+
+std::string state_of_repo(const std::string& repo) {
+  return git(repo, {"for-each-ref"}) + git(repo, {"symbolic-ref", "HEAD"})
+         + git(repo, {"ls-files", "-s"}) + manifest_of(repo)->sha256();
+}
+
+void branch(const std::string& out) {
+  const auto& base = base_of_repo();
+  auto pane = read_pane(out, "p0");
+  fuzz::require(pane.ok(), "what was collected can be read again");
+  const auto before = state_of_repo(base.repo);
+  auto made = make_branch(out, base, *pane, {base.repo, "skep/p0", {}, {"Ada", "a@b", "x", false}});
+  if (made) {
+    fuzz::require(made->branch == "skep/p0" && !made->snapshot, "the branch has its name");
+    fuzz::require(git(base.repo, {"merge-base", base.head, "skep/p0"}) == base.head + "\n",
+                  "the branch stands on the base");
+    auto log = git(base.repo, {"log", "--format=%an <%ae>", base.head + "..skep/p0"});
+    for (std::string_view rest{log}; !rest.empty();) {
+      auto end = rest.find('\n');
+      fuzz::require(rest.substr(0, end) == "Ada <a@b>", "authors are who takes it over");
+      rest.remove_prefix(end + 1);
+    }
+    git(base.repo, {"update-ref", "-d", "refs/heads/skep/p0"});
+  }
+  fuzz::require(state_of_repo(base.repo) == before, "nothing but the branch was made");
+}
+
 } // namespace
 } // namespace results_target
 
@@ -150,10 +209,12 @@ void skep::fuzz::run_results(input in) {
       fuzz::require(std::binary_search(got->touched.begin(), got->touched.end(), f.path),
                     "every file is one that the patch touches");
     take(out);
+    if (claim.find("\"branch\":true") != claim.npos) branch(out);
   }
   for (const auto& entry : fs::directory_iterator{place().path}) {
     auto name = entry.path().filename().string();
-    fuzz::require(name == "out" || name == "p0.patch" || name == "p0.tar" || name == "tree",
+    fuzz::require(name == "out" || name == "p0.patch" || name == "p0.tar" || name == "tree"
+                      || name == "repo",
                   "nothing is left or written beside");
   }
   fs::remove_all(out);
