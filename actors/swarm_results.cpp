@@ -135,18 +135,6 @@ error while_packing(error e) {
   return e;
 }
 
-/// Why what was scanned must not travel; none when it may. Nobody can be asked here.
-error refusal(scan_policy policy, const scan_report& r) {
-  if (policy == scan_policy::warn || !r.alarming()) return {};
-  auto e = r.high > 0 ? make_error(
-               errc::credentials_found,
-               std::to_string(r.high) + " findings, the first at " + r.findings.front().path + ":"
-                   + std::to_string(r.findings.front().line) + " (" + r.findings.front().rule + ")")
-                      : make_error(errc::scan_failed, r.problem);
-  e.step = "scan";
-  return e;
-}
-
 } // namespace
 
 result<std::vector<replacement_record>> replacements_of(const services& svc,
@@ -175,7 +163,7 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string(), options);
   if (!packed) return while_packing(packed.err());
   out.scanned = {spec.scan, false, transfer::for_event(watcher.report())};
-  if (auto why = refusal(spec.scan, out.scanned.report)) {
+  if (auto why = transfer::scan_refusal(spec.scan, out.scanned.report)) {
     out.scanned.blocked = true;
     out.refused = why;
     fs::remove_all(dir, ec);

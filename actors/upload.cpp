@@ -101,9 +101,9 @@ private:
   // Exact: number of files, bytes, and the hash of the whole manifest (row S1-16).
   void check(const json& answer) {
     const auto& sent = *plan_.bundle;
-    auto files = answer.value("files", std::uint64_t{0});
-    auto size = answer.value("size_bytes", std::uint64_t{0});
-    auto hash = answer.value("manifest_sha256", std::string{});
+    auto arrived = read_arrived(answer);
+    if (!arrived) return fail(arrived.err(), "verify");
+    const auto& [files, size, hash] = *arrived;
     if (files != sent.files || size != sent.size_bytes || hash != sent.manifest_sha256)
       return fail(make_error(errc::verification,
                              "sent " + std::to_string(sent.files) + " files, "
@@ -122,8 +122,10 @@ private:
       args.insert(args.end(), pack.begin(), pack.end());
     }
     guest_then(std::move(args), limits().unpack, "base", [this](const json& answer) {
-      done_.base_commit = answer.value("commit", std::string{});
-      done_.is_head = answer.value("is_head", false);
+      auto base = read_guest_base(answer);
+      if (!base) return fail(base.err(), "base");
+      done_.base_commit = base->commit;
+      done_.is_head = base->is_head;
       if (context().spec->setup.empty()) return make_tree(0);
       open_log();
     });
@@ -180,9 +182,11 @@ private:
     // What it changed and git does not ignore is the base: no agent's doing.
     guest_then({"settle", "--repo", std::string{inside::repo}}, limits().unpack, "setup",
                [this](const json& answer) {
-                 if (answer.value("changed", false)) {
+                 auto base = read_guest_base(answer);
+                 if (!base) return fail(base.err(), "setup");
+                 if (base->changed) {
                    done_.is_head = false;
-                   done_.base_commit = answer.value("commit", std::string{});
+                   done_.base_commit = base->commit;
                  }
                  make_tree(0);
                });

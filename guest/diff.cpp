@@ -145,29 +145,13 @@ private:
     out_.commits = std::max(1ull, std::strtoull(count->c_str(), nullptr, 10));
     auto text = g_.out({"diff-tree", "-r", "-z", "-M", "--name-status", base_tree_, head_tree_});
     if (!text) return text.err();
-    auto items = split_nul(*text);
-    for (std::size_t i = 0; i + 1 < items.size(); i += 2) {
-      auto& name = items[i + 1];
-      switch (items[i].empty() ? '?' : items[i][0]) {
-      case 'A':
-        out_.added.push_back(name);
-        break;
-      case 'D':
-        out_.deleted.push_back(name);
-        break;
-      case 'M':
-      case 'T':
-        out_.modified.push_back(name);
-        break;
-      case 'R':
-        if (i + 2 >= items.size()) return make_error(errc::internal, "git diff-tree");
-        out_.renamed.emplace_back(name, items[i + 2]);
-        ++i;
-        break;
-      default:
-        return make_error(errc::internal, "git diff-tree: " + items[i]);
-      }
-    }
+    transfer::name_changes found;
+    if (!transfer::read_name_status(*text, found))
+      return make_error(errc::internal, "git diff-tree printed something else than names");
+    out_.modified = std::move(found.modified);
+    out_.added = std::move(found.added);
+    out_.deleted = std::move(found.deleted);
+    out_.renamed = std::move(found.renamed);
     return {};
   }
 

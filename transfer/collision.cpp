@@ -3,41 +3,10 @@
 #include "transfer/apply.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 
 namespace skep::transfer {
 namespace {
-
-/// Lines of the base that a change takes the place of; an insertion has none.
-struct line_range {
-  long first = 0, count = 0;
-};
-
-bool ranges_meet(const std::vector<line_range>& a, const std::vector<line_range>& b) {
-  for (const auto& x : a)
-    for (const auto& y : b)
-      if (x.first < y.first + std::max(y.count, 1L) && y.first < x.first + std::max(x.count, 1L))
-        return true;
-  return false;
-}
-
-/// The ranges of "@@ -FIRST,COUNT +..." lines.
-std::vector<line_range> ranges_of(std::string_view diff) {
-  std::vector<line_range> out;
-  for (std::size_t at = 0; at < diff.size();) {
-    auto end = std::min(diff.find('\n', at), diff.size());
-    auto line = diff.substr(at, end - at);
-    at = end + 1;
-    if (!line.starts_with("@@ -")) continue;
-    line_range r{0, 1};
-    auto [next, wrong] = std::from_chars(line.data() + 4, line.data() + line.size(), r.first);
-    if (wrong == std::errc{} && next != line.data() + line.size() && *next == ',')
-      std::from_chars(next + 1, line.data() + line.size(), r.count);
-    out.push_back(r);
-  }
-  return out;
-}
 
 struct touch {
   std::size_t pane = 0;
@@ -280,7 +249,7 @@ private:
   }
 
   result<bool> lines_meet(const std::string& path, const std::vector<touch>& who) {
-    std::vector<std::pair<const file_entry*, std::vector<line_range>>> seen_before;
+    std::vector<std::pair<const file_entry*, std::vector<hunk_range>>> seen_before;
     for (const auto& t : who) {
       if (!may_run()) return true;
       program p;
@@ -301,9 +270,9 @@ private:
       p.working_dir = scratch_;
       auto ran = run_program(p);
       if (!ran) return ran.err();
-      auto ranges = ranges_of(ran->out);
+      auto ranges = read_hunks(ran->out);
       for (const auto& [other, theirs] : seen_before)
-        if (!alike(other, t.result) && ranges_meet(ranges, theirs)) return true;
+        if (!alike(other, t.result) && hunks_meet(ranges, theirs)) return true;
       seen_before.emplace_back(t.result, std::move(ranges));
     }
     return false;

@@ -77,9 +77,10 @@ program look_git(const std::string& root, std::vector<std::string> arguments) {
   return p;
 }
 
-/// A number of decimal digits and the space behind it.
+/// A number as to_string() writes it, and the space behind it.
 template <class T>
 bool take_number(std::string_view& text, T& out) {
+  if (text.starts_with('0') && !text.starts_with("0 ")) return false;
   auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), out);
   if (wrong != std::errc{} || end == text.data() + text.size() || *end != ' ') return false;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
@@ -134,12 +135,15 @@ bool parse_manifest(std::string_view text, manifest& out) {
     if (!take_number(text, f.size)) return false;
     if (text.size() < 65 || text[64] != ' ') return false;
     f.sha256 = text.substr(0, 64);
+    if (f.sha256.find_first_not_of("0123456789abcdef") != f.sha256.npos) return false;
     text.remove_prefix(65);
     if (!take_number(text, length) || text.size() <= length || text[length] != '\n') return false;
     f.path = text.substr(0, length);
     text.remove_prefix(length + 1);
     if (!safe_relative(f.path) || (!out.files.empty() && !(out.files.back().path < f.path)))
       return false;
+    if (f.type == file_entry::kind::symlink && f.mode != 0644) return false;
+    if (out.total_bytes + f.size < out.total_bytes) return false;
     out.total_bytes += f.size;
     out.files.push_back(std::move(f));
   }
@@ -175,15 +179,12 @@ result<std::vector<std::string>> changed_against_head(const std::string& root) {
   auto status = run_for_output(
       look_git(root, {"status", "--porcelain", "-z", "--untracked-files=all", "--no-renames"}));
   if (!status) return status.err();
-  std::vector<std::string> out;
-  for (auto& item : split_nul(*status))
-    if (item.size() > 3) out.push_back(item.substr(3));
-  // "H PATH": as usual; lower case: assume-unchanged; S: skip-worktree. Status trusts those bits.
+  auto out = read_status(*status);
+  // Status trusts the bits assume-unchanged and skip-worktree.
   auto bits = run_for_output(look_git(root, {"ls-files", "-v", "-z"}));
   if (!bits) return bits.err();
-  for (auto& item : split_nul(*bits))
-    if (item.size() > 2 && (item[0] == 'S' || (item[0] >= 'a' && item[0] <= 'z')))
-      out.push_back(item.substr(2));
+  for (auto& known : read_tagged(*bits))
+    if (known.not_watched()) out.push_back(std::move(known.path));
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
@@ -217,8 +218,8 @@ result<kept_base> base_of(const repo_facts& repo, const manifest& uploaded,
   auto sparse = run_for_output(look_git(repo.root, {"ls-files", "-t", "-z"}));
   if (!sparse) return sparse.err();
   std::set<std::string> unchecked;
-  for (const auto& item : split_nul(*sparse))
-    if (item.starts_with("S ")) unchecked.insert(item.substr(2));
+  for (auto& known : read_tagged(*sparse))
+    if (known.tag == 'S') unchecked.insert(std::move(known.path));
   for (const auto& p : suspects) {
     if (out.find(p))
       dirty.insert(p);

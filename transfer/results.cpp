@@ -49,8 +49,7 @@ result<void> check_file(const std::string& path, std::uint64_t bytes, const std:
   return {};
 }
 
-/// Names of `git apply --numstat -z`: "ADDED\tDELETED\tNAME" each. Of a rename it has the new name
-/// only, with -R the old one.
+/// Names of `git apply --numstat -z`. Of a rename it has the new name only, with -R the old one.
 result<void> add_names(const std::string& patch_path, bool reverse, const std::string& empty_dir,
                        std::set<std::string>& out,
                        std::map<std::string, line_counts>* counts = nullptr) {
@@ -68,21 +67,19 @@ result<void> add_names(const std::string& patch_path, bool reverse, const std::s
     if (text.err().code != errc::io) return text.err();
     return make_error(errc::protocol, "git cannot read the patch " + patch_path, text.err().cause);
   }
-  for (const auto& item : split_nul(*text)) {
-    auto tab = item.find('\t');
-    tab = tab == item.npos ? tab : item.find('\t', tab + 1);
-    if (tab == item.npos) return make_error(errc::protocol, "git apply --numstat: " + item);
-    auto name = item.substr(tab + 1);
-    if (!safe_relative(name) || names_git_dir(name))
-      return make_error(errc::unsafe_archive, "the patch leaves the tree: " + name);
+  std::vector<numstat_line> lines;
+  if (!read_numstat(*text, lines))
+    return make_error(errc::protocol, "git apply --numstat of " + patch_path);
+  for (auto& x : lines) {
+    if (!safe_relative(x.path) || names_git_dir(x.path))
+      return make_error(errc::unsafe_archive, "the patch leaves the tree: " + x.path);
     if (counts) {
-      auto& c = (*counts)[name];
-      bool binary = item.starts_with('-') || c.added < 0;
-      c.added = binary ? -1 : c.added + std::strtoll(item.c_str(), nullptr, 10);
-      c.deleted =
-          binary ? -1 : c.deleted + std::strtoll(item.c_str() + item.find('\t') + 1, nullptr, 10);
+      auto& c = (*counts)[x.path];
+      bool binary = x.added < 0 || c.added < 0;
+      c.added = binary ? -1 : c.added + x.added;
+      c.deleted = binary ? -1 : c.deleted + x.deleted;
     }
-    out.insert(std::move(name));
+    out.insert(std::move(x.path));
   }
   return {};
 }

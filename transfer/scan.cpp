@@ -1,10 +1,13 @@
 #include "transfer/scan.hpp"
 
 #include "transfer/beneath.hpp"
+#include "transfer/kept.hpp"
+#include "transfer/patch_text.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <map>
 #include <tuple>
 #include <unistd.h>
 
@@ -57,6 +60,64 @@ bool feed(scan_watcher& to, int root, const std::string& path, std::string& buff
   to.end();
   return !to.broken();
 }
+
+/// The two halves of a patch, each to a scan of its own.
+struct patch_scan : patch_sink {
+  patch_scan(std::string patch_name, const scan_options& options)
+      : rest_of_it({}, options), messages({}, options), name_(std::move(patch_name)) {}
+
+  scan_watcher rest_of_it, messages;
+
+  void read(int root, std::string& buffer) {
+    auto opened = open_entry(root, name_);
+    if (!opened || opened->entry.type == file_entry::kind::symlink) {
+      rest_of_it.problem(name_ + " cannot be read" + (opened ? "" : ": " + text_of(opened.err())));
+      return;
+    }
+    rest_of_it.begin(name_);
+    patch_reader reader{*this};
+    while (!rest_of_it.broken() && !messages.broken()) {
+      auto n = ::read(opened->file.get(), buffer.data(), buffer.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) rest_of_it.problem(io_error(name_, errno).message);
+      if (n <= 0) break;
+      reader.feed({buffer.data(), static_cast<std::size_t>(n)});
+    }
+    reader.finish();
+    rest_of_it.data(others_);
+    rest_of_it.end();
+  }
+  std::uint64_t first_line_of(const std::string& path) const { return first_lines_.at(path); }
+
+  void begin_message(std::uint64_t number, std::uint64_t line) override {
+    auto path = name_ + " commit " + std::to_string(number);
+    first_lines_[path] = line;
+    messages.begin(path);
+  }
+  // Without NUL, a message in UTF-16 (the agent's git may be told to write such) is text as well.
+  void message(std::string_view piece) override {
+    std::copy_if(piece.begin(), piece.end(), std::back_inserter(text_),
+                 [](char c) { return c != '\0'; });
+    if (text_.size() >= read_bytes) give(messages, text_);
+  }
+  void end_message() override {
+    give(messages, text_);
+    messages.end();
+  }
+  void rest(std::string_view piece) override {
+    others_ += piece;
+    if (others_.size() >= read_bytes) give(rest_of_it, others_);
+  }
+
+private:
+  static void give(scan_watcher& to, std::string& text) {
+    to.data(text);
+    text.clear();
+  }
+
+  std::string name_, text_, others_; ///< Lines are short: collected, and given many at once.
+  std::map<std::string, std::uint64_t> first_lines_;
+};
 
 } // namespace
 
@@ -161,14 +222,14 @@ scan_report scan_results(const std::string& out_dir, const std::string& name,
     f.path = name + "/files/" + f.path;
   auto patch_name = name + ".patch";
   if (::access((out_dir + "/" + patch_name).c_str(), F_OK) != 0) return out;
-  scan_watcher patch{{}, options};
+  patch_scan patch{patch_name, options};
   auto dir = open_root(out_dir);
   if (!dir)
-    patch.problem(text_of(dir.err()));
+    patch.rest_of_it.problem(text_of(dir.err()));
   else
-    feed(patch, dir->get(), patch_name, buffer);
-  auto also = patch.report();
-  for (auto& f : also.findings) {
+    patch.read(dir->get(), buffer);
+  auto again = patch.rest_of_it.report();
+  for (auto& f : again.findings) {
     bool known = std::any_of(out.findings.begin(), out.findings.end(), [&](const auto& g) {
       return g.rule == f.rule && g.severity >= f.severity;
     });
@@ -176,12 +237,50 @@ scan_report scan_results(const std::string& out_dir, const std::string& name,
     ++count_of(out, f.severity);
     out.findings.push_back(std::move(f));
   }
+  auto messages = patch.messages.report();
+  for (auto& f : messages.findings) {
+    f.line += patch.first_line_of(f.path) - 1;
+    ++count_of(out, f.severity);
+    out.findings.push_back(std::move(f));
+  }
+  for (const auto* also : {&again, &messages}) {
+    out.files += also->files;
+    out.size_bytes += also->size_bytes;
+    if (out.problem.empty()) out.problem = also->problem;
+  }
+  out.took_ms += again.took_ms; // the messages went along with it
   sort_findings(out.findings);
-  out.files += also.files;
-  out.size_bytes += also.size_bytes;
-  out.took_ms += also.took_ms;
-  if (out.problem.empty()) out.problem = also.problem;
   return out;
+}
+
+std::string alarm_text(const scan_report& r) {
+  constexpr std::size_t most = 3, path_bytes = 200, problem_bytes = 300;
+  auto shown = [](const std::string& text, std::size_t bytes) {
+    return shown_path(text.size() > bytes ? text.substr(0, bytes) + "..." : text);
+  };
+  std::string out;
+  if (r.high > 0) {
+    out = r.high == 1 ? "1 credential" : std::to_string(r.high) + " credentials";
+    for (std::size_t i = 0; i < r.findings.size() && i <= most; ++i) {
+      const auto& f = r.findings[i];
+      if (f.severity != finding_severity::high) break;
+      out += i == 0 ? ": " : ", ";
+      out += i == most ? "..."
+                       : shown(f.path, path_bytes) + ":" + std::to_string(f.line) + " " + f.rule;
+    }
+  }
+  if (!r.problem.empty())
+    out += (out.empty() ? "" : "; ") + std::string{"a scan that is not whole: "}
+           + shown(r.problem, problem_bytes);
+  return out.empty() ? std::to_string(r.medium) + " likely credentials of little reach" : out;
+}
+
+error scan_refusal(scan_policy policy, const scan_report& r) {
+  if (policy == scan_policy::warn || !r.alarming()) return {};
+  auto e = r.high > 0 ? make_error(errc::credentials_found, alarm_text(r))
+                      : make_error(errc::scan_failed, r.problem);
+  e.step = "scan";
+  return e;
 }
 
 scan_report for_event(scan_report r) {

@@ -54,11 +54,20 @@ scan_report scan_files(const std::string& root, const std::vector<std::string>& 
 
 /// Scans what came back of one tree: OUT/NAME.patch and OUT/NAME/files. `root` is the user's work
 /// tree, by whose allow-list paths below files/ are judged. What the patch shows only once more is
-/// left out.
+/// left out. The messages and names of its commits are judged each by itself (patch_text.hpp); a
+/// finding in one has the path "NAME.patch commit N", N from 1 in the patch's order, and the line
+/// of the patch.
 scan_report scan_results(const std::string& out_dir, const std::string& name,
                          const std::string& root, const scan_options& options = {});
 
-/// The same with at most max_event_findings findings, and long paths cut.
+/// What is alarming in a scan, on one line: "2 credentials: a.py:3 github_token, ...".
+std::string alarm_text(const scan_report& r);
+
+/// Why what was scanned must not travel under this policy; none when it may. With `prompt` it is
+/// what holds where nobody can be asked, or said no.
+error scan_refusal(scan_policy policy, const scan_report& r);
+
+/// A report as an event holds it: at most max_event_findings findings, and long paths cut.
 scan_report for_event(scan_report r);
 
 } // namespace skep::transfer

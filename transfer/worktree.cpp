@@ -17,26 +17,14 @@ std::string first_line(std::string text) {
   return text;
 }
 
-/// A path as `git ls-files -v` shows it.
-struct known_path {
-  std::string path;
-  bool tracked = false;
-  bool not_watched = false; ///< assume-unchanged or skip-worktree: git does not look at it.
-};
-
-result<std::vector<known_path>> known_paths(const std::string& root,
-                                            const std::atomic<bool>* cancel) {
+result<std::vector<tagged_path>> known_paths(const std::string& root,
+                                             const std::atomic<bool>* cancel) {
   auto list =
       git_program(root, {"ls-files", "-v", "-z", "--cached", "--others", "--exclude-standard"});
   list.cancel = cancel;
   auto text = run_for_output(list);
   if (!text) return text.err();
-  std::vector<known_path> out;
-  for (auto& item : split_nul(*text)) { // "H path", "? path"; lower case: assume-unchanged
-    if (item.size() < 3) continue;
-    auto tag = item[0];
-    out.push_back({item.substr(2), tag != '?', tag == 'S' || (tag >= 'a' && tag <= 'z')});
-  }
+  auto out = read_tagged(*text);
   auto by_path = [](const auto& a, const auto& b) { return a.path < b.path; };
   std::sort(out.begin(), out.end(), by_path);
   auto same = [](const auto& a, const auto& b) { return a.path == b.path; };
@@ -54,16 +42,6 @@ program git_program(const std::string& dir, std::vector<std::string> arguments) 
   p.environment = git_environment();
   p.limit = std::chrono::minutes{5};
   return p;
-}
-
-std::vector<std::string> split_nul(std::string_view text) {
-  std::vector<std::string> out;
-  while (!text.empty()) {
-    auto end = std::min(text.find('\0'), text.size());
-    out.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
 }
 
 result<repo_facts> inspect_repo(const std::string& path) {
@@ -103,7 +81,9 @@ result<std::vector<std::string>> list_worktree(const std::string& root,
   auto dir = open_root(root);
   if (!dir) return dir.err();
   std::vector<std::string> out;
-  for (auto& [name, tracked, not_watched] : *names) {
+  for (auto& known : *names) {
+    auto& name = known.path;
+    const bool tracked = known.tracked(), not_watched = known.not_watched();
     if (auto reason = excluded_reason(name); !reason.empty()) {
       skip(std::move(name), "always excluded: " + std::string{reason});
       continue;
@@ -146,7 +126,7 @@ result<bool> worktree_is_head(const std::string& root, const std::vector<std::st
   if (!status->empty()) return false;
   auto known = known_paths(root, nullptr);
   if (!known) return known.err();
-  if (std::any_of(known->begin(), known->end(), [](const auto& k) { return k.not_watched; }))
+  if (std::any_of(known->begin(), known->end(), [](const auto& k) { return k.not_watched(); }))
     return false;
   auto tree = run_for_output(git_program(root, {"ls-tree", "-r", "-z", "--name-only", "HEAD"}));
   if (!tree) return tree.err();

@@ -2,6 +2,7 @@
 // excluded.
 #pragma once
 
+#include "transfer/git_output.hpp"
 #include "transfer/process.hpp"
 
 namespace skep::transfer {
@@ -41,8 +42,5 @@ result<bool> worktree_is_head(const std::string& root, const std::vector<std::st
 
 /// `git -C DIR ARGUMENTS` with the environment of git_environment() and 5 minutes.
 program git_program(const std::string& dir, std::vector<std::string> arguments);
-
-/// Splits NUL-terminated items as git's -z prints them.
-std::vector<std::string> split_nul(std::string_view text);
 
 } // namespace skep::transfer

@@ -212,6 +212,34 @@ TEST_CASE("a guest's answer is its first line of JSON, or the reason there is no
   CHECK(read_guest_answer(none).err().code == errc::network);
 }
 
+TEST_CASE("what skep-guest says of a tree is read by type, and anything else is an error by name") {
+  auto arrived =
+      read_arrived(json::parse(R"({"files":3,"size_bytes":12,"manifest_sha256":"ab","more":[]})"));
+  REQUIRE(arrived.ok());
+  CHECK(arrived->files == 3);
+  CHECK(arrived->size_bytes == 12);
+  CHECK(arrived->manifest_sha256 == "ab");
+  // A setup may have put its own program in the place of skep-guest.
+  for (const auto* text : {"{}", "[]", R"({"files":"3","size_bytes":12,"manifest_sha256":"ab"})",
+                           R"({"files":-3,"size_bytes":12,"manifest_sha256":"ab"})",
+                           R"({"files":3,"size_bytes":null,"manifest_sha256":"ab"})",
+                           R"({"files":3,"size_bytes":12,"manifest_sha256":{}})"}) {
+    INFO(text);
+    CHECK(read_arrived(json::parse(text)).err().code == errc::protocol);
+  }
+  auto base = read_guest_base(json::parse(R"({"commit":"b45e","changed":true})"));
+  REQUIRE(base.ok());
+  CHECK(base->commit == "b45e");
+  CHECK(base->changed);
+  CHECK_FALSE(base->is_head);
+  for (const auto* text :
+       {"{}", R"({"commit":7})", R"({"commit":"--help"})", R"({"commit":""})",
+        R"({"commit":"b45e","is_head":"yes"})", R"({"commit":"b45e","changed":1})"}) {
+    INFO(text);
+    CHECK(read_guest_base(json::parse(text)).err().code == errc::protocol);
+  }
+}
+
 TEST_CASE("a part of a log is found from its start, from its end, and by generation") {
   scratch tmp;
   std::filesystem::create_directories(tmp.path / "sw_a");

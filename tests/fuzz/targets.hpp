@@ -10,10 +10,13 @@ void run_broker(input in);
 void run_claude(input in);
 void run_envelopes(input in);
 void run_follow(input in);
+void run_git_output(input in);
 void run_http_edges(input in);
 void run_json_bodies(input in);
+void run_manifest(input in);
 void run_messages(input in);
 void run_multipart(input in);
+void run_results(input in);
 void run_unpack(input in);
 
 } // namespace skep::fuzz

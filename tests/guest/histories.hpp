@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tests/transfer/repo.hpp"
+#include "transfer/worktree.hpp"
 
 #include <functional>
 #include <map>
@@ -294,8 +295,12 @@ inline void make_start(const repo& r, dice& d, case_counts& counts) {
   if (untracked) put("untracked " + made.component());
   if (staged && unstaged && untracked) counts.saw("start: staged, unstaged and untracked");
   counts.saw(staged || unstaged || untracked ? "start: dirty" : "start: clean");
-  // Something must be there to upload.
-  if (paths_below(r.path).empty()) r.put("plain", "y\n");
+  // Something must be there to upload: ignored and excluded files, and other repositories, are not.
+  if (auto left = transfer::list_worktree(r.path); left.ok() && left->empty()) {
+    std::error_code ignored;
+    fs::remove_all(r / "plain", ignored);
+    r.put("plain", "y\n");
+  }
 }
 
 /// What the agent does in its tree: at most `steps` deeds, with commits of all kinds between.

@@ -12,6 +12,7 @@
 #include "transfer/forge.hpp"
 #include "transfer/pack.hpp"
 
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -143,8 +144,32 @@ private:
     limits.outward_links = true;
     must(unpack_archive(place_ / "a.tar", copy, limits), "unpack again");
     git(copy, {"init", "-q"});
-    if (!pane_.summary.empty()) git(copy, {"apply", "--whitespace=nowarn", out() + "/p0.patch"});
+    std::vector<std::string> apply{"apply", "--whitespace=nowarn", out() + "/p0.patch"};
+    if (in_the_way_of_git(copy)) {
+      // In the index alone, where no link is followed; the tree is taken from there.
+      counts_.saw("git apply: a link in a loop became a folder");
+      git(copy, {"add", "-A", "-f"});
+      apply.insert(apply.begin() + 1, "--cached");
+      git(copy, apply);
+      auto taken = place_ / "applied and checked out";
+      git(copy, {"-c", "core.symlinks=true", "checkout-index", "-a", "--prefix=" + taken + "/"});
+      copy = taken;
+    } else if (!pane_.summary.empty()) {
+      git(copy, apply);
+    }
     demand_equal(tree_of(copy), agent_, "git apply");
+  }
+
+  /// Git 2.39 looks whether a new file is in the way before it takes away what the patch deletes,
+  /// and gives up at a link that leads to itself.
+  bool in_the_way_of_git(const std::string& top) const {
+    for (const auto& [path, entry] : agent_)
+      for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1)) {
+        struct stat st {};
+        if (::stat((top + "/" + path.substr(0, slash)).c_str(), &st) != 0 && errno == ELOOP)
+          return true;
+      }
+    return false;
   }
 
   /// A copy of the user's work tree with all that git knows about it.
@@ -163,8 +188,19 @@ private:
     auto ran = run_program(p);
     demand(ran.ok() && (may_fail || ran->good()), "git " + arguments[0]);
   }
+  /// Its output without the last line end. What fails is the case, with its seed.
   static std::string git(const std::string& dir, std::vector<std::string> arguments) {
-    return test::git(dir, std::move(arguments));
+    program p;
+    p.argv = {"git"};
+    p.argv.insert(p.argv.end(), arguments.begin(), arguments.end());
+    p.working_dir = dir;
+    p.environment = git_environment();
+    p.environment->insert(p.environment->end(),
+                          {"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"});
+    auto ran = must(run_program(p), "git " + arguments[0]);
+    demand(ran.good(), "git " + arguments[0] + ": " + ran.err);
+    if (ran.out.ends_with('\n')) ran.out.pop_back();
+    return ran.out;
   }
 
   /// The user's work tree with the agent's tree in the place of what was uploaded.
@@ -387,4 +423,17 @@ TEST_CASE("random trees and histories go in and come back exactly, in every mode
     for (const char* start : {"start: staged, unstaged and untracked", "start: submodule",
                               "start: LFS pointer", "start: root commit"})
       CHECK(counts.of[start] * 100 >= done);
+}
+
+TEST_CASE("histories that failed once go in and come back exactly") {
+  memory_as_temp quick;
+  // 9089: nothing but ignored files and another repository was left to upload. 9388: a link that
+  // leads to itself becomes a folder, where `git apply` gives up in a work tree, and we do not.
+  case_counts counts;
+  for (std::uint64_t seed : {9089, 9388}) {
+    auto why = failure_of(seed, seed % (most_steps + 1), counts);
+    INFO("seed " << seed << ": " << why);
+    CHECK(why.empty());
+  }
+  CHECK(counts.of["git apply: a link in a loop became a folder"] == 1);
 }

@@ -124,7 +124,7 @@ def _(work):
         plan = skep.json("run", "--dry-run", "--repo", repo, "--provider", "sim", "--sandboxes", "3",
                          "--limit", "30min", "--", "./agent")["dry_run"]
         assert plan["would_start"] is True and plan["provider"] == "sim", plan
-        assert [f["path"] for f in plan["upload"]["files"]] == ["a.txt"]
+        assert [(f["path"], f["size_bytes"]) for f in plan["upload"]["files"]] == [("a.txt", 4)]
         assert plan["upload"]["left_out"] == [{"path": ".env", "reason": "always excluded: .env"}]
         assert abs(plan["time_usd_at_most"] - 0.3) < 1e-9, plan
         assert [line["rule"] for line in plan["limits"]] == ["max_active"], plan["limits"]
@@ -137,10 +137,10 @@ def _(work):
         assert asked(sim) == [] and skep.json("ps", "--all")["swarms"] == []
 
 
-@scenario("a credential in what an agent wrote is told and recorded, and the results are kept")
+@scenario("a credential in what an agent wrote, in a file or in the message of a commit, is told and recorded, and the results are kept")
 def _(work):
     agent = "#!/bin/sh\nprintf 'a\\nkey = %s%s\\n' 'github' '" + VALUE[6:] + "' > made.txt\ngit add -A\n" \
-            "git -c user.name=A -c user.email=a@example.org commit -qm made\n"
+            "git -c user.name=A -c user.email=a@example.org commit -qm \"made with $(printf '%s%s' 'github' '" + VALUE[6:] + "')\"\n"
     repo = repository(work / "repo", {"agent": agent})
     with Installation(work) as skep:
         out = lines_of(skep, "run", "--repo", repo, "--", "./agent", code=0)
@@ -148,7 +148,7 @@ def _(work):
         told = [e["body"] for e in skep.events(swarm) if e["type"] == "transfer.results_scanned"]
         assert len(told) == 1 and told[0]["tree"] == "p0", told
         found = [f for f in told[0]["report"]["findings"] if f["severity"] == "high"]
-        assert [(f["path"], f["line"]) for f in found] == [("p0/files/made.txt", 2)], found
+        assert [(f["path"], f["line"]) for f in found] == [("p0.patch commit 1", 4), ("p0/files/made.txt", 2)], found
         kept = repo / "skep-out" / swarm
         assert VALUE in (kept / "p0" / "files" / "made.txt").read_text() and VALUE in (kept / "p0.patch").read_text()
         assert audit(skep, "RESULTS_SCAN_FOUND"), "not in the audit log"

@@ -1,6 +1,7 @@
 // What an attacker would send as a pane's results, each beside a twin that differs in the one thing
 // that matters and must be accepted: so that what refuses is the reason named, and not something
 // else about the archive.
+#include "tests/transfer/crafted.hpp"
 #include "tests/transfer/repo.hpp"
 #include "transfer/archive_writer.hpp"
 #include "transfer/unpack.hpp"
@@ -26,28 +27,10 @@ struct piece {
 
 std::string tar_of(const std::vector<piece>& pieces) {
   temp t;
-  auto* a = archive_write_new();
-  archive_write_set_format_pax_restricted(a);
-  REQUIRE(archive_write_open_filename(a, (t / "a").c_str()) == ARCHIVE_OK);
-  for (const auto& m : pieces) {
-    auto* e = archive_entry_new();
-    archive_entry_set_pathname(e, m.path.c_str());
-    archive_entry_set_filetype(e, m.type);
-    archive_entry_set_perm(e, static_cast<unsigned short>(m.mode));
-    if (m.hard)
-      archive_entry_set_hardlink(e, m.link.c_str());
-    else if (m.type == AE_IFLNK)
-      archive_entry_set_symlink(e, m.link.c_str());
-    bool content = m.type == AE_IFREG && !m.hard;
-    archive_entry_set_size(e, content ? static_cast<la_int64_t>(m.bytes) : 0);
-    REQUIRE(archive_write_header(a, e) >= ARCHIVE_WARN);
-    if (content) {
-      std::string text(m.bytes, 'x');
-      archive_write_data(a, text.data(), text.size());
-    }
-    archive_entry_free(e);
-  }
-  archive_write_free(a);
+  std::vector<member> members;
+  for (const auto& m : pieces)
+    members.push_back({m.path, m.type, std::string(m.bytes, 'x'), m.link, m.mode, m.hard});
+  craft(t / "a", members);
   return get(t / "a");
 }
 

@@ -1,7 +1,9 @@
 // .skepignore means what .gitignore means, and the defaults give way to it.
 #include "transfer/ignore.hpp"
+#include "tests/support/skip.hpp"
 #include "tests/transfer/repo.hpp"
 #include "tests/transfer/scan_corpus.hpp"
+#include "transfer/beneath.hpp"
 #include "transfer/exclude.hpp"
 #include "transfer/worktree.hpp"
 
@@ -10,10 +12,12 @@
 #include <cstdlib>
 #include <map>
 #include <set>
+#include <sstream>
 
 using namespace skep;
 using namespace skep::test;
 using transfer::list_worktree;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -99,6 +103,26 @@ names by_us(const ignore_case& c) {
   return out;
 }
 
+/// The names of `paths` that git's check-ignore does not name, in a repository at `root`.
+names kept_by_git(const std::string& root, const names& paths) {
+  transfer::program p;
+  p.argv = {"git", "check-ignore", "--no-index", "-z", "--stdin"};
+  p.working_dir = root;
+  p.environment = transfer::git_environment();
+  p.environment->push_back("GIT_CONFIG_GLOBAL=/dev/null");
+  for (const auto& path : paths)
+    p.stdin_data += path + '\0';
+  auto ran = transfer::run_program(p);
+  REQUIRE(ran.ok());
+  REQUIRE(ran->exit_code <= 1);
+  auto ignored = transfer::split_nul(ran->out);
+  std::set<std::string> gone(ignored.begin(), ignored.end());
+  names out;
+  for (const auto& path : paths)
+    if (!gone.count(path)) out.push_back(path);
+  return out;
+}
+
 /// The same by git, to which the same files are .gitignore, and the defaults its info/exclude.
 names by_git(const ignore_case& c) {
   repo r;
@@ -115,22 +139,7 @@ names by_git(const ignore_case& c) {
     for (auto line : transfer::default_excludes())
       defaults.append(line) += "\n";
   r.put(".git/info/exclude", defaults);
-  transfer::program p;
-  p.argv = {"git", "check-ignore", "--no-index", "-z", "--stdin"};
-  p.working_dir = r.path;
-  p.environment = transfer::git_environment();
-  p.environment->push_back("GIT_CONFIG_GLOBAL=/dev/null");
-  for (const auto& path : c.paths)
-    p.stdin_data += path + '\0';
-  auto ran = transfer::run_program(p);
-  REQUIRE(ran.ok());
-  REQUIRE(ran->exit_code <= 1);
-  auto ignored = transfer::split_nul(ran->out);
-  std::set<std::string> gone(ignored.begin(), ignored.end());
-  names out;
-  for (const auto& path : c.paths)
-    if (!gone.count(path)) out.push_back(path);
-  return out;
+  return kept_by_git(r.path, c.paths);
 }
 
 bool agrees(const ignore_case& c) {
@@ -333,4 +342,153 @@ TEST_CASE("our listing agrees with git check-ignore about generated rules and pa
   std::printf("ignore rules: %zu pairs asked, %zu left out\n", asked, out);
   CHECK(out > asked / 20);
   CHECK(out < asked * 19 / 20);
+}
+
+namespace {
+
+/// A name that a line of an ignore file is likely to match.
+std::string match_of(std::string_view line, draw& d) {
+  if (line.starts_with('!')) line.remove_prefix(1);
+  if (line.starts_with('/')) line.remove_prefix(1);
+  if (line.ends_with('/')) line.remove_suffix(1);
+  std::string out;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '[') {
+      auto end = line.find(']', i + 2);
+      if (end == line.npos) return {};
+      out += line[i + 1] == '!' || line[i + 1] == '^' ? 'q' : line[i + 1];
+      i = end;
+    } else if (line[i] == '*') {
+      if (i == 0 || line[i - 1] != '*') out += d.lower(1 + d.below(3));
+    } else if (line[i] == '?') {
+      out += d.lower(1);
+    } else if (line[i] != '\\') {
+      out += line[i];
+    }
+  }
+  return out;
+}
+
+/// The rules of a project as they lie in its source, and paths: some of its own, and such that its
+/// rules were written for, and near misses of these.
+ignore_case project_case(const std::string& source, draw& d) {
+  constexpr std::size_t most_own = 4000, most_made = 6000;
+  ignore_case out;
+  names own;
+  std::istringstream list{get(source + ".paths")};
+  for (std::string path; std::getline(list, path);)
+    if (!path.substr(path.rfind('/') + 1).starts_with(".git")) own.push_back(path);
+  fs::recursive_directory_iterator i{source}, end;
+  for (; i != end; ++i) {
+    if (i->path().filename() != ".gitignore") continue;
+    auto dir = i->path().parent_path().string().substr(source.size());
+    auto& lines = out.rules[dir.empty() ? dir : dir.substr(1) + "/"];
+    std::istringstream in{get(i->path().string())};
+    for (std::string line; std::getline(in, line);)
+      lines.push_back(line);
+  }
+  std::sort(own.begin(), own.end());
+  std::set<std::string> files, dirs;
+  auto add = [&](const std::string& path) {
+    if (!transfer::safe_relative(path) || transfer::names_git_dir(path)
+        || !transfer::excluded_reason(path).empty())
+      return;
+    bool clash =
+        dirs.count(path) > 0 || path.find("/.git") != path.npos || path.starts_with(".git");
+    for (auto at = path.find('/'); at != path.npos; at = path.find('/', at + 1))
+      clash = clash || files.count(path.substr(0, at)) > 0;
+    if (clash) return;
+    for (auto at = path.find('/'); at != path.npos; at = path.find('/', at + 1))
+      dirs.insert(path.substr(0, at));
+    files.insert(path);
+  };
+  for (std::size_t n = 0; n < own.size(); n += 1 + own.size() / most_own)
+    add(own[n]);
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const auto& [dir, rules] : out.rules)
+    for (const auto& line : rules)
+      if (!line.empty() && line[0] != '#') lines.emplace_back(dir, line);
+  for (std::size_t made = 0; made < most_made && !lines.empty(); ++made) {
+    const auto& [dir, line] = lines[made < lines.size() ? made : d.below(lines.size())];
+    auto name = match_of(line, d);
+    switch (d.below(6)) {
+    case 0:
+      name += "/" + name_of(d);
+      break;
+    case 1:
+      name = name_of(d) + "/" + name;
+      break;
+    case 2:
+      name += d.lower(1);
+      break;
+    case 3:
+      name = lines[d.below(lines.size())].first + name;
+      break;
+    default:
+      break;
+    }
+    add(dir + name);
+  }
+  out.paths.assign(files.begin(), files.end());
+  return out;
+}
+
+/// What stays when the rules are the project's own .gitignore, by us and by git.
+std::pair<names, names> with_gitignore(const ignore_case& c) {
+  repo r, plain;
+  for (const auto& p : c.paths)
+    r.put(p, "x");
+  for (const auto& [dir, lines] : c.rules) {
+    std::string text;
+    for (const auto& l : lines)
+      text += l + "\n";
+    r.put(dir + ".gitignore", text);
+  }
+  std::string defaults;
+  for (auto line : transfer::default_excludes())
+    defaults.append(line) += "\n";
+  plain.put(".git/info/exclude", defaults);
+  auto all = listed(r);
+  names ours;
+  for (const auto& p : c.paths)
+    if (std::binary_search(all.begin(), all.end(), p)) ours.push_back(p);
+  return {ours, kept_by_git(plain.path, kept_by_git(r.path, c.paths))};
+}
+
+} // namespace
+
+TEST_CASE("our listing agrees with git check-ignore about the ignore files of large projects") {
+  // Their sources are fetched by name and never committed: tools/setup --for test.
+  auto source = std::getenv("SKEP_SOURCE") ? std::string{std::getenv("SKEP_SOURCE")} : ".";
+  source += "/build/sources/";
+  if (!exists(source + "installed")) SKEP_SKIP("tools/setup --for test fetches the sources");
+  std::istringstream list{get(source + "installed")};
+  std::size_t projects = 0;
+  for (std::string name; std::getline(list, name); ++projects) {
+    INFO(name);
+    draw d{static_cast<unsigned>(projects) + 77};
+    auto c = project_case(source + name, d);
+    std::size_t lines = 0, left_out = 0;
+    for (const auto& [dir, rules] : c.rules)
+      lines += rules.size();
+    for (bool tracked : {false, true}) {
+      c.tracked = tracked;
+      auto ours = by_us(c), gits = by_git(c);
+      left_out += c.paths.size() - gits.size();
+      names differ;
+      std::set_symmetric_difference(ours.begin(), ours.end(), gits.begin(), gits.end(),
+                                    std::back_inserter(differ));
+      INFO((tracked ? "tracked" : "untracked") << ", first: " << (differ.empty() ? "" : differ[0]));
+      CHECK(differ.empty());
+    }
+    auto [ours, gits] = with_gitignore(c);
+    CHECK(ours == gits);
+    left_out += c.paths.size() - gits.size();
+    std::printf("ignore files of %s: %zu, %zu lines; %zu pairs asked, %zu left out\n", name.c_str(),
+                c.rules.size(), lines, 3 * c.paths.size(), left_out);
+    CHECK(c.rules.size() >= 3);
+    CHECK(c.paths.size() >= 3000);
+    CHECK(left_out >= 1000);
+  }
+  CHECK(projects == 3);
 }

@@ -9,6 +9,7 @@
 #include "transfer/scan_checks.hpp"
 
 #include <set>
+#include <sstream>
 
 using namespace skep;
 using namespace skep::test;
@@ -288,6 +289,81 @@ TEST_CASE("what comes back is scanned: files, and what the patch alone shows") {
   }));
   CHECK(rule_names(report.findings).count("npm_token") == 1);
   CHECK(transfer::scan_results(t.path, "nobody", r.path).findings.empty());
+}
+
+namespace {
+
+/// A series as git writes it, with these messages; each commit adds a line to `file`.
+void write_series(const repo& r, const std::string& to, const std::vector<std::string>& messages) {
+  auto base = r.commit("the base");
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    r.put("file", std::string(i + 1, 'x') + "\n");
+    r.commit(messages[i]);
+  }
+  put(to, git(r.path, {"format-patch", "--stdout", "--no-encode-email-headers", base}) + "\n");
+}
+
+} // namespace
+
+TEST_CASE("the messages of commits that come back are scanned, and a finding says commit and line, "
+          "never the value") {
+  temp t;
+  repo r, user;
+  draw d{21};
+  auto github = github_token(20);
+  auto npm = std::string{"np"} + "m_" + d.alnum(36);
+  const std::string words =
+      "a subject of so many words that git folds it in the header of its mail";
+  write_series(r, t / "p0.patch",
+               {"plain", words + " before " + github + "\n\nbody", "third\n\nline\nkey " + npm,
+                "fourth\n\n---\ndiff --git a/x b/x\n+++ b/x\n@@ -0,0 +1 @@\n+" + github});
+  // What a file holds, too, is told of the message as well: nobody reads it there.
+  put(t / "p0/files/file", "k = " + npm + "\n");
+  user.put(".skep-scan-allow", "file * # generated\n");
+  auto report = transfer::scan_results(t.path, "p0", user.path);
+  CHECK(report.problem.empty());
+  std::vector<std::string> lines;
+  std::istringstream in{get(t / "p0.patch")};
+  for (std::string line; std::getline(in, line);)
+    lines.push_back(line);
+  auto found_in = [&](const std::string& path, const std::string& rule) -> const scan_finding* {
+    for (const auto& f : report.findings)
+      if (f.path == path && f.rule == rule && f.severity == finding_severity::high) return &f;
+    return nullptr;
+  };
+  const auto* folded = found_in("p0.patch commit 2", "github_fine_token");
+  REQUIRE(folded);
+  CHECK(lines.at(folded->line - 1).starts_with("Subject: [PATCH 2/4] a subject"));
+  const auto* body = found_in("p0.patch commit 3", "npm_token");
+  REQUIRE(body);
+  CHECK(lines.at(body->line - 1) == "key " + npm);
+  // A message that looks like a patch is read as one, as by git: not as a message, but read.
+  CHECK(found_in("p0.patch", "github_fine_token"));
+  CHECK(report.high == 3);
+  auto told = to_line(to_json(transfer::for_event(report)));
+  for (const auto& value : {github, npm})
+    CHECK(told.find(value.substr(8, 20)) == told.npos);
+}
+
+TEST_CASE("names of authors count as message, and a message in UTF-16 is text") {
+  temp t;
+  repo user;
+  const std::string head = "From " + std::string(40, 'a') + " Mon Sep 17 00:00:00 2001\n";
+  auto wide = [](const std::string& text) {
+    std::string out;
+    for (char c : text)
+      (out += c) += '\0';
+    return out;
+  };
+  put(t / "p0.patch", head + "From: " + github_token(30) + " <a@example.org>\nSubject: x\n\n---\n"
+                          + head + "Subject: y\n\n" + wide("the key " + github_token(31) + "\n"));
+  auto report = transfer::scan_results(t.path, "p0", user.path);
+  CHECK(report.high == 2);
+  REQUIRE(report.findings.size() >= 2);
+  CHECK(report.findings[0].path == "p0.patch commit 1");
+  CHECK(report.findings[0].line == 2);
+  CHECK(report.findings[1].path == "p0.patch commit 2");
+  CHECK(report.findings[1].line == 9);
 }
 
 TEST_CASE("an event names at most a hundred findings and counts them all") {

@@ -4,8 +4,8 @@
     tools/lib/run_fuzz.py [--runs N] [--full] [--only NAME] [--out FILE]
 
 Each target starts from its committed corpus, tests/fuzz/corpus/NAME, and gets N executions (200,000) with a
-fixed seed, two targets at once; those that are no edge of the network (EASY) get a tenth of it and the one that
-works on files a hundredth, unless --full is given. New inputs that reach new code go to build/fuzz/corpus/NAME
+fixed seed, two targets at once; those that are no edge of the network (EASY) get a tenth of it, the one that
+works on files a hundredth and the one that runs git as well a fiftieth, unless --full is given. New inputs that reach new code go to build/fuzz/corpus/NAME
 and are the next run's start as well.
 
 An input that breaks a promise, crashes, hangs for 10 s or takes more than 1 GiB is a failure; it lies in
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "fuzz"
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 # A part of the executions, by target; a target that is not here gets all of them.
-EASY = {"broker": 10, "claude": 10, "messages": 10, "unpack": 100}
+EASY = {"broker": 10, "claude": 10, "git_output": 10, "manifest": 10, "messages": 10, "unpack": 100, "results": 50}
 LEAST_MORE_EDGES = 50  # What a corpus must reach beyond what an empty input reaches.
 TARGET_LIMIT_S = 15 * 60
 

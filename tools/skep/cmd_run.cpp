@@ -12,6 +12,7 @@
 #include "tools/skep/signals.hpp"
 #include "tools/skep/term.hpp"
 #include "tools/skepd/config.hpp"
+#include "transfer/scan.hpp"
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -188,7 +189,7 @@ int run(const app& a, const run_options& o) {
   if (o.dry_run) {
     auto plan = plan_run(*spec, *planned, *files, scanned);
     if (!plan) return fail(a, plan.err());
-    return show_plan(a, *plan, refused_by(spec->scan, scanned));
+    return show_plan(a, *plan, transfer::scan_refusal(spec->scan, scanned));
   }
   if (!a.json_mode)
     for (const auto& text : remarks_on_upload(*spec, *files))

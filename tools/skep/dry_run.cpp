@@ -8,6 +8,7 @@
 #include "tools/skep/show.hpp"
 #include "tools/skepd/config.hpp"
 #include "tools/skepd/limits.hpp"
+#include "transfer/scan.hpp"
 
 namespace skep::cli {
 namespace {
@@ -99,7 +100,7 @@ result<dry_run_doc> plan_run(const swarm_spec& spec, const storage::state_paths&
     for (const auto& b : out.limits)
       if (b.setting.find("budget") == std::string::npos)
         out.problems.push_back(b.rule + " would refuse the run (--no-queue)");
-  if (auto e = refused_by(spec.scan, scan)) out.problems.push_back(render(e));
+  if (auto e = transfer::scan_refusal(spec.scan, scan)) out.problems.push_back(render(e));
   out.would_start = out.problems.empty();
   return out;
 }

@@ -80,14 +80,6 @@ scan_report scan_upload(const swarm_spec& spec, const transfer::inventory& files
   return transfer::scan_files(spec.repo, paths, options);
 }
 
-error refused_by(scan_policy policy, const scan_report& r) {
-  if (policy == scan_policy::warn || !r.alarming()) return {};
-  auto e = r.high > 0 ? make_error(errc::credentials_found, alarm_text(r))
-                      : make_error(errc::scan_failed, r.problem);
-  e.step = "scan";
-  return e;
-}
-
 error pass_gate(const app& a, const storage::state_paths& paths, swarm_spec& spec,
                 const scan_report& r) {
   if (!a.json_mode)
@@ -99,7 +91,7 @@ error pass_gate(const app& a, const storage::state_paths& paths, swarm_spec& spe
     spec.scan = scan_policy::warn;
     return leave(paths, "SCAN_ASSENTED", spec, r);
   }
-  if (auto e = refused_by(spec.scan, r)) {
+  if (auto e = transfer::scan_refusal(spec.scan, r)) {
     if (auto failed = leave(paths, "SCAN_BLOCKED", spec, r)) return failed;
     return e;
   }

@@ -4,6 +4,7 @@
 #include "tools/skep/app.hpp"
 #include "tools/skep/money.hpp"
 #include "tools/skep/term.hpp"
+#include "transfer/scan.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -277,22 +278,7 @@ std::string summary_text(const status_reply& s) {
 }
 
 std::string alarm_text(const scan_report& r) {
-  constexpr std::size_t most = 3;
-  std::string out;
-  if (r.high > 0) {
-    out = r.high == 1 ? "1 credential" : std::to_string(r.high) + " credentials";
-    for (std::size_t i = 0; i < r.findings.size() && i <= most; ++i) {
-      const auto& f = r.findings[i];
-      if (f.severity != finding_severity::high) break;
-      out += i == 0 ? ": " : ", ";
-      out +=
-          i == most ? "..." : safe_line(f.path, 200) + ":" + std::to_string(f.line) + " " + f.rule;
-    }
-  }
-  if (!r.problem.empty())
-    out += (out.empty() ? "" : "; ") + std::string{"a scan that is not whole: "}
-           + safe_line(r.problem, 300);
-  return out.empty() ? std::to_string(r.medium) + " likely credentials of little reach" : out;
+  return safe_line(transfer::alarm_text(r));
 }
 
 int exit_code_of(outcome result, errc why) {
