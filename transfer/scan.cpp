@@ -1,10 +1,14 @@
 #include "transfer/scan.hpp"
 
+#include "messages/codec.hpp"
 #include "transfer/beneath.hpp"
+#include "transfer/manifest.hpp"
+#include "transfer/sha256.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <optional>
 #include <tuple>
 #include <unistd.h>
 
@@ -38,10 +42,10 @@ bool feed(scan_watcher& to, int root, const std::string& path, std::string& buff
     to.problem(path + " cannot be read: " + text_of(opened.err()));
     return false;
   }
-  to.begin(path);
+  auto seen = to.begin(path);
   if (opened->entry.type == file_entry::kind::symlink) {
-    to.data(opened->link_target);
-    to.end();
+    seen->data(opened->link_target);
+    seen->end();
     return !to.broken();
   }
   while (!to.broken()) {
@@ -52,13 +56,63 @@ bool feed(scan_watcher& to, int root, const std::string& path, std::string& buff
       return false;
     }
     if (n == 0) break;
-    to.data({buffer.data(), static_cast<std::size_t>(n)});
+    seen->data({buffer.data(), static_cast<std::size_t>(n)});
   }
-  to.end();
+  seen->end();
   return !to.broken();
 }
 
+/// All that makes one set of rules find other things than another.
+std::string hash_of_rules(const std::vector<scan_rule>& rules) {
+  sha256 hash;
+  for (const auto& r : rules) {
+    std::string line;
+    for (std::string_view text : {r.name, r.kind, std::string_view{r.pattern}})
+      line += std::to_string(text.size()) + " " + std::string{text};
+    for (auto n : {static_cast<std::size_t>(r.severity), static_cast<std::size_t>(r.chars),
+                   static_cast<std::size_t>(r.check), r.least, r.most})
+      line += std::to_string(n) + " ";
+    hash.update(line + std::to_string(r.entropy) + "\n");
+  }
+  return hash.hex();
+}
+
 } // namespace
+
+/// One content; its scanner goes back to the others when it ends.
+class scan_watcher::stream : public content_stream {
+public:
+  stream(scan_watcher& owner, const std::string& path) : owner_(owner) {
+    if (owner.broken() || !owner.in_time()) return;
+    auto got = owner.scanner();
+    if (!got) {
+      owner.problem(text_of(got.err()));
+      return;
+    }
+    scanner.emplace(std::move(*got));
+    scanner->begin(path);
+  }
+
+  void data(std::string_view piece) override {
+    if (!scanner) return;
+    bytes += piece.size();
+    auto done = scanner->data(piece);
+    if (!done) owner_.problem(text_of(done.err()));
+    if (!done || !owner_.in_time()) scanner.reset();
+  }
+
+  void end() override {
+    if (!scanner) return;
+    if (auto done = scanner->end(); !done) return owner_.problem(text_of(done.err()));
+    owner_.take(*this);
+  }
+
+  std::optional<content_scanner> scanner; ///< None: not looked at, and the watcher knows why.
+  std::uint64_t bytes = 0;
+
+private:
+  scan_watcher& owner_;
+};
 
 scan_watcher::scan_watcher(const std::string& root, scan_options options)
     : options_(std::move(options)), began_(std::chrono::steady_clock::now()) {
@@ -68,9 +122,10 @@ scan_watcher::scan_watcher(const std::string& root, scan_options options)
 result<void> scan_watcher::set_up(const std::string& root) {
   auto engine = options_.engine();
   if (!engine) return engine.err();
-  auto scanner = content_scanner::make(*engine);
-  if (!scanner) return scanner.err();
-  scanner_.emplace(std::move(*scanner));
+  engine_ = *engine;
+  auto first = content_scanner::make(engine_);
+  if (!first) return first.err();
+  idle_.push_back(std::move(*first));
   if (root.empty()) return {};
   auto allowed = allow_list::read(root);
   if (!allowed) return allowed.err();
@@ -79,7 +134,9 @@ result<void> scan_watcher::set_up(const std::string& root) {
 }
 
 void scan_watcher::problem(std::string why) {
+  std::lock_guard lock{mutex_};
   if (report_.problem.empty()) report_.problem = std::move(why);
+  broken_ = true;
 }
 
 bool scan_watcher::in_time() {
@@ -88,30 +145,34 @@ bool scan_watcher::in_time() {
     return false;
   }
   if (std::chrono::steady_clock::now() - began_ < options_.limit) return true;
+  std::uint64_t files = 0;
+  {
+    std::lock_guard lock{mutex_};
+    files = report_.files;
+  }
   problem("the time limit of " + std::to_string(options_.limit.count()) + " ms is over after "
-          + std::to_string(report_.files) + " files");
+          + std::to_string(files) + " files");
   return false;
 }
 
-void scan_watcher::begin(const std::string& path) {
-  inside_ = !broken() && in_time();
-  if (inside_) scanner_->begin(path);
+result<content_scanner> scan_watcher::scanner() {
+  std::lock_guard lock{mutex_};
+  if (idle_.empty()) return content_scanner::make(engine_);
+  auto out = std::move(idle_.back());
+  idle_.pop_back();
+  return out;
 }
 
-void scan_watcher::data(std::string_view piece) {
-  if (!inside_) return;
-  report_.size_bytes += piece.size();
-  auto done = scanner_->data(piece);
-  if (!done) problem(text_of(done.err()));
-  inside_ = done.ok() && in_time();
+std::unique_ptr<content_stream> scan_watcher::begin(const std::string& path) {
+  return std::make_unique<stream>(*this, path);
 }
 
-void scan_watcher::end() {
-  if (!inside_) return;
-  inside_ = false;
-  if (auto done = scanner_->end(); !done) return problem(text_of(done.err()));
+void scan_watcher::take(stream& from) {
+  auto found = from.scanner->take();
+  std::lock_guard lock{mutex_};
   ++report_.files;
-  for (auto& f : scanner_->take()) {
+  report_.size_bytes += from.bytes;
+  for (auto& f : found) {
     if (allowed_.allows(f)) {
       ++report_.allowed;
       continue;
@@ -119,9 +180,29 @@ void scan_watcher::end() {
     ++count_of(report_, f.severity);
     report_.findings.push_back(std::move(f));
   }
+  idle_.push_back(std::move(*from.scanner));
+  from.scanner.reset();
+}
+
+std::string scan_watcher::rules_id() {
+  if (broken()) return {};
+  return "scan " + hash_of_rules(engine_->rules()) + " " + allowed_.id();
+}
+
+std::string scan_watcher::judgement() {
+  return broken() ? std::string{} : pack(report());
+}
+
+bool scan_watcher::recall(const std::string& judgement) {
+  auto kept = unpack<scan_report>(judgement);
+  if (!kept || !kept->problem.empty() || broken()) return false;
+  std::lock_guard lock{mutex_};
+  report_ = std::move(*kept);
+  return true;
 }
 
 scan_report scan_watcher::report() {
+  std::lock_guard lock{mutex_};
   auto out = report_;
   sort_findings(out.findings);
   out.took_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
