@@ -12,6 +12,7 @@
 #include "actors/work_pool.hpp"
 #include "sandbox/api.hpp"
 #include "storage/reader.hpp"
+#include "transfer/archive_form.hpp"
 #include "transfer/parts.hpp"
 
 #include <filesystem>
@@ -77,8 +78,10 @@ struct services {
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;
-  std::filesystem::path state_dir;    ///< logs/ and work/ below it are ours.
-  std::filesystem::path guest_binary; ///< skep-guest for the sandboxes' architecture.
+  std::filesystem::path state_dir;     ///< logs/, work/ and packs/ below it are ours.
+  transfer::archive_form upload_form;  ///< Of what is packed.
+  std::uint64_t upload_keep_bytes = 0; ///< What packs/ may take; 0: nothing is kept.
+  std::filesystem::path guest_binary;  ///< skep-guest for the sandboxes' architecture.
   std::string guest_sha256;
   std::string install_id; ///< skep.install
   std::uint64_t epoch = 0;

@@ -7,6 +7,7 @@
 #include "transfer/collision.hpp"
 #include "transfer/kept.hpp"
 #include "transfer/pack.hpp"
+#include "transfer/pack_keep.hpp"
 #include "transfer/posix.hpp"
 #include "transfer/results.hpp"
 #include "transfer/scan.hpp"
@@ -156,6 +157,8 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   auto suspects = transfer::changed_against_head(repo->root);
   if (!suspects) return while_packing(suspects.err());
   transfer::pack_options options;
+  options.form = svc.upload_form;
+  if (svc.upload_keep_bytes > 0) options.keep_dir = (svc.state_dir / "packs").string();
   transfer::scan_options scan;
   scan.limit = options.limit;
   transfer::scan_watcher watcher{spec.repo, scan};
@@ -187,6 +190,9 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
       !kept)
     return while_packing(kept.err());
   if (auto r = write_file(dir / "bundle.json", to_line(bundle_to_json(out))); !r) return r.err();
+  // For the next run with this tree; a disk that is full for it is not this run's affair.
+  static_cast<void>(
+      transfer::keep_pack(options, *packed, out.archive.string(), svc.upload_keep_bytes));
   return out;
 }
 

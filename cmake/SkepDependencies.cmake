@@ -19,6 +19,7 @@ skep_pkg(sqlite sqlite3)
 skep_pkg(archive libarchive)
 skep_pkg(zstd libzstd)
 skep_pkg(hyperscan libhs)
+skep_pkg(isal libisal)
 
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)

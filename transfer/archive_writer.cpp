@@ -1,18 +1,9 @@
-// The pax interchange format (POSIX.1-2001), written by hand: the writing half of libarchive comes
-// with every format and compressor it knows, which the static guest cannot link.
-//
-//   per file: [pax header 'x' when needed] ustar header, 512 bytes; content, padded to 512 with NUL
-//   end: 1,024 NUL bytes
-// A pax header is needed for a path or link target that does not fit (100 bytes; or 155 '/' 100)
-// and for 8 GiB and more. Names are bytes: "hdrcharset=BINARY" says so where one is not ASCII.
 #include "transfer/archive_writer.hpp"
 
 #include "transfer/sha256.hpp"
+#include "transfer/tar_format.hpp"
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,57 +12,7 @@
 namespace skep::transfer {
 namespace {
 constexpr int compression_workers = 2;
-constexpr std::size_t block = 512;
 constexpr std::size_t flush_bytes = 128 * 1024;
-constexpr std::uint64_t max_octal_size = 077777777777; // 11 digits
-
-struct header {
-  std::array<char, block> b{};
-  void text(std::size_t at, std::string_view value) {
-    std::copy(value.begin(), value.end(), b.begin() + static_cast<std::ptrdiff_t>(at));
-  }
-  /// `digits` octal digits; the field's last byte stays NUL.
-  void octal(std::size_t at, std::size_t digits, std::uint64_t value) {
-    for (auto i = digits; i-- > 0; value >>= 3)
-      b[at + i] = static_cast<char>('0' + (value & 7));
-  }
-  std::string_view finish() {
-    text(257, std::string_view{"ustar\0"
-                               "00",
-                               8});
-    octal(108, 7, 0); // user and group: nobody's business
-    octal(116, 7, 0);
-    text(148, "        ");
-    unsigned sum = 0;
-    for (char c : b)
-      sum += static_cast<unsigned char>(c);
-    octal(148, 6, sum);
-    b[154] = '\0';
-    return {b.data(), b.size()};
-  }
-};
-
-/// Where to cut `path` into prefix and name; npos when it does not fit in a ustar header.
-std::size_t split_path(std::string_view path) {
-  if (path.size() <= 100) return 0;
-  for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1))
-    if (slash <= 155 && path.size() - slash - 1 <= 100) return slash;
-  return path.npos;
-}
-
-/// "LENGTH KEY=VALUE\n"; the length counts itself.
-std::string pax_record(std::string_view key, std::string_view value) {
-  auto rest = key.size() + value.size() + 3;
-  auto length = rest + 1;
-  while (std::to_string(length).size() + rest != length)
-    ++length;
-  return std::to_string(length) + " " + std::string{key} + "=" + std::string{value} + "\n";
-}
-
-bool ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
 } // namespace
 
 struct archive_writer::state {
@@ -138,44 +79,9 @@ result<archive_writer> archive_writer::create(const std::string& path, int level
 result<void> archive_writer::begin(const file_entry& entry, std::int64_t mtime_s,
                                    const std::string& link_target) {
   if (s_->open_bytes) return make_error(errc::internal, "the file before " + entry.path);
-  bool link = entry.type == file_entry::kind::symlink;
-  auto size = link ? 0 : entry.size;
-  auto mtime = static_cast<std::uint64_t>(std::max<std::int64_t>(mtime_s, 0));
-  auto cut = split_path(entry.path);
-  std::string records;
-  if (cut == entry.path.npos) records += pax_record("path", entry.path);
-  if (link_target.size() > 100) records += pax_record("linkpath", link_target);
-  if (size > max_octal_size) records += pax_record("size", std::to_string(size));
-  if (!records.empty()) {
-    if (!ascii(records)) records.insert(0, pax_record("hdrcharset", "BINARY"));
-    header x;
-    x.text(0, "PaxHeader");
-    x.octal(100, 7, 0644);
-    x.octal(124, 11, records.size());
-    x.octal(136, 11, mtime);
-    x.b[156] = 'x';
-    records.resize((records.size() + block - 1) / block * block);
-    if (auto added = s_->add(x.finish()); !added) return added;
-    if (auto added = s_->add(records); !added) return added;
-  }
-  header h;
-  std::string_view path{entry.path};
-  if (cut == path.npos) {
-    h.text(0, path.substr(0, 100)); // for readers without pax
-  } else if (cut > 0) {
-    h.text(345, path.substr(0, cut));
-    h.text(0, path.substr(cut + 1));
-  } else {
-    h.text(0, path);
-  }
-  h.octal(100, 7, link ? 0777 : entry.mode);
-  h.octal(124, 11, std::min(size, max_octal_size));
-  h.octal(136, 11, mtime & max_octal_size);
-  h.b[156] = link ? '2' : '0';
-  h.text(157, std::string_view{link_target}.substr(0, 100));
-  s_->open_bytes = size;
-  s_->padding = static_cast<std::size_t>((block - size % block) % block);
-  return s_->add(h.finish());
+  s_->open_bytes = entry.type == file_entry::kind::symlink ? 0 : entry.size;
+  s_->padding = tar_padding(s_->open_bytes);
+  return s_->add(tar_header(entry, mtime_s, link_target));
 }
 
 result<void> archive_writer::data(std::string_view bytes) {
@@ -187,24 +93,18 @@ result<void> archive_writer::data(std::string_view bytes) {
 
 result<archive_writer::finished> archive_writer::finish() {
   if (s_->open_bytes) return make_error(errc::internal, "the last file of " + s_->path);
-  s_->tar.append(2 * block, '\0');
+  s_->tar.append(tar_end_bytes, '\0');
   if (auto ended = s_->compress(s_->tar, ZSTD_e_end); !ended) return ended.err();
   s_->tar.clear();
   return finished{s_->bytes, s_->hash.hex()};
 }
 
 result<void> append_file(archive_writer& writer, opened_entry& opened, std::string& buffer,
-                         const std::atomic<bool>* cancel, content_watcher* watcher) {
+                         const std::atomic<bool>* cancel) {
   auto& entry = opened.entry;
   auto changed = make_error(errc::io, entry.path + " changed while it was read");
-  if (watcher) watcher->begin(entry.path);
-  if (entry.type == file_entry::kind::symlink) {
-    if (watcher) {
-      watcher->data(opened.link_target);
-      watcher->end();
-    }
+  if (entry.type == file_entry::kind::symlink)
     return writer.begin(entry, opened.mtime_s, opened.link_target);
-  }
   if (auto begun = writer.begin(entry, opened.mtime_s); !begun) return begun;
   sha256 hash;
   std::uint64_t size = 0;
@@ -218,11 +118,9 @@ result<void> append_file(archive_writer& writer, opened_entry& opened, std::stri
     size += piece.size();
     if (size > entry.size) return changed;
     hash.update(piece);
-    if (watcher) watcher->data(piece);
     if (auto written = writer.data(piece); !written) return written;
   }
   if (size != entry.size) return changed;
-  if (watcher) watcher->end();
   entry.sha256 = hash.hex();
   return {};
 }

@@ -1,4 +1,5 @@
-// Writes a pax tar, compressed with zstd, to a file; one pass, hashing what it writes.
+// Writes a pax tar, compressed with zstd, to a file; one pass, hashing what it writes. For small
+// archives and for the guest; a work tree is packed by pack_stream.hpp.
 #pragma once
 
 #include "transfer/manifest.hpp"
@@ -33,19 +34,9 @@ private:
   std::unique_ptr<state> s_;
 };
 
-/// Sees the contents that are packed, byte for byte, as they are read. Of a symlink: its target.
-class content_watcher {
-public:
-  virtual ~content_watcher() = default;
-  virtual void begin(const std::string& path) = 0;
-  virtual void data(std::string_view piece) = 0;
-  virtual void end() = 0;
-};
-
 /// Reads `opened` to its end into `writer` and hashes it on the way; fills entry.sha256. A file
 /// that changes its size meanwhile is errc::io.
 result<void> append_file(archive_writer& writer, opened_entry& opened, std::string& buffer,
-                         const std::atomic<bool>* cancel = nullptr,
-                         content_watcher* watcher = nullptr);
+                         const std::atomic<bool>* cancel = nullptr);
 
 } // namespace skep::transfer

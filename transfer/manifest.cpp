@@ -23,6 +23,16 @@ result<std::string> read_link(int fd, const std::string& path) {
   return target;
 }
 
+file_stamp stamp_from(const struct stat& st) {
+  auto ns = [](const timespec& t) { return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec; };
+  return {static_cast<std::uint64_t>(st.st_dev),
+          static_cast<std::uint64_t>(st.st_ino),
+          static_cast<std::uint64_t>(st.st_size),
+          st.st_mode,
+          ns(st.st_mtim),
+          ns(st.st_ctim)};
+}
+
 result<void> hash_content(opened_entry& opened, std::string& buffer) {
   sha256 hash;
   std::uint64_t size = 0;
@@ -88,6 +98,12 @@ void manifest::finish() {
     total_bytes += f.size;
 }
 
+result<file_stamp> stamp_of(int fd) {
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) return io_error("a file's facts", errno);
+  return stamp_from(st);
+}
+
 result<opened_entry> open_entry(int root, const std::string& path) {
   if (!safe_relative(path)) return make_error(errc::bad_argument, "not a safe path: " + path);
   opened_entry out;
@@ -97,6 +113,9 @@ result<opened_entry> open_entry(int root, const std::string& path) {
   if (!out.file && opened == ELOOP) {
     unique_fd link{open_beneath(root, path, O_PATH | O_NOFOLLOW)};
     if (!link) return io_error(path, errno);
+    auto stamp = stamp_of(link.get());
+    if (!stamp) return stamp.err();
+    out.stamp = *stamp;
     auto target = read_link(link.get(), path);
     if (!target) return target.err();
     out.link_target = std::move(*target);
@@ -117,6 +136,7 @@ result<opened_entry> open_entry(int root, const std::string& path) {
   out.entry.mode = st.st_mode & S_IXUSR ? 0755 : 0644;
   out.entry.size = static_cast<std::uint64_t>(st.st_size);
   out.mtime_s = st.st_mtime;
+  out.stamp = stamp_from(st);
   return out;
 }
 

@@ -35,12 +35,24 @@ struct manifest {
   void finish();
 };
 
+/// What of a file changes when somebody writes to it or puts another one in its place.
+struct file_stamp {
+  std::uint64_t device = 0, inode = 0, size = 0;
+  unsigned mode = 0;
+  std::int64_t mtime_ns = 0, ctime_ns = 0;
+  friend bool operator==(const file_stamp&, const file_stamp&) = default;
+};
+
+/// The stamp of an open file, or of a symlink opened with O_PATH. errc::io.
+result<file_stamp> stamp_of(int fd);
+
 /// A file opened for reading together with its facts; `entry.sha256` is filled for symlinks only.
 struct opened_entry {
   file_entry entry;
   unique_fd file;          ///< -1 for symlinks.
   std::string link_target; ///< Of symlinks.
   std::int64_t mtime_s = 0;
+  file_stamp stamp; ///< Taken before anything was read.
 };
 
 /// Opens `path` beneath `root` without following symlinks. errc::file_not_found when it vanished,

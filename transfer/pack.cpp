@@ -1,9 +1,11 @@
 #include "transfer/pack.hpp"
 
 #include "transfer/beneath.hpp"
+#include "transfer/pack_keep.hpp"
 #include "transfer/sha256.hpp"
 
 #include <cerrno>
+#include <ctime>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,13 +13,20 @@
 namespace skep::transfer {
 namespace {
 
+std::int64_t wall_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+}
+
 /// Objects of exactly the commit HEAD and its trees and blobs, without its history.
 result<void> make_head_pack(const std::string& root, const std::string& path, steady_time deadline,
                             const std::atomic<bool>* cancel) {
   auto parent = path.substr(0, path.rfind('/') == path.npos ? 0 : path.rfind('/') + 1);
   unique_fd list{
       ::open(parent.empty() ? "." : parent.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
-  unique_fd out{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+  ::unlink(path.c_str()); // what is there may have a second name
+  unique_fd out{::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
   if (!list || !out) return io_error(path, errno);
   auto run = [&](std::vector<std::string> argv, int in_fd, int out_fd) -> result<void> {
     program p;
@@ -39,15 +48,18 @@ result<void> make_head_pack(const std::string& root, const std::string& path, st
              list.get(), out.get());
 }
 
-result<void> pack_files(const std::string& root, const std::vector<std::string>& paths,
+result<void> pack_files(const std::string& root, std::vector<std::string> paths,
                         const std::string& archive_path, const pack_options& options,
                         steady_time deadline, packed& out) {
   auto dir = open_root(root);
   if (!dir) return dir.err();
-  auto writer = archive_writer::create(archive_path, options.level);
-  if (!writer) return writer.err();
-  std::string buffer(256 * 1024, '\0');
-  for (const auto& path : paths) {
+  out.began_ns = wall_ns();
+  auto stream = pack_stream::create(
+      archive_path, {options.form, options.workers, options.cancel, options.watcher});
+  if (!stream) return stream.err();
+  stream->expect(paths.size());
+  out.stamps.reserve(paths.size());
+  for (auto& path : paths) {
     if (ms_until(deadline) == 0) return make_error(errc::timed_out, "packing " + root);
     auto opened = open_entry(dir->get(), path);
     if (!opened) {
@@ -55,16 +67,35 @@ result<void> pack_files(const std::string& root, const std::vector<std::string>&
         return make_error(errc::io, path + " vanished while the work tree was packed");
       return opened.err();
     }
-    auto added = append_file(*writer, *opened, buffer, options.cancel, options.watcher);
-    if (!added) return added;
-    out.manifest.files.push_back(std::move(opened->entry));
+    opened->entry.path = std::move(path); // no second copy of each name
+    out.stamps.push_back(opened->stamp);
+    if (auto added = stream->add(std::move(*opened)); !added) return added;
   }
-  auto done = writer->finish();
+  auto done = stream->finish();
   if (!done) return done.err();
   out.archive_bytes = done->bytes;
   out.archive_sha256 = done->sha256;
+  out.manifest.files = std::move(done->entries);
   out.manifest.finish();
   return {};
+}
+
+/// The pack of HEAD beside the archive. Without it (say, a partial clone that lacks objects) the
+/// base is a new commit: no reason to fail.
+void add_head_pack(const std::string& path, const pack_options& options, steady_time deadline,
+                   packed& out) {
+  if (out.reused && reuse_head_pack(options, out.root, out.head, path, out)) return;
+  if (make_head_pack(out.root, path, deadline, options.cancel)) {
+    struct stat st {};
+    auto digest = sha256_of_file(path);
+    if (digest && ::stat(path.c_str(), &st) == 0) {
+      out.head_pack_path = path;
+      out.head_pack_bytes = static_cast<std::uint64_t>(st.st_size);
+      out.head_pack_sha256 = *digest;
+      return;
+    }
+  }
+  ::unlink(path.c_str());
 }
 
 } // namespace
@@ -72,34 +103,24 @@ result<void> pack_files(const std::string& root, const std::vector<std::string>&
 result<packed> pack_worktree(const std::string& repo, const std::string& archive_path,
                              const pack_options& options) {
   auto deadline = std::chrono::steady_clock::now() + options.limit;
-  auto facts = inspect_repo(repo);
+  auto facts = inspect_head(repo);
   if (!facts) return facts.err();
   packed out;
+  out.root = facts->root;
   out.head = facts->head;
   auto paths = list_worktree(facts->root, &out.skipped, options.cancel);
   if (!paths) return paths.err();
-  if (auto done = pack_files(facts->root, *paths, archive_path, options, deadline, out); !done) {
-    ::unlink(archive_path.c_str());
-    return done.err();
-  }
-  // Asked after the files were read: an edit meanwhile then shows as "not clean".
-  auto clean = worktree_is_head(facts->root, *paths);
-  out.clean = clean && *clean;
-  if (!out.clean || !options.head_pack) return out;
-  auto pack = archive_path + ".pack";
-  if (make_head_pack(facts->root, pack, deadline, options.cancel)) {
-    struct stat st {};
-    auto digest = sha256_of_file(pack);
-    if (digest && ::stat(pack.c_str(), &st) == 0) {
-      out.head_pack_path = pack;
-      out.head_pack_bytes = static_cast<std::uint64_t>(st.st_size);
-      out.head_pack_sha256 = *digest;
-      return out;
+  if (paths->empty()) return make_error(errc::empty_repository, facts->root);
+  if (!reuse_pack(options, out.root, *paths, archive_path, out))
+    if (auto done = pack_files(out.root, std::move(*paths), archive_path, options, deadline, out);
+        !done) {
+      ::unlink(archive_path.c_str());
+      return done.err();
     }
-  }
-  // Without it (say, a partial clone that lacks objects) the base is a new commit: no reason to
-  // fail.
-  ::unlink(pack.c_str());
+  // Asked after the files were read: an edit meanwhile then shows as "not clean".
+  auto clean = worktree_is_head(out.root, out.manifest.files);
+  out.clean = clean && *clean;
+  if (out.clean && options.head_pack) add_head_pack(archive_path + ".pack", options, deadline, out);
   return out;
 }
 

@@ -1,13 +1,17 @@
 #include "transfer/scan.hpp"
 
+#include "messages/codec.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/kept.hpp"
+#include "transfer/manifest.hpp"
 #include "transfer/patch_text.hpp"
+#include "transfer/sha256.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <unistd.h>
 
@@ -41,10 +45,10 @@ bool feed(scan_watcher& to, int root, const std::string& path, std::string& buff
     to.problem(path + " cannot be read: " + text_of(opened.err()));
     return false;
   }
-  to.begin(path);
+  auto seen = to.begin(path);
   if (opened->entry.type == file_entry::kind::symlink) {
-    to.data(opened->link_target);
-    to.end();
+    seen->data(opened->link_target);
+    seen->end();
     return !to.broken();
   }
   while (!to.broken()) {
@@ -55,9 +59,9 @@ bool feed(scan_watcher& to, int root, const std::string& path, std::string& buff
       return false;
     }
     if (n == 0) break;
-    to.data({buffer.data(), static_cast<std::size_t>(n)});
+    seen->data({buffer.data(), static_cast<std::size_t>(n)});
   }
-  to.end();
+  seen->end();
   return !to.broken();
 }
 
@@ -74,7 +78,7 @@ struct patch_scan : patch_sink {
       rest_of_it.problem(name_ + " cannot be read" + (opened ? "" : ": " + text_of(opened.err())));
       return;
     }
-    rest_of_it.begin(name_);
+    rest_ = rest_of_it.begin(name_);
     patch_reader reader{*this};
     while (!rest_of_it.broken() && !messages.broken()) {
       auto n = ::read(opened->file.get(), buffer.data(), buffer.size());
@@ -84,42 +88,92 @@ struct patch_scan : patch_sink {
       reader.feed({buffer.data(), static_cast<std::size_t>(n)});
     }
     reader.finish();
-    rest_of_it.data(others_);
-    rest_of_it.end();
+    give(*rest_, others_);
+    rest_->end();
   }
   std::uint64_t first_line_of(const std::string& path) const { return first_lines_.at(path); }
 
   void begin_message(std::uint64_t number, std::uint64_t line) override {
     auto path = name_ + " commit " + std::to_string(number);
     first_lines_[path] = line;
-    messages.begin(path);
+    message_ = messages.begin(path);
   }
   // Without NUL, a message in UTF-16 (the agent's git may be told to write such) is text as well.
   void message(std::string_view piece) override {
     std::copy_if(piece.begin(), piece.end(), std::back_inserter(text_),
                  [](char c) { return c != '\0'; });
-    if (text_.size() >= read_bytes) give(messages, text_);
+    if (text_.size() >= read_bytes) give(*message_, text_);
   }
   void end_message() override {
-    give(messages, text_);
-    messages.end();
+    give(*message_, text_);
+    message_->end();
   }
   void rest(std::string_view piece) override {
     others_ += piece;
-    if (others_.size() >= read_bytes) give(rest_of_it, others_);
+    if (others_.size() >= read_bytes) give(*rest_, others_);
   }
 
 private:
-  static void give(scan_watcher& to, std::string& text) {
+  static void give(content_stream& to, std::string& text) {
     to.data(text);
     text.clear();
   }
 
   std::string name_, text_, others_; ///< Lines are short: collected, and given many at once.
   std::map<std::string, std::uint64_t> first_lines_;
+  std::unique_ptr<content_stream> rest_, message_; ///< Gone before their watchers.
 };
+/// All that makes one set of rules find other things than another.
+std::string hash_of_rules(const std::vector<scan_rule>& rules) {
+  sha256 hash;
+  for (const auto& r : rules) {
+    std::string line;
+    for (std::string_view text : {r.name, r.kind, std::string_view{r.pattern}})
+      line += std::to_string(text.size()) + " " + std::string{text};
+    for (auto n : {static_cast<std::size_t>(r.severity), static_cast<std::size_t>(r.chars),
+                   static_cast<std::size_t>(r.check), r.least, r.most})
+      line += std::to_string(n) + " ";
+    hash.update(line + std::to_string(r.entropy) + "\n");
+  }
+  return hash.hex();
+}
 
 } // namespace
+
+/// One content; its scanner goes back to the others when it ends.
+class scan_watcher::stream : public content_stream {
+public:
+  stream(scan_watcher& owner, const std::string& path) : owner_(owner) {
+    if (owner.broken() || !owner.in_time()) return;
+    auto got = owner.scanner();
+    if (!got) {
+      owner.problem(text_of(got.err()));
+      return;
+    }
+    scanner.emplace(std::move(*got));
+    scanner->begin(path);
+  }
+
+  void data(std::string_view piece) override {
+    if (!scanner) return;
+    bytes += piece.size();
+    auto done = scanner->data(piece);
+    if (!done) owner_.problem(text_of(done.err()));
+    if (!done || !owner_.in_time()) scanner.reset();
+  }
+
+  void end() override {
+    if (!scanner) return;
+    if (auto done = scanner->end(); !done) return owner_.problem(text_of(done.err()));
+    owner_.take(*this);
+  }
+
+  std::optional<content_scanner> scanner; ///< None: not looked at, and the watcher knows why.
+  std::uint64_t bytes = 0;
+
+private:
+  scan_watcher& owner_;
+};
 
 scan_watcher::scan_watcher(const std::string& root, scan_options options)
     : options_(std::move(options)), began_(std::chrono::steady_clock::now()) {
@@ -129,9 +183,10 @@ scan_watcher::scan_watcher(const std::string& root, scan_options options)
 result<void> scan_watcher::set_up(const std::string& root) {
   auto engine = options_.engine();
   if (!engine) return engine.err();
-  auto scanner = content_scanner::make(*engine);
-  if (!scanner) return scanner.err();
-  scanner_.emplace(std::move(*scanner));
+  engine_ = *engine;
+  auto first = content_scanner::make(engine_);
+  if (!first) return first.err();
+  idle_.push_back(std::move(*first));
   if (root.empty()) return {};
   auto allowed = allow_list::read(root);
   if (!allowed) return allowed.err();
@@ -140,7 +195,9 @@ result<void> scan_watcher::set_up(const std::string& root) {
 }
 
 void scan_watcher::problem(std::string why) {
+  std::lock_guard lock{mutex_};
   if (report_.problem.empty()) report_.problem = std::move(why);
+  broken_ = true;
 }
 
 bool scan_watcher::in_time() {
@@ -149,30 +206,34 @@ bool scan_watcher::in_time() {
     return false;
   }
   if (std::chrono::steady_clock::now() - began_ < options_.limit) return true;
+  std::uint64_t files = 0;
+  {
+    std::lock_guard lock{mutex_};
+    files = report_.files;
+  }
   problem("the time limit of " + std::to_string(options_.limit.count()) + " ms is over after "
-          + std::to_string(report_.files) + " files");
+          + std::to_string(files) + " files");
   return false;
 }
 
-void scan_watcher::begin(const std::string& path) {
-  inside_ = !broken() && in_time();
-  if (inside_) scanner_->begin(path);
+result<content_scanner> scan_watcher::scanner() {
+  std::lock_guard lock{mutex_};
+  if (idle_.empty()) return content_scanner::make(engine_);
+  auto out = std::move(idle_.back());
+  idle_.pop_back();
+  return out;
 }
 
-void scan_watcher::data(std::string_view piece) {
-  if (!inside_) return;
-  report_.size_bytes += piece.size();
-  auto done = scanner_->data(piece);
-  if (!done) problem(text_of(done.err()));
-  inside_ = done.ok() && in_time();
+std::unique_ptr<content_stream> scan_watcher::begin(const std::string& path) {
+  return std::make_unique<stream>(*this, path);
 }
 
-void scan_watcher::end() {
-  if (!inside_) return;
-  inside_ = false;
-  if (auto done = scanner_->end(); !done) return problem(text_of(done.err()));
+void scan_watcher::take(stream& from) {
+  auto found = from.scanner->take();
+  std::lock_guard lock{mutex_};
   ++report_.files;
-  for (auto& f : scanner_->take()) {
+  report_.size_bytes += from.bytes;
+  for (auto& f : found) {
     if (allowed_.allows(f)) {
       ++report_.allowed;
       continue;
@@ -180,9 +241,29 @@ void scan_watcher::end() {
     ++count_of(report_, f.severity);
     report_.findings.push_back(std::move(f));
   }
+  idle_.push_back(std::move(*from.scanner));
+  from.scanner.reset();
+}
+
+std::string scan_watcher::rules_id() {
+  if (broken()) return {};
+  return "scan " + hash_of_rules(engine_->rules()) + " " + allowed_.id();
+}
+
+std::string scan_watcher::judgement() {
+  return broken() ? std::string{} : pack(report());
+}
+
+bool scan_watcher::recall(const std::string& judgement) {
+  auto kept = unpack<scan_report>(judgement);
+  if (!kept || !kept->problem.empty() || broken()) return false;
+  std::lock_guard lock{mutex_};
+  report_ = std::move(*kept);
+  return true;
 }
 
 scan_report scan_watcher::report() {
+  std::lock_guard lock{mutex_};
   auto out = report_;
   sort_findings(out.findings);
   out.took_ms = std::chrono::duration_cast<std::chrono::milliseconds>(

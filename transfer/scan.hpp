@@ -4,13 +4,13 @@
 // which counts as a finding. Values are never kept: not in findings, not in problems.
 #pragma once
 
-#include "transfer/archive_writer.hpp"
+#include "transfer/content_watcher.hpp"
 #include "transfer/scan_allow.hpp"
 #include "transfer/scan_content.hpp"
 
 #include <atomic>
 #include <chrono>
-#include <optional>
+#include <mutex>
 
 namespace skep::transfer {
 
@@ -21,31 +21,43 @@ struct scan_options {
   std::function<result<scan_engine_ptr>()> engine = scan_engine::shared;
 };
 
-/// Scans contents as they pass by and adds up what was found. Blocks; one thread at a time.
+/// Scans contents as they pass by, several at a time, and adds up what was found. Thread-safe; its
+/// streams must be gone before it is.
 class scan_watcher : public content_watcher {
 public:
   /// `root`: the work tree whose .skep-scan-allow holds; empty: nothing is allowed.
   scan_watcher(const std::string& root, scan_options options);
-  void begin(const std::string& path) override;
-  void data(std::string_view piece) override;
-  void end() override;
+  std::unique_ptr<content_stream> begin(const std::string& path) override;
+
+  /// Of the rules and of what is allowed; empty for a scan that is not whole.
+  std::string rules_id() override;
+  /// The report, which holds no values; empty for a scan that is not whole.
+  std::string judgement() override;
+  bool recall(const std::string& judgement) override;
 
   /// The scan is not whole; the first reason is kept.
   void problem(std::string why);
   /// True when there is no use in giving it more.
-  bool broken() const { return !report_.problem.empty(); }
+  bool broken() const { return broken_.load(); }
   /// All findings, in order; highest severity first.
   scan_report report();
 
 private:
+  class stream;
   result<void> set_up(const std::string& root);
   bool in_time();
+  result<content_scanner> scanner();
+  void take(stream& from);
+
   scan_options options_;
   std::chrono::steady_clock::time_point began_;
-  std::optional<content_scanner> scanner_;
+  scan_engine_ptr engine_;
   allow_list allowed_;
+  std::string rules_id_;
+  std::atomic<bool> broken_{false};
+  std::mutex mutex_; ///< Guards what follows.
+  std::vector<content_scanner> idle_;
   scan_report report_;
-  bool inside_ = false;
 };
 
 /// Reads and scans these paths below `root` (a work tree).

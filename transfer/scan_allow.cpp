@@ -2,6 +2,7 @@
 
 #include "transfer/beneath.hpp"
 #include "transfer/scan_rules.hpp"
+#include "transfer/sha256.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -74,6 +75,13 @@ result<allow_list> allow_list::read(const std::string& root) {
   }
   text.resize(got);
   return parse(text);
+}
+
+std::string allow_list::id() const {
+  sha256 hash;
+  for (const auto& e : entries_)
+    hash.update(e.path + '\0' + e.rule + '\n');
+  return hash.hex();
 }
 
 bool allow_list::allows(const scan_finding& f) const {

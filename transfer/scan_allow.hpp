@@ -27,6 +27,8 @@ public:
   static result<allow_list> read(const std::string& root);
 
   bool allows(const scan_finding& f) const;
+  /// A hash of all that it allows.
+  std::string id() const;
 
 private:
   struct entry {

@@ -2,17 +2,16 @@
 
 #include "messages/crash_point.hpp"
 #include "transfer/beneath.hpp"
+#include "transfer/decoder.hpp"
 #include "transfer/sha256.hpp"
 
 #include <archive.h>
 #include <archive_entry.h>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 namespace skep::transfer {
 namespace {
@@ -30,16 +29,15 @@ struct source {
   std::vector<std::string> parts;
   std::size_t opened = 0; ///< How many of `parts`.
   const unpack_limits& limits;
-  ZSTD_DCtx* zstd = nullptr;
+  std::unique_ptr<decoder> decode; ///< None: the archive is not compressed.
   std::string in, out;
-  ZSTD_inBuffer pending{};
+  std::string_view pending; ///< Of `in`.
   std::uint64_t read_bytes = 0, unpacked_bytes = 0;
-  bool first = true, compressed = false, at_end = false, mid_frame = false, more_output = false;
+  bool first = true, at_end = false;
   error trouble;
 
   explicit source(const unpack_limits& l) : limits(l) {}
   source(const source&) = delete;
-  ~source() { ZSTD_freeDCtx(zstd); }
 
   bool open_next() {
     path = parts[opened++];
@@ -62,8 +60,8 @@ struct source {
         continue;
       }
       at_end = n == 0;
-      pending = {in.data(), static_cast<std::size_t>(n), 0};
-      read_bytes += pending.size;
+      pending = {in.data(), static_cast<std::size_t>(n)};
+      read_bytes += pending.size();
       return true;
     }
   }
@@ -84,38 +82,34 @@ struct source {
     if (first) {
       first = false;
       if (!fill()) return {};
-      static constexpr unsigned char magic[4] = {0x28, 0xB5, 0x2F, 0xFD};
-      compressed = pending.size >= 4 && std::memcmp(in.data(), magic, 4) == 0;
-      if (compressed && !(zstd = ZSTD_createDCtx())) {
-        trouble = make_error(errc::internal, "out of memory");
+      auto made = decoder::of(pending);
+      if (!made) {
+        trouble = made.err();
         return {};
       }
+      decode = std::move(*made);
     }
     for (;;) {
-      if (pending.pos == pending.size && !more_output) {
+      if (pending.empty() && !(decode && decode->holds_more())) {
         if (at_end || !fill()) return {};
         if (at_end) {
-          if (mid_frame) trouble = make_error(errc::checksum, path + " is cut short");
+          if (decode && decode->inside())
+            trouble = make_error(errc::checksum, path + " is cut short");
           return {};
         }
       }
-      if (!compressed) {
-        std::string_view piece{in.data(), pending.size};
-        pending.pos = pending.size;
+      if (!decode) {
+        auto piece = std::exchange(pending, {});
         return within_limits(piece.size()) ? piece : std::string_view{};
       }
-      ZSTD_outBuffer o{out.data(), out.size(), 0};
-      auto left = ZSTD_decompressStream(zstd, &o, &pending);
-      if (ZSTD_isError(left)) {
-        trouble = make_error(errc::checksum, path, ZSTD_getErrorName(left));
+      auto n = decode->step(pending, out);
+      if (!n) {
+        trouble = n.err();
+        trouble.message = path;
         return {};
       }
-      mid_frame = left != 0;
-      // A full buffer: the decoder may hold more without further input, but not behind the end of a
-      // frame, where being asked again would begin another one.
-      more_output = left != 0 && o.pos == o.size;
-      if (o.pos == 0) continue;
-      return within_limits(o.pos) ? std::string_view{out.data(), o.pos} : std::string_view{};
+      if (*n == 0) continue;
+      return within_limits(*n) ? std::string_view{out.data(), *n} : std::string_view{};
     }
   }
 

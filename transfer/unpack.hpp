@@ -18,7 +18,7 @@ struct unpack_limits {
   const std::set<std::string>* only = nullptr;
 };
 
-/// Unpacks a tar (plain or zstd) beneath `dest`, which is made when missing. Refused with
+/// Unpacks a tar (plain, zstd or gzip) beneath `dest`, which is made when missing. Refused with
 /// errc::unsafe_archive: absolute paths, "..", anything in a folder ".git", hard links, devices,
 /// fifos, setuid, setgid and sticky bits, symlinks out of the tree (see limits), anything through a
 /// symlink. A file that exists already (or comes twice) is errc::exists: nothing is ever

@@ -44,7 +44,7 @@ program git_program(const std::string& dir, std::vector<std::string> arguments) 
   return p;
 }
 
-result<repo_facts> inspect_repo(const std::string& path) {
+result<repo_facts> inspect_head(const std::string& path) {
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
     return make_error(errc::not_a_repository, path + " is not a directory");
@@ -61,10 +61,16 @@ result<repo_facts> inspect_repo(const std::string& path) {
   out.head = first_line(head->out);
   auto branch = run_program(git_program(out.root, {"symbolic-ref", "--short", "-q", "HEAD"}));
   if (branch && branch->good()) out.branch = first_line(branch->out);
-  auto paths = list_worktree(out.root);
+  return out;
+}
+
+result<repo_facts> inspect_repo(const std::string& path) {
+  auto out = inspect_head(path);
+  if (!out) return out;
+  auto paths = list_worktree(out->root);
   if (!paths) return paths.err();
-  if (paths->empty()) return make_error(errc::empty_repository, out.root);
-  out.files = paths->size();
+  if (paths->empty()) return make_error(errc::empty_repository, out->root);
+  out->files = paths->size();
   return out;
 }
 
@@ -119,7 +125,7 @@ result<std::vector<std::string>> list_worktree(const std::string& root,
   return out;
 }
 
-result<bool> worktree_is_head(const std::string& root, const std::vector<std::string>& paths) {
+result<bool> worktree_is_head(const std::string& root, const std::vector<file_entry>& files) {
   auto status = run_for_output(git_program(
       root, {"status", "--porcelain", "-z", "--untracked-files=normal", "--no-renames"}));
   if (!status) return status.err();
@@ -132,7 +138,15 @@ result<bool> worktree_is_head(const std::string& root, const std::vector<std::st
   if (!tree) return tree.err();
   auto names = split_nul(*tree);
   std::sort(names.begin(), names.end());
-  return names == paths;
+  return std::equal(names.begin(), names.end(), files.begin(), files.end(),
+                    [](const std::string& a, const file_entry& b) { return a == b.path; });
+}
+
+result<bool> worktree_is_head(const std::string& root, const std::vector<std::string>& paths) {
+  std::vector<file_entry> files(paths.size());
+  for (std::size_t i = 0; i < paths.size(); ++i)
+    files[i].path = paths[i];
+  return worktree_is_head(root, files);
 }
 
 } // namespace skep::transfer

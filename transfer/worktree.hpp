@@ -3,6 +3,7 @@
 #pragma once
 
 #include "transfer/git_output.hpp"
+#include "transfer/manifest.hpp"
 #include "transfer/process.hpp"
 
 namespace skep::transfer {
@@ -27,6 +28,9 @@ struct repo_facts {
 /// `path` may lie anywhere in the work tree.
 result<repo_facts> inspect_repo(const std::string& path);
 
+/// The same without counting: repo_facts::files stays 0, and a tree of no files is no error.
+result<repo_facts> inspect_head(const std::string& path);
+
 /// Tracked and untracked-but-not-ignored paths that exist on disk, sorted by bytes, relative to
 /// `root` (a work tree's top). Left out: always_excluded(), what .skepignore and the defaults leave
 /// out (ignore.hpp), submodules and nested repositories, files that a sparse checkout does not
@@ -35,9 +39,10 @@ result<std::vector<std::string>> list_worktree(const std::string& root,
                                                std::vector<skipped_path>* skipped = nullptr,
                                                const std::atomic<bool>* cancel = nullptr);
 
-/// True when work tree, index and HEAD are the same and there is no untracked file, and `paths` are
-/// exactly the files of HEAD. False where git was told not to look at a file (assume-unchanged,
-/// skip-worktree).
+/// True when work tree, index and HEAD are the same and there is no untracked file, and `files`
+/// (sorted) are exactly the files of HEAD. False where git was told not to look at a file
+/// (assume-unchanged, skip-worktree).
+result<bool> worktree_is_head(const std::string& root, const std::vector<file_entry>& files);
 result<bool> worktree_is_head(const std::string& root, const std::vector<std::string>& paths);
 
 /// `git -C DIR ARGUMENTS` with the environment of git_environment() and 5 minutes.

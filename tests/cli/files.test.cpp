@@ -167,6 +167,34 @@ TEST_CASE_METHOD(files_world, "the policy of skep.toml holds, and its mistakes a
 }
 
 TEST_CASE_METHOD(files_world,
+                 "a compression or a level that there is none ends the start of a daemon, and "
+                 "nothing is made") {
+  put("x", "text\n");
+  std::filesystem::create_directories(state);
+  struct mistake {
+    const char *lines, *says;
+  };
+  for (const auto& m :
+       {mistake{"compression = \"xz\"", "zstd or gzip"}, mistake{"level = 20", "1 to 19 with zstd"},
+        mistake{"level = 0", "1 to 19"},
+        mistake{"compression = \"gzip\"\nlevel = 10", "1 to 9 with gzip"},
+        mistake{"level = \"best\"", "1 to 19"}, mistake{"keep_mib = -1", "0 to 1000000"},
+        mistake{"speed = 1", "unknown key 'speed'"}}) {
+    INFO(m.lines);
+    write_text(state + "/skep.toml", std::string{"[upload]\n"} + m.lines + "\n");
+    auto bad = run({"--", "true"});
+    CHECK(bad.code == 78);
+    CHECK(bad.err.find("skep.toml:") != std::string::npos);
+    CHECK(bad.err.find(m.says) != std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(state + "/skep.db"));
+  }
+  for (const char* good : {"level = 6", "compression = \"gzip\"\nlevel = 6", "keep_mib = 0"}) {
+    write_text(state + "/skep.toml", std::string{"[upload]\n"} + good + "\n");
+    CHECK(run({"--dry-run", "--", "true"}).code == 0);
+  }
+}
+
+TEST_CASE_METHOD(files_world,
                  "an allowed finding lets the run pass; an allow-list with a mistake does not") {
   put("tests/x", value_of_github() + "\n");
   put(".skep-scan-allow", "tests/*  github_fine_token  # made up for a test\n");

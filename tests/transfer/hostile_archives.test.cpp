@@ -4,6 +4,8 @@
 #include "tests/transfer/crafted.hpp"
 #include "tests/transfer/repo.hpp"
 #include "transfer/archive_writer.hpp"
+#include "transfer/piece_codec.hpp"
+#include "transfer/tar_format.hpp"
 #include "transfer/unpack.hpp"
 
 #include <archive.h>
@@ -32,6 +34,31 @@ std::string tar_of(const std::vector<piece>& pieces) {
     members.push_back({m.path, m.type, std::string(m.bytes, 'x'), m.link, m.mode, m.hard});
   craft(t / "a", members);
   return get(t / "a");
+}
+
+/// As gzip members of 1 MiB, by both of our compressors.
+std::string gzip_of(std::size_t zeros, int level) {
+  auto codec = piece_codec::make({compression::gzip, level});
+  REQUIRE(codec.ok());
+  file_entry f;
+  f.path = "f";
+  f.size = zeros;
+  auto tar = tar_header(f, 0) + std::string(zeros + tar_padding(zeros) + tar_end_bytes, '\0');
+  std::string out, member;
+  for (std::string_view left{tar}; !left.empty();) {
+    auto n = (*codec)->compress(left.substr(0, 1u << 20), member);
+    REQUIRE(n.ok());
+    out.append(member, 0, *n);
+    left.remove_prefix(std::min<std::size_t>(left.size(), 1u << 20));
+  }
+  return out;
+}
+
+/// With another bit at this place, from the end.
+std::string flipped(std::string text, std::size_t from_end) {
+  auto& c = text[text.size() - from_end];
+  c = static_cast<char>(c ^ 1);
+  return text;
 }
 
 std::string zstd_of(std::size_t zeros) {
@@ -114,6 +141,7 @@ std::vector<twins> all_twins() {
   small_ratio.max_ratio = 10;
   wide_ratio.max_ratio = 1'000'000;
   auto bomb = zstd_of(70u << 20), small = zstd_of(1000);
+  auto gzip_bomb = gzip_of(70u << 20, 6), gzip = gzip_of(1000, 1), members = gzip_of(3u << 20, 1);
   return {
       {"an absolute path", one("/tmp/skep-evil"), one("tmp/skep-evil"), leaves},
       {"an absolute path in a long name", one("/" + long_path(150)), one(long_path(150)), leaves},
@@ -183,6 +211,17 @@ std::vector<twins> all_twins() {
        tar_of({{"a", AE_IFREG, "", 0644, false, 5}, {"b", AE_IFREG, "", 0644, false, 5}}),
        "more bytes", ten_bytes, ten_bytes},
       {"a bomb", bomb, bomb, "compressed beyond", small_ratio, wide_ratio},
+      {"a bomb of gzip", gzip_bomb, gzip_bomb, "compressed beyond", small_ratio, wide_ratio},
+      {"a gzip member that is cut", cut(gzip, 10), gzip, "cut short"},
+      {"a gzip member with a wrong sum", flipped(gzip, 8), gzip, "incorrect data check"},
+      {"a gzip member with a wrong length", flipped(gzip, 4), gzip, "incorrect length check"},
+      {"the last of several gzip members that is cut", cut(members, 3), members, "cut short"},
+      {"a gzip member with something behind it", gzip + "something", gzip, "incorrect header"},
+      {"a gzip member with zeros behind it", gzip + std::string(600, '\0'), gzip,
+       "incorrect header"},
+      {"a gzip member behind a zstd frame", small + gzip, small, ""},
+      {"a zstd frame behind a gzip member", gzip + small, gzip, "incorrect header"},
+      {"gzip of an unknown method", "\x1f\x8b\x07" + gzip.substr(3), gzip, ""},
       {"a size of terabytes in a header", raw_tar("f", '0', "77777777777"), raw_tar("f", '0'), "f",
        ten_bytes, ten_bytes},
       {"a header with a wrong sum", raw_tar("f", '0', "00000000000", false), raw_tar("f", '0'),

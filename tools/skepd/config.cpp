@@ -228,6 +228,38 @@ error read_scan(const std::filesystem::path& file, const toml::table& t, config&
   return read_seconds(file, t, "limit_s", 1, 3600, out.scan_limit);
 }
 
+/// A whole number from `least` to `most`; a missing key leaves `out` as it is.
+error read_number(const std::filesystem::path& file, const toml::table& t, const char* key,
+                  std::int64_t least, std::int64_t most, std::int64_t& out) {
+  const auto* node = t.get(key);
+  if (!node) return {};
+  auto n = node->value<std::int64_t>();
+  if (!node->is_integer() || *n < least || *n > most)
+    return bad(file, node,
+               std::string{key} + " takes " + std::to_string(least) + " to "
+                   + std::to_string(most));
+  out = *n;
+  return {};
+}
+
+error read_upload(const std::filesystem::path& file, const toml::table& t, config& out) {
+  if (auto e = check_keys(file, t, {"compression", "level", "keep_mib"})) return e;
+  std::string kind{to_string(out.upload_form.kind)};
+  if (auto e = read_text(file, t, "compression", kind)) return e;
+  auto& form = out.upload_form;
+  if (!from_string(kind, form.kind))
+    return bad(file, t.get("compression"), "compression takes zstd or gzip");
+  std::int64_t level = transfer::usual_level(form.kind), keep = 2048;
+  if (auto e = read_number(file, t, "level", 1, transfer::most_level(form.kind), level)) {
+    e.message += " with " + kind;
+    return e;
+  }
+  form.level = static_cast<int>(level);
+  if (auto e = read_number(file, t, "keep_mib", 0, 1'000'000, keep)) return e;
+  out.upload_keep_bytes = static_cast<std::uint64_t>(keep) << 20;
+  return {};
+}
+
 /// Calls `read` with the table `key`, where there is one.
 template <class F>
 error read_table(const std::filesystem::path& file, const toml::table& t, const char* key,
@@ -259,9 +291,9 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     return make_error(errc::bad_config, file.string() + ":" + std::to_string(e.source().begin.line)
                                             + ": " + std::string{e.description()});
   }
-  if (auto e = check_keys(
-          file, t,
-          {"local", "providers", "policy", "budget", "daemon", "metrics", "scan", "forge"}))
+  if (auto e = check_keys(file, t,
+                          {"local", "providers", "policy", "budget", "daemon", "metrics", "scan",
+                           "forge", "upload"}))
     return e;
   if (auto e = read_policy(file, t, out.policy)) return e;
   if (auto e = read_table(file, t, "budget", out, read_budget)) return e;
@@ -270,6 +302,7 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
   if (auto e = read_table(file, t, "metrics", out, read_metrics)) return e;
   if (auto e = read_table(file, t, "forge", out, read_forge)) return e;
   if (auto e = read_table(file, t, "scan", out, read_scan)) return e;
+  if (auto e = read_table(file, t, "upload", out, read_upload)) return e;
   if (const auto* providers = t.get("providers")) {
     if (!providers->is_table()) return bad(file, providers, "[providers] must be a table");
     for (const auto& [name, node] : *providers->as_table())

@@ -45,11 +45,17 @@
 //   policy = "block"      # or "warn", "prompt": what credentials in a work tree mean
 //   limit_s = 120         # how long `skep run` may scan
 //
+//   [upload]
+//   compression = "zstd"  # or "gzip"
+//   level = 3             # zstd 1 to 19, gzip 1 to 9
+//   keep_mib = 2048       # what packs of trees may take that are kept for the next run; 0: none
+//
 //   [policy], and on_stop of [daemon]: tools/skepd/policy_config.hpp
 #pragma once
 
 #include "messages/findings.hpp"
 #include "tools/skepd/policy_config.hpp"
+#include "transfer/archive_form.hpp"
 
 #include <filesystem>
 #include <map>
@@ -100,9 +106,11 @@ struct config {
   std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.
   std::string log_level = "info";            ///< As read_log_level() takes it.
   forge_entry forge;
-  scan_policy scan = scan_policy::block; ///< For `skep run` without --scan.
-  std::chrono::seconds scan_limit{120};  ///< 1 s to 1 h.
-  std::string metrics_listen;            ///< As read_metrics_address() takes it; empty: off.
+  scan_policy scan = scan_policy::block;        ///< For `skep run` without --scan.
+  std::chrono::seconds scan_limit{120};         ///< 1 s to 1 h.
+  transfer::archive_form upload_form;           ///< A level that its compression has.
+  std::uint64_t upload_keep_bytes = 2ull << 30; ///< 0: nothing is kept.
+  std::string metrics_listen;                   ///< As read_metrics_address() takes it; empty: off.
 };
 
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.

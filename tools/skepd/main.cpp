@@ -227,6 +227,8 @@ int run(const options& opt) {
   };
   svc->pool = std::make_shared<actors::work_pool>(2);
   svc->state_dir = paths->root;
+  svc->upload_form = settings->upload_form;
+  svc->upload_keep_bytes = settings->upload_keep_bytes;
   svc->guest_binary = guest;
   svc->guest_sha256 = *guest_hash;
   svc->install_id = *install;

@@ -13,7 +13,7 @@ LIBRARY_OF_HEADER = [
     ("beast", r"boost/"), ("archive", r"archive(_entry)?\.h$"), ("msgpack", r"msgpack"),
     ("json", r"nlohmann/"), ("cli11", r"CLI/"), ("spdlog", r"spdlog/"), ("toml", r"toml\+\+/"),
     ("zstd", r"zstd"), ("openssl", r"openssl/"), ("zlib", r"zlib\.h$"), ("catch", r"catch2/"),
-    ("lzma", r"lzma\.h$"), ("bz2", r"bzlib\.h$"), ("hyperscan", r"hs(_runtime|_compile)?\.h$"),
+    ("lzma", r"lzma\.h$"), ("bz2", r"bzlib\.h$"), ("isal", r"isa-l"), ("hyperscan", r"hs(_runtime|_compile)?\.h$"),
 ]
 LIBRARY_OF_TARGET = [
     (r"skep_dep_(\w+)$", None), (r"OpenSSL::", "openssl"), (r"ZLIB::", "zlib"), (r"Threads::", ""),

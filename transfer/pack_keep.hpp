@@ -1,0 +1,44 @@
+// Packs that are kept, so that a tree that did not change is neither read, scanned, hashed nor
+// compressed again (docs/decisions/0045).
+//
+//   KEEP_DIR/NAME/index          NAME: a hash of the work tree's path
+//   KEEP_DIR/NAME/SHA256.archive
+//   KEEP_DIR/NAME/SHA256.head    the pack of HEAD, when there was one
+//
+// The index, a text in which paths are counted bytes:
+//   "skep-pack 1\n"
+//   "key HEX\n"                  of all that decides beside the files: format, level, rules,
+//   program "began NS\n"                 wall clock, before the first file was opened "archive
+//   BYTES SHA256\n" "head COMMIT BYTES SHA256\n" or "head COMMIT 0 -\n" "judged BASE64\n" of the
+//   watcher "files N\n" per file: "f|l MODE SIZE SHA256 DEVICE INODE STMODE STSIZE MTIME_NS
+//   CTIME_NS PATHLEN PATH\n" "end SHA256\n"               of everything before
+//
+// A kept pack is used when the paths are the same, every file has the stamp it had, and the files
+// hash to what they should: the archive's, and those of files that had been touched less than two
+// seconds before they were read (git calls such racily clean). Whatever is damaged, of another
+// release or out of place is passed over, and everything is packed anew.
+#pragma once
+
+#include "transfer/pack.hpp"
+
+namespace skep::transfer {
+
+inline constexpr std::uint64_t usual_keep_bytes = 2ull << 30;
+
+/// Puts the kept archive at `archive_path` and fills `out` but for what git says of the tree. False
+/// when there is none to use; then nothing was touched.
+bool reuse_pack(const pack_options& options, const std::string& root,
+                const std::vector<std::string>& paths, const std::string& archive_path,
+                packed& out);
+/// Puts the kept pack of `head` at `path`; false when there is none.
+bool reuse_head_pack(const pack_options& options, const std::string& root, const std::string& head,
+                     const std::string& path, packed& out);
+
+/// Keeps what was packed, and removes what was kept longest ago until at most `most_bytes` are. A
+/// pack that is larger than that, or whose judgement must not be kept, is not kept. errc::io,
+/// disk_full: nothing of it is kept. Files are shared (hard links) where the file system can.
+result<void> keep_pack(const pack_options& options, const packed& what,
+                       const std::string& archive_path,
+                       std::uint64_t most_bytes = usual_keep_bytes);
+
+} // namespace skep::transfer
