@@ -5,13 +5,17 @@
 //   KEEP_DIR/NAME/SHA256.archive
 //   KEEP_DIR/NAME/SHA256.head    the pack of HEAD, when there was one
 //
-// The index, a text in which paths are counted bytes:
-//   "skep-pack 1\n"
-//   "key HEX\n"                  of all that decides beside the files: format, level, rules,
-//   program "began NS\n"                 wall clock, before the first file was opened "archive
-//   BYTES SHA256\n" "head COMMIT BYTES SHA256\n" or "head COMMIT 0 -\n" "judged BASE64\n" of the
-//   watcher "files N\n" per file: "f|l MODE SIZE SHA256 DEVICE INODE STMODE STSIZE MTIME_NS
-//   CTIME_NS PATHLEN PATH\n" "end SHA256\n"               of everything before
+// The index is a text in which paths are counted bytes; a line each:
+//
+//   skep-pack 1
+//   key HEX: a hash of all that decides beside the files (form, rules, program)
+//   began NS: wall clock, before the first file was opened
+//   archive BYTES SHA256
+//   head COMMIT BYTES SHA256: "-" for the last and 0 where there is no pack of HEAD
+//   judged BASE64: of the watcher
+//   files N, and N times
+//   f|l MODE SIZE SHA256 DEVICE INODE STMODE STSIZE MTIME_NS CTIME_NS PATHLEN PATH
+//   end SHA256: of everything before
 //
 // A kept pack is used when the paths are the same, every file has the stamp it had, and the files
 // hash to what they should: the archive's, and those of files that had been touched less than two
