@@ -86,7 +86,7 @@ result<sandbox::command_result> inside(const sandbox::create_params& made,
   if (c.argv.size() < 2) return says("");
   if (c.argv[1] == "--version") return says("skep-guest 0\n");
   if (c.argv[1] == "unpack") return says(R"({"files":1,"size_bytes":1,"manifest_sha256":"m"})");
-  if (c.argv[1] == "base") return says(R"({"commit":"c","is_head":false})");
+  if (c.argv[1] == "base") return says(R"({"commit":"c0ffee","is_head":false})");
   if (c.argv[1] == "pane") return says(R"({"state":"started","pid":7})");
   return says("{}");
 }
@@ -196,6 +196,7 @@ reading measure(std::uint32_t count, const std::string& url) {
     const auto deadline = std::chrono::steady_clock::now() + patience;
     while (heard < expected && std::chrono::steady_clock::now() < deadline)
       heard = api->deliver(std::chrono::milliseconds{100}, [&v] { v.run(); });
+    if (heard < expected) break; // the others would be waited for in vain, too
     api->forget_calls();
   }
   v.advance(std::chrono::minutes{2});
