@@ -83,7 +83,7 @@ private:
     if (!rows) return;
     std::map<std::string, create_search> still;
     for (const auto& r : *rows) {
-      if (r.state != phase::closed) continue;
+      if (r.state != phase::closed || under_way_.count(r.sandbox)) continue; // or found already
       auto known = searches_.extract(r.intent);
       if (known)
         still.insert(std::move(known));
@@ -118,6 +118,7 @@ private:
     if (i == searches_.end()) return;
     if (found.ok()) {
       searches_.erase(i);
+      under_way_.insert(r.sandbox); // until it is stored, or could not be
       auto& remote_id = found->address.remote_id;
       return journal(
           r.swarm, r.sandbox,
