@@ -85,7 +85,7 @@ private:
   void give_place_back();
   bool wait_for_provider(const error& why);
   void count_models(std::function<void()> then);
-  bool may_spend() const;
+  bool may_spend();
   void counted(const sandbox::model_usage& u);
   void bound_models(std::function<void()> then);
   std::optional<std::uint64_t> allowance() const;
@@ -118,6 +118,7 @@ private:
   void on_pane_closed(const pane_id& pane, outcome result, const error& why);
   void check_panes();
   void on_tick();
+  void tick_later();
   caf::result<std::uint64_t> on_input(const pane_id& pane, const std::string& key,
                                       const std::string& bytes);
 
@@ -200,6 +201,7 @@ private:
   bool waiting_ = false;                    ///< For ADMISSION.
   std::chrono::milliseconds not_before_{0}; ///< Boot-time clock: the provider said to wait.
   bool counting_ = true;                    ///< Until the provider says that it counts nothing.
+  std::optional<bool> may_spend_;           ///< Does not change; see may_spend().
   bool asking_spend_ = false;
   std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0, spent_micro_ = 0;
   std::optional<std::uint64_t> allowed_micro_;

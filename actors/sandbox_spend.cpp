@@ -81,9 +81,11 @@ void sandbox_impl::count_models(std::function<void()> then) {
 }
 
 // Without rules nothing is bounded; an agent without a model costs nothing there.
-bool sandbox_impl::may_spend() const {
-  return ctx_->svc->rules
-         && !make_adapter(ctx_->spec->agent)->plan(*ctx_->spec, {}).gateway.empty();
+bool sandbox_impl::may_spend() {
+  if (!may_spend_)
+    may_spend_ =
+        ctx_->svc->rules && !make_adapter(ctx_->spec->agent)->plan(*ctx_->spec, {}).gateway.empty();
+  return *may_spend_;
 }
 
 void sandbox_impl::counted(const sandbox::model_usage& u) {

@@ -20,7 +20,7 @@ struct follow_options {
   std::uint64_t epoch = 0;
   std::vector<known_offset> from; ///< Panes not named here are sent from their beginning.
   std::chrono::seconds limit{1800};
-  std::chrono::milliseconds pulse{10000}; ///< Longest silence.
+  std::chrono::milliseconds pulse{30000}; ///< Longest silence: each pulse wakes the daemon.
   int out_fd = 1;
 };
 

@@ -48,7 +48,7 @@ struct follow_exit {
               field(5, "final_offset", x.final_offset), field(6, "ended_at_ms", x.ended_at))
 };
 
-/// Sent after 10 s of silence, so that a dead stream is noticed.
+/// Sent after some silence, so that a dead stream is noticed.
 struct follow_pulse {
   std::uint64_t count = 0;
   SKEP_FIELDS(field(1, "count", x.count))

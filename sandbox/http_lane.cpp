@@ -14,6 +14,9 @@ http_lane::http_lane(int epoll, std::uint32_t number, std::size_t limit)
   curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, static_cast<void*>(this));
   curl_multi_setopt(multi_, CURLMOPT_MAX_TOTAL_CONNECTIONS, static_cast<long>(limit));
   curl_multi_setopt(multi_, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+  // By default libcurl keeps four connections for each request that is just running: after a burst
+  // it would close what the next one needs again.
+  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(limit));
 }
 
 http_lane::~http_lane() {

@@ -6,7 +6,7 @@ namespace skep::host::sim {
 namespace {
 
 constexpr std::size_t log_piece_bytes = 32 * 1024;
-constexpr std::chrono::seconds pulse_after{10};
+constexpr std::chrono::seconds pulse_after{30};
 
 /// How far one attempt's log was sent.
 struct progress {

@@ -163,6 +163,19 @@ TEST_CASE_METHOD(sandbox_world, "an envd that hangs is unhealthy, told, and not 
   CHECK(api->count(operation::health) == asked); // nobody is left to ask
 }
 
+TEST_CASE_METHOD(sandbox_world, "whenever a sandbox began, it ticks when all others do") {
+  begin();
+  advance(30s);
+  auto asked = api->count(operation::health);
+  auto waited = 0ms;
+  for (; waited < 60s && api->count(operation::health) == asked; waited += 250ms)
+    advance(250ms);
+  REQUIRE(api->count(operation::health) == asked + 1);
+  CHECK(v.now() % 5s < 250ms); // limits().tick, by the clock that all share
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
 TEST_CASE_METHOD(sandbox_world,
                  "samples of resources come on the tick, and nearing a limit is told") {
   begin();
