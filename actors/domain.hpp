@@ -171,6 +171,9 @@ public:
     if (i == activity_.end()) return std::nullopt;
     return i->second;
   }
+  /// What its SWARM last told it: one that is started again has not heard it itself.
+  std::optional<stop_mode> told_to_stop() const { return locked(told_to_stop_); }
+  void told_to_stop(stop_mode how) { assign(told_to_stop_, std::optional{how}); }
   /// Drops every handle; called when the sandbox's supervisor ends.
   void clear() {
     std::lock_guard guard{mutex_};
@@ -210,6 +213,7 @@ private:
   sandbox_actor keeper_;
   health_actor health_;
   sandbox::remote address_;
+  std::optional<stop_mode> told_to_stop_;
   std::unordered_map<pane_id, pane_actor> panes_;
   std::unordered_map<pane_id, std::chrono::milliseconds> activity_;
 };

@@ -131,6 +131,7 @@ void sandbox_impl::no_sandbox_came() {
 void sandbox_impl::resume() {
   if (rec_.state == phase::closed) return report(rec_.result, first_error(rec_));
   first_error_ = first_error(rec_); // a former life was failing
+  if (auto how = ctx_->told_to_stop()) former_stop_ = how;
   if (rec_.remote_id.empty())
     return first_error_ ? destroy() : rec_.unresolved ? resume_search() : create();
   if (rec_.kill_intended) { // whether it is still there or not

@@ -106,8 +106,10 @@ void sandbox_set::clear() {
 
 void sandbox_set::tell_stop(stop_mode how) const {
   for (const auto& id : open_)
-    if (auto i = all_.find(id); i != all_.end())
+    if (auto i = all_.find(id); i != all_.end()) {
+      i->second->told_to_stop(how);
       if (auto keeper = i->second->keeper()) caf::anon_send(keeper, stop_a::value, how);
+    }
 }
 
 sandbox_actor sandbox_set::keeper_of(const pane_id& pane) const {

@@ -149,6 +149,19 @@ TEST_CASE_METHOD(lifetime_world, "the hard limit is tested before the soft ones"
   finish();
 }
 
+// Found by history 717 of the model: it ended as cancelled, which nobody had asked for.
+TEST_CASE_METHOD(lifetime_world, "a sandbox actor that is started again knows why its run ends") {
+  spec->limit_ms = 60'000;
+  auto id = run();
+  advance(61s);
+  REQUIRE(states(id) == strings{"draining"}); // its agent does not listen
+  crash(path_of(only_sandbox(id)) + "/sandbox");
+  advance(2min);
+  CHECK(states(id) == strings{"closed timed_out"});
+  CHECK(ending(id) == "closed timed_out");
+  finish();
+}
+
 TEST_CASE_METHOD(lifetime_world, "soft limits at or beyond the hard one never come, none is none") {
   spec->limit_ms = 30 * 60'000;
   spec->warn_at_ms = GENERATE(minutes{1'800'000, 3'000'000}, minutes{});
