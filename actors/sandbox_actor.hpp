@@ -105,6 +105,7 @@ private:
   void no_sandbox_came();
   void resume();
   void resume_search();
+  void end_leftovers(std::function<void()> next);
   void resume_phase();
   void renew_lease(const sandbox::detail& seen);
 
@@ -188,6 +189,7 @@ private:
   error create_error_;                  ///< Of the newest create.
   std::uint32_t creates_ = 0;
   std::uint32_t adopt_failures_ = 0;
+  std::uint32_t leftover_looks_ = 0; ///< That found something.
 
   // running, collecting
   bool moving_ = false; ///< A change of phase is on its way to the disk.
