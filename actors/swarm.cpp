@@ -491,6 +491,7 @@ private:
         [this](result<concluded> r) {
           if (!r) return close(outcome::failed, r.err());
           tell(r->met);
+          if (r->about_place) note(ctx_->recorder(), now(), *r->about_place);
           if (r->end.result != outcome::completed && first_error_) r->end.why = first_error_;
           close(std::move(r->end));
         });
