@@ -166,6 +166,7 @@ private:
   void close_unborn(const pane_record& p);
   void kill();
   void finish_when_quiet();
+  void tell_untold();
   outcome verdict(error& why) const;
   void report(outcome result, const error& why);
 
@@ -219,6 +220,8 @@ private:
   bool destroying_ = false;
   bool gone_ = false; ///< At the provider, or not ours to end.
   bool finishing_ = false;
+  bool untold_ = false; ///< A former life may have collected results without a word of findings.
+  bool telling_ = false;
 };
 
 } // namespace skep::actors

@@ -131,6 +131,7 @@ void sandbox_impl::no_sandbox_came() {
 void sandbox_impl::resume() {
   if (rec_.state == phase::closed) return report(rec_.result, first_error(rec_));
   first_error_ = first_error(rec_); // a former life was failing
+  untold_ = rec_.state == phase::collecting;
   if (rec_.remote_id.empty())
     return first_error_ ? destroy() : rec_.unresolved ? resume_search() : create();
   if (rec_.kill_intended) { // whether it is still there or not
@@ -222,6 +223,7 @@ void sandbox_impl::resume_phase() {
     if (former_stop_) on_stop(*former_stop_);
     return;
   case phase::collecting:
+    untold_ = false; // all of it is collected once more, and told
     return end_leftovers([this] { collect(); });
   default:
     // Its tree arrived and is on record: what follows is the start of its agents.

@@ -46,6 +46,10 @@ private:
     std::vector<sandbox_record> sandboxes;
     std::vector<replacement_record> replacements;
   };
+  struct packed_tree {
+    upload_bundle bundle;
+    bool told; ///< What its scan found is on record.
+  };
   struct known_loss {
     std::uint32_t index;
     sandbox_replaced event;
@@ -156,23 +160,34 @@ private:
   // ---- starting ----
   void prepare() {
     if (stop_) return close(stopped_outcome(), {});
-    pack_tree([this](result<upload_bundle> r) {
-      if (!r) return close(outcome::failed, r.err());
-      bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
-      tell_scan([this] {
-        if (bundle_->refused) return close(outcome::failed, bundle_->refused);
-        connect([this](const error& why) {
-          if (why) return close(outcome::failed, why);
-          start_all();
-        });
+    in_pool<packed_tree>(
+        ctx_->svc,
+        [svc = ctx_->svc, spec = ctx_->spec, id = ctx_->swarm]() -> result<packed_tree> {
+          auto bundle = prepare_bundle(*svc, *spec, id);
+          if (!bundle) return bundle.err();
+          auto told = scan_is_on_record(*svc, id, bundle->scanned);
+          return packed_tree{std::move(*bundle), told};
+        },
+        mine([this](result<packed_tree> r) { prepared(std::move(r)); }));
+  }
+
+  void prepared(result<packed_tree> r) {
+    if (!r) return close(outcome::failed, r.err());
+    bundle_ = std::make_shared<const upload_bundle>(std::move(r->bundle));
+    tell_scan(r->told, [this] {
+      if (bundle_->refused) return close(outcome::failed, bundle_->refused);
+      connect([this](const error& why) {
+        if (why) return close(outcome::failed, why);
+        start_all();
       });
     });
   }
 
-  // What the scan found is on disk before anything is made.
+  // What the scan found is on disk before anything is made; of a bundle that a former life packed,
+  // it may be there already, or not.
   template <class Next>
-  void tell_scan(Next next) {
-    if (!bundle_->scanned.report.telling()) return next();
+  void tell_scan(bool told, Next next) {
+    if (told || !bundle_->scanned.report.telling()) return next();
     fact(bundle_->scanned, mine(std::move(next)));
   }
 

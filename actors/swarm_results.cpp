@@ -66,7 +66,8 @@ json bundle_to_json(const upload_bundle& b) {
           {"head", b.head},
           {"manifest_sha256", b.manifest_sha256},
           {"files", b.files},
-          {"size_bytes", b.size_bytes}};
+          {"size_bytes", b.size_bytes},
+          {"scanned", to_json(b.scanned)}};
 }
 
 bool bundle_from_file(const fs::path& file, upload_bundle& out) {
@@ -82,6 +83,9 @@ bool bundle_from_file(const fs::path& file, upload_bundle& out) {
   out.files = j.value("files", std::uint64_t{0});
   out.size_bytes = j.value("size_bytes", std::uint64_t{0});
   std::error_code ec;
+  // What the scan found may not be on record yet: a daemon can die in between.
+  out.scanned = {};
+  if (j.contains("scanned") && !from_json_value(j["scanned"], out.scanned)) return false;
   // One without parts was written by an older release: packed anew.
   return !out.archive_parts.empty() && fs::exists(out.archive, ec);
 }
@@ -137,6 +141,27 @@ result<std::vector<replacement_record>> replacements_of(const services& svc,
                                                         const swarm_id& swarm) {
   if (!svc.load_replacements) return std::vector<replacement_record>{};
   return svc.load_replacements(swarm);
+}
+
+bool scan_is_on_record(const services& svc, const swarm_id& swarm, const swarm_scanned& what) {
+  if (!svc.read_chunks) return false;
+  auto wanted = pack(what);
+  storage::chunk_selector want;
+  want.swarm = swarm;
+  for (;;) {
+    auto page = svc.read_chunks(want);
+    if (!page) return false;
+    for (const auto& c : page->chunks)
+      for (event_reader events{c.body.data}; !events.done();) {
+        auto raw = events.next();
+        if (!raw) return false;
+        auto e = interpret(*raw);
+        if (auto* told = e ? std::get_if<swarm_scanned>(&*e) : nullptr)
+          if (pack(*told) == wanted) return true;
+      }
+    if (page->next > page->head) return false;
+    want.from = page->next;
+  }
 }
 
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,

@@ -60,7 +60,12 @@ struct concluded {
 /// Writes the results of a swarm whose sandboxes are all closed and gives its verdict. Blocking.
 result<concluded> conclude(const services& svc, const swarm_spec& spec, const swarm_id& swarm);
 
-/// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made. Blocking.
+/// True when the journal has this very report of a scan. For a swarm without sandboxes yet: reads
+/// all its events. Blocking.
+bool scan_is_on_record(const services& svc, const swarm_id& swarm, const swarm_scanned& what);
+
+/// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made, with what
+/// its scan found. Blocking.
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
                                      const swarm_id& swarm);
 /// Removes what prepare_bundle and the downloads left in the state directory.

@@ -95,6 +95,81 @@ TEST_CASE_METHOD(place_world,
   finish();
 }
 
+TEST_CASE_METHOD(tree_world,
+                 "what the scan of a work tree found is told by the next daemon when the "
+                 "first one died before it was on record, and only then") {
+  tree.put("a.py", "t = '" + token() + "'\n");
+  spec->scan = scan_policy::warn;
+  auto known = GENERATE(false, true);
+  auto id = swarm_id::make();
+  {
+    using storage::testing::put;
+    auto j = std::move(open_database().value());
+    auto at = svc->wall_now().time_since_epoch().count();
+    swarm_created created;
+    created.repo = spec->repo;
+    created.provider = spec->provider;
+    created.agent = spec->agent;
+    created.sandboxes = created.panes = 1;
+    created.out_dir = spec->out_dir;
+    created.spec = {pack(*spec)};
+    REQUIRE(put(j, id, {}, at, created) == errc::none);
+    REQUIRE(put(j, id, {}, at, swarm_phase_changed{swarm_phase::running, {}}) == errc::none);
+    auto bundle = prepare_bundle(*svc, *spec, id); // and here the daemon dies
+    REQUIRE(bundle.ok());
+    REQUIRE(bundle->scanned.report.high == 1);
+    if (known) REQUIRE(put(j, id, {}, at, bundle->scanned) == errc::none);
+  }
+  start();
+  CHECK(states(id) == strings{"running"});
+  auto told = all<swarm_scanned>();
+  REQUIRE(told.size() == (known ? 0 : 1));
+  if (!known) {
+    CHECK(told[0].report.high == 1);
+    CHECK(told[0].report.findings[0].path == "a.py");
+    auto names = events();
+    auto at = [&](const char* name) { return std::find(names.begin(), names.end(), name); };
+    CHECK(at("swarm.scanned") < at("sandbox.create_intended"));
+  }
+  finish();
+}
+
+TEST_CASE_METHOD(tree_world,
+                 "findings in results are told by the next daemon when the first one died "
+                 "after it wrote them and the sandbox is gone, too") {
+  start();
+  auto id = run();
+  auto box = only_sandbox(id);
+  api->hold(operation::download_file);
+  agents_end(box);
+  REQUIRE(only_sandbox(id).state == phase::collecting);
+  stop();
+  // The results were written, and that is all that the first daemon came to.
+  auto dir = fs::path{spec->out_dir} / id.value;
+  auto name = tables->panes(box.sandbox)->at(0).name;
+  fs::create_directories(dir / name / "files");
+  std::ofstream{dir / name / "files" / "a.py"} << "t = '" << token() << "'\n";
+  std::ofstream{dir / (name + ".patch")} << "";
+  transfer::pane_changes kept;
+  kept.name = name;
+  kept.summary.patch_sha256 = kept.summary.tar_sha256 = transfer::sha256_of("");
+  REQUIRE(transfer::keep_changes(dir.string(), kept).ok());
+  api->release(operation::download_file);
+  api->lose(box.remote_id);
+  start();
+  advance(1s);
+  CHECK(states(id) == strings{"closed lost"});
+  auto told = all<results_scanned>();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].tree == name);
+  CHECK(told[0].report.high == 1);
+  CHECK(told[0].transfer == all<transfer_intended>().back().transfer);
+  auto names = events();
+  auto at = [&](const char* what) { return std::find(names.begin(), names.end(), what); };
+  CHECK(at("transfer.results_scanned") < at("sandbox.closed"));
+  finish();
+}
+
 TEST_CASE_METHOD(place_world,
                  "a kill collects nothing more and loses nothing that is here: results of "
                  "sandboxes that had ended, every log, and the summary") {
