@@ -14,7 +14,10 @@ using std::chrono::milliseconds;
 class admission_impl : public domain_actor<admission_actor> {
 public:
   admission_impl(caf::actor_config& cfg, services_ptr svc, std::shared_ptr<swarm_registry> swarms)
-      : domain_actor(cfg), svc_(std::move(svc)), watch_(svc_, std::move(swarms)) {}
+      : domain_actor(cfg), svc_(std::move(svc)),
+        watch_(svc_, std::move(swarms), [this](chunk_ptr c, std::function<void(bool)> then) {
+          append(std::move(c), std::move(then));
+        }) {}
 
   const char* name() const override { return "admission"; }
 
@@ -297,6 +300,13 @@ private:
                                w.told.rule, w.told.limit, w.told.count, w.told.wait_ms,
                                w.told.setting});
     return out;
+  }
+
+  void append(chunk_ptr c, std::function<void(bool)> then) {
+    auto journal = svc_->handles->journal();
+    if (!journal) return then(false); // it is being restarted
+    this->request(journal, record_deadline, append_a::value, std::move(c))
+        .then([then](std::uint64_t) { then(true); }, [then](caf::error&) { then(false); });
   }
 
   // ---- once a second ----

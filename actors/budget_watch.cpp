@@ -54,10 +54,13 @@ void budget_watch::warn(const storage::spend_state& s, const budget_view& b) {
     if (percent > level) return;
     auto key = warning_key(b.scope, b.id, percent);
     if (s.warnings.count(key) > 0 || !warned_.insert(key).second) continue;
+    auto then = [this, key](bool stored) {
+      if (!stored) warned_.erase(key); // it is due again in a second
+    };
     if (b.scope == budget_scope::swarm)
-      journal({b.id}, {}, swarm_budget_warned{percent, b.spent_usd, b.limit_usd});
+      journal({b.id}, {}, swarm_budget_warned{percent, b.spent_usd, b.limit_usd}, then);
     else
-      journal({}, {}, budget_warned{b.scope, b.id, percent, b.spent_usd, b.limit_usd});
+      journal({}, {}, budget_warned{b.scope, b.id, percent, b.spent_usd, b.limit_usd}, then);
   }
 }
 
@@ -95,23 +98,28 @@ void budget_watch::look_at_kept(const storage::spend_state& s, utc_time now) {
 
 void budget_watch::end_kept(const storage::placed_sandbox& x) {
   if (x.kill_intended || !ended_.insert(x.sandbox).second) return;
-  journal(x.swarm, x.sandbox, kill_intended{"budget"});
-  svc_->handles->wake_reaper();
+  // The REAPER reads the tables: it has nothing to do before they show the intent.
+  journal(x.swarm, x.sandbox, kill_intended{"budget"}, [this, id = x.sandbox](bool stored) {
+    if (stored) return svc_->handles->wake_reaper();
+    ended_.erase(id);
+  });
 }
 
 void budget_watch::clear() {
+  append_ = nullptr;
   swarms_.reset();
   svc_.reset();
 }
 
 template <event E>
-void budget_watch::journal(const swarm_id& swarm, const sandbox_id& sandbox, const E& e) {
+void budget_watch::journal(const swarm_id& swarm, const sandbox_id& sandbox, const E& e,
+                           std::function<void(bool stored)> then) {
   auto c = std::make_shared<chunk>();
   c->swarm = swarm;
   c->sandbox = sandbox;
   c->count = 1;
   pack_event(c->body.data, svc_->wall_now(), e);
-  caf::anon_send(svc_->handles->journal(), append_a::value, c);
+  append_(std::move(c), std::move(then));
 }
 
 error check_budget(const budget_set_request& r) {

@@ -1,5 +1,5 @@
 // What ADMISSION does about budgets once a second: warnings, winding down, the kill, and what is
-// left for models. No actor: it sends and journals on ADMISSION's behalf.
+// left for models. No actor: it sends on ADMISSION's behalf, and has it journal.
 #pragma once
 
 #include "actors/command_desk.hpp"
@@ -11,8 +11,11 @@ namespace skep::actors {
 
 class budget_watch {
 public:
-  budget_watch(services_ptr svc, std::shared_ptr<swarm_registry> swarms)
-      : svc_(std::move(svc)), swarms_(std::move(swarms)) {}
+  /// Puts a chunk on disk, then says whether it is there; in ADMISSION's context.
+  using append = std::function<void(chunk_ptr, std::function<void(bool stored)>)>;
+
+  budget_watch(services_ptr svc, std::shared_ptr<swarm_registry> swarms, append to_disk)
+      : svc_(std::move(svc)), swarms_(std::move(swarms)), append_(std::move(to_disk)) {}
 
   /// Does what is due. True while it must look again: a budget is in force over something that
   /// costs or may begin to.
@@ -28,10 +31,12 @@ private:
   void end_kept(const storage::placed_sandbox& x);
   void look_at_kept(const storage::spend_state& s, utc_time now);
   template <event E>
-  void journal(const swarm_id& swarm, const sandbox_id& sandbox, const E& e);
+  void journal(const swarm_id& swarm, const sandbox_id& sandbox, const E& e,
+               std::function<void(bool stored)> then);
 
   services_ptr svc_;
   std::shared_ptr<swarm_registry> swarms_;
+  append append_;
   std::set<std::string> warned_;         ///< On their way to the disk, or there.
   std::map<swarm_id, budget_step> told_; ///< What each SWARM was told.
   std::set<sandbox_id> ended_;           ///< Kept ones whose kill intent is on its way.

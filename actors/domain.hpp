@@ -125,7 +125,7 @@ struct upload_bundle {
   std::string manifest_sha256;
   std::uint64_t files = 0;
   std::uint64_t size_bytes = 0;
-  swarm_scanned scanned; ///< Of this packing; nothing in it when the bundle was made before.
+  swarm_scanned scanned; ///< What was found while it was packed.
   error refused;         ///< Why it must not be uploaded.
 };
 

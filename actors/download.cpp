@@ -1,3 +1,4 @@
+#include "actors/results_dir.hpp"
 #include "actors/transfer_base.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/results.hpp"
@@ -14,6 +15,12 @@ public:
         plan_(std::move(plan)) {}
 
 private:
+  /// What is told of results beside themselves.
+  struct brought {
+    scan_report found;
+    std::optional<notice> about_place;
+  };
+
   std::filesystem::path patch() const { return local_dir() / (plan_.tree + ".patch"); }
   std::filesystem::path archive() const { return local_dir() / (plan_.tree + ".tar"); }
   std::string remote(const char* ending) const { return remote_dir() + "/" + plan_.tree + ending; }
@@ -52,30 +59,36 @@ private:
 
   // The sandbox's archive is hostile until proven otherwise: transfer/ unpacks it with confinement.
   void unpack() {
-    auto out_dir = std::filesystem::path{context().spec->out_dir} / context().swarm.value;
-    auto found = std::make_shared<scan_report>(); // written in the pool, read when it is done
+    auto got = std::make_shared<brought>(); // written in the pool, read when it is done
     in_pool_then<transfer::pane_changes>(
         "unpack",
-        [patch = patch(), archive = archive(), claim = claim_, tree = plan_.tree, out_dir, found,
-         repo = context().spec->repo]() -> result<transfer::pane_changes> {
+        [patch = patch(), archive = archive(), claim = claim_, tree = plan_.tree, got,
+         svc = context().svc, spec = context().spec,
+         swarm = context().swarm]() -> result<transfer::pane_changes> {
           auto summary = transfer::parse_diff_summary(claim);
           if (!summary) return summary.err();
           std::error_code ec;
           crash_point(crash_kind::file, "earlier_attempt");
-          std::filesystem::create_directories(out_dir, ec);
+          auto place = results_dir(*svc, *spec, swarm);
+          if (!place) return place.err();
+          if (place->moved || place->made_again) got->about_place = notice_of(*place, swarm);
+          auto out_dir = place->dir;
           // What an attempt before a restart left half done.
           std::filesystem::remove_all(out_dir / tree, ec);
           std::filesystem::remove(out_dir / (tree + ".patch"), ec);
-          auto got = transfer::collect_pane(patch, archive, out_dir, tree, *summary);
-          if (got) *found = transfer::for_event(transfer::scan_results(out_dir, tree, repo));
-          return got;
+          auto changes = transfer::collect_pane(patch, archive, out_dir, tree, *summary);
+          if (changes)
+            got->found = transfer::for_event(transfer::scan_results(out_dir, tree, spec->repo));
+          return changes;
         },
-        [this, found](const transfer::pane_changes& got) {
-          tell_scan(*found);
+        [this, got](const transfer::pane_changes& changes) {
+          if (got->about_place)
+            note(context().recorder(), context().svc->wall_now(), *got->about_place);
+          tell_scan(got->found);
           transfer_ending x;
-          x.files = got.files.files.size();
-          x.size_bytes = got.summary.patch_bytes;
-          x.sha256 = got.summary.patch_sha256;
+          x.files = changes.files.files.size();
+          x.size_bytes = changes.summary.patch_bytes;
+          x.sha256 = changes.summary.patch_sha256;
           finish(std::move(x));
         });
   }

@@ -89,8 +89,7 @@ private:
   utc_time now_;
 };
 
-} // namespace
-
+/// The daemon alone.
 daemon_health health_of_daemon(storage::reader& rows, const daemon_facts& facts,
                                directory& handles) {
   daemon_parts d;
@@ -115,6 +114,8 @@ daemon_health health_of_daemon(storage::reader& rows, const daemon_facts& facts,
     d.free_disk_bytes = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
   return judge(d);
 }
+
+} // namespace
 
 result<health_reply> answer_health(storage::reader& rows, const daemon_facts& facts,
                                    directory& handles, const health_request& what) {

@@ -11,8 +11,4 @@ namespace skep::actors {
 result<health_reply> answer_health(storage::reader& rows, const daemon_facts& facts,
                                    directory& handles, const health_request& what);
 
-/// The daemon alone.
-daemon_health health_of_daemon(storage::reader& rows, const daemon_facts& facts,
-                               directory& handles);
-
 } // namespace skep::actors

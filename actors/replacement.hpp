@@ -1,5 +1,5 @@
-// Successors of sandboxes that their provider lost: which are owed, and what was lost. Pure
-// functions over rows and the journal; the SWARM does the rest. No actor.
+// Successors of sandboxes that their provider lost: which are owed (storage/successors.hpp), and
+// what was lost. Pure functions over rows and the journal; the SWARM does the rest. No actor.
 //
 // A successor starts from the last checkpoint: the tree as it was uploaded to the lost one (the
 // swarm's bundle, kept until the swarm ends). It has the same number, the same names of panes and
@@ -7,19 +7,12 @@
 #pragma once
 
 #include "actors/sandbox.hpp"
+#include "storage/successors.hpp"
 
 namespace skep::actors {
 
-/// A lost sandbox that is owed a successor, or has one that never began.
-struct owed_successor {
-  sandbox_record lost;
-  sandbox_id successor; ///< Empty: none was named yet.
-};
-
-/// In the order in which they were lost. `most`: of all replacements of the run; those of
-/// `known` count.
-std::vector<owed_successor> owed(const std::vector<sandbox_record>& sandboxes,
-                                 const std::vector<replacement_record>& known, std::uint32_t most);
+using storage::owed;
+using storage::owed_successor;
 
 /// Sandboxes and panes of which no successor exists: those that count for the run's end.
 void leave_out_replaced(const std::vector<replacement_record>& known,

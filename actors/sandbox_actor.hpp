@@ -105,6 +105,7 @@ private:
   void no_sandbox_came();
   void resume();
   void resume_search();
+  void end_leftovers(std::function<void()> next);
   void resume_phase();
   void renew_lease(const sandbox::detail& seen);
 
@@ -166,6 +167,7 @@ private:
   void close_unborn(const pane_record& p);
   void kill();
   void finish_when_quiet();
+  void tell_untold();
   outcome verdict(error& why) const;
   void report(outcome result, const error& why);
 
@@ -189,6 +191,7 @@ private:
   error create_error_;                  ///< Of the newest create.
   std::uint32_t creates_ = 0;
   std::uint32_t adopt_failures_ = 0;
+  std::uint32_t leftover_looks_ = 0; ///< That found something.
 
   // running, collecting
   bool moving_ = false; ///< A change of phase is on its way to the disk.
@@ -219,6 +222,8 @@ private:
   bool destroying_ = false;
   bool gone_ = false; ///< At the provider, or not ours to end.
   bool finishing_ = false;
+  bool untold_ = false; ///< A former life may have collected results without a word of findings.
+  bool telling_ = false;
 };
 
 } // namespace skep::actors

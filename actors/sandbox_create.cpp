@@ -132,6 +132,7 @@ void sandbox_impl::resume() {
   if (rec_.state == phase::closed) return report(rec_.result, first_error(rec_));
   first_error_ = first_error(rec_); // a former life was failing
   if (auto how = ctx_->told_to_stop()) former_stop_ = how;
+  untold_ = rec_.state == phase::collecting;
   if (rec_.remote_id.empty())
     return first_error_ ? destroy() : rec_.unresolved ? resume_search() : create();
   if (rec_.kill_intended) { // whether it is still there or not
@@ -192,6 +193,25 @@ void sandbox_impl::renew_lease(const sandbox::detail& seen) {
   });
 }
 
+// What a former daemon began inside may still run, an unpacking for instance: what follows removes
+// and makes the same folders, so it waits until a look finds none of it, however a kill was
+// answered.
+void sandbox_impl::end_leftovers(std::function<void()> next) {
+  kill_leftovers(
+      ctx_, then_or_fail<bool>([this, next](bool found) {
+        if (!found) return next();
+        auto looks = ++leftover_looks_;
+        if (looks > limits().kill_attempts)
+          return fail(
+              at_step(make_error(errc::timed_out, "what a former daemon began inside does not end"),
+                      "adopt"));
+        auto again = [this, next] {
+          if (!ending()) end_leftovers(next);
+        };
+        looks == 1 ? again() : later(limits().kill_retry, again);
+      }));
+}
+
 void sandbox_impl::resume_phase() {
   switch (rec_.state) {
   case phase::draining:
@@ -204,11 +224,12 @@ void sandbox_impl::resume_phase() {
     if (former_stop_) on_stop(*former_stop_);
     return;
   case phase::collecting:
-    return stop_leftovers(ctx_, then_or_fail<void>([this] { collect(); }));
+    untold_ = false; // all of it is collected once more, and told
+    return end_leftovers([this] { collect(); });
   default:
     // Its tree arrived and is on record: what follows is the start of its agents.
     if (!rec_.base_commit.empty()) return start_panes();
-    return stop_leftovers(ctx_, then_or_fail<void>([this] { verify(); }));
+    return end_leftovers([this] { verify(); });
   }
 }
 

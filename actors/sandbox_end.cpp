@@ -2,6 +2,7 @@
 // where that is possible, what was made is destroyed, its panes are closed, and its last event is
 // written.
 #include "actors/sandbox_actor.hpp"
+#include "actors/untold_findings.hpp"
 
 namespace skep::actors {
 
@@ -167,7 +168,9 @@ void sandbox_impl::kill() {
 
 // The sandbox's last event comes after the last words of its panes.
 void sandbox_impl::finish_when_quiet() {
-  if (!gone_ || !panes_.all_closed() || std::exchange(finishing_, true)) return;
+  if (!gone_ || !panes_.all_closed() || finishing_) return;
+  if (untold_) return tell_untold();
+  finishing_ = true;
   auto why = first_error_;
   auto result = verdict(why);
   if (why) why.sandbox = ctx_->sandbox;
@@ -175,6 +178,23 @@ void sandbox_impl::finish_when_quiet() {
     rec_.state = phase::closed;
     report(result, why);
   });
+}
+
+// Its results may be here and its sandbox not: then nothing is collected again that would tell.
+void sandbox_impl::tell_untold() {
+  if (std::exchange(telling_, true)) return;
+  using list = std::vector<results_scanned>;
+  in_pool<list>(
+      ctx_->svc,
+      [svc = ctx_->svc, spec = ctx_->spec, box = rec_]() -> result<list> {
+        return untold_findings(*svc, *spec, box);
+      },
+      [this](result<list> r) {
+        for (const auto& x : r ? *r : list{})
+          note(ctx_->recorder(), now(), x);
+        untold_ = false;
+        finish_when_quiet();
+      });
 }
 
 outcome sandbox_impl::verdict(error& why) const {

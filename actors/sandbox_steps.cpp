@@ -83,28 +83,27 @@ void verify_inside(context_ptr ctx, std::string mark, done<void> then) {
                    }));
 }
 
-void stop_leftovers(context_ptr ctx, done<void> then) {
+void kill_leftovers(context_ptr ctx, done<bool> then) {
   using sandbox::process_info;
   ctx->api->list_processes(
-      ctx->address(),
-      and_then<std::vector<process_info>>(
-          "adopt", then, [ctx, then](const std::vector<process_info>& all) {
-            static const std::set<std::string> short_ones = {"unpack", "base", "worktree",
-                                                             "verify", "diff", "settle"};
-            auto left = std::make_shared<std::size_t>(1);
-            auto one_less = [left, then] {
-              if (--*left == 0) then({});
-            };
-            for (const auto& p : all) {
-              bool guest_call = p.argv.size() >= 2 && p.argv[0] == ctx->guest_path()
-                                && short_ones.count(p.argv[1]);
-              if (!guest_call && p.tag != setup_tag) continue;
-              ++*left;
-              ctx->api->send_signal(ctx->address(), p.pid, sandbox::signal::kill,
-                                    [one_less](const result<void>&) { one_less(); });
-            }
-            one_less();
-          }));
+      ctx->address(), and_then<std::vector<process_info>>(
+                          "adopt", then, [ctx, then](const std::vector<process_info>& all) {
+                            static const std::set<std::string> short_ones = {
+                                "unpack", "base", "worktree", "verify", "diff", "settle"};
+                            std::vector<std::uint32_t> found;
+                            for (const auto& p : all) {
+                              bool guest_call = p.argv.size() >= 2 && p.argv[0] == ctx->guest_path()
+                                                && short_ones.count(p.argv[1]);
+                              if (guest_call || p.tag == setup_tag) found.push_back(p.pid);
+                            }
+                            if (found.empty()) return then(false);
+                            auto left = std::make_shared<std::size_t>(found.size());
+                            for (auto pid : found) // what comes of it, the next look sees
+                              ctx->api->send_signal(ctx->address(), pid, sandbox::signal::kill,
+                                                    [left, then](const result<void>&) {
+                                                      if (--*left == 0) then(true);
+                                                    });
+                          }));
 }
 
 // Under a name of its own first: the program may be running already, and then cannot be

@@ -10,10 +10,10 @@ namespace skep::actors {
 /// what is refused. `mark` is the intent of the create that made the sandbox.
 void verify_inside(context_ptr ctx, std::string mark, sandbox::done<void> then);
 
-/// Ends short commands of skep-guest that a former daemon or a dead TRANSFER started and that still
-/// run (an unpack, a diff), and a setup: their steps are about to be repeated. Panes and their
-/// holders are not touched.
-void stop_leftovers(context_ptr ctx, sandbox::done<void> then);
+/// Sends SIGKILL to short commands of skep-guest that a former daemon or a dead TRANSFER started
+/// and that still run (an unpack, a diff), and to a setup: their steps are about to be repeated.
+/// Panes and their holders are not touched. False when there was none; after true look again.
+void kill_leftovers(context_ptr ctx, sandbox::done<bool> then);
 
 /// Uploads skep-guest under its hash, makes it executable, checks that it runs.
 void provision_guest(context_ptr ctx, sandbox::done<void> then);

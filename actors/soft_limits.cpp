@@ -1,5 +1,7 @@
 #include "actors/soft_limits.hpp"
 
+#include "messages/money.hpp"
+
 #include <array>
 #include <cstdio>
 
@@ -14,12 +16,6 @@ std::string minutes(std::int64_t ms) {
     std::snprintf(out.data(), out.size(), "%lld min", static_cast<long long>(ms / 60'000));
   else
     std::snprintf(out.data(), out.size(), "%.1f min", static_cast<double>(ms) / 60'000);
-  return out.data();
-}
-
-std::string dollars(double usd) {
-  std::array<char, 40> out{};
-  std::snprintf(out.data(), out.size(), usd < 1 ? "$%.4f" : "$%.2f", usd);
   return out.data();
 }
 
@@ -46,7 +42,7 @@ std::optional<time_warning> soft_limits::due(milliseconds elapsed) {
 }
 
 std::string time_text(std::int64_t elapsed_ms, std::int64_t limit_ms, const run_cost& cost) {
-  return minutes(elapsed_ms) + " of " + minutes(limit_ms) + " are over, " + dollars(cost.usd)
+  return minutes(elapsed_ms) + " of " + minutes(limit_ms) + " are over, " + money_text(cost.usd)
          + (cost.whole ? " so far" : " so far without the price of its sandboxes");
 }
 

@@ -1,18 +1,12 @@
 #include "actors/spend.hpp"
 
-#include <cstdio>
+#include "messages/money.hpp"
 
 namespace skep::actors {
 namespace {
 
 double cost_of(double usd_per_hour, std::chrono::seconds t) {
   return time_cost_usd(usd_per_hour, std::chrono::milliseconds{t});
-}
-
-std::string exact_dollars(double usd) {
-  char out[48];
-  std::snprintf(out, sizeof out, "$%.4f", usd);
-  return out;
 }
 
 } // namespace
@@ -44,9 +38,9 @@ error room_for(const budget_view& b, double reserved_usd) {
   if (b.spent_usd < b.limit_usd && b.spent_usd + b.reserved_usd + reserved_usd <= b.limit_usd)
     return {};
   return make_error(errc::budget_spent, "the budget of the " + std::string{to_string(b.scope)} + " "
-                                            + b.id + ": " + exact_dollars(b.spent_usd) + " of "
-                                            + exact_dollars(b.limit_usd) + " spent, "
-                                            + exact_dollars(b.reserved_usd) + " reserved");
+                                            + b.id + ": " + money_text(b.spent_usd) + " of "
+                                            + money_text(b.limit_usd) + " spent, "
+                                            + money_text(b.reserved_usd) + " reserved");
 }
 
 std::vector<budget_view> shared_budgets(const storage::spend_state& s, const limit_table& table,

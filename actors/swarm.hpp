@@ -1,8 +1,9 @@
 // The SWARM: one per run. It packs the work tree once, starts the sandboxes, enforces the hard time
 // limit, and writes the results of all panes together when the last sandbox is closed.
 //
-// swarm.cpp is the order of these steps, swarm_sandboxes.hpp what it knows of its sandboxes,
-// swarm_tree.cpp its place among supervisors, swarm_results.hpp what a run leaves.
+// swarm_actor.hpp is its class, swarm.cpp the order of these steps, swarm_sandboxes.hpp what it
+// knows of its sandboxes, swarm_tree.cpp its place among supervisors, swarm_results.hpp what a run
+// leaves.
 #pragma once
 
 #include "actors/domain.hpp"

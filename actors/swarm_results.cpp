@@ -2,6 +2,7 @@
 
 #include "actors/output_log.hpp"
 #include "actors/replacement.hpp"
+#include "actors/results_dir.hpp"
 #include "messages/cost.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/collision.hpp"
@@ -65,7 +66,8 @@ json bundle_to_json(const upload_bundle& b) {
           {"head", b.head},
           {"manifest_sha256", b.manifest_sha256},
           {"files", b.files},
-          {"size_bytes", b.size_bytes}};
+          {"size_bytes", b.size_bytes},
+          {"scanned", to_json(b.scanned)}};
 }
 
 bool bundle_from_file(const fs::path& file, upload_bundle& out) {
@@ -81,6 +83,9 @@ bool bundle_from_file(const fs::path& file, upload_bundle& out) {
   out.files = j.value("files", std::uint64_t{0});
   out.size_bytes = j.value("size_bytes", std::uint64_t{0});
   std::error_code ec;
+  // What the scan found may not be on record yet: a daemon can die in between.
+  out.scanned = {};
+  if (j.contains("scanned") && !from_json_value(j["scanned"], out.scanned)) return false;
   // One without parts was written by an older release: packed anew.
   return !out.archive_parts.empty() && fs::exists(out.archive, ec);
 }
@@ -98,17 +103,8 @@ std::vector<std::string> tree_names(const swarm_spec& spec,
   return out;
 }
 
-/// A folder of results inside a work tree is nobody's work: git shall not list it, and a clean tree
-/// shall stay clean. Only where we make it.
-void make_out_dir(const fs::path& out_dir) {
-  std::error_code ec;
-  fs::create_directories(out_dir.parent_path(), ec);
-  if (!fs::create_directory(out_dir, ec) || ec) return;
-  static_cast<void>(transfer::write_file_durably((out_dir / ".gitignore").string(), "*\n", 0644));
-}
-
 /// What results are compared with, and taken over upon, after the archive is gone.
-result<void> remember_base(const swarm_spec& spec, const swarm_id& swarm,
+result<void> remember_base(const services& svc, const swarm_spec& spec, const swarm_id& swarm,
                            const transfer::repo_facts& repo, const transfer::packed& packed,
                            std::vector<std::string> suspects, const fs::path& archive) {
   auto after = transfer::changed_against_head(repo.root);
@@ -121,6 +117,9 @@ result<void> remember_base(const swarm_spec& spec, const swarm_id& swarm,
   crash_point(crash_kind::file, "base_record");
   transfer::remove_tree(dir + "/base"); // of an attempt before a restart, from an older archive
   if (auto kept = transfer::keep_base(dir, *base); !kept) return kept;
+  // Once more for a folder that vanishes while the run goes on.
+  if (auto kept = transfer::keep_base(kept_base_dir(svc, swarm).string(), *base); !kept)
+    return kept;
   return transfer::keep_originals(dir, archive.string(), {base->dirty.begin(), base->dirty.end()});
 }
 
@@ -142,6 +141,27 @@ result<std::vector<replacement_record>> replacements_of(const services& svc,
                                                         const swarm_id& swarm) {
   if (!svc.load_replacements) return std::vector<replacement_record>{};
   return svc.load_replacements(swarm);
+}
+
+bool scan_is_on_record(const services& svc, const swarm_id& swarm, const swarm_scanned& what) {
+  if (!svc.read_chunks) return false;
+  auto wanted = pack(what);
+  storage::chunk_selector want;
+  want.swarm = swarm;
+  for (;;) {
+    auto page = svc.read_chunks(want);
+    if (!page) return false;
+    for (const auto& c : page->chunks)
+      for (event_reader events{c.body.data}; !events.done();) {
+        auto raw = events.next();
+        if (!raw) return false;
+        auto e = interpret(*raw);
+        if (auto* told = e ? std::get_if<swarm_scanned>(&*e) : nullptr)
+          if (pack(*told) == wanted) return true;
+      }
+    if (page->next > page->head) return false;
+    want.from = page->next;
+  }
 }
 
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
@@ -186,7 +206,8 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   out.manifest_sha256 = packed->manifest.sha256();
   out.files = packed->manifest.files.size();
   out.size_bytes = packed->manifest.total_bytes;
-  if (auto kept = remember_base(spec, swarm, *repo, *packed, std::move(*suspects), out.archive);
+  if (auto kept =
+          remember_base(svc, spec, swarm, *repo, *packed, std::move(*suspects), out.archive);
       !kept)
     return while_packing(kept.err());
   if (auto r = write_file(dir / "bundle.json", to_line(bundle_to_json(out))); !r) return r.err();
@@ -217,11 +238,11 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                                     const std::vector<sandbox_record>& sandboxes,
                                     const std::vector<pane_record>& panes,
                                     const std::vector<replacement_record>& replacements) {
-  auto dir = fs::path{spec.out_dir} / swarm.value;
   std::error_code ec;
   crash_point(crash_kind::file, "swarm_folder");
-  fs::create_directories(dir, ec);
-  if (ec) return make_error(errc::io, "cannot make " + dir.string(), ec.message());
+  auto place = results_dir(svc, spec, swarm);
+  if (!place) return place.err();
+  const auto& dir = place->dir;
   error first;
   auto keep = [&](const error& e) {
     if (!first) first = e;
@@ -235,6 +256,7 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
         keep(copied.err());
     }
   swarm_results out;
+  out.about_place = notice_of(*place, swarm);
   std::vector<transfer::pane_patch> patches;
   auto boxes_that_count = sandboxes;
   auto panes_that_count = panes;
@@ -274,7 +296,9 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
 result<transfer::collisions_found> find_collisions_of(const services& svc, const swarm_spec& spec,
                                                       const swarm_id& swarm,
                                                       const std::set<std::string>* with) {
-  auto dir = (fs::path{spec.out_dir} / swarm.value).string();
+  auto place = results_dir(svc, spec, swarm);
+  if (!place) return place.err();
+  auto dir = place->dir.string();
   auto base = transfer::read_base(dir);
   if (!base) return base.err();
   std::vector<transfer::kept_pane> panes;
@@ -338,7 +362,8 @@ result<concluded> conclude(const services& svc, const swarm_spec& spec, const sw
   for (const auto& s : *sandboxes)
     cost += cost_usd(s, svc.wall_now());
   leave_out_replaced(*replacements, *sandboxes, panes);
-  concluded out{verdict_of(*sandboxes, panes), std::move(written->met.list)};
+  concluded out{verdict_of(*sandboxes, panes), std::move(written->met.list),
+                std::move(written->about_place)};
   out.end.cost_usd = cost;
   return out;
 }

@@ -7,6 +7,7 @@
 //   OUT/SWARM/NAME.lost-N.log  that of the sandbox which was the Nth to be lost and replaced
 //   OUT/SWARM/swarm.patch      the patches of all panes that overlap with no other
 //   OUT/SWARM/summary.json     docs/json/summary.schema.json
+//   (or STATE/results/SWARM/..., when OUT became useless: results_dir.hpp)
 //   OUT/SWARM/base.json, ...   what results are compared with and taken over upon:
 //   transfer/kept.hpp
 #pragma once
@@ -20,6 +21,7 @@ struct swarm_results {
   std::vector<std::string> merged;    ///< Panes whose patch is in swarm.patch.
   std::vector<std::string> conflicts; ///< Panes left out of it.
   transfer::collisions_found met;
+  std::optional<notice> about_place; ///< When it is not the folder that the user named.
 };
 
 /// Writes everything that can be written; the first error is kept, the rest goes on.
@@ -52,12 +54,18 @@ result<std::vector<collision>> collisions_with(const services& svc, const swarm_
 struct concluded {
   swarm_closed end;
   std::vector<collision> met;
+  std::optional<notice> about_place; ///< As above.
 };
 
 /// Writes the results of a swarm whose sandboxes are all closed and gives its verdict. Blocking.
 result<concluded> conclude(const services& svc, const swarm_spec& spec, const swarm_id& swarm);
 
-/// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made. Blocking.
+/// True when the journal has this very report of a scan. For a swarm without sandboxes yet: reads
+/// all its events. Blocking.
+bool scan_is_on_record(const services& svc, const swarm_id& swarm, const swarm_scanned& what);
+
+/// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made, with what
+/// its scan found. Blocking.
 result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
                                      const swarm_id& swarm);
 /// Removes what prepare_bundle and the downloads left in the state directory.

@@ -34,9 +34,9 @@ struct download_plan {
 /// deadline of its own (policies::setup); one that does not end well is errc::setup_failed.
 child_spec upload_child(context_ptr context, upload_plan plan);
 
-/// Where the output of a sandbox's setup goes: setup.log among the results, setup-N.log when the
-/// swarm has several sandboxes. Secrets in it are masked.
-std::filesystem::path setup_log_path(const sandbox_context& context);
+/// The file among the results that the output of a sandbox's setup goes to: setup.log, setup-N.log
+/// when the swarm has several sandboxes. Secrets in it are masked.
+std::string setup_log_name(const sandbox_context& context);
 
 /// The tag of the setup's process at envd.
 inline constexpr const char* setup_tag = "skep-setup";

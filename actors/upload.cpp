@@ -1,4 +1,5 @@
 #include "actors/output_log.hpp"
+#include "actors/results_dir.hpp"
 #include "actors/transfer_base.hpp"
 #include "actors/upload_parts.hpp"
 
@@ -136,9 +137,13 @@ private:
   void open_log() {
     in_pool_then<output_log>(
         "setup",
-        [file = setup_log_path(context()), secrets = context().svc->known_secrets()] {
+        [svc = context().svc, spec = context().spec, swarm = context().swarm,
+         name = setup_log_name(context()),
+         secrets = context().svc->known_secrets()]() -> result<output_log> {
+          auto place = results_dir(*svc, *spec, swarm);
+          if (!place) return place.err();
+          auto file = place->dir / name;
           std::error_code ec; // what an earlier attempt left
-          std::filesystem::create_directories(file.parent_path(), ec);
           std::filesystem::remove(file, ec);
           return output_log::open(file, masked_forms(secrets));
         },
@@ -230,10 +235,9 @@ private:
 
 } // namespace
 
-std::filesystem::path setup_log_path(const sandbox_context& context) {
-  auto folder = std::filesystem::path{context.spec->out_dir} / context.swarm.value;
-  if (context.spec->sandboxes == 1) return folder / "setup.log";
-  return folder / ("setup-" + std::to_string(context.index) + ".log");
+std::string setup_log_name(const sandbox_context& context) {
+  if (context.spec->sandboxes == 1) return "setup.log";
+  return "setup-" + std::to_string(context.index) + ".log";
 }
 
 child_spec upload_child(context_ptr context, upload_plan plan) {

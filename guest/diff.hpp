@@ -10,6 +10,9 @@ struct diff_options {
   std::string base; ///< Commit the pane started from.
   std::string name; ///< Of the pane.
   std::string out;  ///< Directory for NAME.patch and NAME.tar; made when missing.
+  /// The agent is still at work: its HEAD and index stay as they are. What it writes meanwhile may
+  /// be in the result or not.
+  bool look_only = false;
 };
 
 /// Commits what is not committed yet ("Uncommitted changes of NAME", ignored files stay out), then

@@ -2,6 +2,8 @@
 
 #include "messages/hosts.hpp"
 
+#include <algorithm>
+
 namespace skep {
 namespace {
 
@@ -101,6 +103,18 @@ error check_prompt(std::string_view prompt) {
 
 namespace {
 
+/// A name is one line of text; the empty one is none.
+error check_name(std::string_view what, const std::string& name) {
+  if (!is_utf8(name))
+    return make_error(errc::bad_argument, "the " + std::string{what} + " is not UTF-8");
+  bool plain =
+      std::none_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+  if (plain && !name.starts_with('-') && name.size() <= 200) return {};
+  return make_error(errc::bad_argument,
+                    "the " + std::string{what}
+                        + " is one line of at most 200 bytes that does not begin with -");
+}
+
 error check_time(const swarm_spec& spec) {
   constexpr std::int64_t day = 24 * 3'600'000;
   if (spec.limit_ms < 1'000 || spec.limit_ms > day)
@@ -140,7 +154,10 @@ error check_spec(const swarm_spec& spec) {
     return make_error(errc::bad_argument, "repository and output folder must be absolute paths");
   if (spec.agent == agent_kind::command && (spec.argv.empty() || spec.argv.front().empty()))
     return make_error(errc::bad_argument, "the command agent needs a program after --");
-  if (!is_utf8(spec.name)) return make_error(errc::bad_argument, "the name is not UTF-8");
+  for (auto [what, name] :
+       {std::pair{"name", &spec.name}, std::pair{"name of the template", &spec.template_name},
+        std::pair{"name of the provider", &spec.provider}})
+    if (auto e = check_name(what, *name)) return e;
   if (auto e = check_words(spec.argv, "argument")) return e;
   if (auto e = check_words(spec.setup, "word of the setup")) return e;
   if (!spec.setup.empty() && spec.setup.front().empty())

@@ -4,6 +4,7 @@
 #include "storage/files.hpp"
 #include "storage/last_failure.hpp"
 #include "storage/migrator.hpp"
+#include "storage/successors.hpp"
 
 #include <algorithm>
 #include <set>
@@ -73,12 +74,51 @@ recovery_step step_of(const pane_record& p, const sandbox_record& box) {
   return out;
 }
 
-std::string time_left(const open_swarm& s, utc_time now) {
-  auto spec = unpack<swarm_spec>(s.spec.data);
-  if (!spec || spec->limit_ms <= 0) return {};
-  auto left = spec->limit_ms - (now - s.record.created_at).count();
+std::int64_t ms_left(const swarm_spec& spec, const swarm_record& swarm, utc_time now) {
+  return spec.limit_ms - (now - swarm.created_at).count();
+}
+
+std::string time_left(const swarm_spec& spec, const swarm_record& swarm, utc_time now) {
+  if (spec.limit_ms <= 0) return {};
+  auto left = ms_left(spec, swarm, now);
   if (left <= 0) return "; its time limit is over: it is stopped";
   return "; " + std::to_string(left / 1000) + " s of its time limit are left";
+}
+
+recovery_step step_of(const owed_successor& x, std::size_t number, const swarm_spec& spec) {
+  auto out = about("replace", x.lost, {});
+  out.remote_id.clear(); // nothing is asked about what its provider lost
+  out.state = to_string(x.lost.result);
+  out.checkpoint = x.lost.base_commit;
+  out.successor = x.successor;
+  auto from = out.checkpoint.empty()
+                  ? std::string{"the work tree as it is uploaded; the lost one had no checkpoint"}
+                  : "its checkpoint " + out.checkpoint.substr(0, 12);
+  out.text = (x.successor.empty() ? std::string{"a successor"} : x.successor.value) + " starts ("
+             + std::to_string(number) + " of " + std::to_string(spec.replace_lost) + "), from "
+             + from;
+  return out;
+}
+
+// The SWARM's own rule: a run that is asked to stop begins nothing, one whose time is over names
+// no successor any more.
+result<void> add_successors(reader& r, const open_swarm& s, const swarm_spec& spec,
+                            const std::vector<sandbox_record>& boxes, utc_time now,
+                            std::vector<recovery_step>& out) {
+  if (spec.replace_lost == 0 || s.record.state == swarm_phase::stopping) return {};
+  auto known = r.replacements(s.record.swarm);
+  if (!known) return known.err();
+  bool over = spec.limit_ms > 0 && ms_left(spec, s.record, now) <= 0;
+  auto next = known->size();
+  for (const auto& x : owed(boxes, *known, spec.replace_lost)) {
+    auto i = std::find_if(known->begin(), known->end(),
+                          [&](const auto& k) { return k.lost == x.lost.sandbox; });
+    if (i != known->end())
+      out.push_back(step_of(x, i->number, spec));
+    else if (!over)
+      out.push_back(step_of(x, ++next, spec));
+  }
+  return {};
 }
 
 result<void> add_swarms(reader& r, utc_time now, std::vector<recovery_step>& out,
@@ -91,13 +131,15 @@ result<void> add_swarms(reader& r, utc_time now, std::vector<recovery_step>& out
     if (!boxes) return boxes.err();
     auto left = std::count_if(boxes->begin(), boxes->end(),
                               [](const auto& b) { return b.state != phase::closed; });
+    auto spec = unpack<swarm_spec>(s.spec.data);
     recovery_step take_up;
     take_up.action = "take_up";
     take_up.swarm = s.record.swarm;
     take_up.provider = s.record.provider;
     take_up.state = to_string(s.record.state);
     take_up.text = std::to_string(left) + " of " + std::to_string(s.record.sandboxes)
-                   + " sandboxes are open" + time_left(s, now);
+                   + " sandboxes are open"
+                   + (spec ? time_left(*spec, s.record, now) : std::string{});
     out.push_back(std::move(take_up));
     for (const auto& box : *boxes) {
       if (box.state == phase::closed) continue;
@@ -110,6 +152,8 @@ result<void> add_swarms(reader& r, utc_time now, std::vector<recovery_step>& out
       for (const auto& p : *panes)
         if (p.state != pane_phase::closed) out.push_back(step_of(p, box));
     }
+    if (!spec) continue; // of another release; its daemon says so
+    if (auto done = add_successors(r, s, *spec, *boxes, now, out); !done) return done;
   }
   return {};
 }

@@ -18,6 +18,7 @@ namespace skep::storage {
 ///   create            a sandbox was queued, and no provider asked for it
 ///   find_create       a provider was asked and nobody knows its answer: looked for by its label
 ///   adopt             asked for by GET, and its phase goes on
+///   replace           a lost sandbox gets its successor, from the checkpoint: `--replace-lost`
 ///   kill              a kill that the provider has not confirmed
 ///   start_pane        an agent is started; where it was under way already, that start is repeated,
 ///                     which is done once
@@ -35,11 +36,14 @@ struct recovery_step {
   std::string state;       ///< Phase it was left in, or empty.
   std::string text;        ///< For people.
   std::string at_provider; ///< "there", "gone", or why that is not known; empty: nobody asked.
+  std::string checkpoint;  ///< replace: the commit the lost one began with; empty: it had none yet.
+  sandbox_id successor;    ///< replace: its id, where it was named before the daemon ended.
   SKEP_FIELDS(field(1, "action", x.action), field(2, "swarm", x.swarm),
               field(3, "sandbox", x.sandbox), field(4, "pane", x.pane),
               field(5, "provider", x.provider), field(6, "remote_id", x.remote_id),
               field(7, "state", x.state), field(8, "text", x.text),
-              field(9, "at_provider", x.at_provider))
+              field(9, "at_provider", x.at_provider), field(10, "checkpoint", x.checkpoint),
+              field(11, "successor", x.successor))
 };
 
 struct recovery_plan {

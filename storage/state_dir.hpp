@@ -37,6 +37,8 @@ struct state_paths {
   std::filesystem::path backups() const { return root / "backups"; }
   std::filesystem::path secrets() const { return root / "secrets"; }
   std::filesystem::path host() const { return root / "host"; }
+  /// Results of swarms whose own folder could not be written to (actors/results_dir.hpp).
+  std::filesystem::path results() const { return root / "results"; }
 };
 
 /// Longest path of a unix socket in bytes.

@@ -233,6 +233,7 @@ int run(int argc, char** argv) {
   d->add_option("--base", diff.base)->required();
   d->add_option("--name", diff.name)->required();
   d->add_option("--out", diff.out)->required();
+  d->add_flag("--look", diff.look_only, "Leave HEAD and index as they are: the agent still works");
   d->callback([&] {
     auto summary = diff_pane(diff);
     code = summary ? print(to_json(*summary)) : fail(summary.err());

@@ -239,6 +239,13 @@ std::string of_environment(const char* name) {
 
 } // namespace
 
+result<void> check_identity(const git_identity& who) {
+  for (const auto* half : {&who.name, &who.email})
+    if (!carriable(*half))
+      return make_error(errc::bad_argument, "git cannot carry this name or address: " + *half);
+  return {};
+}
+
 result<git_identity> find_identity(const std::string& repo, const std::string& name,
                                    const std::string& email) {
   git_identity out;
@@ -257,11 +264,9 @@ result<git_identity> find_identity(const std::string& repo, const std::string& n
         {config("user.name"), config("user.email"), "git"}}) {
     if (n.empty() != e.empty()) out.partial = true;
     if (n.empty() || e.empty()) continue;
-    for (const auto* half : {&n, &e})
-      if (!carriable(*half))
-        return make_error(errc::bad_argument, "git cannot carry this name or address: " + *half);
     out.name = n;
     out.email = e;
+    if (auto good = check_identity(out); !good) return good.err();
     out.from = from;
     return out;
   }

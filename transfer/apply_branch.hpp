@@ -24,6 +24,9 @@ struct git_identity {
 result<git_identity> find_identity(const std::string& repo, const std::string& name,
                                    const std::string& email);
 
+/// bad_argument for a name or address that git could not carry.
+result<void> check_identity(const git_identity& who);
+
 /// 1 to 200 characters of A-Z a-z 0-9 / _ . -, not starting with "-" or "/", and a name that git
 /// takes for a branch; else bad_argument.
 result<void> check_branch_name(const std::string& name);

@@ -1,6 +1,7 @@
 #include "transfer/forge.hpp"
 
 #include "messages/json.hpp"
+#include "transfer/kept.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -50,6 +51,14 @@ std::string https_origin(const std::string& url) {
 }
 
 } // namespace
+
+result<void> check_remote_name(const std::string& remote) {
+  bool good = !remote.empty() && remote.front() != '-'
+              && std::none_of(remote.begin(), remote.end(),
+                              [](unsigned char c) { return c <= 0x20 || c == 0x7F || c == ':'; });
+  if (good) return {};
+  return make_error(errc::bad_argument, "not the name of a remote: " + shown_path(remote));
+}
 
 result<void> check_remote(const std::string& repo, const std::string& remote) {
   program names;

@@ -15,6 +15,10 @@ struct push_options {
   std::chrono::milliseconds limit{120'000};
 };
 
+/// bad_argument for what cannot be the name of a remote: empty, beginning with "-", with white
+/// space, control characters or ":" (an address). Looks at the name alone.
+result<void> check_remote_name(const std::string& remote);
+
 /// bad_argument for a remote that is not configured in this repository, or is an address.
 result<void> check_remote(const std::string& repo, const std::string& remote);
 

@@ -39,7 +39,7 @@ bool read_options(const std::vector<std::string>& argv, options& out) {
       out.rest.assign(argv.begin() + static_cast<std::ptrdiff_t>(i) + 1, argv.end());
       return true;
     }
-    if (argv[i] == "--eof") continue;
+    if (argv[i] == "--eof" || argv[i] == "--look") continue;
     if (!argv[i].starts_with("--") || i + 1 >= argv.size()) return false;
     auto name = argv[i].substr(2);
     out.values[name].push_back(argv[++i]);

@@ -5,6 +5,7 @@
 #include "actors/query_desk.hpp"
 #include "actors/reaper.hpp"
 #include "actors/sandbox_birth.hpp"
+#include "actors/told_collisions.hpp"
 #include "messages/json.hpp"
 #include "tests/actors/domain_fixture.hpp"
 
@@ -310,4 +311,35 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.attach_idle = 10s; }).find("attach_idle") != std::string::npos);
   CHECK(refused([](p& x) { x.attach_most = 0; }).find("attach") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_buffer_bytes = 1; }).find("poll_buffer") != std::string::npos);
+}
+
+TEST_CASE(
+    "a collision that became worse is told again, also behind the two hundredth path, and that "
+    "some are left out is told once") {
+  auto met = [](const std::string& path, std::vector<std::string> panes,
+                overlap level = overlap::paths) {
+    collision x;
+    x.path = path;
+    x.panes = std::move(panes);
+    x.level = level;
+    return x;
+  };
+  told_collisions told;
+  std::vector<collision> many;
+  for (std::size_t i = 0; i < most_told_paths; ++i)
+    many.push_back(met("f" + std::to_string(i), {"p0", "p1"}));
+  auto first = told.of(many);
+  CHECK(first.tell.size() == most_told_paths);
+  CHECK_FALSE(first.left_out);
+  CHECK(told.of(many).tell.empty()); // no news
+  // One more pane on a path that was told, and on one that was not.
+  auto worse = told.of({met("new", {"p0", "p1"}), met("f7", {"p0", "p1", "p2"})});
+  REQUIRE(worse.tell.size() == 1);
+  CHECK(worse.tell[0].path == "f7");
+  CHECK(worse.left_out);
+  auto again = told.of({met("newer", {"p0", "p1"}), met("f7", {"p0", "p1", "p2"}),
+                        met("f8", {"p0", "p1"}, overlap::conflict)});
+  REQUIRE(again.tell.size() == 1);
+  CHECK(again.tell[0].path == "f8");
+  CHECK_FALSE(again.left_out);
 }

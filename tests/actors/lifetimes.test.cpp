@@ -54,7 +54,7 @@ TEST_CASE_METHOD(lifetime_world,
   CHECK(first.elapsed_ms >= 1'800'000);
   CHECK(first.elapsed_ms < 1'802'000);
   CHECK(first.others_ms.empty());
-  CHECK(first.text.find("of 60 min are over, $0.0000 so far") != std::string::npos);
+  CHECK(first.text.find("of 60 min are over, $0.00 so far") != std::string::npos);
   CHECK(first.cost_whole);
   CHECK(swarm(id).warned_ms == 1'800'000);
   pass(21min);

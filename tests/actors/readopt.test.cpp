@@ -1,5 +1,7 @@
 // Scripts of the SANDBOX that is started again, in every phase: it goes on from the state tables
 // and repeats no side effect.
+#include "actors/transfer.hpp"
+
 #include "tests/actors/sandbox_world.hpp"
 
 using namespace skep;
@@ -184,6 +186,63 @@ TEST_CASE_METHOD(readopt_world,
   exit("pn_0");
   CHECK(ending() == "completed");
   CHECK(api->count(operation::create) == 1);
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "an unpacking of a former daemon has ended before the next one begins, "
+                 "whatever came of its first kill") {
+  recorded(phase::uploading);
+  start.record.base_commit.clear();
+  sandbox::command former;
+  former.argv = {ctx->guest_path(), "unpack", "--dest", "/home/user/repo"};
+  api->boxes["i1"].processes[77] = former;
+  sandbox::command setup;
+  setup.argv = {"make"};
+  setup.tag = setup_tag;
+  api->boxes["i1"].processes[78] = setup;
+  sandbox::command holder; // stays
+  holder.argv = {ctx->guest_path(), "pane"};
+  api->boxes["i1"].processes[79] = holder;
+  api->fail(operation::send_signal, make_error(errc::network));
+  api->fail(operation::send_signal, make_error(errc::network));
+  std::vector<std::size_t> running; // when something was unpacked or removed
+  auto unpack = guest["unpack"];
+  guest["unpack"] = [&](const sandbox::command& c) {
+    running.push_back(api->boxes["i1"].processes.size());
+    return unpack(c);
+  };
+  api->turn_down = [&](operation op, const std::string& what) -> error {
+    if (op == operation::remove && what == "/home/user/repo")
+      running.push_back(api->boxes["i1"].processes.size());
+    return {};
+  };
+  begin();
+  advance(5s);
+  CHECK(running == std::vector<std::size_t>{1, 1}); // the pane's holder alone
+  CHECK(api->count(operation::send_signal) == 4);
+  CHECK(count("sandbox.base_recorded") == 1);
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a sandbox in which a former daemon's unpacking does not end is given "
+                 "up by name, and nothing is unpacked beside it") {
+  recorded(phase::uploading);
+  start.record.base_commit.clear();
+  sandbox::command former;
+  former.argv = {ctx->guest_path(), "unpack", "--dest", "/home/user/repo"};
+  api->boxes["i1"].processes[77] = former;
+  api->turn_down = [](operation op, const std::string&) {
+    return op == operation::send_signal ? make_error(errc::network) : error{};
+  };
+  begin();
+  advance(60s);
+  CHECK(guest_calls("unpack") == 0);
+  REQUIRE(count("sandbox.closed") == 1);
+  auto end = all<sandbox_closed>().at(0);
+  CHECK(end.result == outcome::failed);
+  CHECK(end.why.code == errc::timed_out);
+  CHECK(end.why.step == "adopt");
+  CHECK(api->boxes.empty());
 }
 
 TEST_CASE_METHOD(sandbox_world, "a sandbox that is found again has a whole lease from then on") {

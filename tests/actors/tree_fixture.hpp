@@ -18,6 +18,8 @@ public:
       : real_(std::move(real)), log_(std::move(log)) {}
   result<void> begin() override { return real_->begin(); }
   result<std::uint64_t> append(chunk& c) override {
+    if (log_->refuse)
+      if (auto e = log_->refuse(c)) return e;
     auto seq = real_->append(c);
     if (seq) pending_.push_back(c);
     return seq;
@@ -47,6 +49,16 @@ inline publisher_actor::behavior_type deaf_publisher(publisher_actor::pointer) {
 }
 inline control_actor::behavior_type deaf_control(control_actor::pointer) {
   return {[](pump_a) {}};
+}
+
+/// Stands in for the REAPER and notes what it could see when it was told to look.
+struct reaper_probe {
+  strings looks;
+};
+inline reaper_actor::behavior_type noting_reaper(reaper_actor::pointer, reaper_probe* to,
+                                                 std::function<std::string()> see) {
+  return {[to, see](kill_a) { to->looks.push_back(see()); }, [](tick_a) {},
+          [](done_a, const continuation& c) { c.run(); }};
 }
 
 using reply_ptr = std::shared_ptr<std::optional<reply_frame>>;
@@ -234,6 +246,18 @@ struct tree_world : world {
   std::string path_of(const swarm_id& id) const { return "work/swarms/" + id.value; }
   std::string path_of(const sandbox_record& s) const {
     return path_of(s.swarm) + "/sandboxes/" + s.sandbox.value;
+  }
+
+  /// Puts a stand-in where others find the REAPER; the real one is answered, for its return.
+  caf::strong_actor_ptr put_reaper(reaper_probe& probe) {
+    auto real = svc->handles->find("reaper");
+    auto see = [this]() -> std::string {
+      if (!tables->unconfirmed_kills().value().empty()) return "an intent is on disk";
+      return tables->unresolved_creates().value().empty() ? "nothing" : "a create has no answer";
+    };
+    auto h = v.sys.spawn(noting_reaper, &probe, std::function<std::string()>{see});
+    svc->handles->put("reaper", caf::actor_cast<caf::strong_actor_ptr>(h));
+    return real;
   }
 
 private:

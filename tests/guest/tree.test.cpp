@@ -55,9 +55,11 @@ struct uploaded : temp {
     CHECK(a.j["commit"] == base["commit"]);
     return dest;
   }
-  transfer::diff_summary diff(const std::string& name) {
-    auto a = test::guest({"diff", "--tree", *this / name, "--base", base["commit"], "--name", name,
-                          "--out", *this / "out"});
+  transfer::diff_summary diff(const std::string& name, std::vector<std::string> more = {}) {
+    std::vector<std::string> words{"diff",   "--tree", *this / name, "--base",     base["commit"],
+                                   "--name", name,     "--out",      *this / "out"};
+    words.insert(words.end(), more.begin(), more.end());
+    auto a = test::guest(words);
     INFO(a.text);
     REQUIRE(a.exit_code == 0);
     auto s = transfer::parse_diff_summary(a.text);
@@ -447,6 +449,33 @@ TEST_CASE("a commit message that looks like a patch changes nothing") {
   CHECK(s.squashed);
   CHECK(transfer::paths_of_patch(u.patch("p0")).value() == std::vector<std::string>{"a"});
   u.check_patch("p0");
+}
+
+TEST_CASE("a look at a tree whose agent still works finds what changed, and HEAD and index stay") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "one\n");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/b", "committed\n");
+  git(p0, {"add", "b"});
+  git(p0, {"commit", "-qm", "half"});
+  put(p0 + "/a", "two\n");
+  put(p0 + "/staged", "x\n");
+  git(p0, {"add", "staged"});
+  put(p0 + "/untracked", "y\n");
+  auto state = [&] {
+    return git(p0, {"rev-parse", "HEAD"}) + "\n" + git(p0, {"status", "--porcelain"});
+  };
+  auto before = state();
+  auto s = u.diff("p0", {"--look"});
+  CHECK(state() == before);
+  CHECK(s.modified == std::vector<std::string>{"a"});
+  CHECK(s.added == std::vector<std::string>{"b", "staged", "untracked"});
+  auto full = u.diff("p0"); // as it is collected later: the same, and HEAD has all of it
+  CHECK(full.patch_bytes > 0);
+  CHECK(full.added == s.added);
+  CHECK(state() != before);
 }
 
 TEST_CASE("no change gives an empty patch") {

@@ -209,7 +209,9 @@ def _(work):
                        ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\ncreates_per_day = \"many\"\n", 4),
                        ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nusd_per_hour = -0.1\n", 4),
                        ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nkind = \"mine\"\n", 4),
-                       ("[local]\nmax_active = 1.5\n", 2),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nmax_starting = -1\n", 4),
+                       ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nmax_starting = \"all\"\n", 4),
+                       ("[local]\nmax_active = 1.5\n", 2), ("[local]\nmax_starting = 0.5\n", 2),
                        ("[budget]\nday_usd = \"20\"\n", 2),
                        ("[budget]\nwind_down_s = 1\n", 2)):
         skep = Installation(work, config=None)

@@ -76,6 +76,8 @@ def _(work):
         slow = run(skep, repo, "--name", "slow", "--detach", "--", "sim-agent", "--stall-ms", "600000",
                    "--lines", "2")[0]["run"]["swarm"]
         wait_until("the agent stalls", lambda: runs(slow), 40)
+        looked = skep.json("diff", "slow/p0")
+        assert looked["live"] and [p["name"] for p in looked["panes"]] == ["p0"], looked
         skep.json("stop", slow)
         wait_until("it was stopped", lambda: skep.json("status", slow)["swarm"]["state"] == "closed", 40)
         assert skep.json("status", slow)["swarm"]["result"] == "cancelled"

@@ -129,6 +129,60 @@ TEST_CASE_METHOD(plan_world,
                    "start_pane pn_test3", "close_pane pn_test4"});
 }
 
+TEST_CASE_METHOD(plan_world, "the plan lists lost sandboxes that get a successor, with its "
+                             "checkpoint, and none that does not") {
+  auto spec = [](std::int64_t limit_ms) {
+    swarm_spec s;
+    s.replace_lost = 2;
+    s.limit_ms = limit_ms;
+    auto e = a_swarm();
+    e.spec = {pack(s)};
+    return e;
+  };
+  auto lose = [](journal& j, int box, std::int64_t when) {
+    born(j, box, "r" + std::to_string(box));
+    if (box != 3)
+      REQUIRE(put(j, swarm_no(1), sandbox_no(box), 4,
+                  base_recorded{"c0ffee" + std::string(34, '0'), true, 1, 1, "x"})
+              == errc::none);
+    REQUIRE(put(j, swarm_no(1), sandbox_no(box), when,
+                sandbox_closed{outcome::lost, make_error(errc::not_found)})
+            == errc::none);
+  };
+  {
+    auto j = open();
+    REQUIRE(put(j, swarm_no(1), {}, 1, spec(10'000)) == errc::none);
+    lose(j, 1, 10);
+    sandbox_replaced named; // its intent is on disk, and nothing came of it
+    named.lost = sandbox_no(1);
+    named.successor = sandbox_no(9);
+    named.number = 1;
+    named.most = 2;
+    REQUIRE(put(j, swarm_no(1), {}, 11, named) == errc::none);
+    lose(j, 3, 30);
+    lose(j, 2, 40); // the third loss of two that are replaced
+  }
+  auto p = plan();
+  REQUIRE(steps(p) == strings{"replace sb_test1", "replace sb_test3"});
+  const auto& first = p.steps.at(1);
+  const auto& second = p.steps.at(2);
+  CHECK(first.successor == sandbox_no(9));
+  CHECK(first.checkpoint == "c0ffee" + std::string(34, '0'));
+  CHECK(first.state == "lost");
+  CHECK(first.text == "sb_test9 starts (1 of 2), from its checkpoint c0ffee000000");
+  CHECK(second.successor.empty());
+  CHECK(second.checkpoint.empty());
+  CHECK(second.text.starts_with("a successor starts (2 of 2), from the work tree"));
+  // Its time is over: only what was named before is begun, as the SWARM does.
+  CHECK(steps(plan(at(20'000))) == strings{"replace sb_test1"});
+  {
+    auto j = open();
+    REQUIRE(put(j, swarm_no(1), {}, 50, swarm_phase_changed{swarm_phase::stopping, "stop"})
+            == errc::none);
+  }
+  CHECK(steps(plan()).empty());
+}
+
 TEST_CASE_METHOD(plan_world,
                  "files of runs that are over are to be swept, those of open ones are not") {
   {

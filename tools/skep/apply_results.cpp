@@ -229,6 +229,21 @@ void show_paths(const apply_answer& x) {
   if (x.mode == "patch" && !x.only_checked) print_line("Nothing was written.");
 }
 
+/// What can be seen to be no name is refused before anybody is asked about the results.
+error check_names(const apply_options& o) {
+  for (const auto* branch : {&o.branch, &o.target})
+    if (!branch->empty())
+      if (auto good = transfer::check_branch_name(*branch); !good) return good.err();
+  if (!o.remote.empty())
+    if (auto good = transfer::check_remote_name(o.remote); !good) return good.err();
+  if (o.git_name.empty()) return {};
+  transfer::git_identity who;
+  who.name = o.git_name;
+  who.email = o.git_email;
+  auto good = transfer::check_identity(who);
+  return good ? error{} : good.err();
+}
+
 } // namespace
 
 error check_apply(const apply_options& o) {
@@ -254,7 +269,7 @@ error check_apply(const apply_options& o) {
       return make_error(errc::bad_argument, "a title is one line without control characters");
   if (o.title.starts_with('-'))
     return make_error(errc::bad_argument, "a title does not begin with -");
-  return {};
+  return check_names(o);
 }
 
 result<apply_answer> apply_results(const app& a, const results_target& t, const apply_options& o) {

@@ -1,5 +1,6 @@
 // skep diff, skep download: what agents changed, as it lies among the results.
 #include "tools/skep/commands.hpp"
+#include "tools/skep/live_diff.hpp"
 #include "tools/skep/results_json.hpp"
 #include "tools/skep/results_target.hpp"
 #include "tools/skep/term.hpp"
@@ -82,14 +83,25 @@ int show_patches(const app& a, const results_target& t) {
 
 int diff(const app& a, const diff_command& o) {
   auto t = find_results(a, o.target);
+  // Nothing was collected yet: then it is looked at where it works.
+  std::optional<live_results> live;
+  if (!t && t.err().code == errc::no_results) {
+    auto now = look_at_running(a, o.target);
+    if (!now) return fail(a, now.err().code == errc::no_results ? t.err() : now.err());
+    live.emplace(std::move(*now));
+    t = live->found;
+  }
   if (!t) return fail(a, t.err());
   for (const auto& p : t->panes)
     if (auto whole = transfer::check_kept(p); !whole) return fail(a, whole.err());
+  if (live && !a.json_mode)
+    remark(safe_line(t->panes.front().name) + " still works: this is what it has changed so far.");
   if (o.patch && !a.json_mode) return show_patches(a, *t);
-  diff_answer out{t->folder, {}};
+  diff_answer out{live ? std::string{} : t->folder, {}, live.has_value()};
   for (const auto& p : t->panes) {
     auto d = describe(p);
     if (!d) return fail(a, d.err());
+    if (live) d->patch = d->files = {}; // in a folder that goes now
     out.panes.push_back(std::move(*d));
   }
   if (a.json_mode) {
@@ -165,7 +177,8 @@ void add_diff(CLI::App& cli, app& a) {
   auto d = std::make_shared<diff_command>();
   auto* c = add_command(cli, a, "diff", "Show what agents changed",
                         "  skep diff sw_x\n  skep diff sw_x/p0 --patch | less\n"
-                        "  skep diff skep-out/sw_x/p0 --json",
+                        "  skep diff skep-out/sw_x/p0 --json\n\n"
+                        "A pane whose agent still works is looked at inside its sandbox.",
                         [&a, d] { return diff(a, *d); });
   c->add_option("TARGET", d->target,
                 "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results")

@@ -3,6 +3,7 @@
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/money.hpp"
+#include "tools/skep/results_target.hpp"
 #include "tools/skep/show.hpp"
 #include "tools/skep/term.hpp"
 
@@ -87,6 +88,7 @@ int status(const app& a, const std::string& name) {
   if (!swarm) return fail(a, swarm.err());
   auto reply = daemon->call(status_request{*swarm}, call_deadline);
   if (!reply) return fail(a, reply.err());
+  reply->swarm = where_results_are(*paths, std::move(reply->swarm));
   if (a.json_mode)
     print_json(to_json(*reply));
   else

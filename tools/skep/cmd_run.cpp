@@ -5,6 +5,7 @@
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/dry_run.hpp"
+#include "tools/skep/results_target.hpp"
 #include "tools/skep/run_spec.hpp"
 #include "tools/skep/run_view.hpp"
 #include "tools/skep/scan_gate.hpp"
@@ -116,6 +117,7 @@ private:
     auto code = exit_code_of(progress_.result, progress_.why.code);
     auto status = daemon_.call(status_request{swarm_}, call_deadline);
     if (!status) return leave_with(status.err());
+    status->swarm = where_results_are(paths_, std::move(status->swarm));
     if (app_.json_mode) {
       auto summary = to_json(*status);
       summary["exit_code"] = code;

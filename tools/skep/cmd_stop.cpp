@@ -74,12 +74,15 @@ int stop(const app& a, const stop_options& o, bool kill) {
 void add_stop(CLI::App& cli, app& a) {
   for (bool kill : {false, true}) {
     auto o = std::make_shared<stop_options>();
-    auto* c = kill ? add_command(cli, a, "kill", "End a swarm at once, without collecting results",
-                                 "  skep kill sw_x\n  skep kill --all",
-                                 [&a, o] { return stop(a, *o, true); })
-                   : add_command(cli, a, "stop", "Stop a swarm: agents end, results are collected",
-                                 "  skep stop sw_x --wait\n  skep stop --all",
-                                 [&a, o] { return stop(a, *o, false); });
+    auto* c = kill
+                  ? add_command(cli, a, "kill", "End a swarm at once, without collecting results",
+                                "  skep kill sw_x\n  skep kill --all\n\n"
+                                "Results and logs that are here stay; what running agents did and\n"
+                                "nobody collected is lost. `skep stop` collects it first.",
+                                [&a, o] { return stop(a, *o, true); })
+                  : add_command(cli, a, "stop", "Stop a swarm: agents end, results are collected",
+                                "  skep stop sw_x --wait\n  skep stop --all",
+                                [&a, o] { return stop(a, *o, false); });
     c->add_option("SWARM", o->swarm, "Id, unique beginning of an id, or name");
     c->add_flag("--all", o->all, "Every swarm that runs");
     c->add_flag("--wait", o->wait, "Until they are closed");

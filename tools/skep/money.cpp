@@ -3,7 +3,6 @@
 #include "tools/skep/term.hpp"
 
 #include <charconv>
-#include <cstdio>
 
 namespace skep::cli {
 
@@ -23,12 +22,6 @@ bool parse_money(std::string_view text, double& usd) {
   if (!(value >= 0 && value <= max_budget_usd)) return false;
   usd = value;
   return true;
-}
-
-std::string money_text(double usd) {
-  char out[48];
-  std::snprintf(out, sizeof out, usd != 0 && usd < 0.1 ? "$%.4f" : "$%.2f", usd);
-  return out;
 }
 
 namespace {

@@ -5,7 +5,6 @@
 #include "sandbox/http_engine.hpp"
 #include "storage/files.hpp"
 
-#include <future>
 #include <unistd.h>
 
 namespace skep::cli {
@@ -45,15 +44,6 @@ result<sandbox::endpoint> endpoint_of(const std::string& name, const tools::conf
   if (!entry->second.domain.empty()) out.domain = entry->second.domain;
   out.api_key = *key;
   return out;
-}
-
-template <class T, class Call>
-result<T> wait_for(std::chrono::milliseconds limit, Call call) {
-  auto answer = std::make_shared<std::promise<result<T>>>();
-  auto future = answer->get_future();
-  call([answer](result<T> r) { answer->set_value(std::move(r)); });
-  if (future.wait_for(limit) != std::future_status::ready) return make_error(errc::timed_out);
-  return future.get();
 }
 
 } // namespace

@@ -32,7 +32,8 @@ struct pane_diff {
 struct diff_answer {
   std::string folder;
   std::vector<pane_diff> panes;
-  SKEP_FIELDS(field(1, "folder", x.folder), field(2, "panes", x.panes))
+  bool live = false; ///< Of a pane that still works, as it was now; then there are no files of it.
+  SKEP_FIELDS(field(1, "folder", x.folder), field(2, "panes", x.panes), field(3, "live", x.live))
 };
 
 struct download_answer {

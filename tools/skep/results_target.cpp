@@ -56,7 +56,7 @@ result<results_target> of_daemon(const app& a, const std::string& target) {
   }
   auto status = daemon->call(status_request{swarm}, call_deadline);
   if (!status) return status.err();
-  auto folder = (fs::path{status->swarm.out_dir} / swarm.value).string();
+  auto folder = (fs::path{where_results_are(*paths, status->swarm).out_dir} / swarm.value).string();
   if (!is_pane) {
     auto all = results_in(folder);
     if (all && all->panes.empty())
@@ -76,6 +76,13 @@ result<results_target> of_daemon(const app& a, const std::string& target) {
 
 std::string results_target::label() const {
   return fs::path{folder}.filename().string();
+}
+
+swarm_record where_results_are(const storage::state_paths& paths, swarm_record swarm) {
+  std::error_code ignored;
+  if (fs::exists(paths.results() / swarm.swarm.value, ignored))
+    swarm.out_dir = paths.results().string();
+  return swarm;
 }
 
 result<results_target> results_in(const std::string& folder) {

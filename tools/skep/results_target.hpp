@@ -16,6 +16,9 @@ struct results_target {
 /// `target`: a swarm, a pane (pn_... or SWARM/NAME), OUT/SWARM, or OUT/SWARM/NAME. no_results when
 /// nothing was collected yet.
 result<results_target> find_results(const app& a, const std::string& target);
+/// The same swarm with the folder that its results are in: that of the state directory when the
+/// one the user named could not be written to (actors/results_dir.hpp).
+swarm_record where_results_are(const storage::state_paths& paths, swarm_record swarm);
 /// All panes of OUT/SWARM that have results; none is no error.
 result<results_target> results_in(const std::string& folder);
 

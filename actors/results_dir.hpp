@@ -1,0 +1,37 @@
+// Where the results of a swarm go. The folder that the user named may vanish while a run goes on
+// for hours, or something else may take its place; results are not lost for that:
+//
+//   OUT/SWARM               made again when it is gone, with the record of the base; what was in it
+//                           is gone
+//   STATE/results/SWARM     when OUT cannot be a folder that we write to. From then on all results
+//                           of this swarm go there. Nobody removes them but the user.
+//
+// Blocking; any thread.
+#pragma once
+
+#include "actors/domain.hpp"
+
+namespace skep::actors {
+
+struct results_place {
+  std::filesystem::path dir; ///< Exists.
+  error elsewhere;           ///< Why it is not in the folder that the user named; or none.
+  bool made_again = false;   ///< Just now: what had been in it is gone.
+  bool moved = false;        ///< Just now: the first results that go elsewhere.
+};
+
+/// The folder for results of this swarm, made where it is missing. io: neither of them can be.
+result<results_place> results_dir(const services& svc, const swarm_spec& spec,
+                                  const swarm_id& swarm);
+
+/// Where the record of the base is kept for a folder that must be made again, until the swarm ends.
+std::filesystem::path kept_base_dir(const services& svc, const swarm_id& swarm);
+
+/// Makes the user's folder of results where there is none. In a work tree it is nobody's work: git
+/// shall not list it, and a clean tree shall stay clean. Only where we make it.
+void make_out_dir(const std::filesystem::path& out_dir);
+
+/// What is told of a place that is not as it was; none for an ordinary one.
+std::optional<notice> notice_of(const results_place& place, const swarm_id& swarm);
+
+} // namespace skep::actors

@@ -1,0 +1,79 @@
+// What a SWARM takes up that a former life left: sandboxes that live, those that were not begun
+// yet, and successors that are owed.
+#include "actors/swarm_actor.hpp"
+
+namespace skep::actors {
+
+void swarm_impl::adopt() {
+  auto svc = ctx_->svc;
+  in_pool<known_boxes>(
+      svc,
+      [svc, id = ctx_->swarm]() -> result<known_boxes> {
+        auto boxes = svc->load_sandboxes(id);
+        if (!boxes) return boxes.err();
+        auto replaced = replacements_of(*svc, id);
+        if (!replaced) return replaced.err();
+        return known_boxes{std::move(*boxes), std::move(*replaced)};
+      },
+      mine([this](result<known_boxes> r) {
+        if (!r) return this->quit(to_caf(r.err()));
+        auto& boxes = r->sandboxes;
+        if (boxes.empty()) return prepare(); // it ended between swarm.created and its first one
+        replaced_ = static_cast<std::uint32_t>(r->replacements.size());
+        if (!stop_) {
+          missing_ = missing_indices(spec(), boxes);
+          owed_ = owed(boxes, r->replacements, spec().replace_lost);
+        }
+        std::erase_if(boxes, [](const auto& x) { return x.state == phase::closed; });
+        if (boxes.empty() && missing_.empty() && owed_.empty()) return finish();
+        reach(std::move(boxes));
+      }));
+}
+
+// Sandboxes live there, so a provider that does not answer is waited for, up to the run's end.
+void swarm_impl::reach(std::vector<sandbox_record> open) {
+  connect([this, open = std::move(open)](const error& why) mutable {
+    if (!why) return with_bundle(std::move(open));
+    if (retriable(why) && (!stop_ || stop_ == stop_mode::graceful))
+      return later(ctx_->svc->limits.settle_interval,
+                   mine([this, open = std::move(open)] { reach(open); }));
+    for (const auto& r : open) {
+      sandboxes_.add(ctx_->svc, ctx_->spec, nullptr, {r, {}, false, nullptr});
+      on_sandbox_closed({r.sandbox, outcome::failed, why, true});
+    }
+    if (open.empty()) close(outcome::failed, why); // and those that are missing cannot be made
+  });
+}
+
+void swarm_impl::with_bundle(std::vector<sandbox_record> open) {
+  if (bundle_
+      || (missing_.empty() && owed_.empty()
+          && std::none_of(open.begin(), open.end(),
+                          [](const auto& r) { return r.base_commit.empty(); })))
+    return adopt_all(open);
+  pack_tree([this, open](result<upload_bundle> r) {
+    // Without a bundle those sandboxes fail with their own error.
+    if (r.ok() && !r->refused) bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
+    adopt_all(open);
+  });
+}
+
+void swarm_impl::adopt_all(const std::vector<sandbox_record>& open) {
+  for (const auto& r : open) {
+    sandbox_start start{r, {}, false, nullptr, stop_};
+    if (auto panes = ctx_->svc->load_panes(r.sandbox); panes.ok() && !panes->empty()) {
+      start.panes = std::move(*panes);
+      start_sandbox(std::move(start));
+    } else {
+      sandboxes_.add(ctx_->svc, ctx_->spec, api_, start);
+      on_sandbox_closed(
+          {r.sandbox, outcome::failed, make_error(errc::internal, "its panes are unknown"), true});
+    }
+  }
+  for (auto index : std::exchange(missing_, {})) // it ended while it started them
+    start_sandbox(plan_sandbox(spec(), ctx_->swarm, index));
+  for (auto& x : std::exchange(owed_, {}))
+    x.successor.empty() ? replace(x.lost.sandbox) : start_successor(x.lost.index, x.successor);
+}
+
+} // namespace skep::actors

@@ -1,0 +1,150 @@
+#include "tools/skep/live_diff.hpp"
+
+#include "messages/nesting.hpp"
+#include "storage/files.hpp"
+#include "tools/skep/daemon_link.hpp"
+#include "tools/skep/provider_ask.hpp"
+#include "transfer/results.hpp"
+#include "transfer/sha256.hpp"
+
+#include <filesystem>
+
+namespace skep::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr auto diff_limit = 120s;
+constexpr std::uint64_t largest_result = 512ull << 20;
+
+// Where things lie inside, as actors/domain.hpp says.
+constexpr const char* skep_inside = "/home/user/.skep";
+constexpr const char* trees_inside = "/home/user/work/";
+constexpr const char* repo_inside = "/home/user/repo";
+
+/// What skep-guest said: a line of JSON, a claim of the sandbox.
+result<std::string> answer_of(const result<sandbox::command_result>& r) {
+  if (!r) return r.err();
+  auto line = r->stdout_data.substr(0, r->stdout_data.find('\n'));
+  if (r->exited && r->exit_code == 0) return line;
+  auto j = nested_too_deep(line) ? json{} : json::parse(line, nullptr, false);
+  auto text = j.is_object() ? j.value("message", json{}) : json{};
+  auto said = text.is_string() ? text.get<std::string>() : r->status + " " + r->stderr_data;
+  return make_error(errc::remote_command_failed, "skep-guest diff", said.substr(0, 500));
+}
+
+class looking {
+public:
+  looking(sandbox::api& api, sandbox::remote where, std::string guest)
+      : api_(api), where_(std::move(where)), guest_(std::move(guest)),
+        folder_(std::string{skep_inside} + "/look/" + random_token(12)) {}
+  looking(const looking&) = delete;
+  ~looking() {
+    static_cast<void>(wait_for<void>(
+        call_deadline, [&](auto then) { api_.remove(where_, folder_, {}, std::move(then)); }));
+  }
+
+  /// What a tree has changed since `base`, checked, in `into`.
+  result<void> at(const std::string& tree, const std::string& base, const std::string& name,
+                  const fs::path& into) {
+    sandbox::command diff;
+    diff.argv = {guest_, "diff",   "--look", "--tree", tree,   "--base",
+                 base,   "--name", name,     "--out",  folder_};
+    diff.limit = diff_limit;
+    auto claim = answer_of(wait_for<sandbox::command_result>(
+        diff_limit + 10s, [&](auto then) { api_.run(where_, diff, std::move(then)); }));
+    if (!claim) return claim.err();
+    auto summary = transfer::parse_diff_summary(*claim);
+    if (!summary) return summary.err();
+    auto raw = into / "raw";
+    std::error_code failed;
+    fs::create_directories(raw, failed);
+    if (failed) return make_error(errc::io, "cannot make " + raw.string(), failed.message());
+    for (const char* ending : {".patch", ".tar"})
+      if (auto got = fetch(name + ending, raw); !got) return got;
+    auto kept =
+        transfer::collect_pane((raw / (name + ".patch")).string(), (raw / (name + ".tar")).string(),
+                               into.string(), name, *summary);
+    if (!kept) return kept.err();
+    return {};
+  }
+
+private:
+  result<void> fetch(const std::string& name, const fs::path& to) {
+    auto got = wait_for<std::uint64_t>(diff_limit, [&](auto then) {
+      api_.download_file(where_, folder_ + "/" + name, to / name, largest_result, {},
+                         std::move(then));
+    });
+    if (!got) return got.err();
+    return {};
+  }
+
+  sandbox::api& api_;
+  sandbox::remote where_;
+  std::string guest_, folder_;
+};
+
+/// The program that the daemon put into the sandbox, by the one that lies beside us.
+result<std::string> guest_inside() {
+  auto program = beside_self("skep-guest");
+  if (program.empty())
+    return make_error(errc::program_missing, "skep-guest should stand beside skep");
+  auto digest = transfer::sha256_of_file(program);
+  if (!digest) return digest.err();
+  return std::string{skep_inside} + "/bin/" + digest->substr(0, 16) + "/skep-guest";
+}
+
+result<sandbox_record> sandbox_of(broker::control_client& daemon, const found_pane& pane) {
+  auto status = daemon.call(status_request{pane.swarm}, call_deadline);
+  if (!status) return status.err();
+  for (const auto& box : status->sandboxes)
+    if (box.sandbox == pane.sandbox && box.state >= phase::starting && box.state < phase::closed
+        && !box.base_commit.empty() && !box.kill_intended)
+      return box;
+  return make_error(errc::no_results, pane.name + " does not run");
+}
+
+} // namespace
+
+result<live_results> look_at_running(const app& a, const std::string& target) {
+  if (!target.starts_with("pn_") && target.find('/') == std::string::npos)
+    return make_error(errc::no_results, target + " is no pane");
+  auto paths = state_of(a);
+  if (!paths) return paths.err();
+  auto daemon = serve_daemon(*paths);
+  if (!daemon) return daemon.err();
+  auto pane = find_pane(*daemon, target);
+  if (!pane) return pane.err();
+  auto box = sandbox_of(*daemon, *pane);
+  if (!box) return box.err();
+  auto settings = tools::load_config(tools::default_config_file(paths->root), false);
+  if (!settings) return settings.err();
+  auto install = storage::look_at_install(*paths);
+  if (!install) return install.err();
+  auto guest = guest_inside();
+  if (!guest) return guest.err();
+  auto provider = provider_ask::of(box->provider, *settings, *paths, *install, call_deadline);
+  if (!provider) return provider.err();
+  auto there = wait_for<sandbox::detail>(
+      call_deadline, [&](auto then) { provider->api().get(box->remote_id, std::move(then)); });
+  if (!there) return there.err();
+  auto folder = transfer::temp_dir::make();
+  if (!folder) return folder.err();
+  live_results out{std::move(*folder), {}};
+  looking look{provider->api(), there->address, *guest};
+  auto name = pane->name;
+  auto done = look.at(trees_inside + name, box->base_commit, name, out.folder.path());
+  if (!done && done.err().code == errc::remote_command_failed) { // panes that share a tree
+    name = "sandbox-" + std::to_string(box->index);
+    if (auto shared = look.at(repo_inside, box->base_commit, name, out.folder.path()); shared)
+      done = {};
+  }
+  if (!done) return done.err();
+  auto found = results_in(out.folder.path());
+  if (!found) return found.err();
+  out.found = std::move(*found);
+  return out;
+}
+
+} // namespace skep::cli

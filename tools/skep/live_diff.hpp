@@ -1,0 +1,21 @@
+// skep diff of a pane that still works: what it has changed so far, asked inside its sandbox. Looks
+// only: HEAD and index of the agent stay, and what is made for it goes again, here and there.
+#pragma once
+
+#include "tools/skep/results_target.hpp"
+#include "transfer/posix.hpp"
+
+namespace skep::cli {
+
+/// As results are kept, in a folder that goes with this object.
+struct live_results {
+  transfer::temp_dir folder;
+  results_target found;
+};
+
+/// `target`: pn_... or SWARM/NAME. What comes out of the sandbox is checked as any results are.
+/// no_results for what is no pane, or none that can be looked at now; errors of the provider, of
+/// the sandbox (remote_command_failed) and of the check.
+result<live_results> look_at_running(const app& a, const std::string& target);
+
+} // namespace skep::cli
