@@ -11,6 +11,7 @@
 #include "messages/commands.hpp"
 #include "messages/event_io.hpp"
 #include "messages/follow.hpp"
+#include "messages/masking.hpp"
 
 #include <caf/all.hpp>
 
@@ -63,10 +64,22 @@ struct packed_event {
   std::string bytes;
 };
 
+/// Packs an event; errors and texts that may quote somebody else pass the mask of this process
+/// (messages/masking.hpp) on the way, so that no secret reaches the journal or a subscriber.
 template <event E>
 packed_event pack_now(utc_time at, const E& e) {
   packed_event out;
-  pack_event(out.bytes, at, e);
+  if constexpr (requires { e.why.cause; }) {
+    auto clean = e;
+    clean.why = masked(std::move(clean.why));
+    pack_event(out.bytes, at, clean);
+  } else if constexpr (std::is_same_v<E, notice> || std::is_same_v<E, agent_block>) {
+    auto clean = e;
+    clean.text = masked_text(clean.text);
+    pack_event(out.bytes, at, clean);
+  } else {
+    pack_event(out.bytes, at, e);
+  }
   return out;
 }
 
