@@ -167,7 +167,8 @@ struct status_reply {
 struct log_read_request {
   pane_id pane;
   std::uint32_t generation = 0; ///< 0: the newest.
-  std::int64_t offset = 0;      ///< Negative: so many bytes before the end.
+  /// Negative: so many bytes before the end, or up to 3 fewer where a UTF-8 character begins.
+  std::int64_t offset = 0;
   std::uint32_t max_bytes = 64 * 1024;
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "generation", x.generation),
               field(3, "offset", x.offset), field(4, "max_bytes", x.max_bytes))
