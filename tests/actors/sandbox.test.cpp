@@ -28,6 +28,38 @@ TEST_CASE_METHOD(sandbox_world, "a life goes through its phases in order and end
   CHECK(std::filesystem::exists(tmp.path / "out" / "sw_a" / "p1.patch"));
 }
 
+// Whatever the user named: nothing of it is a path inside (decision 0048).
+TEST_CASE_METHOD(sandbox_world,
+                 "every path that is sent to a sandbox is absolute and of plain "
+                 "characters alone",
+                 "[owasp-a03]") {
+  const std::string odd = "; touch x & | `y` $(z) '\"\n../..//";
+  spec->name = odd;
+  spec->argv = {"./" + odd, odd};
+  spec->env = {{"ODD", odd}};
+  panes(2);
+  for (auto& p : start.panes)
+    p.branch = "skep/" + p.name;
+  begin();
+  exit("pn_0");
+  exit("pn_1");
+  CHECK(ending() == "completed");
+  std::size_t seen = 0;
+  for (const auto& call : api->calls) {
+    if (call.op != operation::upload_file && call.op != operation::download_file) continue;
+    ++seen;
+    const auto& path = call.what;
+    INFO(path);
+    CHECK(path.starts_with('/'));
+    CHECK(path.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                 "/_.-")
+          == std::string::npos);
+    for (const auto* part : {"//", "/../", "/./"})
+      CHECK((path + "/").find(part) == std::string::npos);
+  }
+  CHECK(seen >= 4); // skep-guest, the tree, results of both panes
+}
+
 TEST_CASE_METHOD(sandbox_world, "output reaches the log masked before the exit counts") {
   begin();
   output("pn_0", 0, "say hunter2-");
