@@ -169,6 +169,58 @@ TEST_CASE_METHOD(sandbox_world, "a run past its time limit is collected and says
   CHECK(guest_calls("diff") == 1);
 }
 
+TEST_CASE_METHOD(sandbox_world, "what partial results are not wanted of is ended at once, with the "
+                                "outcome it has anyway") {
+  spec->no_partial = true;
+  panes(3);
+  begin();
+  SECTION("out of time") {
+    stop(stop_mode::timed_out);
+    CHECK(ending() == "timed_out timed_out@");
+    for (const auto& p : all<pane_closed>())
+      CHECK(p.result == outcome::timed_out);
+  }
+  SECTION("out of money") {
+    stop(stop_mode::budget);
+    CHECK(ending() == "budget budget_spent@");
+  }
+  SECTION("failed") {
+    exit("pn_0", 1);
+    exit("pn_1", 1); // more than half of them
+    CHECK(ending().starts_with("failed"));
+  }
+  CHECK(guest_calls("diff") == 0);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a sandbox is ready only once envd says it is healthy, and how long "
+                 "each step took is told with that") {
+  api->hold(operation::health);
+  begin();
+  advance(7s);
+  CHECK(phases() == strings{"creating", "verifying"});
+  CHECK(api->count(operation::upload_file) == 0); // nothing is sent to it before
+  api->release(operation::health);
+  settle();
+  REQUIRE(phases().back() == "running");
+  auto ready = all<phase_changed>().back();
+  strings steps;
+  std::int64_t sum = 0;
+  for (const auto& s : ready.steps) {
+    steps.push_back(std::string{to_string(s.of)});
+    sum += s.took_ms;
+    CHECK((s.of == phase::verifying ? s.took_ms >= 7000 : s.took_ms < 7000));
+  }
+  CHECK(steps
+        == strings{"queued", "creating", "verifying", "provisioning", "uploading", "starting"});
+  CHECK(sum >= 7000);
+  for (const auto& other : all<phase_changed>())
+    CHECK((other.to == phase::running || other.steps.empty()));
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
 TEST_CASE_METHOD(sandbox_world, "a sandbox to keep is left running, unless it failed") {
   spec->keep = true;
   begin();
