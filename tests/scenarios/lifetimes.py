@@ -68,7 +68,7 @@ def _(work):
 def _(work):
     repo = repository(work / "repo", {"agent": STAYS})
     with Installation(work) as skep:
-        swarm = skep.start(repo, "--limit", "5s", "--no-partial", "--", "./agent")
+        swarm = skep.start(repo, "--limit", f"{5 * PATIENCE}s", "--no-partial", "--", "./agent")
         status = skep.closed(swarm)
         assert status["swarm"]["result"] == "timed_out", status["swarm"]
         assert [p["result"] for p in status["panes"]] == ["timed_out"], status["panes"]
@@ -81,7 +81,8 @@ def _(work):
 def _(work):
     repo = repository(work / "repo", {"agent": STAYS})
     with Installation(work) as skep:
-        swarm = skep.start(repo, "--limit", "10min", "--warn-at", "2s,14s", "--", "./agent")
+        second = 14 * PATIENCE  # the next daemon is up long before
+        swarm = skep.start(repo, "--limit", "10min", "--warn-at", f"2s,{second}s", "--", "./agent")
         before = skep.running(swarm, "ready")
 
         def warned():
@@ -96,7 +97,7 @@ def _(work):
         (again,) = skep.host_sandboxes()
         assert again["sandboxID"] == box["sandboxID"] and again["endAt"] >= box["endAt"], (box, again)
         wait_until("the second warning", lambda: len(warned()) > 1, 40, every_s=0.2)
-        assert warned() == [2000, 14000], warned()
+        assert warned() == [2000, second * 1000], warned()
         (later,) = skep.host_sandboxes()
         assert later["endAt"] >= box["endAt"], (box, later)
         skep.run("stop", swarm, "--wait", code=0)
