@@ -11,6 +11,7 @@
 #include "messages/commands.hpp"
 #include "messages/event_io.hpp"
 #include "messages/follow.hpp"
+#include "messages/masking.hpp"
 
 #include <caf/all.hpp>
 
@@ -63,10 +64,22 @@ struct packed_event {
   std::string bytes;
 };
 
+/// Packs an event; errors and texts that may quote somebody else pass the mask of this process
+/// (messages/masking.hpp) on the way, so that no secret reaches the journal or a subscriber.
 template <event E>
 packed_event pack_now(utc_time at, const E& e) {
   packed_event out;
-  pack_event(out.bytes, at, e);
+  if constexpr (requires { e.why.cause; }) {
+    auto clean = e;
+    clean.why = masked(std::move(clean.why));
+    pack_event(out.bytes, at, clean);
+  } else if constexpr (std::is_same_v<E, notice> || std::is_same_v<E, agent_block>) {
+    auto clean = e;
+    clean.text = masked_text(clean.text);
+    pack_event(out.bytes, at, clean);
+  } else {
+    pack_event(out.bytes, at, e);
+  }
   return out;
 }
 
@@ -89,24 +102,26 @@ struct continuation {
 
 /// How a swarm, sandbox or pane is asked to end.
 enum class stop_mode : std::uint8_t {
-  graceful,   ///< Interrupt agents, collect results, then kill.
-  timed_out,  ///< As graceful; the outcome is timed_out.
-  kill,       ///< Kill at once; nothing is collected.
-  idle,       ///< Of a pane: as timed_out, since it gave no sign of life.
-  shutdown,   ///< As graceful, within the time that the daemon has for its own end.
-  budget,     ///< As graceful; the outcome is budget.
-  budget_kill ///< As kill; the outcome is budget.
+  graceful,    ///< Interrupt agents, collect results, then kill.
+  timed_out,   ///< As graceful; the outcome is timed_out.
+  kill,        ///< Kill at once; nothing is collected.
+  idle,        ///< Of a pane: as timed_out, since it gave no sign of life.
+  shutdown,    ///< As graceful, within the time that the daemon has for its own end.
+  budget,      ///< As graceful; the outcome is budget.
+  budget_kill, ///< As kill; the outcome is budget.
+  limit_kill   ///< As kill; the outcome is timed_out.
 };
 
 /// True for the modes that wait for nobody.
 constexpr bool at_once(stop_mode how) {
-  return how == stop_mode::kill || how == stop_mode::budget_kill;
+  return how == stop_mode::kill || how == stop_mode::budget_kill || how == stop_mode::limit_kill;
 }
 /// What whoever is stopped like this ends with.
 constexpr outcome outcome_of(stop_mode how) {
   switch (how) {
   case stop_mode::timed_out:
   case stop_mode::idle:
+  case stop_mode::limit_kill:
     return outcome::timed_out;
   case stop_mode::kill:
     return outcome::killed;

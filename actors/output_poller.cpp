@@ -52,10 +52,15 @@ private:
 
   void open_stream() {
     sandbox::command what;
-    what.argv = {ctx_->guest_path(), "follow",
-                 "--root",           std::string{inside::panes},
-                 "--epoch",          std::to_string(ctx_->svc->epoch),
-                 "--deadline-s",     std::to_string(limits_.follower_life.count())};
+    what.argv = {ctx_->guest_path(),
+                 "follow",
+                 "--root",
+                 std::string{inside::panes},
+                 "--epoch",
+                 std::to_string(ctx_->svc->epoch),
+                 "--deadline-s",
+                 std::to_string((polling_ ? limits_.poll_life : limits_.follower_life).count())};
+    heard_ = false;
     for (const auto& key : known_) {
       auto log = log_of(key);
       if (!log) return failed(log.err());
@@ -173,6 +178,7 @@ private:
     if (!written) return unwritable(key, written.err());
     unwritable_.erase(key);
     failures_ = 0;
+    heard_ = true;
     ctx_->active(x.pane);
     hand_over(x.pane, x.generation, at, std::move(*written));
     trim({x.pane, x.generation}, **log, false);
@@ -248,9 +254,33 @@ private:
   void ended(const result<sandbox::command_result>& r) {
     stream_ = 0;
     if (r.ok() && r->exited && r->exit_code == 0)
-      return open_stream(); // its time was over; a new one goes on
+      return polling_ ? poll_again() : open_stream(); // its time was over; a new one goes on
     failed(r.ok() ? make_error(errc::remote_command_failed, "the follower ended with " + r->status)
                   : r.err());
+  }
+
+  // ---- where streams fail ----
+
+  void begin_polling() {
+    polling_ = true;
+    polling_since_ = clock().now();
+    interval_ = limits_.poll_interval_first;
+    note(ctx_->recorder(), ctx_->svc->wall_now(),
+         notice{severity::warning, "output_polled",
+                "streams of " + ctx_->sandbox.value
+                    + " fail: its output is fetched in short calls, and comes later"});
+  }
+
+  // One call at a time: the next one begins after this one's end and a wait.
+  void poll_again() {
+    failures_ = 0; // it did all that it was asked for
+    if (clock().now() - polling_since_ >= limits_.poll_for) {
+      polling_ = false;
+      return open_stream();
+    }
+    auto wait = next_poll(limits_, interval_, heard_);
+    interval_ = wait;
+    later(wait, [this] { open_stream(); });
   }
 
   // Logs are opened again: what was held back by a masker of the broken stream will be sent once
@@ -270,6 +300,7 @@ private:
       caf::anon_send(ctx_->keeper(), note_a::value, why);
       return;
     }
+    if (!polling_ && failures_ >= limits_.poll_after_failures) begin_polling();
     auto wait = std::min<caf::timespan>(
         limits_.poll_wait_most, limits_.poll_wait_first * (1u << std::min(failures_ - 1, 10u)));
     later(wait, [this] { open_stream(); });
@@ -288,9 +319,19 @@ private:
   std::uint64_t generation_ = 0;
   std::uint32_t failures_ = 0;
   bool told_of_trim_ = false;
+
+  bool polling_ = false; ///< Streams fail: followers are short.
+  bool heard_ = false;   ///< The present one brought bytes.
+  caf::actor_clock::time_point polling_since_{};
+  std::chrono::milliseconds interval_{}; ///< Before the present one.
 };
 
 } // namespace
+
+std::chrono::milliseconds next_poll(const policies& p, std::chrono::milliseconds last,
+                                    bool anything_came) {
+  return anything_came ? p.poll_interval_first : std::min(last * 2, p.poll_interval_most);
+}
 
 caf::strong_actor_ptr spawn_output_poller(caf::scheduled_actor* parent, context_ptr context,
                                           std::vector<std::pair<pane_id, std::uint32_t>> known) {

@@ -5,11 +5,20 @@
 // of exits. Followers are disposable: when a stream ends, breaks or grows old, a new one starts at
 // the logs' ends. Without credit (policies::poll_buffer_bytes waiting) the stream pauses, and
 // back-pressure ends at the log file inside the sandbox.
+//
+// Where streams fail (something between here and there may keep an answer until it is whole),
+// output is polled: a follower that ends after policies::poll_life, a wait, the next one. Sooner
+// while there is output, later while there is none; never two at a time.
 #pragma once
 
 #include "actors/domain.hpp"
 
 namespace skep::actors {
+
+/// The wait before the next poll: short after one that brought something, else twice the last, up
+/// to the longest.
+std::chrono::milliseconds next_poll(const policies& p, std::chrono::milliseconds last,
+                                    bool anything_came);
 
 /// Spawns the poller of `context`'s sandbox as a child of `parent`. `known`: panes and generations
 /// whose logs exist already (after a restart); others are found by the follower.

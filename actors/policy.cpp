@@ -64,6 +64,9 @@ error validate(const policies& p) {
   if (p.pane_wait_first > p.pane_wait_most)
     return bad("pane_wait_first must not exceed pane_wait_most");
   if (p.step_attempts < 1 || p.kill_attempts < 1) return bad("attempts must be positive");
+  if (p.poll_life < 1s || p.poll_interval_first < 1ms
+      || p.poll_interval_first > p.poll_interval_most)
+    return bad("poll_life must be at least 1 s, poll_interval_first at most poll_interval_most");
   if (p.poll_buffer_bytes < 64 * 1024) return bad("poll_buffer_bytes must be at least 64 KiB");
   if (p.attach_idle <= std::chrono::milliseconds{max_attach_wait_ms} || p.attach_life < 1s)
     return bad("attach_idle must be above the longest wait, attach_life positive");

@@ -100,6 +100,12 @@ struct policies {
   std::chrono::milliseconds poll_wait_first{200};
   std::chrono::milliseconds poll_wait_most{5000};
   std::uint32_t poll_failures = 5;
+  std::uint32_t poll_after_failures = 2; ///< In a row; then output is polled by short followers.
+  std::chrono::seconds poll_life{1};     ///< How long each of those follows.
+  /// Between two of them: first, then doubled up to the most while nothing comes.
+  std::chrono::milliseconds poll_interval_first{500};
+  std::chrono::milliseconds poll_interval_most{5000};
+  std::chrono::seconds poll_for{300}; ///< Then a stream is tried again.
   /// Bytes of a stream that wait for the poller before the network is no longer read.
   std::size_t poll_buffer_bytes = 1024 * 1024;
   /// The sandbox's one tick.

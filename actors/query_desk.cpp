@@ -11,7 +11,7 @@
 namespace skep::actors {
 namespace {
 
-constexpr std::uint32_t most_log_bytes = 512 * 1024;
+constexpr std::uint32_t most_log_bytes = 512 * 1024; // of one reply, whatever was asked for
 
 class query_desk_impl : public desk_actor::base {
   using super = desk_actor::base;
@@ -152,6 +152,15 @@ private:
   std::unique_ptr<storage::reader> reader_;
 };
 
+/// How many bytes of `text`, which begins somewhere in a log, belong to a character that began
+/// before it: 0 to 3, and 0 where `text` is no UTF-8.
+std::size_t rest_of_character(std::string_view text) {
+  std::size_t n = 0;
+  while (n < text.size() && n < 4 && (static_cast<unsigned char>(text[n]) & 0xc0U) == 0x80U)
+    ++n;
+  return n < 4 ? n : 0;
+}
+
 } // namespace
 
 result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_record& pane,
@@ -177,6 +186,11 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
   auto n = ::pread(fd, out.data.data.data(), out.data.data.size(), static_cast<off_t>(out.offset));
   out.data.data.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
   ::close(fd);
+  if (want.offset < 0 && out.offset > out.begin_offset && out.data.data.size() > 3) {
+    auto cut = rest_of_character(out.data.data);
+    out.data.data.erase(0, cut);
+    out.offset += cut;
+  }
   return out;
 }
 

@@ -48,8 +48,11 @@ private:
   void enter(phase to, Next next) {
     if (rec_.state >= to) return next();
     using std::chrono::milliseconds;
-    auto spent = std::chrono::duration_cast<milliseconds>(now() - rec_.phase_since).count();
-    fact(phase_changed{to, rec_.phase_since.time_since_epoch().count() > 0 ? spent : 0},
+    auto known = rec_.phase_since.time_since_epoch().count() > 0;
+    auto spent =
+        known ? std::chrono::duration_cast<milliseconds>(now() - rec_.phase_since).count() : 0;
+    steps_.push_back({rec_.state, spent});
+    fact(phase_changed{to, spent, to == phase::running ? steps_ : std::vector<phase_time>{}},
          [this, to, next] {
            rec_.state = to;
            rec_.phase_since = now();
@@ -194,7 +197,8 @@ private:
   std::uint32_t leftover_looks_ = 0; ///< That found something.
 
   // running, collecting
-  bool moving_ = false; ///< A change of phase is on its way to the disk.
+  bool moving_ = false;           ///< A change of phase is on its way to the disk.
+  std::vector<phase_time> steps_; ///< Phases that are over, as far as this daemon saw them.
   bool ticking_ = false;
   std::optional<transfer> transfer_;
   std::size_t collect_next_ = 0;

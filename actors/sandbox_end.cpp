@@ -42,9 +42,9 @@ error first_error(const sandbox_record& r) {
 }
 
 bool sandbox_impl::worth_collecting() const {
-  return !destroying_ && !lost_ && !(stop_ && at_once(*stop_)) && !rec_.kill_intended
-         && !rec_.remote_id.empty() && !rec_.base_commit.empty() && rec_.state >= phase::starting
-         && rec_.state < phase::collecting;
+  return !destroying_ && !lost_ && !ctx_->spec->no_partial && !(stop_ && at_once(*stop_))
+         && !rec_.kill_intended && !rec_.remote_id.empty() && !rec_.base_commit.empty()
+         && rec_.state >= phase::starting && rec_.state < phase::collecting;
 }
 
 void sandbox_impl::wind_down() {
@@ -94,6 +94,8 @@ void sandbox_impl::on_lost(const error& why) {
 
 void sandbox_impl::on_stop(stop_mode how) {
   if (destroying_ || rec_.state == phase::closed) return;
+  if (ctx_->spec->no_partial && how == stop_mode::timed_out) how = stop_mode::limit_kill;
+  if (ctx_->spec->no_partial && how == stop_mode::budget) how = stop_mode::budget_kill;
   auto first = !stop_;
   if (first || at_once(how)) stop_ = how;
   if (at_once(how)) return destroy();
@@ -114,6 +116,7 @@ void sandbox_impl::on_stop(stop_mode how) {
 void sandbox_impl::destroy() {
   if (std::exchange(destroying_, true)) return;
   give_place_back();
+  const auto hurry = stop_ && at_once(*stop_);
   search_.reset();
   cancel_transfer();
   remove_attachments();
@@ -122,7 +125,7 @@ void sandbox_impl::destroy() {
   for (const auto& p : panes_.all()) {
     if (p.state == pane_phase::closed) continue;
     if (auto h = ctx_->pane(p.pane))
-      caf::anon_send(h, stop_a::value, stop_mode::kill);
+      caf::anon_send(h, stop_a::value, hurry ? *stop_ : stop_mode::kill);
     else
       close_unborn(p);
   }
@@ -138,7 +141,7 @@ void sandbox_impl::destroy() {
     fact(kill_intended{why}, [this] { kill(); });
   };
   // What its models cost is asked for once more while somebody can tell.
-  stop_&& at_once(*stop_) ? end() : count_models(end);
+  hurry&&* stop_ != stop_mode::limit_kill ? end() : count_models(end);
 }
 
 // Its actor never came to be, so nobody else will say how it ended.

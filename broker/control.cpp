@@ -124,11 +124,12 @@ private:
               book_.end(client);
               reply.version = protocol_version;
               reply.id = id;
+              reply.failure = masked(std::move(reply.failure));
               answer(at, client, pack(reply));
             },
             [this, at, client, id](caf::error& e) {
               book_.end(client);
-              answer(at, client, pack_refusal(id, actors::from_caf(e)));
+              answer(at, client, pack_refusal(id, masked(actors::from_caf(e))));
             });
   }
 

@@ -152,6 +152,9 @@ error check_spec(const swarm_spec& spec) {
                         std::string{name} + " must be between 0 and 1000000 dollars");
   if (!spec.repo.starts_with('/') || !spec.out_dir.starts_with('/'))
     return make_error(errc::bad_argument, "repository and output folder must be absolute paths");
+  for (const auto* path : {&spec.repo, &spec.out_dir})
+    if (path->find('\0') != std::string::npos) // the system would read it up to there
+      return make_error(errc::bad_argument, "a path holds a zero byte");
   if (spec.agent == agent_kind::command && (spec.argv.empty() || spec.argv.front().empty()))
     return make_error(errc::bad_argument, "the command agent needs a program after --");
   for (auto [what, name] :

@@ -99,6 +99,8 @@ struct swarm_spec {
   std::uint32_t replace_lost = 0;
   /// For credentials in the work tree. The daemon asks nobody: `prompt` is `block` to it.
   scan_policy scan = scan_policy::block;
+  /// What fails or runs out of time or money ends at once: what its agents did is not collected.
+  bool no_partial = false;
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
               field(4, "provider", x.provider), field(5, "template", x.template_name),
               field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
@@ -112,7 +114,7 @@ struct swarm_spec {
               field(24, "scan", x.scan), field(25, "warn_at_ms", x.warn_at_ms),
               field(26, "idle_limit_ms", x.idle_limit_ms),
               field(27, "panes_out_percent", x.panes_out_percent),
-              field(41, "replace_lost", x.replace_lost))
+              field(41, "replace_lost", x.replace_lost), field(42, "no_partial", x.no_partial))
 };
 
 /// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.
@@ -167,7 +169,8 @@ struct status_reply {
 struct log_read_request {
   pane_id pane;
   std::uint32_t generation = 0; ///< 0: the newest.
-  std::int64_t offset = 0;      ///< Negative: so many bytes before the end.
+  /// Negative: so many bytes before the end, or up to 3 fewer where a UTF-8 character begins.
+  std::int64_t offset = 0;
   std::uint32_t max_bytes = 64 * 1024;
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "generation", x.generation),
               field(3, "offset", x.offset), field(4, "max_bytes", x.max_bytes))

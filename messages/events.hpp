@@ -188,10 +188,21 @@ struct create_failed {
   SKEP_FIELDS(field(1, "intent", x.intent), field(2, "why", x.why))
 };
 
+/// How long a phase took.
+struct phase_time {
+  phase of = phase::queued;
+  std::int64_t took_ms = 0;
+  SKEP_FIELDS(field(1, "phase", x.of), field(2, "ms", x.took_ms))
+};
+
 struct phase_changed {
   phase to = phase::queued;
   std::int64_t in_previous_ms = 0; ///< Time spent in the phase before.
-  SKEP_FIELDS(field(1, "to", x.to), field(2, "in_previous_ms", x.in_previous_ms))
+  /// With `running` (the sandbox is ready): each phase before it, in their order. Those that a
+  /// former daemon ended stand in its events alone.
+  std::vector<phase_time> steps = {};
+  SKEP_FIELDS(field(1, "to", x.to), field(2, "in_previous_ms", x.in_previous_ms),
+              field(3, "steps", x.steps))
 };
 
 /// Intent and outcome of a lease change in one: the lease is set to end at `end_at`.

@@ -368,4 +368,27 @@ std::string redactor::operator()(std::string_view text) const {
   return without_shapes(out);
 }
 
+// ---- the mask of this process ---------------------------------------------------------------
+
+namespace {
+std::function<std::string(std::string_view)>& process_mask() {
+  static std::function<std::string(std::string_view)> mask = without_shapes;
+  return mask;
+}
+} // namespace
+
+void set_process_mask(std::function<std::string(std::string_view)> mask) {
+  process_mask() = std::move(mask);
+}
+
+std::string masked_text(std::string_view text) {
+  return text.empty() ? std::string{} : process_mask()(text);
+}
+
+error masked(error e) {
+  e.message = masked_text(e.message);
+  e.cause = masked_text(e.cause);
+  return e;
+}
+
 } // namespace skep

@@ -10,7 +10,10 @@
 // "[removed: WHAT]".
 #pragma once
 
+#include "messages/error.hpp"
+
 #include <bitset>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,5 +78,15 @@ public:
 private:
   form_set forms_;
 };
+
+// ---- the mask of this process ---------------------------------------------------------------
+
+/// Sets what texts of errors and events pass through; without it they lose shapes alone. To be
+/// called before other threads are there; `mask` must be thread-safe.
+void set_process_mask(std::function<std::string(std::string_view)> mask);
+/// A text through that mask. Thread-safe.
+std::string masked_text(std::string_view text);
+/// An error with its message and cause through that mask. Thread-safe.
+error masked(error e);
 
 } // namespace skep

@@ -72,8 +72,8 @@ call_id client_core::open(operation op, std::optional<milliseconds> deadline,
                           std::function<void(error)> fail, std::function<void(call_id)> first) {
   const auto id = next_id_++;
   if (deadline && deadline->count() <= 0) deadline = limits_.of(op).deadline;
-  call c{op, {}, deadline.value_or(milliseconds{0}), std::move(fail), {}, 0, {}, steady::now()};
-  if (deadline) c.due = steady::now() + *deadline;
+  call c{op, {}, deadline.value_or(milliseconds{0}), std::move(fail), {}, 0, {}, engine_.now()};
+  if (deadline) c.due = engine_.now() + *deadline;
   auto kept = std::make_shared<call>(std::move(c));
   engine_.post([weak = weak_from_this(), id, kept, first = std::move(first)] {
     auto self = weak.lock();
@@ -141,7 +141,7 @@ bool client_core::settle(call_id id) {
 
 void client_core::tell(const call& c, errc how) const {
   if (const auto& told = engine_.on_call())
-    told(to_string(c.op), std::chrono::duration_cast<milliseconds>(steady::now() - c.begun), how);
+    told(to_string(c.op), std::chrono::duration_cast<milliseconds>(engine_.now() - c.begun), how);
 }
 
 void client_core::set_stream(call_id id, std::shared_ptr<connect_stream> stream) {
@@ -187,7 +187,7 @@ http_request client_core::make_request(const call& c, const exchange& plan) cons
   auto limits = plan.stream_limits;
   if (!limits) {
     auto left = plan.deadline.count() > 0 ? plan.deadline : limits_.of(c.op).deadline;
-    if (c.due) left = std::chrono::ceil<milliseconds>(*c.due - steady::now());
+    if (c.due) left = std::chrono::ceil<milliseconds>(*c.due - engine_.now());
     limits = http_limits::within(std::max(left, milliseconds{0}));
   }
   http_request out{plan.method, base_url(plan) + plan.path, *limits};
@@ -259,7 +259,7 @@ void client_core::answered(call_id id, std::shared_ptr<attempt_state> state, htt
   if ((failure.code == errc::network || waits) && state->attempt < limits_.of(c.op).attempts) {
     auto delay = backoff(limits_.retry_backoff, state->attempt);
     if (waits) delay = milliseconds{failure.retry_after_ms};
-    if (!c.due || steady::now() + delay < *c.due) {
+    if (!c.due || engine_.now() + delay < *c.due) {
       ++state->attempt;
       return engine_.after(delay, [weak = weak_from_this(), id, state] {
         if (auto self = weak.lock()) self->attempt(id, state);

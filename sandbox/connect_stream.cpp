@@ -47,7 +47,7 @@ void connect_stream::watch_idle(milliseconds delay) {
 void connect_stream::look() {
   if (!alive()) return;
   const auto idle = core_.limits().stream_idle;
-  const auto now = client_core::steady::now();
+  const auto now = core_.engine().now();
   if (paused_) return watch_idle(idle);
   if (now - last_message_ >= idle)
     return broken(
@@ -64,7 +64,7 @@ flow connect_stream::take(std::string_view bytes) {
 
 bool connect_stream::resume() {
   if (!std::exchange(paused_, false)) return false;
-  last_message_ = client_core::steady::now();
+  last_message_ = core_.engine().now();
   pump();
   if (paused_ || !alive()) return false;
   if (over_) {
@@ -78,7 +78,7 @@ void connect_stream::pump() {
   while (!paused_ && alive()) {
     auto x = reader_.next();
     if (!x) break;
-    last_message_ = client_core::steady::now();
+    last_message_ = core_.engine().now();
     if (!x->end_of_stream) {
       message(x->payload);
     } else if (auto fine = wire::read_end_of_stream(x->payload); !fine) {

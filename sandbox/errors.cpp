@@ -1,5 +1,6 @@
 #include "sandbox/errors.hpp"
 
+#include "messages/masking.hpp"
 #include "messages/nesting.hpp"
 
 #include <nlohmann/json.hpp>
@@ -36,9 +37,11 @@ std::int64_t retry_after_ms(const std::string& value) {
 } // namespace
 
 std::string foreign_text(std::string_view text) {
-  std::string out{text.substr(0, cause_cap_bytes)};
-  if (out.size() < text.size()) // step back over a cut UTF-8 sequence
-    while (!out.empty() && (static_cast<unsigned char>(text[out.size()]) & 0xc0U) == 0x80)
+  // Before the cut, so that half a key is not left for none.
+  const auto clean = without_shapes(text.substr(0, 8 * cause_cap_bytes));
+  auto out = clean.substr(0, cause_cap_bytes);
+  if (out.size() < clean.size()) // step back over a cut UTF-8 sequence
+    while (!out.empty() && (static_cast<unsigned char>(clean[out.size()]) & 0xc0U) == 0x80)
       out.pop_back();
   for (char& c : out)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';

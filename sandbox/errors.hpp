@@ -38,7 +38,7 @@ error classify(int status, const std::map<std::string, std::string>& headers,
 error classify_connect(std::string_view code, std::string_view message);
 
 /// Text of a foreign service made fit for a terminal and a log: at most `cause_cap_bytes`, control
-/// characters become spaces, no cut inside a UTF-8 sequence.
+/// characters become spaces, no cut inside a UTF-8 sequence. What looks like a secret is removed.
 std::string foreign_text(std::string_view text);
 
 } // namespace skep::sandbox

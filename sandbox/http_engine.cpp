@@ -199,16 +199,17 @@ void http_engine::loop::run() {
 }
 
 int http_engine::loop::wait_ms() const {
-  std::optional<steady::time_point> next;
-  auto consider = [&](steady::time_point t) {
-    if (!next || t < *next) next = t;
+  std::optional<steady::duration> next;
+  auto consider = [&](steady::duration left) {
+    if (!next || left < *next) next = left;
   };
-  for (const auto& x : lanes_)
-    if (x->due()) consider(*x->due());
-  if (!expiries_.empty()) consider(expiries_.begin()->first);
-  if (!timers_.empty()) consider(timers_.begin()->first);
+  for (const auto& x : lanes_) // libcurl's own clock
+    if (x->due()) consider(*x->due() - steady::now());
+  const auto now = options_.now();
+  if (!expiries_.empty()) consider(expiries_.begin()->first - now);
+  if (!timers_.empty()) consider(timers_.begin()->first - now);
   if (!next) return -1;
-  auto left = std::chrono::ceil<std::chrono::milliseconds>(*next - steady::now()).count();
+  auto left = std::chrono::ceil<std::chrono::milliseconds>(*next).count();
   return static_cast<int>(std::clamp<long long>(left, 0, 3'600'000));
 }
 
@@ -223,7 +224,7 @@ void http_engine::loop::drain_commands() {
 }
 
 void http_engine::loop::fire_timers() {
-  const auto now = steady::now();
+  const auto now = options_.now();
   while (!expiries_.empty() && expiries_.begin()->first <= now) {
     auto& item = *transfers_.at(expiries_.begin()->second);
     disarm(item);
@@ -346,7 +347,7 @@ void http_engine::loop::resume(request_id id) {
   auto i = transfers_.find(id);
   if (i == transfers_.end()) return;
   auto& item = *i->second;
-  const bool tell_curl = item.unpause(steady::now());
+  const bool tell_curl = item.unpause(options_.now());
   arm(item);
   if (!tell_curl) return;
   // Delivers what libcurl kept, from inside this call.
@@ -355,7 +356,8 @@ void http_engine::loop::resume(request_id id) {
 }
 
 http_engine::http_engine(engine_options options)
-    : on_call_(options.on_call), loop_(std::make_unique<loop>(std::move(options))) {}
+    : on_call_(options.on_call), now_(options.now),
+      loop_(std::make_unique<loop>(std::move(options))) {}
 
 http_engine::~http_engine() = default;
 
@@ -363,7 +365,7 @@ request_id http_engine::submit(http_request request, http_handlers handlers) {
   assert(handlers.on_done);
   auto id = loop_->next_id++;
   auto item = std::make_shared<std::unique_ptr<transfer>>(
-      std::make_unique<transfer>(id, std::move(request), std::move(handlers), steady::now()));
+      std::make_unique<transfer>(id, std::move(request), std::move(handlers), now_));
   loop_->command([x = loop_.get(), item] { x->add(std::move(*item)); });
   return id;
 }
@@ -381,7 +383,7 @@ void http_engine::post(std::function<void()> work) {
 }
 
 void http_engine::after(std::chrono::milliseconds delay, std::function<void()> work) {
-  loop_->command([x = loop_.get(), when = steady::now() + delay, work = std::move(work)]() mutable {
+  loop_->command([x = loop_.get(), when = now() + delay, work = std::move(work)]() mutable {
     x->after(when, std::move(work));
   });
 }

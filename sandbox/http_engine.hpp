@@ -112,6 +112,9 @@ struct engine_options {
   /// went well. On the engine's thread; may be empty.
   std::function<void(std::string_view operation, std::chrono::milliseconds took, errc how)>
       on_call = {};
+  /// The clock of all limits and delays; tests have one of their own. After it has moved by itself,
+  /// post() makes the engine look.
+  std::chrono::steady_clock::time_point (*now)() = &std::chrono::steady_clock::now;
 };
 
 struct engine_stats {
@@ -143,12 +146,15 @@ public:
 
   bool on_engine_thread() const;
   engine_stats stats() const;
+  /// By the clock of its options. Thread-safe.
+  std::chrono::steady_clock::time_point now() const { return now_(); }
   /// What engine_options::on_call was; may be empty.
   const auto& on_call() const { return on_call_; }
 
 private:
   class loop;
   decltype(engine_options::on_call) on_call_;
+  decltype(engine_options::now) now_;
   std::unique_ptr<loop> loop_;
 };
 

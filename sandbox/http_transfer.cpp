@@ -52,9 +52,9 @@ std::string_view trim(std::string_view text) {
 } // namespace
 
 transfer::transfer(request_id id, http_request request, http_handlers handlers,
-                   steady::time_point now)
-    : id_(id), request_(std::move(request)), handlers_(std::move(handlers)), submitted_(now),
-      last_data_(now) {}
+                   steady::time_point (*now)())
+    : id_(id), request_(std::move(request)), handlers_(std::move(handlers)), now_(now),
+      submitted_(now()), last_data_(submitted_) {}
 
 transfer::~transfer() {
   curl_slist_free_all(header_list_);
@@ -164,7 +164,7 @@ bool transfer::unpause(steady::time_point now) {
 }
 
 error transfer::timeout_error() const {
-  if (request_.limits.whole() && steady::now() - submitted_ >= *request_.limits.whole())
+  if (request_.limits.whole() && now_() - submitted_ >= *request_.limits.whole())
     return make_error(errc::timed_out, "no whole answer within "
                                            + std::to_string(request_.limits.whole()->count())
                                            + " ms");
@@ -214,7 +214,7 @@ std::size_t transfer::take(std::string_view data) {
     paused_ = true;
     return CURL_WRITEFUNC_PAUSE;
   }
-  last_data_ = steady::now();
+  last_data_ = now_();
   if (!std::exchange(has_data_, true) && request_.limits.idle()) started_->push_back(id_);
   const bool good = answer_.status / 100 == 2;
   if (good && handlers_.on_data) {

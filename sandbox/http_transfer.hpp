@@ -14,7 +14,9 @@ using steady = std::chrono::steady_clock;
 
 class transfer {
 public:
-  transfer(request_id id, http_request request, http_handlers handlers, steady::time_point now);
+  /// `now`: the engine's clock.
+  transfer(request_id id, http_request request, http_handlers handlers,
+           steady::time_point (*now)());
   ~transfer();
   transfer(const transfer&) = delete;
   transfer& operator=(const transfer&) = delete;
@@ -69,6 +71,7 @@ private:
   std::uint64_t body_size_ = 0;
   std::uint64_t body_sent_ = 0;
 
+  steady::time_point (*now_)();
   steady::time_point submitted_;
   steady::time_point last_data_;
   bool has_data_ = false;

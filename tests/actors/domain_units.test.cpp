@@ -275,6 +275,65 @@ TEST_CASE("a part of a log is found from its start, from its end, and by generat
   CHECK(read(0).closed);
 }
 
+TEST_CASE("the newest 50 KiB of a log begin at a whole character and end at its end") {
+  constexpr std::int64_t newest = 51'200;
+  scratch tmp;
+  std::filesystem::create_directories(tmp.path / "sw_a");
+  pane_record pane;
+  pane.pane = {"pn_a"};
+  pane.swarm = {"sw_a"};
+  pane.attempt = 1;
+  auto read = [&](std::int64_t size) {
+    auto r = read_log(tmp.path, pane, {pane.pane, 0, -size, 1024 * 1024});
+    REQUIRE(r.ok());
+    return *r;
+  };
+  auto whole_of = [&](const std::string& character) {
+    std::string whole;
+    while (whole.size() < 1'000'000)
+      whole += character;
+    tmp.file("sw_a/pn_a.1.log", whole);
+    return whole;
+  };
+  auto plain = whole_of("a line of ordinary words\n");
+  CHECK(read(newest).data.data == plain.substr(plain.size() - newest));
+  for (const std::string character : {"\u00e9", "\u20ac", "\U0001f41d"}) {
+    auto whole = whole_of(character);
+    for (std::int64_t size = newest; size < newest + 4; ++size) {
+      auto r = read(size);
+      const auto& text = r.data.data;
+      INFO(character << " " << size);
+      CHECK(text.size() <= static_cast<std::size_t>(size));
+      CHECK(text.size() + 3 >= static_cast<std::size_t>(size));
+      CHECK(text.size() % character.size() == 0);
+      CHECK(text.starts_with(character));
+      CHECK(r.offset + text.size() == whole.size());
+    }
+  }
+  // What is no UTF-8 is given as it is, and a start that was named is kept to the byte.
+  auto bytes = whole_of("\x80");
+  CHECK(read(newest).data.data.size() == newest);
+  CHECK(read_log(tmp.path, pane, {pane.pane, 0, 7, 10})->offset == 7);
+}
+
+TEST_CASE("a read of a huge log is bounded, whatever it asks for") {
+  scratch tmp;
+  std::filesystem::create_directories(tmp.path / "sw_a");
+  auto file = tmp.file("sw_a/pn_a.1.log", "");
+  constexpr std::uint64_t huge = std::uint64_t{8} << 30U;
+  std::filesystem::resize_file(file, huge); // a hole: it takes no place
+  pane_record pane;
+  pane.pane = {"pn_a"};
+  pane.swarm = {"sw_a"};
+  pane.attempt = 1;
+  for (std::int64_t from : {std::int64_t{0}, std::int64_t{-1} << 32U, std::int64_t{5} << 30U}) {
+    auto r = read_log(tmp.path, pane, {pane.pane, 0, from, ~0U});
+    REQUIRE(r.ok());
+    CHECK(r->data.data.size() <= 512 * 1024);
+    CHECK(r->end_offset == huge);
+  }
+}
+
 TEST_CASE("the daemon knows the deadline of a create that its client has") {
   CHECK(create_policy{}.deadline == sandbox::policy{}.of(sandbox::operation::create).deadline);
 }

@@ -232,6 +232,43 @@ TEST_CASE_METHOD(lifetime_world, "the kill at the hard limit comes before the le
   finish();
 }
 
+TEST_CASE_METHOD(lifetime_world,
+                 "a run whose whole limit passed while no daemon ran is over at the "
+                 "next start, once") {
+  spec->limit_ms = 60'000;
+  auto id = run();
+  auto s = only_sandbox(id);
+  restart(2min);
+  advance(2s);
+  CHECK(swarm(id).state >= swarm_phase::stopping);
+  CHECK(count("swarm.time_limit") == 1);
+  advance(1min);
+  CHECK(ending(id) == "closed timed_out");
+  CHECK_FALSE(api->boxes.contains(s.remote_id));
+  CHECK(count("swarm.time_limit") == 1);
+  finish();
+}
+
+TEST_CASE_METHOD(lifetime_world, "a run that no client asks about is no stale one, however long "
+                                 "that is") {
+  spec->limit_ms = 4 * 3'600'000;
+  spec->warn_at_ms = {};
+  auto id = run();
+  auto s = only_sandbox(id);
+  for (int i = 0; i < 12; ++i) // two hours, in steps of a heartbeat of other tools
+    pass(10min);
+  CHECK(api->boxes.contains(s.remote_id));
+  CHECK(swarm(id).state == swarm_phase::running);
+  CHECK(count("sandbox.kill_intended") == 0);
+  SECTION("and a daemon that was away for an hour takes it up") {
+    restart(1h);
+    pass(10min);
+    CHECK(api->boxes.contains(s.remote_id));
+    CHECK(swarm(id).state == swarm_phase::running);
+  }
+  finish();
+}
+
 TEST_CASE_METHOD(lifetime_world, "a drained daemon refuses new runs, goes on with the others, and "
                                  "does so after a restart") {
   auto id = run();

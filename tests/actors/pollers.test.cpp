@@ -110,6 +110,56 @@ TEST_CASE_METHOD(sandbox_world,
 }
 
 TEST_CASE_METHOD(sandbox_world,
+                 "where streams fail output is polled: often while some comes, seldom "
+                 "while none does, and one call at a time") {
+  auto& streams = api->streams;
+  auto life = [&] {
+    const auto& argv = streams.back()->what.argv;
+    return *(std::find(argv.begin(), argv.end(), "--deadline-s") + 1);
+  };
+  begin();
+  CHECK(life() == "1800");
+  streams.back()->fail(make_error(errc::network));
+  advance(6s);
+  CHECK(life() == "1800");
+  CHECK(count("output_polled") == 0);
+  streams.back()->fail(make_error(errc::timed_out));
+  advance(6s);
+  REQUIRE(streams.size() == 3);
+  CHECK(life() == "1");
+  CHECK(count("output_polled") == 1);
+  std::uint64_t at = 0;
+  auto ends = [&](const std::string& said, caf::timespan next) {
+    if (!said.empty()) output("pn_0", std::exchange(at, at + said.size()), said);
+    auto n = streams.size();
+    streams.back()->end(0);
+    settle();
+    advance(next - 10ms);
+    CHECK(streams.size() == n); // not yet
+    advance(20ms);
+    CHECK(streams.size() == n + 1);
+  };
+  ends("", 1s);
+  ends("", 2s);
+  ends("", 4s);
+  ends("", 5s);
+  ends("", 5s);
+  ends("something", 500ms);
+  ends(" more", 500ms);
+  ends("", 1s);
+  CHECK(life() == "1");
+  CHECK(count("output_polled") == 1);
+  advance(300s);
+  streams.back()->end(0);
+  settle();
+  CHECK(life() == "1800"); // a stream is tried again
+  std::ifstream file{ctx->log_path({"pn_0"}, 1)};
+  CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "something more");
+  exit("pn_0", 0, at);
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(sandbox_world,
                  "output of attempts that were never started is not believed and costs no file") {
   svc->load_panes = [this](const sandbox_id&) -> result<std::vector<pane_record>> {
     auto rows = start.panes;

@@ -196,6 +196,30 @@ TEST_CASE_METHOD(desk, "notes are stored within the linger time and waiters get 
   CHECK(log->events() == strings{"1:a", "2:b", "3:sandbox.phase_changed"});
 }
 
+TEST_CASE("errors, notices and words of agents lose what looks like a secret on their way to the "
+          "journal") {
+  const std::string block = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n"
+                            "-----END OPENSSH PRIVATE KEY-----";
+  const std::string key = "ghp_0123456789abcdefghij0123456789abcdef";
+  auto why = make_error(errc::remote_command_failed, "git said " + key, "it printed " + block);
+  const std::vector<packed_event> all = {
+      pack_now({}, sandbox_failing{why}),
+      pack_now({}, swarm_closed{outcome::failed, why, 0, 1, 0}),
+      pack_now({}, create_failed{"in", why}),
+      pack_now({}, poll_failed{1, 5, why}),
+      pack_now({}, notice{severity::warning, "odd", render(why)}),
+      pack_now({},
+               agent_block{
+                   {"pn_a"}, block_kind::text, {}, "my key is " + key + " and " + block, false})};
+  for (const auto& e : all) {
+    INFO(e.bytes);
+    CHECK(e.bytes.find("ghp_") == std::string::npos);
+    CHECK(e.bytes.find("b3Blbn") == std::string::npos);
+    CHECK(e.bytes.find("[removed: private key]") != std::string::npos);
+    CHECK(e.bytes.find("[removed: key]") != std::string::npos);
+  }
+}
+
 TEST_CASE_METHOD(desk, "closed comes after all notes that were sent before it") {
   auto r = recorder();
   for (int i = 0; i < 500; ++i)

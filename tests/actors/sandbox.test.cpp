@@ -28,6 +28,38 @@ TEST_CASE_METHOD(sandbox_world, "a life goes through its phases in order and end
   CHECK(std::filesystem::exists(tmp.path / "out" / "sw_a" / "p1.patch"));
 }
 
+// Whatever the user named: nothing of it is a path inside (decision 0048).
+TEST_CASE_METHOD(sandbox_world,
+                 "every path that is sent to a sandbox is absolute and of plain "
+                 "characters alone",
+                 "[owasp-a03]") {
+  const std::string odd = "; touch x & | `y` $(z) '\"\n../..//";
+  spec->name = odd;
+  spec->argv = {"./" + odd, odd};
+  spec->env = {{"ODD", odd}};
+  panes(2);
+  for (auto& p : start.panes)
+    p.branch = "skep/" + p.name;
+  begin();
+  exit("pn_0");
+  exit("pn_1");
+  CHECK(ending() == "completed");
+  std::size_t seen = 0;
+  for (const auto& call : api->calls) {
+    if (call.op != operation::upload_file && call.op != operation::download_file) continue;
+    ++seen;
+    const auto& path = call.what;
+    INFO(path);
+    CHECK(path.starts_with('/'));
+    CHECK(path.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                 "/_.-")
+          == std::string::npos);
+    for (const auto* part : {"//", "/../", "/./"})
+      CHECK((path + "/").find(part) == std::string::npos);
+  }
+  CHECK(seen >= 4); // skep-guest, the tree, results of both panes
+}
+
 TEST_CASE_METHOD(sandbox_world, "output reaches the log masked before the exit counts") {
   begin();
   output("pn_0", 0, "say hunter2-");
@@ -135,6 +167,58 @@ TEST_CASE_METHOD(sandbox_world, "a run past its time limit is collected and says
   exit("pn_0", 130);
   CHECK(ending() == "timed_out timed_out@");
   CHECK(guest_calls("diff") == 1);
+}
+
+TEST_CASE_METHOD(sandbox_world, "what partial results are not wanted of is ended at once, with the "
+                                "outcome it has anyway") {
+  spec->no_partial = true;
+  panes(3);
+  begin();
+  SECTION("out of time") {
+    stop(stop_mode::timed_out);
+    CHECK(ending() == "timed_out timed_out@");
+    for (const auto& p : all<pane_closed>())
+      CHECK(p.result == outcome::timed_out);
+  }
+  SECTION("out of money") {
+    stop(stop_mode::budget);
+    CHECK(ending() == "budget budget_spent@");
+  }
+  SECTION("failed") {
+    exit("pn_0", 1);
+    exit("pn_1", 1); // more than half of them
+    CHECK(ending().starts_with("failed"));
+  }
+  CHECK(guest_calls("diff") == 0);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a sandbox is ready only once envd says it is healthy, and how long "
+                 "each step took is told with that") {
+  api->hold(operation::health);
+  begin();
+  advance(7s);
+  CHECK(phases() == strings{"creating", "verifying"});
+  CHECK(api->count(operation::upload_file) == 0); // nothing is sent to it before
+  api->release(operation::health);
+  settle();
+  REQUIRE(phases().back() == "running");
+  auto ready = all<phase_changed>().back();
+  strings steps;
+  std::int64_t sum = 0;
+  for (const auto& s : ready.steps) {
+    steps.push_back(std::string{to_string(s.of)});
+    sum += s.took_ms;
+    CHECK((s.of == phase::verifying ? s.took_ms >= 7000 : s.took_ms < 7000));
+  }
+  CHECK(steps
+        == strings{"queued", "creating", "verifying", "provisioning", "uploading", "starting"});
+  CHECK(sum >= 7000);
+  for (const auto& other : all<phase_changed>())
+    CHECK((other.to == phase::running || other.steps.empty()));
+  exit("pn_0");
+  CHECK(ending() == "completed");
 }
 
 TEST_CASE_METHOD(sandbox_world, "a sandbox to keep is left running, unless it failed") {

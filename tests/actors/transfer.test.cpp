@@ -96,6 +96,35 @@ TEST_CASE_METHOD(transfer_world, "an upload that hangs fails at its deadline, no
   CHECK(count("sandbox.closed") == 1);
 }
 
+TEST_CASE_METHOD(transfer_world,
+                 "what comes in the last moment before a deadline counts, and in the "
+                 "first one after it changes nothing") {
+  svc->limits.upload_deadline = 60s;
+  api->hold(operation::upload_file);
+  begin();
+  SECTION("before") {
+    advance(59s + 990ms);
+    CHECK(count("transfer.failed") == 0);
+    api->release(operation::upload_file);
+    settle();
+    CHECK(phases().back() == "running");
+    advance(1min); // the deadline passes: nobody minds any more
+    CHECK(count("transfer.failed") == 0);
+    CHECK(phases().back() == "running");
+    exit("pn_0");
+    CHECK(ending() == "completed");
+  }
+  SECTION("after") {
+    advance(60s + 10ms);
+    CHECK(ending() == "failed timed_out@upload");
+    auto before = events();
+    api->release(operation::upload_file);
+    advance(1min);
+    CHECK(events() == before);
+    CHECK(guest_calls("unpack") == 0);
+  }
+}
+
 TEST_CASE_METHOD(transfer_world, "an upload whose actor dies is a failed upload, not a hang") {
   guest["unpack"] = [](const sandbox::command&) -> result<command_result> {
     throw std::runtime_error("a bug");

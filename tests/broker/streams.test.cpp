@@ -355,6 +355,40 @@ TEST_CASE("output is the log first, then live, and lost pieces are read from the
   CHECK(s->done());
 }
 
+TEST_CASE("a huge log is read in bounded pieces, the next one once the last was taken") {
+  constexpr std::uint64_t huge = std::uint64_t{64} << 30U;
+  std::atomic<std::uint32_t> asked{0}, largest{0};
+  scratch_dir dir;
+  fake_edge edge{dir.path, std::make_shared<memory_journal>(), [&](const request_frame& r) {
+                   auto ask = unpack<log_read_request>(r.body.data);
+                   REQUIRE(ask.ok());
+                   ++asked;
+                   largest = std::max(largest.load(), ask->max_bytes);
+                   auto at = ask->offset < 0 ? huge - static_cast<std::uint64_t>(-ask->offset)
+                                             : static_cast<std::uint64_t>(ask->offset);
+                   log_read_reply out;
+                   out.generation = 1;
+                   out.offset = at;
+                   out.data.data.assign(std::min<std::uint64_t>(ask->max_bytes, huge - at), 'x');
+                   out.end_offset = huge;
+                   return answer<log_read_reply>(r, out);
+                 }};
+  auto s = output_stream::open(edge.where, {one, {}});
+  REQUIRE(s.ok());
+  s->watch({"pn_p"}, -(std::int64_t{1} << 34U));
+  std::uint64_t at = huge - (std::uint64_t{1} << 34U);
+  for (std::uint32_t i = 1; i <= 20; ++i) {
+    auto piece = s->next(10s);
+    REQUIRE(piece.ok());
+    REQUIRE(*piece);
+    CHECK((*piece)->offset == at);
+    CHECK((*piece)->data.size() <= 256 * 1024);
+    at += (*piece)->data.size();
+    CHECK(asked == i); // nothing is read ahead for somebody who is slow
+  }
+  CHECK(largest <= 256 * 1024);
+}
+
 TEST_CASE("watching begins so many bytes before the end when asked to") {
   scratch_dir dir;
   memory_logs logs;

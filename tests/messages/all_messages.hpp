@@ -36,6 +36,7 @@ void for_each_message(Visitor&& visit) {
   SKEP_TEST_VISIT(pane_record)
   SKEP_TEST_VISIT(transfer_record)
   SKEP_TEST_VISIT(replacement_record)
+  SKEP_TEST_VISIT(phase_time)
   SKEP_TEST_VISIT(swarm_summary)
   SKEP_TEST_VISIT(daemon_health)
   SKEP_TEST_VISIT(swarm_health)

@@ -87,6 +87,21 @@ TEST_CASE("ids, digests, paths and ordinary words stay as they are") {
     CHECK(without_shapes(text) == text);
 }
 
+TEST_CASE("errors pass the mask of the process, message and cause") {
+  auto e = make_error(errc::refused, "it said " + secret,
+                      "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- no");
+  e.step = "upload";
+  auto shapes = masked(e);
+  CHECK(shapes.cause == "[removed: private key] no");
+  set_process_mask(redactor{{secret}});
+  auto all = masked(e);
+  set_process_mask(without_shapes);
+  CHECK(all.message == "it said " + std::string(secret.size(), '*'));
+  CHECK(all.cause == "[removed: private key] no");
+  CHECK(all.step == "upload");
+  CHECK(all.code == errc::refused);
+}
+
 TEST_CASE("a hostile text is read in about linear time") {
   for (const std::string piece : {"-----BEGIN ", "://a:", "token=", "eyJ", "SHA256:", "AKIA"}) {
     std::string text;

@@ -88,6 +88,16 @@ TEST_CASE("each rule of a spec refuses a spec that breaks it alone") {
        {"dotted repository", [](auto& s) { s.repo = "./repo"; }, errc::bad_argument},
        {"no output folder", [](auto& s) { s.out_dir.clear(); }, errc::bad_argument},
        {"relative output folder", [](auto& s) { s.out_dir = "out"; }, errc::bad_argument},
+       {"a zero byte in the output folder",
+        [](auto& s) {
+          s.out_dir = std::string{"/out\0/x", 7};
+        },
+        errc::bad_argument},
+       {"a zero byte in the repository",
+        [](auto& s) {
+          s.repo = std::string{"/re\0po", 6};
+        },
+        errc::bad_argument},
        {"no program", [](auto& s) { s.argv.clear(); }, errc::bad_argument},
        {"empty program",
         [](auto& s) {

@@ -156,6 +156,24 @@ private:
   std::size_t started_ = 0;
 };
 
+/// A clock that moves when told to, for the engine.
+struct still_clock {
+  static inline std::atomic<std::int64_t> passed_ms{0};
+  static clock_type::time_point now() {
+    return clock_type::time_point{} + std::chrono::hours{1000}
+           + std::chrono::milliseconds{passed_ms.load()};
+  }
+  /// Moves it, and returns once the engine has looked twice: what is due by then has ended.
+  static void set(http_engine& e, std::chrono::milliseconds at) {
+    passed_ms = at.count();
+    for (int i = 0; i < 3; ++i) {
+      std::promise<void> seen;
+      e.post([&] { seen.set_value(); });
+      seen.get_future().wait();
+    }
+  }
+};
+
 /// A way to hang, with the engine's view of it as a server.
 struct way {
   const char* name;
@@ -252,6 +270,59 @@ TEST_CASE("every operation against every kind of hung peer ends at its limit, na
   CHECK(ticks.until([&](int n) { return n > before; }));
   CHECK(broken == 0);
   CHECK(dir.entries() == 1); // no half download stayed
+}
+
+TEST_CASE(
+    "every operation has its documented deadline to the millisecond, of a clock that is not real") {
+  scratch dir;
+  std::ofstream{dir.path / "up"} << "x";
+  still_clock::passed_ms = 0;
+  watched<std::vector<ended_call>> ended; // outlives the engine
+  engine_options options;
+  options.requests_in_flight = options.in_flight_a_handle = 400;
+  options.now = &still_clock::now;
+  auto engine = std::make_shared<http_engine>(options);
+  script_server silent{[](peer& p, const request&) { p.wait_closed(); }};
+  const policy documented;
+  client api{engine, {"test", silent.url(), silent.url(), "", key}, documented};
+  walk calls{api, silent.url(), dir.path,
+             [&](ended_call c) { ended.change([&](auto& all) { all.push_back(c); }); }};
+  const auto real = clock_type::now();
+  REQUIRE(calls.start() == operation_count);
+  // All are on their way before the clock moves.
+  for (int i = 0; i < 1000 && engine->stats().in_flight < operation_count; ++i)
+    still_clock::set(*engine, 0ms);
+  REQUIRE(engine->stats().in_flight == operation_count);
+  std::map<std::chrono::milliseconds, std::set<operation>> due;
+  for (std::size_t i = 0; i < operation_count; ++i) {
+    auto op = static_cast<operation>(i);
+    // A command's own limit counts from its start event, which has the limit of every stream's.
+    due[documented.of(op == operation::run ? operation::open_stream : op).deadline].insert(op);
+  }
+  CHECK(due.rbegin()->first >= 300s);
+  for (const auto& [at, ops] : due) {
+    const auto before = ended.get().size();
+    still_clock::set(*engine, at - 1ms);
+    CHECK(ended.get().size() == before); // nothing ends early
+    still_clock::set(*engine, at);
+    const bool whole = ended.until([&](auto& all) { return all.size() >= before + ops.size(); });
+    auto all = ended.get();
+    std::string missing;
+    for (auto op : ops)
+      if (std::none_of(all.begin(), all.end(), [&](auto& c) { return c.op == op; }))
+        missing += " " + std::string{to_string(op)};
+    INFO("at " << at.count() << " ms not ended:" << missing);
+    REQUIRE(whole);
+    REQUIRE(all.size() == before + ops.size());
+    for (std::size_t i = before; i < all.size(); ++i) {
+      INFO(to_string(all[i].op) << " at " << at.count() << ": " << render(all[i].failure));
+      CHECK(ops.contains(all[i].op));
+      CHECK(all[i].failure.code == errc::timed_out);
+      CHECK(all[i].failure.step == to_string(all[i].op));
+    }
+  }
+  CHECK(ended.get().size() == operation_count);
+  CHECK(clock_type::now() - real < 30s); // minutes of deadlines, and nobody waited for them
 }
 
 TEST_CASE("a stream that starts and then gives no whole message ends at its idle limit") {

@@ -98,6 +98,16 @@ TEST_CASE("the words of the provider are kept as the cause, cut and made harmles
   CHECK(cut.size() == 499); // not inside a two-byte character
 }
 
+TEST_CASE("what looks like a secret in the words of a provider is removed before they are cut") {
+  const std::string block = "-----BEGIN PRIVATE KEY-----\n" + std::string(400, 'k')
+                            + "\n-----END PRIVATE KEY----- is what you sent";
+  CHECK(foreign_text("refused: " + block) == "refused: [removed: private key] is what you sent");
+  // The cut would go through the key.
+  const std::string key = "e2b_0123456789abcdef0123456789abcdef01234567";
+  auto e = classify(400, {}, std::string(cause_cap_bytes - 10, ' ') + key);
+  CHECK(e.cause.find("e2b_") == std::string::npos);
+}
+
 // Done by evidence, never by words: for each class real answers, and the same answers saying what
 // the others say.
 TEST_CASE("every error class has its status and body, and words of another class change nothing") {

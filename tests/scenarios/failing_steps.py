@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 """A step that fails, and a stop while a step hangs, at each step of a sandbox's way to its agents: nothing is left at the
-provider, and the first error is kept with its step. Simulated sandboxes; on the local host what can be forced there."""
+provider, the first error is kept with its step, and no key is told anywhere. Simulated sandboxes; on the local host what can be forced there."""
 # presets: dev
 # timeout: 600
 import concurrent.futures
 import json
+import secrets
 
 from installation import Installation, repository
+from key_scan import Scan, new_key
 from scenario import main, scenario, wait_until
-from simulator import KEY, Simulator
+from simulator import Simulator
 
 AGENT = {"lines": 3, "interval_ms": 20}
 # Step -> (what the simulator breaks, step in the error, phase in which it hangs).
@@ -29,7 +31,7 @@ def hanging(faults):
 
 def installed(work, sim):
     skep = Installation(work, config=sim.config() + "create_timeout_s = 2\nfirst_lease_s = 6\n")
-    skep.run("secret", "set", "SIM_KEY", input=KEY + "\n", code=0)
+    skep.run("secret", "set", "SIM_KEY", input=sim.key + "\n", code=0)
     return skep
 
 
@@ -45,11 +47,20 @@ def left_nothing(skep, sim, swarm):
 
 
 def failed_at(folder, repo, name):
+    """Two canaries: the provider's key, and a model's, which travels in the create."""
     faults, step, _ = STEPS[name]
     folder.mkdir()
-    with Simulator(folder, scenario={"agent": AGENT, "faults": faults}) as sim, installed(folder, sim) as skep:
-        swarm = skep.start(repo, "--provider", "sim", "--", "./agent")
+    key, model = "e2b_" + secrets.token_hex(20), new_key()
+    with Simulator(folder, scenario={"agent": AGENT, "faults": faults}, key=key) as sim, \
+            installed(folder, sim) as skep:
+        skep.run("secret", "set", "ANTHROPIC_API_KEY", input=model + "\n", code=0)
+        ran = skep.run("run", "--repo", repo, "--provider", "sim", "--agent", "claude", "--prompt", "Do it.",
+                       limit_s=180)
+        assert ran.returncode not in (0, 77), f"{name}: {ran.returncode} {ran.stderr[-500:]}"
+        swarm = skep.json("ps", "--all")["swarms"][0]["swarm"]
         skep.closed(swarm, 120, every_s=0.2)
+        for canary in (key, model):
+            Scan(skep, repo, canary, sim.folder, {sim.folder / "key"}).nothing(name, least=100_000)
         done = left_nothing(skep, sim, swarm)
         box = done["sandboxes"][0]
         assert done["swarm"]["result"] == "failed" and box["result"] == "failed", (done["swarm"], box)
@@ -94,7 +105,7 @@ def all_of(work, calls):
     assert not failures, "; ".join(failures)
 
 
-@scenario("a step that fails, whichever it is, leaves no sandbox, and the error names the step")
+@scenario("a step that fails, whichever it is, leaves no sandbox, tells no key, and the error names the step")
 def _(work):
     repo = repository(work / "repo", {"file.txt": "text\n"})
     all_of(work, [(failed_at, work / f"fail-{i}", repo, name) for i, name in enumerate(STEPS)])

@@ -4,9 +4,10 @@
 import base64
 import statistics
 import time
+from pathlib import Path
 
 from installation import Installation, documents_of, finish, repository
-from scenario import main, scenario
+from scenario import PATIENCE, main, scenario, wait_until
 
 # Answers each line at once with the time at which it wrote; wall time is one clock inside and outside.
 STAMPS = """#!/usr/bin/python3
@@ -64,6 +65,37 @@ def _(work):
         assert lines() == [str(n) for n in range(151, 251)]
         assert lines("--tail", "3") == ["248", "249", "250"]
         assert lines("--tail", "1000") == [str(n) for n in range(1, 251)]
+
+
+@scenario("of a long log the newest 50 KiB are shown from a whole character on, and skepd grows with neither")
+def _(work):
+    megabytes = 24
+    writer = ("#!/usr/bin/python3\nimport os, sys\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+              f"for i in range({megabytes}):\n    os.write(1, ('x' + '\u20ac' * 349525).encode())\n"
+              "print(flush=True)\nsys.stdin.readline()\n")
+    repo = repository(work / "repo", {"agent": writer})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--", "./agent")
+        pane = skep.running(swarm, "ready")["panes"][0]
+        resident = Path(f"/proc/{skep.daemon_pid()}/status")
+
+        def memory():
+            return int(next(line for line in resident.read_text().splitlines() if line.startswith("VmRSS")).split()[1])
+        before = memory()
+        skep.run("send", f"{swarm}/p0", "go", code=0)
+        log, size = skep.log_of(pane), megabytes * (1 + 3 * 349525) + len("ready\n") + 1
+        wait_until("all was written", lambda: log.stat().st_size >= size, 60, every_s=0.2)
+        whole = log.read_bytes()
+        for newest in (51200, 51201, 51202):
+            shown = skep.run("logs", f"{swarm}/p0", "--raw", "--tail-bytes", str(newest), code=0).stdout.encode()
+            assert newest - 3 < len(shown) <= newest and whole.endswith(shown), (newest, len(shown))
+            assert shown.decode().startswith("\u20ac"), shown[:10]
+        grown = memory() - before
+        print(f"# skepd grew by {grown} KiB", flush=True)
+        if PATIENCE == 1:  # a sanitizer keeps what was freed
+            assert grown < 12 * 1024, f"skepd grew by {grown} KiB with {megabytes} MiB of output"
+        skep.run("send", f"{swarm}/p0", "end", code=0)
+        assert skep.closed(swarm)["swarm"]["result"] == "completed"
 
 
 main()

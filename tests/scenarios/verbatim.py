@@ -142,4 +142,33 @@ def _(work):
     assert not os.listdir(marker.parent), "a shell of this machine read an argument"
 
 
+# Each in the name of a folder of its own.
+PIECES = {"space": "a b", "semicolon": "a;touch made", "ampersand": "a&touch made", "pipe": "a|touch made",
+          "backtick": "`touch made`", "dollar": "$HOME", "parentheses": "$(touch made)", "quote": "a'b", "double quote": 'a"b',
+          "newline": "a\nb", "dots": "gone/../a..b", "slashes": "a//b", "bytes": "ä日🐝\\x", "dash": "-rf"}
+
+
+@scenario("folders for results of any characters are taken as they are, and no shell reads one")
+def _(work):
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\necho made >result.txt\n"})
+    top = work / "results"
+    top.mkdir()
+    with Installation(work) as skep:
+        swarms = {what: skep.start(repo, "--name", what, "--out", f"{top}/{piece}", "--", "./agent")
+                  for what, piece in PIECES.items()}
+        for what, swarm in swarms.items():
+            done = skep.closed(swarm, 120, every_s=0.2)
+            assert done["swarm"]["result"] == "completed", (what, done["swarm"])
+            folder = Path(os.path.normpath(f"{top}/{PIECES[what]}")) / swarm
+            assert "result.txt" in (folder / "p0.patch").read_text(), what
+            assert (folder / "p0/files/result.txt").read_text() == "made\n", what
+            copy = top / "copies" / PIECES[what].replace("/", "_")
+            copy.parent.mkdir(exist_ok=True)
+            skep.run("download", str(folder), "--to", str(copy), code=0, cwd=top)
+            assert (copy / "p0.patch").read_bytes() == (folder / "p0.patch").read_bytes(), what
+        assert not [p for p in work.rglob("made") if p.name == "made"], "a shell read a path"
+        made = {os.path.normpath(f"{top}/{piece}").removeprefix(f"{top}/").split("/")[0] for piece in PIECES.values()}
+        assert set(os.listdir(top)) == made | {"copies"}, os.listdir(top)
+
+
 main()

@@ -15,13 +15,13 @@ KEY = "e2b_" + "0" * 40
 
 
 class Simulator:
-    def __init__(self, work, seed=7, scenario=None, name="sim"):
+    def __init__(self, work, seed=7, scenario=None, name="sim", key=KEY):
         self.folder = work / name
         self.folder.mkdir()
-        (self.folder / "key").write_text(KEY + "\n")
+        (self.folder / "key").write_text(key + "\n")
         (self.folder / "key").chmod(0o600)
         (self.folder / "scenario.json").write_text(json.dumps(scenario or {}))
-        self.seed = seed
+        self.seed, self.key = seed, key
         self.process = None
 
     def __enter__(self):
@@ -64,7 +64,7 @@ class Simulator:
         """One request to the control API: the JSON of its answer, None for an empty one."""
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.url + path, method=method, data=data,
-                                         headers={"X-API-KEY": KEY, "Content-Type": "application/json"})
+                                         headers={"X-API-KEY": self.key, "Content-Type": "application/json"})
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as answer:
             text = answer.read()

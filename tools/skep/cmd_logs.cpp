@@ -18,6 +18,7 @@ struct logs_options {
   bool follow = false;
   bool raw = false;
   std::uint32_t tail = 100;
+  std::uint64_t tail_bytes = 0; ///< 0: by lines.
   std::int64_t from = -1;
 };
 
@@ -82,7 +83,10 @@ int logs(const app& a, const logs_options& o) {
   log_view view{a.json_mode, o.raw, *panes};
   for (const auto& p : *panes) {
     std::int64_t from = o.from;
-    if (from < 0) {
+    // The daemon finds the place, at the beginning of a character.
+    if (from < 0 && o.tail_bytes > 0)
+      from = -static_cast<std::int64_t>(o.tail_bytes);
+    else if (from < 0) {
       auto tail = tail_offset(*daemon, p.pane, o.tail);
       // A pane that has not started has no log yet.
       if (!tail && tail.err().code != errc::not_found && tail.err().code != errc::no_such_pane)
@@ -127,7 +131,12 @@ void add_logs(CLI::App& cli, app& a) {
                         [&a, o] { return logs(a, *o); });
   c->add_option("TARGET", o->target, "Pane (pn_... or SWARM/NAME) or swarm")->required();
   c->add_flag("-f,--follow", o->follow, "Go on until the agent ends");
-  c->add_option("--tail", o->tail, "Begin so many lines before the end")->capture_default_str();
+  auto* lines =
+      c->add_option("--tail", o->tail, "Begin so many lines before the end")->capture_default_str();
+  c->add_option("--tail-bytes", o->tail_bytes,
+                "Begin so many bytes before the end, at a whole character")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40U))
+      ->excludes(lines);
   c->add_option("--from", o->from, "Begin at this byte of the newest attempt's log")
       ->check(CLI::NonNegativeNumber);
   c->add_flag("--raw", o->raw, "Bytes as they are, also to a terminal");

@@ -290,6 +290,8 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--pane-budget", o->pane_budget, "What each pane may cost, such as 1usd");
   c->add_flag("--no-queue", o->no_queue,
               "Refuse the run where a limit would make its sandboxes wait");
+  c->add_flag("--no-partial", o->no_partial,
+              "Do not collect from sandboxes that fail, or whose time or money is over");
   c->add_option("--restarts", o->restarts, "Attempts after a failed one, 0 to 10")
       ->capture_default_str();
   c->add_option("--env", o->env, "NAME=VALUE for the agents; repeatable; never secrets")

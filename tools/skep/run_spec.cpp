@@ -244,6 +244,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   if (auto e = add_budget(o.budget, "--budget", spec.budget_usd)) return e;
   if (auto e = add_budget(o.pane_budget, "--pane-budget", spec.pane_budget_usd)) return e;
   spec.no_queue = o.no_queue;
+  spec.no_partial = o.no_partial;
   spec.scan = settings->scan;
   if (!o.scan.empty() && !from_string(o.scan, spec.scan))
     return usage("--scan takes block, warn or prompt, not " + o.scan.substr(0, 40));

@@ -34,6 +34,7 @@ struct run_options {
   std::string budget;      ///< Empty: none.
   std::string pane_budget; ///< Empty: none.
   bool no_queue = false;
+  bool no_partial = false;
   bool keep = false;
   bool share_tree = false;
   bool pty = false;

@@ -45,6 +45,7 @@ result<void> watching::open_log(const storage::state_paths& paths, const std::st
                             [g = guard](std::string_view x) { return (*g)(x); });
   if (!log) return log.err();
   set_process_log(std::move(*log));
+  set_process_mask([g = guard](std::string_view x) { return (*g)(x); });
   return {};
 }
 
