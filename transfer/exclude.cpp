@@ -1,7 +1,6 @@
 #include "transfer/exclude.hpp"
 
-#include <fnmatch.h>
-#include <string>
+#include <algorithm>
 
 namespace skep::transfer {
 namespace {
@@ -17,12 +16,24 @@ bool any_component(std::string_view path, F f) {
   return false;
 }
 
+/// '*' stands for any bytes, as in fnmatch(3); the patterns have no other sign. This is asked for
+/// every component of every path and every pattern: nothing is allocated.
+bool glob(std::string_view pattern, std::string_view text) {
+  auto star = pattern.find('*');
+  if (star == pattern.npos) return pattern == text;
+  if (!text.starts_with(pattern.substr(0, star))) return false;
+  auto rest = pattern.substr(star + 1);
+  text.remove_prefix(star);
+  if (rest.find('*') == rest.npos) return text.ends_with(rest);
+  for (std::size_t at = 0; at <= text.size(); ++at)
+    if (glob(rest, text.substr(at))) return true;
+  return false;
+}
+
 bool matches(std::string_view pattern, std::string_view path) {
   auto slash = pattern.find('/');
   if (slash == pattern.npos)
-    return any_component(path, [&](std::string_view part) {
-      return ::fnmatch(std::string{pattern}.c_str(), std::string{part}.c_str(), 0) == 0;
-    });
+    return any_component(path, [&](std::string_view part) { return glob(pattern, part); });
   if (pattern.ends_with("/**")) {
     auto dir = pattern.substr(0, pattern.size() - 3);
     return any_component(path, [&](std::string_view part) { return part == dir; });
