@@ -178,12 +178,17 @@ private:
 
   template <class Next>
   void pack_tree(Next next) {
-    in_pool<upload_bundle>(
+    in_pool<prepared_bundle>(
         ctx_->svc,
         [svc = ctx_->svc, spec = ctx_->spec, id = ctx_->swarm] {
           return prepare_bundle(*svc, *spec, id);
         },
-        mine(std::move(next)));
+        mine([this, next = std::move(next)](result<prepared_bundle> r) mutable {
+          if (!r) return next(result<upload_bundle>{r.err()});
+          for (const auto& x : r->notices)
+            note(ctx_->recorder(), now(), x);
+          next(result<upload_bundle>{std::move(r->bundle)});
+        }));
   }
 
   template <class Next>
