@@ -81,7 +81,8 @@ bool nearly_default(std::string_view path) {
 }
 
 /// Whether more than the defaults may decide: a .skepignore above a path, or the case of letters.
-result<bool> needs_git(const std::string& root, const std::vector<tagged_path>& known) {
+result<bool> needs_git(const std::string& root, const std::vector<tagged_path>& known,
+                       const std::function<result<bool>()>& asked) {
   auto dir = open_root(root);
   if (!dir) return dir.err();
   tree_reader tree{dir->get()};
@@ -104,9 +105,7 @@ result<bool> needs_git(const std::string& root, const std::vector<tagged_path>& 
   if (std::none_of(known.begin(), known.end(),
                    [](const auto& k) { return !k.tracked() && nearly_default(k.path); }))
     return false;
-  auto set = run_program(git_program(root, {"config", "--type=bool", "core.ignoreCase"}));
-  if (!set) return set.err();
-  return set->exit_code != 1 && set->out != "false\n"; // 1: not set
+  return asked();
 }
 
 struct ignore_line {
@@ -156,12 +155,19 @@ const std::vector<std::string_view>& default_excludes() {
   return list;
 }
 
+result<bool> ignores_case(const std::string& root) {
+  auto set = run_program(git_program(root, {"config", "--type=bool", "core.ignoreCase"}));
+  if (!set) return set.err();
+  return set->exit_code != 1 && set->out != "false\n"; // 1: not set
+}
+
 result<own_excludes> own_excludes::read(const std::string& root,
                                         const std::vector<tagged_path>& known,
+                                        const std::function<result<bool>()>& folds_case,
                                         const std::atomic<bool>* cancel) {
   auto per_directory = "--exclude-per-directory=" + std::string{ignore_file_name};
   own_excludes out;
-  auto needed = needs_git(root, known);
+  auto needed = needs_git(root, known, folds_case);
   if (!needed) return needed.err();
   out.asked_ = *needed;
   if (!out.asked_) return out;

@@ -12,6 +12,8 @@
 #include "transfer/git_output.hpp"
 #include "transfer/process.hpp"
 
+#include <functional>
+
 namespace skep::transfer {
 
 inline constexpr std::string_view ignore_file_name = ".skepignore";
@@ -20,12 +22,17 @@ inline constexpr std::string_view ignore_file_name = ".skepignore";
 /// __pycache__/ and their like; as lines of an ignore file, each the name of a directory.
 const std::vector<std::string_view>& default_excludes();
 
+/// core.ignoreCase of a repository. Errors as run_program.
+result<bool> ignores_case(const std::string& root);
+
 /// What .skepignore and the defaults leave out of a work tree.
 class own_excludes {
 public:
   /// For `known`, all that may travel, sorted. Asks git where a .skepignore lies in one of their
-  /// directories. Errors as run_for_output, and errc::io.
+  /// directories. `folds_case` (ignores_case()) is called at most once, where the case of a name
+  /// matters. Errors as run_for_output, and errc::io.
   static result<own_excludes> read(const std::string& root, const std::vector<tagged_path>& known,
+                                   const std::function<result<bool>()>& folds_case,
                                    const std::atomic<bool>* cancel = nullptr);
   /// Why a path is left out: "left out by .skepignore", "left out by default: build/", or empty.
   std::string reason(std::string_view path, bool tracked) const;

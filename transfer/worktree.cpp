@@ -27,7 +27,7 @@ result<std::vector<tagged_path>> known_paths(const std::string& root,
   if (!text) return text.err();
   auto out = read_tagged(*text);
   auto by_path = [](const auto& a, const auto& b) { return a.path < b.path; };
-  std::sort(out.begin(), out.end(), by_path);
+  if (!std::is_sorted(out.begin(), out.end(), by_path)) std::sort(out.begin(), out.end(), by_path);
   auto same = [](const auto& a, const auto& b) { return a.path == b.path; };
   out.erase(std::unique(out.begin(), out.end(), same), out.end()); // unmerged paths come 3 times
   return out;
@@ -92,9 +92,11 @@ result<listed_tree> list_with_stamps(const std::string& root, std::vector<skippe
   auto skip = [&](std::string path, std::string reason) {
     if (skipped) skipped->push_back({std::move(path), std::move(reason)});
   };
+  auto asked = std::async(std::launch::async, [&] { return ignores_case(root); });
   auto names = known_paths(root, cancel);
   if (!names) return names.err();
-  auto own = own_excludes::read(root, *names, cancel);
+  auto own = own_excludes::read(
+      root, *names, [&] { return asked.get(); }, cancel);
   if (!own) return own.err();
   auto dir = open_root(root);
   if (!dir) return dir.err();
@@ -168,7 +170,7 @@ result<std::optional<std::vector<std::string>>> files_of_clean_head(const std::s
     return none{};
   if (!tree) return tree.err();
   auto out = split_nul(*tree);
-  std::sort(out.begin(), out.end());
+  if (!std::is_sorted(out.begin(), out.end())) std::sort(out.begin(), out.end());
   return none{std::move(out)};
 }
 

@@ -232,6 +232,19 @@ TEST_CASE("directories that programs make are left out by default, unless tracke
                  "pkg/node_modules/b.js", "src/build/x.c"});
 }
 
+TEST_CASE("a default in other letters is one where git ignores case, and else is not") {
+  repo r;
+  r.put("Build/x.o", "x");
+  r.put("src/Coverage/y.c", "x");
+  r.put("a", "x");
+  CHECK(listed(r) == names{"Build/x.o", "a", "src/Coverage/y.c"});
+  for (const char* how : {"false", "true"}) {
+    git(r.path, {"config", "core.ignoreCase", how});
+    auto all = names{"Build/x.o", "a", "src/Coverage/y.c"};
+    CHECK(listed(r) == (how == std::string_view{"true"} ? names{"a"} : all));
+  }
+}
+
 TEST_CASE("nothing in .skepignore takes back what git ignores or what is always excluded") {
   repo r;
   r.put(".gitignore", "*.log\n");
