@@ -1,49 +1,6 @@
 #include "actors/guest_call.hpp"
 
-#include "messages/nesting.hpp"
-
-#include <algorithm>
-
 namespace skep::actors {
-namespace {
-
-/// False when the field has another type; an absent one keeps its value where it may be absent.
-template <class T>
-bool guest_field(const json& answer, const char* key, T& out, bool may_be_absent = false) {
-  auto i = answer.find(key);
-  return i == answer.end() ? may_be_absent : from_json_value(*i, out);
-}
-
-bool names_commit(const std::string& text) {
-  return text.size() >= 4 && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
-
-error no_sense(const char* call) {
-  return make_error(errc::protocol,
-                    std::string{"the answer of skep-guest "} + call + " makes no sense");
-}
-
-} // namespace
-
-result<guest_arrived> read_arrived(const json& answer) {
-  guest_arrived out;
-  if (!answer.is_object() || !guest_field(answer, "files", out.files)
-      || !guest_field(answer, "size_bytes", out.size_bytes)
-      || !guest_field(answer, "manifest_sha256", out.manifest_sha256))
-    return no_sense("unpack");
-  return out;
-}
-
-result<guest_base> read_guest_base(const json& answer) {
-  guest_base out;
-  if (!answer.is_object() || !guest_field(answer, "commit", out.commit) || !names_commit(out.commit)
-      || !guest_field(answer, "is_head", out.is_head, true)
-      || !guest_field(answer, "changed", out.changed, true))
-    return no_sense("base");
-  return out;
-}
 
 sandbox::command guest_command(const sandbox_context& ctx, std::vector<std::string> args,
                                std::chrono::milliseconds limit) {
@@ -54,24 +11,6 @@ sandbox::command guest_command(const sandbox_context& ctx, std::vector<std::stri
     out.argv.push_back(std::move(a));
   out.limit = limit;
   return out;
-}
-
-result<json> read_guest_answer(const result<sandbox::command_result>& r) {
-  if (!r) return r.err();
-  auto line = r->stdout_data.substr(0, r->stdout_data.find('\n'));
-  auto answer = nested_too_deep(line) ? json{} : json::parse(line, nullptr, false);
-  if (r->exited && r->exit_code == 0) {
-    if (answer.is_object()) return answer;
-    return make_error(errc::protocol, "skep-guest's answer is not JSON", line.substr(0, 200));
-  }
-  auto text = r->status;
-  if (answer.is_object() && answer.contains("message") && answer["message"].is_string())
-    text = answer["message"].get<std::string>();
-  else if (!r->stderr_data.empty())
-    text += ": " + r->stderr_data;
-  return make_error(r->exited && r->exit_code == 3 ? errc::stale_epoch
-                                                   : errc::remote_command_failed,
-                    "skep-guest", text.substr(0, 500));
 }
 
 } // namespace skep::actors

@@ -157,11 +157,12 @@ private:
     ctx_->api->run(ctx_->address(), launch_command(*ctx_, rec_, *adapter_),
                    home<sandbox::command_result>(
                        [this, attempt = rec_.attempt](result<sandbox::command_result> r) {
-                         on_launched(attempt, read_guest_answer(r));
+                         auto answer = read_guest_answer(r);
+                         on_launched(attempt, answer ? read_launched(*answer) : answer.err());
                        }));
   }
 
-  void on_launched(std::uint32_t attempt, const result<json>& answer) {
+  void on_launched(std::uint32_t attempt, const result<std::int64_t>& answer) {
     if (closing_ || attempt != rec_.attempt || rec_.state == pane_phase::restarting) {
       if (answer.ok()) kill_attempt(attempt); // it came too late
       return;
@@ -174,7 +175,7 @@ private:
       if (stopping_) interrupt();
       return;
     }
-    auto pid = answer->value("pid", std::int64_t{0}); // 0: it ended before we asked again
+    auto pid = *answer; // 0: it ended before we asked again
     record(
         ctx_->recorder(), now(), pane_started{rec_.pane, rec_.attempt, pid},
         [this](std::uint64_t) {
@@ -313,8 +314,7 @@ private:
   void write_input(const std::string& key, const std::string& bytes) {
     auto file = std::string{inside::inbox} + "/" + rec_.pane.value + ".input." + key;
     auto settle = [this, key, size = bytes.size()](const result<json>& answer) {
-      auto state = answer.ok() ? answer->value("state", std::string{}) : std::string{};
-      auto arrived = state == "written" || state == "duplicate";
+      auto arrived = answer.ok() && read_input_arrived(*answer);
       note(ctx_->recorder(), now(),
            input_receipt{rec_.pane, key, size, arrived ? receipt::written : receipt::expired});
       input_over();

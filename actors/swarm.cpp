@@ -122,17 +122,18 @@ void swarm_impl::prepare() {
   in_pool<packed_tree>(
       ctx_->svc,
       [svc = ctx_->svc, spec = ctx_->spec, id = ctx_->swarm]() -> result<packed_tree> {
-        auto bundle = prepare_bundle(*svc, *spec, id);
-        if (!bundle) return bundle.err();
-        auto told = scan_is_on_record(*svc, id, bundle->scanned);
-        return packed_tree{std::move(*bundle), told};
+        auto tree = prepare_bundle(*svc, *spec, id);
+        if (!tree) return tree.err();
+        auto told = scan_is_on_record(*svc, id, tree->bundle.scanned);
+        return packed_tree{std::move(*tree), told};
       },
       mine([this](result<packed_tree> r) { prepared(std::move(r)); }));
 }
 
 void swarm_impl::prepared(result<packed_tree> r) {
   if (!r) return close(outcome::failed, r.err());
-  bundle_ = std::make_shared<const upload_bundle>(std::move(r->bundle));
+  tell_of_packing(r->tree.notices);
+  bundle_ = std::make_shared<const upload_bundle>(std::move(r->tree.bundle));
   tell_scan(r->told, [this] {
     if (bundle_->refused) return close(outcome::failed, bundle_->refused);
     connect([this](const error& why) {
@@ -150,12 +151,21 @@ void swarm_impl::tell_scan(bool told, std::function<void()> next) {
 }
 
 void swarm_impl::pack_tree(std::function<void(result<upload_bundle>)> next) {
-  in_pool<upload_bundle>(
+  in_pool<prepared_bundle>(
       ctx_->svc,
       [svc = ctx_->svc, spec = ctx_->spec, id = ctx_->swarm] {
         return prepare_bundle(*svc, *spec, id);
       },
-      mine(std::move(next)));
+      mine([this, next = std::move(next)](result<prepared_bundle> r) {
+        if (!r) return next(r.err());
+        tell_of_packing(r->notices);
+        next(std::move(r->bundle));
+      }));
+}
+
+void swarm_impl::tell_of_packing(const std::vector<notice>& what) {
+  for (const auto& n : what)
+    note(ctx_->recorder(), now(), n);
 }
 
 void swarm_impl::connect(std::function<void(const error&)> next) {

@@ -31,7 +31,7 @@ private:
     std::vector<replacement_record> replacements;
   };
   struct packed_tree {
-    upload_bundle bundle;
+    prepared_bundle tree;
     bool told; ///< What its scan found is on record.
   };
   struct known_loss {
@@ -68,6 +68,7 @@ private:
   void prepared(result<packed_tree> r);
   void tell_scan(bool told, std::function<void()> next);
   void pack_tree(std::function<void(result<upload_bundle>)> next);
+  void tell_of_packing(const std::vector<notice>& what);
   void connect(std::function<void(const error&)> next);
   void start_all();
   void start_sandbox(sandbox_start start);

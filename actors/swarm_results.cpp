@@ -164,15 +164,16 @@ bool scan_is_on_record(const services& svc, const swarm_id& swarm, const swarm_s
   }
 }
 
-result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
-                                     const swarm_id& swarm) {
+result<prepared_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
+                                       const swarm_id& swarm) {
   auto dir = work_dir(svc, swarm);
-  upload_bundle out;
-  if (bundle_from_file(dir / "bundle.json", out)) return out;
+  prepared_bundle prepared;
+  auto& out = prepared.bundle;
+  if (bundle_from_file(dir / "bundle.json", out)) return prepared;
   std::error_code ec;
   fs::create_directories(dir, ec);
   fs::permissions(dir, fs::perms::owner_all, ec);
-  auto repo = transfer::inspect_repo(spec.repo);
+  auto repo = transfer::inspect_head(spec.repo); // packing refuses a tree of no files
   if (!repo) return while_packing(repo.err());
   auto suspects = transfer::changed_against_head(repo->root);
   if (!suspects) return while_packing(suspects.err());
@@ -190,7 +191,7 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
     out.scanned.blocked = true;
     out.refused = why;
     fs::remove_all(dir, ec);
-    return out;
+    return prepared;
   }
   out.archive = dir / "worktree.tar";
   auto parts = transfer::parts_of(out.archive.string(), svc.limits.upload_part_bytes);
@@ -206,15 +207,24 @@ result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec
   out.manifest_sha256 = packed->manifest.sha256();
   out.files = packed->manifest.files.size();
   out.size_bytes = packed->manifest.total_bytes;
-  if (auto kept =
+  if (auto base =
           remember_base(svc, spec, swarm, *repo, *packed, std::move(*suspects), out.archive);
-      !kept)
-    return while_packing(kept.err());
+      !base)
+    return while_packing(base.err());
   if (auto r = write_file(dir / "bundle.json", to_line(bundle_to_json(out))); !r) return r.err();
+  if (packed->reused)
+    prepared.notices.push_back({severity::info, "pack_reused",
+                                "the work tree did not change since it was packed: the kept archive"
+                                " of "
+                                    + std::to_string(out.files) + " files is used"});
   // For the next run with this tree; a disk that is full for it is not this run's affair.
-  static_cast<void>(
-      transfer::keep_pack(options, *packed, out.archive.string(), svc.upload_keep_bytes));
-  return out;
+  auto kept = transfer::keep_pack(options, *packed, out.archive.string(), svc.upload_keep_bytes);
+  if (!kept)
+    prepared.notices.push_back(
+        {severity::warning, "pack_not_kept",
+         "the pack of the work tree is not kept, the next run packs it anew: "
+             + render(kept.err())});
+  return prepared;
 }
 
 void remove_work_files(const services& svc, const swarm_id& swarm) {

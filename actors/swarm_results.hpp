@@ -64,10 +64,16 @@ result<concluded> conclude(const services& svc, const swarm_spec& spec, const sw
 /// all its events. Blocking.
 bool scan_is_on_record(const services& svc, const swarm_id& swarm, const swarm_scanned& what);
 
+/// A bundle, and what people may want to know of how it was made.
+struct prepared_bundle {
+  upload_bundle bundle;
+  std::vector<notice> notices; ///< pack_reused, pack_not_kept.
+};
+
 /// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made, with what
 /// its scan found. Blocking.
-result<upload_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
-                                     const swarm_id& swarm);
+result<prepared_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
+                                       const swarm_id& swarm);
 /// Removes what prepare_bundle and the downloads left in the state directory.
 void remove_work_files(const services& svc, const swarm_id& swarm);
 

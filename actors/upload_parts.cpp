@@ -1,27 +1,8 @@
 #include "actors/upload_parts.hpp"
 
-#include <map>
+#include "actors/guest_answers.hpp"
 
 namespace skep::actors {
-namespace {
-
-struct part_shown {
-  std::string name, sha256;
-  std::uint64_t size_bytes = 0;
-};
-
-// Written inside: any shape may come.
-bool read_part(const json& x, part_shown& out) {
-  if (!x.is_object()) return false;
-  auto name = x.find("name"), size = x.find("size_bytes"), hash = x.find("sha256");
-  if (name == x.end() || size == x.end() || hash == x.end()) return false;
-  if (!name->is_string() || !size->is_number_unsigned() || !hash->is_string()) return false;
-  out = {name->get<std::string>(), hash->get<std::string>(), size->get<std::uint64_t>()};
-  return true;
-}
-
-} // namespace
-
 upload_pieces::upload_pieces(const upload_bundle& bundle) {
   add(bundle.archive, bundle.archive_parts, "worktree.tar", archive_);
   if (!bundle.head_pack.empty())
@@ -44,12 +25,7 @@ void upload_pieces::add(const std::filesystem::path& file,
 }
 
 std::vector<std::size_t> upload_pieces::missing(const json& listing) const {
-  std::map<std::string, std::pair<std::uint64_t, std::string>> there;
-  if (auto list = listing.find("parts"); list != listing.end() && list->is_array())
-    for (const auto& x : *list) {
-      part_shown part;
-      if (read_part(x, part)) there[part.name] = {part.size_bytes, part.sha256};
-    }
+  auto there = read_parts(listing);
   std::vector<std::size_t> out;
   for (std::size_t i = 0; i < all_.size(); ++i) {
     auto found = there.find(all_[i].name);

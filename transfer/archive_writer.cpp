@@ -1,12 +1,11 @@
 #include "transfer/archive_writer.hpp"
 
+#include "transfer/read_content.hpp"
 #include "transfer/sha256.hpp"
 #include "transfer/tar_format.hpp"
 
 #include <cerrno>
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zstd.h>
 
 namespace skep::transfer {
@@ -102,25 +101,18 @@ result<archive_writer::finished> archive_writer::finish() {
 result<void> append_file(archive_writer& writer, opened_entry& opened, std::string& buffer,
                          const std::atomic<bool>* cancel) {
   auto& entry = opened.entry;
-  auto changed = make_error(errc::io, entry.path + " changed while it was read");
   if (entry.type == file_entry::kind::symlink)
     return writer.begin(entry, opened.mtime_s, opened.link_target);
   if (auto begun = writer.begin(entry, opened.mtime_s); !begun) return begun;
   sha256 hash;
-  std::uint64_t size = 0;
-  for (;;) {
-    if (cancel && cancel->load()) return make_error(errc::cancelled, entry.path);
-    auto n = ::read(opened.file.get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return io_error(entry.path, errno);
-    if (n == 0) break;
-    std::string_view piece{buffer.data(), static_cast<std::size_t>(n)};
-    size += piece.size();
-    if (size > entry.size) return changed;
+  content_taker to;
+  to.room = [&](std::uint64_t) { return std::span{buffer}; };
+  to.take = [&](std::size_t bytes, bool) {
+    std::string_view piece{buffer.data(), bytes};
     hash.update(piece);
-    if (auto written = writer.data(piece); !written) return written;
-  }
-  if (size != entry.size) return changed;
+    return bytes > 0 ? writer.data(piece) : result<void>{};
+  };
+  if (auto done = read_content(opened.file.get(), entry, cancel, to); !done) return done;
   entry.sha256 = hash.hex();
   return {};
 }

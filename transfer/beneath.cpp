@@ -80,6 +80,49 @@ int open_beneath(int root, std::string_view path, int flags, mode_t mode) {
   return openat2(root, std::string{path}.c_str(), flags, mode);
 }
 
+int tree_reader::parent_of(const std::string& path, const char*& name) {
+  constexpr std::size_t most_levels = 32;
+  auto slash = path.rfind('/');
+  name = path.c_str() + (slash == path.npos ? 0 : slash + 1);
+  if (slash == path.npos) return root_;
+  auto parent = std::string_view{path}.substr(0, slash);
+  auto holds = [&](const level& x) {
+    return parent.size() >= x.end && (parent.size() == x.end || parent[x.end] == '/')
+           && parent.substr(0, x.end) == std::string_view{dir_path_}.substr(0, x.end);
+  };
+  while (!levels_.empty() && !holds(levels_.back()))
+    levels_.pop_back();
+  if (!levels_.empty() && levels_.back().end == parent.size()) return levels_.back().fd.get();
+  if (levels_.size() > most_levels) levels_.pop_back();
+  auto at = levels_.empty() ? 0 : levels_.back().end;
+  dir_path_ = parent;
+  while (at < parent.size()) {
+    auto from = at == 0 ? 0 : at + 1;
+    // What is deeper is opened at once and not kept apart.
+    auto end = levels_.size() < most_levels ? std::min(parent.find('/', from), parent.size())
+                                            : parent.size();
+    int above = levels_.empty() ? root_ : levels_.back().fd.get();
+    unique_fd fd{
+        open_beneath(above, parent.substr(from, end - from), O_PATH | O_DIRECTORY | O_NOFOLLOW)};
+    if (!fd) return -1;
+    levels_.push_back({end, std::move(fd)});
+    at = end;
+  }
+  return levels_.back().fd.get();
+}
+
+int tree_reader::open(const std::string& path, int flags) {
+  const char* name = nullptr;
+  int at = parent_of(path, name);
+  return at < 0 ? -1 : ::openat(at, name, flags | O_NOFOLLOW | O_CLOEXEC);
+}
+
+bool tree_reader::look_at(const std::string& path, struct stat& out) {
+  const char* name = nullptr;
+  int at = parent_of(path, name);
+  return at >= 0 && ::fstatat(at, name, &out, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 result<unique_fd> open_parent_beneath(int root, std::string_view path, bool create) {
   auto slash = path.rfind('/');
   auto parent = slash == path.npos ? std::string_view{"."} : path.substr(0, slash);

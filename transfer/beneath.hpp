@@ -3,7 +3,9 @@
 
 #include "transfer/posix.hpp"
 
+#include <sys/stat.h>
 #include <sys/types.h>
+#include <vector>
 
 namespace skep::transfer {
 
@@ -19,6 +21,29 @@ bool names_git_dir(std::string_view path);
 /// component by component with the same effect. `path` must be safe_relative (or "."). With
 /// O_PATH | O_NOFOLLOW a symlink itself is opened. Returns -1 with errno.
 int open_beneath(int root, std::string_view path, int flags, mode_t mode = 0);
+
+/// Looks at files of one tree, with the same strictness. The directories above the last one stay
+/// open (32 levels): in the order of their paths, each directory is opened once, and each file
+/// costs one call. Not two calls at a time; `root` outlives it.
+class tree_reader {
+public:
+  explicit tree_reader(int root) : root_(root) {}
+  /// openat(2) with O_NOFOLLOW | O_CLOEXEC. Returns -1 with errno.
+  int open(const std::string& path, int flags);
+  /// lstat(2). Returns false with errno.
+  bool look_at(const std::string& path, struct stat& out);
+
+private:
+  struct level {
+    std::size_t end = 0; ///< Bytes of dir_path_ that name it.
+    unique_fd fd;
+  };
+  /// Of the directory of `path`; -1 with errno.
+  int parent_of(const std::string& path, const char*& name);
+  int root_;
+  std::string dir_path_; ///< Without '/' at its end.
+  std::vector<level> levels_;
+};
 
 /// Opens the directory that holds `path`, making missing ones (0755) when `create`.
 result<unique_fd> open_parent_beneath(int root, std::string_view path, bool create);

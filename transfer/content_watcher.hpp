@@ -14,6 +14,11 @@ public:
   virtual void data(std::string_view piece) = 0;
   /// All of it was seen.
   virtual void end() = 0;
+  /// All of it at once, in place of data() and end().
+  virtual void whole(std::string_view content) {
+    if (!content.empty()) data(content);
+    end();
+  }
 };
 
 /// Gives a stream for each content that is packed. Thread-safe; several streams live at a time.

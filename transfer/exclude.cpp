@@ -1,35 +1,64 @@
 #include "transfer/exclude.hpp"
 
-#include <fnmatch.h>
-#include <string>
+#include <algorithm>
 
 namespace skep::transfer {
 namespace {
 
-/// Calls f(component) for every component until it answers true.
-template <class F>
-bool any_component(std::string_view path, F f) {
-  for (std::size_t at = 0; at <= path.size();) {
-    auto end = std::min(path.find('/', at), path.size());
-    if (f(path.substr(at, end - at))) return true;
-    at = end + 1;
+/// One pattern, taken apart: this is asked for every path of a tree.
+struct exclusion {
+  enum class kind { component, folder, tail };
+  std::string_view pattern{}; ///< As it is printed.
+  kind what = kind::component;
+  std::string_view head{}; ///< All of it, or what stands before its '*'.
+  bool star = false;
+  std::string_view rest{}; ///< Behind the '*'.
+
+  /// '*' stands for any bytes, as in fnmatch(3); no pattern has more than one.
+  bool fits(std::string_view part) const {
+    if (!star) return part == head;
+    return part.size() >= head.size() + rest.size() && part.starts_with(head)
+           && part.ends_with(rest);
   }
-  return false;
+};
+
+exclusion taken_apart(std::string_view pattern) {
+  constexpr std::string_view below = "/**";
+  if (pattern.ends_with(below))
+    return {pattern, exclusion::kind::folder, pattern.substr(0, pattern.size() - below.size())};
+  if (pattern.find('/') != pattern.npos) return {pattern, exclusion::kind::tail, pattern};
+  auto star = pattern.find('*');
+  if (star == pattern.npos) return {pattern, exclusion::kind::component, pattern};
+  return {pattern, exclusion::kind::component, pattern.substr(0, star), true,
+          pattern.substr(star + 1)};
 }
 
-bool matches(std::string_view pattern, std::string_view path) {
-  auto slash = pattern.find('/');
-  if (slash == pattern.npos)
-    return any_component(path, [&](std::string_view part) {
-      return ::fnmatch(std::string{pattern}.c_str(), std::string{part}.c_str(), 0) == 0;
-    });
-  if (pattern.ends_with("/**")) {
-    auto dir = pattern.substr(0, pattern.size() - 3);
-    return any_component(path, [&](std::string_view part) { return part == dir; });
+const std::vector<exclusion>& exclusions() {
+  static const auto list = [] {
+    std::vector<exclusion> out;
+    for (auto pattern : always_excluded())
+      out.push_back(taken_apart(pattern));
+    return out;
+  }();
+  return list;
+}
+
+void split(std::string_view path, std::vector<std::string_view>& out) {
+  out.clear();
+  for (std::size_t at = 0; at <= path.size();) {
+    auto end = std::min(path.find('/', at), path.size());
+    out.push_back(path.substr(at, end - at));
+    at = end + 1;
   }
-  return path == pattern
-         || (path.size() > pattern.size() && path.ends_with(pattern)
-             && path[path.size() - pattern.size() - 1] == '/');
+}
+
+bool matches(const exclusion& e, std::string_view path,
+             const std::vector<std::string_view>& parts) {
+  if (e.what == exclusion::kind::tail)
+    return path.ends_with(e.head)
+           && (path.size() == e.head.size() || path[path.size() - e.head.size() - 1] == '/');
+  return std::any_of(parts.begin(), parts.end(),
+                     [&](std::string_view part) { return e.fits(part); });
 }
 
 } // namespace
@@ -65,8 +94,10 @@ const std::vector<std::string_view>& always_excluded() {
 }
 
 std::string_view excluded_reason(std::string_view path) {
-  for (auto pattern : always_excluded())
-    if (matches(pattern, path)) return pattern;
+  thread_local std::vector<std::string_view> parts;
+  split(path, parts);
+  for (const auto& e : exclusions())
+    if (matches(e, path, parts)) return e.pattern;
   return {};
 }
 

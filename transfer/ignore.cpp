@@ -4,7 +4,10 @@
 #include "transfer/worktree.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <fcntl.h>
+#include <future>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,19 +23,12 @@ std::string default_lines() {
   return out;
 }
 
-/// A file below `dir` with the defaults.
-result<std::string> write_defaults(const temp_dir& dir) {
-  auto path = dir.path() + "/defaults";
-  if (auto written = write_file_durably(path, default_lines(), 0600); !written)
-    return written.err();
-  return path;
-}
-
 result<std::vector<std::string>> listed(const std::string& root, std::vector<std::string> arguments,
-                                        const std::atomic<bool>* cancel) {
+                                        const std::atomic<bool>* cancel, std::string input = {}) {
   arguments.insert(arguments.begin(), {"ls-files", "-z"});
   auto p = git_program(root, std::move(arguments));
   p.cancel = cancel;
+  p.stdin_data = std::move(input);
   auto text = run_for_output(p);
   if (!text) return text.err();
   auto out = split_nul(*text);
@@ -49,6 +45,67 @@ std::string_view entry_above(const std::vector<std::string>& list, std::string_v
   for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1))
     if (auto e = has(path.substr(0, slash + 1)); !e.empty()) return e;
   return has(path);
+}
+
+/// Calls f(component) for each directory above `path`, until it answers true.
+template <class F>
+bool any_directory(std::string_view path, F f) {
+  for (std::size_t at = 0;;) {
+    auto slash = path.find('/', at);
+    if (slash == path.npos) return false;
+    if (f(path.substr(at, slash - at))) return true;
+    at = slash + 1;
+  }
+}
+
+/// The first default that names a directory above `path`; empty for none.
+std::string_view default_directory(std::string_view path) {
+  std::string_view out;
+  any_directory(path, [&](std::string_view name) {
+    for (auto line : default_excludes())
+      if (line.substr(0, line.size() - 1) == name) return !(out = line).empty();
+    return false;
+  });
+  return out;
+}
+
+/// A directory that is a default but for the case of letters: git's core.ignoreCase decides.
+bool nearly_default(std::string_view path) {
+  return any_directory(path, [](std::string_view name) {
+    for (auto line : default_excludes())
+      if (name.size() + 1 == line.size() && !line.starts_with(name)
+          && ::strncasecmp(line.data(), name.data(), name.size()) == 0)
+        return true;
+    return false;
+  });
+}
+
+/// Whether more than the defaults may decide: a .skepignore above a path, or the case of letters.
+result<bool> needs_git(const std::string& root, const std::vector<tagged_path>& known,
+                       const std::function<result<bool>()>& asked) {
+  auto dir = open_root(root);
+  if (!dir) return dir.err();
+  tree_reader tree{dir->get()};
+  auto ignore_file_in = [&](std::string_view folder) { // "" or "a/b/"
+    struct stat st {};
+    // Whatever is wrong with one, git says so.
+    return tree.look_at(std::string{folder} + std::string{ignore_file_name}, st)
+           || (errno != ENOENT && errno != ENOTDIR);
+  };
+  if (ignore_file_in("")) return true;
+  std::string_view last; // the path before this one, whose directories were looked at
+  for (const auto& k : known) {
+    std::string_view path{k.path};
+    auto same = std::mismatch(path.begin(), path.end(), last.begin(), last.end()).first;
+    for (auto at = path.find('/', static_cast<std::size_t>(same - path.begin())); at != path.npos;
+         at = path.find('/', at + 1))
+      if (ignore_file_in(path.substr(0, at + 1))) return true;
+    last = path;
+  }
+  if (std::none_of(known.begin(), known.end(),
+                   [](const auto& k) { return !k.tracked() && nearly_default(k.path); }))
+    return false;
+  return asked();
 }
 
 struct ignore_line {
@@ -98,26 +155,43 @@ const std::vector<std::string_view>& default_excludes() {
   return list;
 }
 
-result<own_excludes> own_excludes::read(const std::string& root, const std::atomic<bool>* cancel) {
+result<bool> ignores_case(const std::string& root) {
+  auto set = run_program(git_program(root, {"config", "--type=bool", "core.ignoreCase"}));
+  if (!set) return set.err();
+  return set->exit_code != 1 && set->out != "false\n"; // 1: not set
+}
+
+result<own_excludes> own_excludes::read(const std::string& root,
+                                        const std::vector<tagged_path>& known,
+                                        const std::function<result<bool>()>& folds_case,
+                                        const std::atomic<bool>* cancel) {
   auto per_directory = "--exclude-per-directory=" + std::string{ignore_file_name};
-  auto temp = temp_dir::make();
-  if (!temp) return temp.err();
-  auto defaults = write_defaults(*temp);
-  if (!defaults) return defaults.err();
   own_excludes out;
-  auto tracked = listed(root, {"--cached", "--ignored", per_directory}, cancel);
-  if (!tracked) return tracked.err();
-  out.tracked_ = std::move(*tracked);
-  // What --exclude-from says is weaker than what a file in a directory says.
+  auto needed = needs_git(root, known, folds_case);
+  if (!needed) return needed.err();
+  out.asked_ = *needed;
+  if (!out.asked_) return out;
+  // Two walks of git, side by side.
+  auto first = std::async(std::launch::async, [&] {
+    return listed(root, {"--cached", "--ignored", per_directory}, cancel);
+  });
+  // What --exclude-from says is weaker than what a file in a directory says; --exclude is not.
   auto untracked = listed(
-      root, {"--others", "--ignored", "--directory", per_directory, "--exclude-from=" + *defaults},
-      cancel);
+      root, {"--others", "--ignored", "--directory", per_directory, "--exclude-from=/dev/stdin"},
+      cancel, default_lines());
+  auto tracked = first.get();
+  if (!tracked) return tracked.err();
   if (!untracked) return untracked.err();
+  out.tracked_ = std::move(*tracked);
   out.untracked_ = std::move(*untracked);
   return out;
 }
 
 std::string own_excludes::reason(std::string_view path, bool tracked) const {
+  if (!asked_) {
+    auto name = tracked ? std::string_view{} : default_directory(path);
+    return name.empty() ? std::string{} : "left out by default: " + std::string{name};
+  }
   auto entry = entry_above(tracked ? tracked_ : untracked_, path);
   if (entry.empty()) return {};
   for (auto line : default_excludes())

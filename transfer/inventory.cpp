@@ -3,7 +3,6 @@
 #include "transfer/beneath.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,10 +11,10 @@ namespace skep::transfer {
 namespace {
 
 /// Git LFS specification, version 1: a pointer is a text of less than 1,024 bytes.
-bool is_lfs_pointer(int root, const listed_file& f) {
+bool is_lfs_pointer(tree_reader& tree, const listed_file& f) {
   constexpr std::string_view head = "version https://git-lfs.github.com/spec/v1\n";
   if (f.symlink || f.size_bytes < head.size() || f.size_bytes >= 1024) return false;
-  unique_fd file{open_beneath(root, f.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)};
+  unique_fd file{tree.open(f.path, O_RDONLY | O_NONBLOCK)};
   std::string start(head.size(), '\0');
   return file && ::read(file.get(), start.data(), start.size()) == static_cast<ssize_t>(head.size())
          && start == head;
@@ -36,21 +35,17 @@ void remark_on(std::vector<std::string>& to, const std::vector<std::string>& pat
 
 result<inventory> take_inventory(const std::string& root, const std::atomic<bool>* cancel) {
   inventory out;
-  auto paths = list_worktree(root, &out.skipped, cancel);
-  if (!paths) return paths.err();
+  auto list = list_with_stamps(root, &out.skipped, cancel);
+  if (!list) return list.err();
   auto dir = open_root(root);
   if (!dir) return dir.err();
   std::vector<std::string> pointers, submodules, nested, absent;
-  for (auto& path : *paths) {
-    struct stat st {};
-    unique_fd at{open_beneath(dir->get(), path, O_PATH | O_NOFOLLOW)};
-    if (!at || ::fstat(at.get(), &st) != 0) {
-      if (errno == ENOENT) continue; // removed meanwhile
-      return io_error(path, errno);
-    }
-    listed_file f{std::move(path), static_cast<std::uint64_t>(st.st_size), S_ISLNK(st.st_mode)};
+  tree_reader tree{dir->get()};
+  for (std::size_t i = 0; i < list->paths.size(); ++i) {
+    const auto& stamp = list->stamps[i];
+    listed_file f{std::move(list->paths[i]), stamp.size, S_ISLNK(stamp.mode)};
     out.size_bytes += f.size_bytes;
-    if (is_lfs_pointer(dir->get(), f)) pointers.push_back(f.path);
+    if (is_lfs_pointer(tree, f)) pointers.push_back(f.path);
     out.files.push_back(std::move(f));
   }
   for (const auto& s : out.skipped) {

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <fcntl.h>
 #include <filesystem>
+#include <future>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -176,13 +177,16 @@ std::string shown_path(const std::string& path) {
 // ---- the base ----------------------------------------------------------------------------------
 
 result<std::vector<std::string>> changed_against_head(const std::string& root) {
+  // Status trusts the bits assume-unchanged and skip-worktree.
+  auto asked = std::async(std::launch::async, [&] {
+    return run_for_output(look_git(root, {"ls-files", "-v", "-z"}));
+  });
   auto status = run_for_output(
       look_git(root, {"status", "--porcelain", "-z", "--untracked-files=all", "--no-renames"}));
+  auto bits = asked.get();
   if (!status) return status.err();
-  auto out = read_status(*status);
-  // Status trusts the bits assume-unchanged and skip-worktree.
-  auto bits = run_for_output(look_git(root, {"ls-files", "-v", "-z"}));
   if (!bits) return bits.err();
+  auto out = read_status(*status);
   for (auto& known : read_tagged(*bits))
     if (known.not_watched()) out.push_back(std::move(known.path));
   std::sort(out.begin(), out.end());

@@ -8,7 +8,7 @@
 // SIZE and PATHLEN are decimal byte counts; PATH is raw bytes (may hold newlines).
 #pragma once
 
-#include "transfer/posix.hpp"
+#include "transfer/beneath.hpp"
 
 #include <vector>
 
@@ -43,6 +43,7 @@ struct file_stamp {
   friend bool operator==(const file_stamp&, const file_stamp&) = default;
 };
 
+file_stamp stamp_from(const struct stat& st);
 /// The stamp of an open file, or of a symlink opened with O_PATH. errc::io.
 result<file_stamp> stamp_of(int fd);
 
@@ -57,7 +58,8 @@ struct opened_entry {
 
 /// Opens `path` beneath `root` without following symlinks. errc::file_not_found when it vanished,
 /// errc::bad_argument for what is neither regular file nor symlink.
-result<opened_entry> open_entry(int root, const std::string& path);
+result<opened_entry> open_entry(tree_reader& tree, std::string path);
+result<opened_entry> open_entry(int root, std::string path);
 
 /// Describes the named files of `dir` as they are on disk.
 result<manifest> manifest_of(const std::string& dir, const std::vector<std::string>& paths);

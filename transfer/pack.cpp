@@ -4,9 +4,11 @@
 #include "transfer/pack_keep.hpp"
 #include "transfer/sha256.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <fcntl.h>
+#include <future>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,29 +50,40 @@ result<void> make_head_pack(const std::string& root, const std::string& path, st
              list.get(), out.get());
 }
 
-result<void> pack_files(const std::string& root, std::vector<std::string> paths,
-                        const std::string& archive_path, const pack_options& options,
-                        steady_time deadline, packed& out) {
-  auto dir = open_root(root);
+using clean_head = result<std::optional<std::vector<std::string>>>;
+
+std::future<clean_head> ask_if_clean(const std::string& root) {
+  return std::async(std::launch::async, [&root] { return files_of_clean_head(root); });
+}
+
+/// Reads, watches and packs `list`. `asked` is begun once all was read: an edit meanwhile then
+/// shows as "not clean".
+result<void> pack_files(listed_tree list, const std::string& archive_path,
+                        const pack_options& options, steady_time deadline, packed& out,
+                        std::future<clean_head>& asked) {
+  auto dir = open_root(out.root);
   if (!dir) return dir.err();
+  tree_reader tree{dir->get()};
   out.began_ns = wall_ns();
   auto stream = pack_stream::create(
       archive_path, {options.form, options.workers, options.cancel, options.watcher});
   if (!stream) return stream.err();
-  stream->expect(paths.size());
-  out.stamps.reserve(paths.size());
-  for (auto& path : paths) {
-    if (ms_until(deadline) == 0) return make_error(errc::timed_out, "packing " + root);
-    auto opened = open_entry(dir->get(), path);
+  stream->expect(list.paths.size());
+  out.stamps = std::move(list.stamps); // those of the files that are read take their places
+  for (std::size_t i = 0; i < list.paths.size(); ++i) {
+    auto& path = list.paths[i];
+    if (ms_until(deadline) == 0) return make_error(errc::timed_out, "packing " + out.root);
+    auto opened = open_entry(tree, std::move(path));
     if (!opened) {
       if (opened.err().code == errc::file_not_found)
-        return make_error(errc::io, path + " vanished while the work tree was packed");
+        return make_error(errc::io,
+                          opened.err().message + " vanished while the work tree was packed");
       return opened.err();
     }
-    opened->entry.path = std::move(path); // no second copy of each name
-    out.stamps.push_back(opened->stamp);
+    out.stamps[i] = opened->stamp;
     if (auto added = stream->add(std::move(*opened)); !added) return added;
   }
+  asked = ask_if_clean(out.root);
   auto done = stream->finish();
   if (!done) return done.err();
   out.archive_bytes = done->bytes;
@@ -83,8 +96,8 @@ result<void> pack_files(const std::string& root, std::vector<std::string> paths,
 /// The pack of HEAD beside the archive. Without it (say, a partial clone that lacks objects) the
 /// base is a new commit: no reason to fail.
 void add_head_pack(const std::string& path, const pack_options& options, steady_time deadline,
-                   packed& out) {
-  if (out.reused && reuse_head_pack(options, out.root, out.head, path, out)) return;
+                   const kept_pack& kept, packed& out) {
+  if (out.reused && kept.reuse_head(path, out)) return;
   if (make_head_pack(out.root, path, deadline, options.cancel)) {
     struct stat st {};
     auto digest = sha256_of_file(path);
@@ -98,6 +111,11 @@ void add_head_pack(const std::string& path, const pack_options& options, steady_
   ::unlink(path.c_str());
 }
 
+bool same_names(const std::vector<std::string>& names, const std::vector<file_entry>& files) {
+  return std::equal(names.begin(), names.end(), files.begin(), files.end(),
+                    [](const std::string& a, const file_entry& b) { return a == b.path; });
+}
+
 } // namespace
 
 result<packed> pack_worktree(const std::string& repo, const std::string& archive_path,
@@ -108,19 +126,26 @@ result<packed> pack_worktree(const std::string& repo, const std::string& archive
   packed out;
   out.root = facts->root;
   out.head = facts->head;
-  auto paths = list_worktree(facts->root, &out.skipped, options.cancel);
-  if (!paths) return paths.err();
-  if (paths->empty()) return make_error(errc::empty_repository, facts->root);
-  if (!reuse_pack(options, out.root, *paths, archive_path, out))
-    if (auto done = pack_files(out.root, std::move(*paths), archive_path, options, deadline, out);
+  // While git lists the tree, what was kept is hashed, and git is asked whether all is as in HEAD.
+  // A file that has the stamp it was packed with was not written to since, whenever git looks.
+  auto look = std::async(std::launch::async, [&] { return kept_pack::find(options, out.root); });
+  std::future<clean_head> asked;
+  if (kept_pack::likely(options, out.root)) asked = ask_if_clean(out.root);
+  auto list = list_with_stamps(out.root, &out.skipped, options.cancel);
+  auto kept = look.get();
+  if (!list) return list.err();
+  if (list->paths.empty()) return make_error(errc::empty_repository, out.root);
+  if (!kept.reuse(*list, archive_path, out))
+    if (auto done = pack_files(std::move(*list), archive_path, options, deadline, out, asked);
         !done) {
       ::unlink(archive_path.c_str());
       return done.err();
     }
-  // Asked after the files were read: an edit meanwhile then shows as "not clean".
-  auto clean = worktree_is_head(out.root, out.manifest.files);
-  out.clean = clean && *clean;
-  if (out.clean && options.head_pack) add_head_pack(archive_path + ".pack", options, deadline, out);
+  if (!asked.valid()) asked = ask_if_clean(out.root);
+  auto clean = asked.get();
+  out.clean = clean && *clean && same_names(**clean, out.manifest.files);
+  if (out.clean && options.head_pack)
+    add_head_pack(archive_path + ".pack", options, deadline, kept, out);
   return out;
 }
 

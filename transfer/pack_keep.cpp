@@ -182,27 +182,13 @@ std::optional<kept_index> parse_index(std::string_view text) {
   return out;
 }
 
-std::optional<kept_index> read_index(const pack_options& options, const std::string& root) {
-  auto key = key_of(options, root);
-  if (key.empty()) return {};
-  auto text = read_file((folder_of(options.keep_dir, root) / "index").string(), most_index_bytes);
-  if (!text) return {};
-  auto out = parse_index(*text);
-  if (!out || out->key != key) return {};
-  return out;
-}
-
 /// The same paths with the same stamps; those of files whose stamp proves nothing go to `racy`.
-bool unchanged(const kept_index& kept, const std::string& root,
-               const std::vector<std::string>& paths, std::vector<std::size_t>& racy) {
-  auto dir = open_root(root);
-  if (!dir || paths.size() != kept.files.size()) return false;
-  for (std::size_t i = 0; i < paths.size(); ++i) {
-    if (paths[i] != kept.files[i].path) return false;
-    unique_fd at{open_beneath(dir->get(), paths[i], O_PATH | O_NOFOLLOW)};
-    auto now = at ? stamp_of(at.get()) : result<file_stamp>{io_error(paths[i], errno)};
-    if (!now || *now != kept.stamps[i]) return false;
-    if (std::max(now->mtime_ns, now->ctime_ns) + racy_ns > kept.began_ns) racy.push_back(i);
+bool unchanged(const kept_index& kept, const listed_tree& now, std::vector<std::size_t>& racy) {
+  if (now.paths.size() != kept.files.size()) return false;
+  for (std::size_t i = 0; i < now.paths.size(); ++i) {
+    const auto& stamp = now.stamps[i];
+    if (now.paths[i] != kept.files[i].path || stamp != kept.stamps[i]) return false;
+    if (std::max(stamp.mtime_ns, stamp.ctime_ns) + racy_ns > kept.began_ns) racy.push_back(i);
   }
   return true;
 }
@@ -219,13 +205,15 @@ bool same_contents(const kept_index& kept, const std::string& root,
   return true;
 }
 
-/// A second name, or a copy on another file system; `to` is replaced.
-bool put_at(const fs::path& from, const fs::path& to) {
-  std::error_code ec;
+/// A second name, or a copy on another file system; `to` is replaced. No half copy stays.
+std::error_code put_at(const fs::path& from, const fs::path& to) {
+  std::error_code ec, ignored;
   fs::remove(to, ec);
   fs::create_hard_link(from, to, ec);
-  if (!ec) return true;
-  return fs::copy_file(from, to, ec) && !ec;
+  if (!ec) return {};
+  fs::copy_file(from, to, ec);
+  if (ec) fs::remove(to, ignored);
+  return ec;
 }
 
 bool whole(const fs::path& file, std::uint64_t bytes, const std::string& hash) {
@@ -273,49 +261,101 @@ void make_way(const fs::path& keep_dir, const fs::path& but, std::uint64_t most_
 
 result<void> keep_file(const std::string& from, const fs::path& folder, const std::string& name) {
   auto next = folder / (name + ".next");
-  if (!put_at(from, next)) return io_error(next.string(), errno);
-  std::error_code ec;
-  fs::rename(next, folder / name, ec);
+  auto ec = put_at(from, next);
+  if (!ec) fs::rename(next, folder / name, ec);
   return ec ? result<void>{io_error((folder / name).string(), ec.value())} : result<void>{};
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> out;
+  std::error_code ec;
+  for (fs::directory_iterator i{folder, ec}, end; !ec && i != end; i.increment(ec))
+    out.push_back(i->path().filename().string());
+  return out;
+}
+
+/// Removes what is there under other names than these.
+void remove_others(const fs::path& folder, const std::vector<std::string>& names) {
+  std::error_code ec;
+  for (const auto& name : names_in(folder))
+    if (std::find(names.begin(), names.end(), name) == names.end()) fs::remove(folder / name, ec);
+}
+
+/// The files and then the index, which names nothing that is not on disk.
+result<void> keep_in(const fs::path& folder, const std::string& archive_path,
+                     const std::string& archive, const std::string& head_path,
+                     const std::string& head, const kept_index& x) {
+  if (auto kept = keep_file(archive_path, folder, archive); !kept) return kept;
+  if (!head_path.empty())
+    if (auto kept = keep_file(head_path, folder, head); !kept) return kept;
+  if (auto done = put_on_disk(folder.string()); !done) return done;
+  return write_file_durably((folder / "index").string(), index_text(x), 0600);
 }
 
 } // namespace
 
-bool reuse_pack(const pack_options& options, const std::string& root,
-                const std::vector<std::string>& paths, const std::string& archive_path,
-                packed& out) {
+struct kept_pack::state {
+  const pack_options& options;
+  std::string root;
+  fs::path folder;
+  kept_index index;
+};
+
+kept_pack::kept_pack(std::unique_ptr<state> s) : s_(std::move(s)) {}
+kept_pack::kept_pack(kept_pack&&) noexcept = default;
+kept_pack::~kept_pack() = default;
+
+bool kept_pack::likely(const pack_options& options, const std::string& root) {
+  return !options.keep_dir.empty()
+         && ::access((folder_of(options.keep_dir, root) / "index").c_str(), R_OK) == 0;
+}
+
+kept_pack kept_pack::find(const pack_options& options, const std::string& root) {
+  kept_pack none{nullptr};
+  auto key = key_of(options, root);
+  if (key.empty()) return none;
+  auto folder = folder_of(options.keep_dir, root);
+  auto text = read_file((folder / "index").string(), most_index_bytes);
+  if (!text) return none;
+  auto index = parse_index(*text);
+  if (!index || index->key != key) return none;
+  if (!whole(folder / (index->archive_sha256 + ".archive"), index->archive_bytes,
+             index->archive_sha256))
+    return none;
+  return kept_pack{std::make_unique<state>(state{options, root, folder, std::move(*index)})};
+}
+
+bool kept_pack::reuse(const listed_tree& tree, const std::string& archive_path, packed& out) {
+  if (!s_) return false;
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  auto kept = read_index(options, root);
-  if (!kept) return false;
+  auto& kept = s_->index;
   std::vector<std::size_t> racy;
-  if (!unchanged(*kept, root, paths, racy) || !same_contents(*kept, root, racy)) return false;
-  auto folder = folder_of(options.keep_dir, root);
-  auto archive = folder / (kept->archive_sha256 + ".archive");
-  if (!whole(archive, kept->archive_bytes, kept->archive_sha256)) return false;
+  if (!unchanged(kept, tree, racy) || !same_contents(kept, s_->root, racy)) return false;
   std::string judged;
-  if (!base64_decode(kept->judged, judged)) return false;
-  if (options.watcher && !options.watcher->recall(judged)) return false;
-  if (!put_at(archive, archive_path)) return false;
-  out.archive_bytes = kept->archive_bytes;
-  out.archive_sha256 = kept->archive_sha256;
-  out.manifest.files = std::move(kept->files);
+  if (!base64_decode(kept.judged, judged)) return false;
+  auto* watcher = s_->options.watcher;
+  if (watcher && !watcher->recall(judged)) return false;
+  if (put_at(s_->folder / (kept.archive_sha256 + ".archive"), archive_path)) return false;
+  out.archive_bytes = kept.archive_bytes;
+  out.archive_sha256 = kept.archive_sha256;
+  out.manifest.files = std::move(kept.files);
   out.manifest.finish();
-  out.stamps = std::move(kept->stamps);
+  out.stamps = std::move(kept.stamps);
   out.began_ns = now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
   out.reused = true;
   return true;
 }
 
-bool reuse_head_pack(const pack_options& options, const std::string& root, const std::string& head,
-                     const std::string& path, packed& out) {
-  auto kept = read_index(options, root);
-  if (!kept || kept->head.commit != head || kept->head.sha256 == "-") return false;
-  auto file = folder_of(options.keep_dir, root) / (kept->head.sha256 + ".head");
-  if (!whole(file, kept->head.bytes, kept->head.sha256) || !put_at(file, path)) return false;
+bool kept_pack::reuse_head(const std::string& path, packed& out) const {
+  if (!s_) return false;
+  const auto& head = s_->index.head;
+  if (head.commit != out.head || head.sha256 == "-") return false;
+  auto file = s_->folder / (head.sha256 + ".head");
+  if (!whole(file, head.bytes, head.sha256) || put_at(file, path)) return false;
   out.head_pack_path = path;
-  out.head_pack_bytes = kept->head.bytes;
-  out.head_pack_sha256 = kept->head.sha256;
+  out.head_pack_bytes = head.bytes;
+  out.head_pack_sha256 = head.sha256;
   return true;
 }
 
@@ -330,9 +370,6 @@ result<void> keep_pack(const pack_options& options, const packed& what,
   if (auto made = make_dirs(folder.string()); !made) return made;
   make_way(options.keep_dir, folder, most_bytes - what.archive_bytes - what.head_pack_bytes);
   auto archive = what.archive_sha256 + ".archive", head = what.head_pack_sha256 + ".head";
-  if (auto kept = keep_file(archive_path, folder, archive); !kept) return kept;
-  if (!what.head_pack_path.empty())
-    if (auto kept = keep_file(what.head_pack_path, folder, head); !kept) return kept;
   x.began_ns = what.began_ns;
   x.archive_bytes = what.archive_bytes;
   x.archive_sha256 = what.archive_sha256;
@@ -341,18 +378,12 @@ result<void> keep_pack(const pack_options& options, const packed& what,
   x.judged = base64_encode(judged);
   x.files = what.manifest.files;
   x.stamps = what.stamps;
-  // Contents first: an index names nothing that is not on disk.
-  if (auto done = put_on_disk(folder.string()); !done) return done;
-  if (auto done = write_file_durably((folder / "index").string(), index_text(x), 0600); !done)
-    return done;
+  auto before = names_in(folder);
+  auto done = keep_in(folder, archive_path, archive, what.head_pack_path, head, x);
+  remove_others(folder, done ? std::vector<std::string>{"index", archive, head} : before);
   std::error_code ec;
-  std::vector<fs::path> old;
-  for (fs::directory_iterator i{folder, ec}, end; !ec && i != end; i.increment(ec))
-    if (auto name = i->path().filename(); name != "index" && name != archive && name != head)
-      old.push_back(i->path());
-  for (const auto& path : old)
-    fs::remove(path, ec);
-  return {};
+  if (!done && before.empty()) fs::remove(folder, ec);
+  return done;
 }
 
 } // namespace skep::transfer

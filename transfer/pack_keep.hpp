@@ -25,22 +25,39 @@
 
 #include "transfer/pack.hpp"
 
+#include <memory>
+
 namespace skep::transfer {
 
 inline constexpr std::uint64_t usual_keep_bytes = 2ull << 30;
 
-/// Puts the kept archive at `archive_path` and fills `out` but for what git says of the tree. False
-/// when there is none to use; then nothing was touched.
-bool reuse_pack(const pack_options& options, const std::string& root,
-                const std::vector<std::string>& paths, const std::string& archive_path,
-                packed& out);
-/// Puts the kept pack of `head` at `path`; false when there is none.
-bool reuse_head_pack(const pack_options& options, const std::string& root, const std::string& head,
-                     const std::string& path, packed& out);
+/// What is kept for a work tree.
+class kept_pack {
+public:
+  /// Looks for one that may be used, reads its index and hashes its archive. Blocks for as long as
+  /// that takes, and may do so while the tree is listed; thread-safe.
+  static kept_pack find(const pack_options& options, const std::string& root);
+  /// True where there is an index that find() would read; costs nothing.
+  static bool likely(const pack_options& options, const std::string& root);
+  kept_pack(kept_pack&&) noexcept;
+  ~kept_pack();
+
+  /// Puts the kept archive at `archive_path` and fills `out` but for what git says of the tree.
+  /// False when there is none, or the tree is another one; then nothing was touched. Once.
+  bool reuse(const listed_tree& tree, const std::string& archive_path, packed& out);
+  /// Puts the kept pack of out.head at `path`; false when there is none.
+  bool reuse_head(const std::string& path, packed& out) const;
+
+private:
+  struct state;
+  explicit kept_pack(std::unique_ptr<state> s);
+  std::unique_ptr<state> s_; ///< None: nothing is kept.
+};
 
 /// Keeps what was packed, and removes what was kept longest ago until at most `most_bytes` are. A
 /// pack that is larger than that, or whose judgement must not be kept, is not kept. errc::io,
-/// disk_full: nothing of it is kept. Files are shared (hard links) where the file system can.
+/// disk_full: nothing of it is kept, and nothing half done is left. Files are shared (hard links)
+/// where the file system can.
 result<void> keep_pack(const pack_options& options, const packed& what,
                        const std::string& archive_path,
                        std::uint64_t most_bytes = usual_keep_bytes);

@@ -1,6 +1,7 @@
 #include "transfer/pack_stream.hpp"
 
 #include "transfer/piece_codec.hpp"
+#include "transfer/read_content.hpp"
 #include "transfer/sha256.hpp"
 #include "transfer/tar_format.hpp"
 
@@ -136,9 +137,12 @@ struct pack_stream::state {
     }
     if (s.offset == 0 && watcher) c.seen = watcher->begin(c.path);
     c.hash.update(text);
-    if (c.seen && !text.empty()) c.seen->data(text);
+    if (c.seen && s.last && s.offset == 0)
+      c.seen->whole(text);
+    else if (c.seen && !text.empty())
+      c.seen->data(text);
     if (s.last) {
-      if (c.seen) c.seen->end();
+      if (c.seen && s.offset > 0) c.seen->end();
       c.seen.reset();
       c.hex = c.hash.hex();
       return true;
@@ -216,48 +220,27 @@ struct pack_stream::state {
     return {};
   }
 
-  /// Reads `wanted` bytes at most; fewer at the file's end.
-  result<std::size_t> read_into(int fd, const std::string& name, char* to, std::size_t wanted) {
-    std::size_t got = 0;
-    while (got < wanted) {
-      if (cancel && cancel->load()) return make_error(errc::cancelled, name);
-      auto n = ::read(fd, to + got, wanted - got);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return io_error(name, errno);
-      if (n == 0) break;
-      got += static_cast<std::size_t>(n);
-    }
-    return got;
-  }
-
-  /// The content of the last entry.
+  /// The content of the last entry, straight into pieces.
   result<void> add_content(int fd) {
-    const auto name = entries.back().path;
-    const auto size = entries.back().size;
-    auto changed = [&] { return make_error(errc::io, name + " changed while it was read"); };
+    const auto& entry = entries.back();
     auto content = std::make_shared<content_in_work>();
     content->index = entries.size() - 1;
-    content->path = name;
-    for (std::uint64_t offset = 0;;) {
+    content->path = entry.path;
+    std::uint64_t offset = 0;
+    content_taker to;
+    to.room = [this](std::uint64_t) {
       auto& p = room();
-      segment s{content, p.used, 0, offset, false};
-      s.bytes =
-          static_cast<std::size_t>(std::min<std::uint64_t>(piece_bytes - p.used, size - offset));
-      auto got = read_into(fd, name, p.tar.data() + p.used, s.bytes);
-      if (!got) return got.err();
-      if (*got != s.bytes) return changed();
-      p.used += s.bytes;
-      offset += s.bytes;
-      s.last = offset == size;
-      p.segments.push_back(std::move(s));
-      if (auto done = submit_full(); !done) return done;
-      if (offset == size) break;
-    }
-    char more = 0;
-    auto got = read_into(fd, name, &more, 1);
-    if (!got) return got.err();
-    if (*got != 0) return changed();
-    return append(std::string(tar_padding(size), '\0'));
+      return std::span{p.tar.data() + p.used, piece_bytes - p.used};
+    };
+    to.take = [&](std::size_t n, bool last) {
+      auto& p = *filling;
+      p.segments.push_back({content, p.used, n, offset, last});
+      p.used += n;
+      offset += n;
+      return submit_full();
+    };
+    if (auto done = read_content(fd, entry, cancel, to); !done) return done;
+    return append(std::string(tar_padding(entry.size), '\0'));
   }
 };
 
@@ -297,9 +280,7 @@ result<void> pack_stream::add(opened_entry from) {
   if (auto head = s.append(tar_header(entry, from.mtime_s, from.link_target)); !head) return head;
   if (entry.type == file_entry::kind::file) return s.add_content(from.file.get());
   if (s.watcher) {
-    auto seen = s.watcher->begin(entry.path);
-    seen->data(from.link_target);
-    seen->end();
+    s.watcher->begin(entry.path)->whole(from.link_target);
   }
   return {};
 }

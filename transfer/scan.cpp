@@ -39,8 +39,8 @@ std::string text_of(const error& e) {
 }
 
 /// Gives the whole file to the watcher; false when that was not possible.
-bool feed(scan_watcher& to, int root, const std::string& path, std::string& buffer) {
-  auto opened = open_entry(root, path);
+bool feed(scan_watcher& to, tree_reader& tree, const std::string& path, std::string& buffer) {
+  auto opened = open_entry(tree, path);
   if (!opened) {
     to.problem(path + " cannot be read: " + text_of(opened.err()));
     return false;
@@ -168,6 +168,13 @@ public:
     owner_.take(*this);
   }
 
+  void whole(std::string_view content) override {
+    if (!scanner) return;
+    bytes += content.size();
+    if (auto done = scanner->whole(content); !done) return owner_.problem(text_of(done.err()));
+    owner_.take(*this);
+  }
+
   std::optional<content_scanner> scanner; ///< None: not looked at, and the watcher knows why.
   std::uint64_t bytes = 0;
 
@@ -277,9 +284,11 @@ scan_report scan_files(const std::string& root, const std::vector<std::string>& 
   scan_watcher out{root, options};
   auto dir = open_root(root);
   if (!dir) out.problem(text_of(dir.err()));
+  if (out.broken()) return out.report();
+  tree_reader tree{dir->get()};
   std::string buffer(read_bytes, '\0');
   for (const auto& path : paths)
-    if (out.broken() || !feed(out, dir->get(), path, buffer)) break;
+    if (!feed(out, tree, path, buffer)) break;
   return out.report();
 }
 
@@ -294,8 +303,9 @@ scan_report scan_results(const std::string& out_dir, const std::string& name,
     if (!dir || !list) {
       files.problem(text_of(dir ? list.err() : dir.err()));
     } else {
+      tree_reader tree{dir->get()};
       for (const auto& f : list->files)
-        if (files.broken() || !feed(files, dir->get(), f.path, buffer)) break;
+        if (files.broken() || !feed(files, tree, f.path, buffer)) break;
     }
   }
   auto out = files.report();

@@ -54,50 +54,57 @@ result<void> content_scanner::data(std::string_view piece) {
     else
       window_ += part;
     if (window_.size() < window_bytes) continue;
-    if (auto done = scan_window(false); !done) return done;
+    if (auto done = scan_window(window_, false); !done) return done;
+    auto gone = window_.size() - overlap_bytes;
+    lines_ += line_ends(std::string_view{window_}.substr(0, gone));
+    base_ += gone;
+    window_.erase(0, gone);
   }
   return {};
 }
 
 result<void> content_scanner::end() {
-  auto done = scan_window(true);
+  auto done = scan_window(window_, true);
   window_.clear();
   return done;
 }
 
-result<void> content_scanner::scan_window(bool last) {
-  if (window_.empty()) return {};
-  auto limit = last ? window_.size() : window_.size() - late_bytes;
-  auto done = scratch_.scan(window_, [&](std::size_t rule, std::size_t from, std::size_t to) {
-    on_match(rule, from, to, limit);
+result<void> content_scanner::whole(std::string_view content) {
+  if (!started_ && !content.empty()) note_start(content);
+  if (!wide_ && window_.empty() && base_ == 0 && content.size() <= window_bytes)
+    return scan_window(content, true);
+  if (auto done = data(content); !done) return done;
+  return end();
+}
+
+result<void> content_scanner::scan_window(std::string_view window, bool last) {
+  if (window.empty()) return {};
+  auto limit = last ? window.size() : window.size() - late_bytes;
+  auto done = scratch_.scan(window, [&](std::size_t rule, std::size_t from, std::size_t to) {
+    on_match(window, rule, from, to, limit);
   });
   if (!done) {
     auto e = done.err();
     e.message = path_ + ": " + e.message;
     return e;
   }
-  tell(limit);
-  if (last) return {};
-  auto gone = window_.size() - overlap_bytes;
-  lines_ += line_ends(std::string_view{window_}.substr(0, gone));
-  base_ += gone;
-  window_.erase(0, gone);
+  tell(window, limit);
   return {};
 }
 
-void content_scanner::on_match(std::size_t rule, std::size_t from, std::size_t to,
-                               std::size_t limit) {
+void content_scanner::on_match(std::string_view window, std::size_t rule, std::size_t from,
+                               std::size_t to, std::size_t limit) {
   const auto& r = scratch_.engine().rules()[rule];
   auto start = base_ + from;
   if (from >= limit || start < done_ || last_[rule] == start + 1) return;
   last_[rule] = start + 1;
   bool words = r.check == scan_check::word || r.check == scan_check::assigned;
   if ((words && binary_) || (r.check == scan_check::word && told_[2 * rule] > 0)) return;
-  auto got = check_match(r, window_, from, to);
+  auto got = check_match(r, window, from, to);
   if (got.found) places_.push_back({rule, base_ + got.at, got.severity});
 }
 
-void content_scanner::tell(std::size_t limit) {
+void content_scanner::tell(std::string_view window, std::size_t limit) {
   const auto& rules = scratch_.engine().rules();
   auto assigned = [&](const place& p) { return rules[p.rule].check == scan_check::assigned; };
   // At one offset the known forms come first.
@@ -109,7 +116,7 @@ void content_scanner::tell(std::size_t limit) {
   for (const auto& p : std::exchange(places_, {})) {
     auto from = static_cast<std::size_t>(counted - base_);
     auto to = static_cast<std::size_t>(p.offset - base_);
-    line += line_ends(std::string_view{window_}.substr(from, to - from));
+    line += line_ends(window.substr(from, to - from));
     counted = p.offset;
     // One value is one finding: what a known form has found is not told as an assignment too.
     if (assigned(p) && known_ == p.offset + 1) continue;

@@ -12,7 +12,8 @@
 
 namespace skep::transfer {
 
-/// begin(), data() any number of times, end(); again for the next content. One thread at a time.
+/// begin(), data() any number of times, end(); again for the next content. whole() is one data()
+/// and end(), without a copy of what is short. One thread at a time.
 class content_scanner {
 public:
   static result<content_scanner> make(scan_engine_ptr engine);
@@ -21,6 +22,7 @@ public:
   /// errc::scan_failed when the engine fails.
   result<void> data(std::string_view piece);
   result<void> end();
+  result<void> whole(std::string_view content);
 
   /// What was found since the last call: places in order, each rule at most once a line and ten
   /// times a content (what is low for itself), words once a content.
@@ -34,9 +36,10 @@ private:
   };
   explicit content_scanner(scan_scratch scratch) : scratch_(std::move(scratch)) {}
   void note_start(std::string_view piece);
-  result<void> scan_window(bool last);
-  void on_match(std::size_t rule, std::size_t from, std::size_t to, std::size_t limit);
-  void tell(std::size_t limit);
+  result<void> scan_window(std::string_view window, bool last);
+  void on_match(std::string_view window, std::size_t rule, std::size_t from, std::size_t to,
+                std::size_t limit);
+  void tell(std::string_view window, std::size_t limit);
 
   scan_scratch scratch_;
   std::string path_;

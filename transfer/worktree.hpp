@@ -39,10 +39,20 @@ result<std::vector<std::string>> list_worktree(const std::string& root,
                                                std::vector<skipped_path>* skipped = nullptr,
                                                const std::atomic<bool>* cancel = nullptr);
 
-/// True when work tree, index and HEAD are the same and there is no untracked file, and `files`
-/// (sorted) are exactly the files of HEAD. False where git was told not to look at a file
-/// (assume-unchanged, skip-worktree).
-result<bool> worktree_is_head(const std::string& root, const std::vector<file_entry>& files);
+/// The same with the stamp that each path had.
+struct listed_tree {
+  std::vector<std::string> paths;
+  std::vector<file_stamp> stamps;
+};
+result<listed_tree> list_with_stamps(const std::string& root,
+                                     std::vector<skipped_path>* skipped = nullptr,
+                                     const std::atomic<bool>* cancel = nullptr);
+
+/// The files of HEAD, sorted, when work tree, index and HEAD are the same and there is no untracked
+/// file; otherwise none. None, too, where git was told not to look at a file (assume-unchanged,
+/// skip-worktree).
+result<std::optional<std::vector<std::string>>> files_of_clean_head(const std::string& root);
+/// True when there are such, and `paths` (sorted) are exactly they.
 result<bool> worktree_is_head(const std::string& root, const std::vector<std::string>& paths);
 
 /// `git -C DIR ARGUMENTS` with the environment of git_environment() and 5 minutes.

@@ -241,6 +241,28 @@ TEST_CASE("what skep-guest says of a tree is read by type, and anything else is 
   }
 }
 
+TEST_CASE(
+    "what skep-guest says of a pane, of input and of parts is read by type, whoever wrote it") {
+  CHECK(*read_launched(json::parse(R"({"pid":4711})")) == 4711);
+  CHECK(*read_launched(json::parse("{}")) == 0); // it ended before it was asked again
+  for (const char* text : {R"({"pid":"4711"})", R"({"pid":-1})", R"({"pid":null})", "[]", "7"}) {
+    INFO(text);
+    CHECK(read_launched(json::parse(text)).err().code == errc::protocol);
+  }
+  CHECK(read_input_arrived(json::parse(R"({"state":"written"})")));
+  CHECK(read_input_arrived(json::parse(R"({"state":"duplicate"})")));
+  for (const char* text : {R"({"state":5})", R"({"state":"expired"})", "{}", "[]"}) {
+    INFO(text);
+    CHECK_FALSE(read_input_arrived(json::parse(text)));
+  }
+  auto parts = read_parts(json::parse(
+      R"({"parts":[{"name":"a","size_bytes":3,"sha256":"ab"},{"name":7},5,{"name":"b","size_bytes":-1,"sha256":"x"}]})"));
+  REQUIRE(parts.size() == 1);
+  CHECK(parts["a"] == std::pair<std::uint64_t, std::string>{3, "ab"});
+  for (const char* text : {R"({"parts":{"name":"a"}})", "{}", "[]"})
+    CHECK(read_parts(json::parse(text)).empty());
+}
+
 TEST_CASE("a part of a log is found from its start, from its end, and by generation") {
   scratch tmp;
   std::filesystem::create_directories(tmp.path / "sw_a");

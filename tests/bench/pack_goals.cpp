@@ -125,7 +125,7 @@ bool judge(const char* what, double got, double goal, bool at_least) {
 }
 
 struct round {
-  middle tar_zstd, tar_gzip, zstd, igzip, again;             // seconds
+  middle tar_zstd, tar_gzip, zstd, zstd_1, igzip, again;     // seconds
   middle zstd_pace, igzip_pace, zstd_czf, igzip_czf, faster; // ratios of one round
 };
 
@@ -138,6 +138,7 @@ void measure(const std::string& tree, const std::string& dir, round& out) {
         tree);
   }));
   out.zstd.all.push_back(wall_s([&] { pack(tree, dir + "/z", {compression::zstd, 3}); }));
+  out.zstd_1.all.push_back(wall_s([&] { pack(tree, dir + "/z1", {compression::zstd, 1}); }));
   out.igzip.all.push_back(wall_s([&] { pack(tree, dir + "/g", {compression::gzip, 1}); }));
   out.again.all.push_back(wall_s([&] {
     if (!pack(tree, dir + "/k", {compression::zstd, 3}, dir + "/keep").reused)
@@ -209,6 +210,7 @@ bool pack_goals(bool tiny) {
   line("tar | zstd -3, equal threads", r.tar_zstd, "t.zst");
   line("tar -czf", r.tar_gzip, "t.gz");
   line("pack and scan, zstd 3", r.zstd, "z");
+  line("the same, zstd 1 (not judged)", r.zstd_1, "z1");
   line("pack and scan, gzip 1 (igzip)", r.igzip, "g");
   line("the same again, unchanged", r.again, "k");
   bool met = true;

@@ -92,8 +92,38 @@ TEST_CASE_METHOD(files_world, "files why names the line that keeps a file here")
   CHECK(why("id_rsa")["reason"] == "always excluded: id_rsa*");
   CHECK(why("dist/a.js")["reason"] == "left out by default");
   CHECK(why("sub")["reason"] == "a directory of which 1 files travel");
-  CHECK(skep({"files", "why", "missing"}).code == 66);
+  CHECK(why("a.txt")["exists"] == true);
   CHECK(skep({"files", "why", "../x"}).code == 64);
+}
+
+TEST_CASE_METHOD(files_world,
+                 "files why names the rule for a path that is not there, or says that none is") {
+  put(".gitignore", "\n*.log\nout/\n");
+  put("sub/.skepignore", "data*\n");
+  auto why = [&](const std::string& path) {
+    auto doc = json_of({"files", "why", path});
+    CHECK(doc["exists"] == false);
+    CHECK(doc["travels"] == false);
+    return doc;
+  };
+  CHECK(why("later/x.log")["rule"] == ".gitignore:2: *.log");
+  CHECK(why("later/x.log")["reason"]
+        == "it does not exist, and a file of this name would be ignored by git");
+  CHECK(why("sub/data7")["rule"] == "sub/.skepignore:1: data*");
+  CHECK(why("node_modules/a.js")["rule"] == "default: node_modules/");
+  CHECK(why("cfg/.env")["reason"]
+        == "it does not exist, and a file of this name would be always excluded: .env");
+  for (const char* path : {"out", "out/", "deep/out"}) {
+    auto doc = why(path);
+    CHECK(doc["rule"] == ".gitignore:3: out/");
+    CHECK(doc["reason"]
+          == "it does not exist, and a directory of this name would be ignored by git");
+  }
+  for (const char* path : {"missing", "missing/", "sub/other"}) {
+    auto x = skep({"files", "why", path});
+    CHECK(x.code == 66);
+    CHECK(x.err.find("no rule would leave out a file of this name") != std::string::npos);
+  }
 }
 
 TEST_CASE_METHOD(files_world,

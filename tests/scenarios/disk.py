@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A disk that fails under skepd: a sync of the journal, no room for a pane's log or for results. The simulator gives the
+"""A disk that fails under skepd: a sync of the journal, no room for a pane's log, for results or for a kept pack. The simulator gives the
 sandboxes; a preloaded library (tests/support/disk_faults.c) the failures."""
 # presets: dev
 
@@ -106,6 +106,31 @@ def _(work):
         assert rows(skep, "PRAGMA quick_check")[0]["quick_check"] == "ok"
         wait_until("no sandbox is left", lambda: not sim.alive(), 60)
         disk.heal()
+        assert disk.daemon.stop() == 0
+
+
+@scenario("a full disk under the pack that is to be kept costs the run nothing, leaves no half pack and is told once")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    with Simulator(work, scenario=QUICK) as sim, prepared(work, sim) as skep:
+        disk = FailingDisk(work, skep)
+
+        def run():
+            swarm = skep.start(repo, "--provider", "sim", "--sandboxes", "2", "--", "./agent")
+            done = skep.closed(swarm, 120)
+            assert outcomes(skep, swarm) == {0: "completed", 1: "completed"}, done["sandboxes"]
+            return [e["body"] for e in skep.events(swarm) if e["body"].get("code") in ("pack_not_kept", "pack_reused")]
+
+        disk.fail("full /packs/")
+        told = run()
+        assert [x["code"] for x in told] == ["pack_not_kept"] and told[0]["level"] == "warning", told
+        assert "disk_full" in told[0]["text"] or "No space left" in told[0]["text"], told
+        left = [p for p in (skep.state / "packs").rglob("*") if p.is_file()]
+        assert not left, left
+        disk.heal()
+        assert run() == []
+        assert [x["code"] for x in run()] == ["pack_reused"]
+        assert not disk.daemon.ended(), "skepd ended"
         assert disk.daemon.stop() == 0
 
 

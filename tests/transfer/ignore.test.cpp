@@ -75,6 +75,7 @@ ignore_case draw_case(draw& d, std::size_t paths) {
     files.insert(path);
   }
   out.paths.assign(files.begin(), files.end());
+  if (d.below(8) == 0) return out; // no rules at all: the defaults alone
   for (auto lines = 1 + d.below(8); lines > 0; --lines)
     out.rules[""].push_back(pattern_of(d));
   for (const auto& dir : dirs)
@@ -84,23 +85,41 @@ ignore_case draw_case(draw& d, std::size_t paths) {
   return out;
 }
 
-/// The paths that stay, by our listing.
-names by_us(const ignore_case& c) {
-  repo r;
+/// The paths and the rules of a case, as files of a repository; the rules in files of this name.
+void write_case(const repo& r, const ignore_case& c, const std::string& rules_name) {
   for (const auto& p : c.paths)
     r.put(p, "x");
   for (const auto& [dir, lines] : c.rules) {
     std::string text;
     for (const auto& l : lines)
       text += l + "\n";
-    r.put(dir + ".skepignore", text);
+    r.put(dir + rules_name, text);
   }
-  if (c.tracked) git(r.path, {"add", "-A"});
+}
+
+/// The defaults as git's own weakest rules.
+void write_defaults(const repo& r) {
+  std::string text;
+  for (auto line : transfer::default_excludes())
+    text.append(line) += "\n";
+  r.put(".git/info/exclude", text);
+}
+
+/// Those of the case that our listing has.
+names stay(const repo& r, const ignore_case& c) {
   auto all = listed(r);
   names out;
   for (const auto& p : c.paths)
     if (std::binary_search(all.begin(), all.end(), p)) out.push_back(p);
   return out;
+}
+
+/// The paths that stay, by our listing.
+names by_us(const ignore_case& c) {
+  repo r;
+  write_case(r, c, ".skepignore");
+  if (c.tracked) git(r.path, {"add", "-A"});
+  return stay(r, c);
 }
 
 /// The names of `paths` that git's check-ignore does not name, in a repository at `root`.
@@ -126,19 +145,8 @@ names kept_by_git(const std::string& root, const names& paths) {
 /// The same by git, to which the same files are .gitignore, and the defaults its info/exclude.
 names by_git(const ignore_case& c) {
   repo r;
-  for (const auto& p : c.paths)
-    r.put(p, "x");
-  for (const auto& [dir, lines] : c.rules) {
-    std::string text;
-    for (const auto& l : lines)
-      text += l + "\n";
-    r.put(dir + ".gitignore", text);
-  }
-  std::string defaults;
-  if (!c.tracked)
-    for (auto line : transfer::default_excludes())
-      defaults.append(line) += "\n";
-  r.put(".git/info/exclude", defaults);
+  write_case(r, c, ".gitignore");
+  if (!c.tracked) write_defaults(r);
   return kept_by_git(r.path, c.paths);
 }
 
@@ -222,6 +230,19 @@ TEST_CASE("directories that programs make are left out by default, unless tracke
   CHECK(listed(r)
         == names{".skepignore", "build/o.o", "buildx/z", "dist/tracked.js", "node_modules/a/i.js",
                  "pkg/node_modules/b.js", "src/build/x.c"});
+}
+
+TEST_CASE("a default in other letters is one where git ignores case, and else is not") {
+  repo r;
+  r.put("Build/x.o", "x");
+  r.put("src/Coverage/y.c", "x");
+  r.put("a", "x");
+  CHECK(listed(r) == names{"Build/x.o", "a", "src/Coverage/y.c"});
+  for (const char* how : {"false", "true"}) {
+    git(r.path, {"config", "core.ignoreCase", how});
+    auto all = names{"Build/x.o", "a", "src/Coverage/y.c"};
+    CHECK(listed(r) == (how == std::string_view{"true"} ? names{"a"} : all));
+  }
 }
 
 TEST_CASE("nothing in .skepignore takes back what git ignores or what is always excluded") {
@@ -436,23 +457,9 @@ ignore_case project_case(const std::string& source, draw& d) {
 /// What stays when the rules are the project's own .gitignore, by us and by git.
 std::pair<names, names> with_gitignore(const ignore_case& c) {
   repo r, plain;
-  for (const auto& p : c.paths)
-    r.put(p, "x");
-  for (const auto& [dir, lines] : c.rules) {
-    std::string text;
-    for (const auto& l : lines)
-      text += l + "\n";
-    r.put(dir + ".gitignore", text);
-  }
-  std::string defaults;
-  for (auto line : transfer::default_excludes())
-    defaults.append(line) += "\n";
-  plain.put(".git/info/exclude", defaults);
-  auto all = listed(r);
-  names ours;
-  for (const auto& p : c.paths)
-    if (std::binary_search(all.begin(), all.end(), p)) ours.push_back(p);
-  return {ours, kept_by_git(plain.path, kept_by_git(r.path, c.paths))};
+  write_case(r, c, ".gitignore");
+  write_defaults(plain);
+  return {stay(r, c), kept_by_git(plain.path, kept_by_git(r.path, c.paths))};
 }
 
 } // namespace

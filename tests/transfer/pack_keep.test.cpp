@@ -6,7 +6,10 @@
 #include "transfer/sha256.hpp"
 #include "transfer/unpack.hpp"
 
+#include <algorithm>
+#include <csignal>
 #include <fcntl.h>
+#include <sys/resource.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -65,6 +68,7 @@ struct kept_tree : repo {
     if (!fs::exists(keep_dir)) return out;
     for (const auto& e : fs::recursive_directory_iterator(keep_dir))
       if (e.path().extension() == extension) out.push_back(e.path());
+    std::sort(out.begin(), out.end());
     return out;
   }
   fs::path index() const { return fs::directory_iterator(keep_dir)->path() / "index"; }
@@ -141,7 +145,7 @@ TEST_CASE("a file that was written just before it was packed is read again, by i
     scan_watcher watcher{r.path, {}};
     options.watcher = &watcher;
     options.keep_dir = r.keep_dir;
-    return reuse_pack(options, r.path, *list_worktree(r.path), r.t / "b.tar", out);
+    return kept_pack::find(options, r.path).reuse(*list_with_stamps(r.path), r.t / "b.tar", out);
   };
   CHECK_FALSE(reused());
   // Had all been packed long after, the stamps would have been proof enough.
@@ -292,4 +296,58 @@ TEST_CASE("two packs of one tree share the disk, and removing one leaves the oth
   CHECK((st.st_mode & 0777) == 0600);
   REQUIRE(::stat(r.keep_dir.c_str(), &st) == 0);
   CHECK((st.st_mode & 0777) == 0700);
+}
+
+TEST_CASE("a pack that cannot be kept leaves nothing half done, and what was kept before stays") {
+  kept_tree r;
+  bool earlier = GENERATE(false, true);
+  auto what = GENERATE(0, 1, 2);
+  INFO(earlier << " " << what);
+  if (earlier) {
+    r.pack();
+    r.put("a.txt", "another\n");
+  }
+  auto before = r.kept("");
+  auto archives = r.kept(".archive");
+  scan_watcher watcher{r.path, {}};
+  pack_options options;
+  options.keep_dir = r.keep_dir;
+  options.watcher = &watcher;
+  auto done = pack_worktree(r.path, r.t / "a.tar", options);
+  REQUIRE(done.ok());
+  auto folder = r.keep_dir + "/" + sha256_of(done->root).substr(0, 32);
+  std::string was = earlier ? get(r.index()) : std::string{};
+  error why;
+  if (what == 0) { // no room for the index, as for any file of more than some bytes
+    auto former = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit usual{}, little{};
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &usual) == 0);
+    little = {64, usual.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &little) == 0);
+    auto kept = keep_pack(options, *done, r.t / "a.tar");
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &usual) == 0);
+    std::signal(SIGXFSZ, former);
+    REQUIRE_FALSE(kept.ok());
+    why = kept.err();
+  } else if (what == 1) { // the archive is gone
+    fs::rename(r.t / "a.tar", r.t / "elsewhere");
+    auto kept = keep_pack(options, *done, r.t / "a.tar");
+    REQUIRE_FALSE(kept.ok());
+    why = kept.err();
+    fs::rename(r.t / "elsewhere", r.t / "a.tar");
+  } else { // so is the pack of HEAD, after the archive was kept
+    done->head_pack_path = r.t / "nowhere";
+    done->head_pack_sha256 = std::string(64, '0');
+    auto kept = keep_pack(options, *done, r.t / "a.tar");
+    REQUIRE_FALSE(kept.ok());
+    why = kept.err();
+  }
+  CHECK(why.code == errc::io);
+  CHECK(*sha256_of_file(r.t / "a.tar") == done->archive_sha256); // the upload has all it needs
+  CHECK(r.kept("") == before);
+  CHECK(r.kept(".archive") == archives);
+  CHECK(exists(folder) == earlier);
+  if (earlier) CHECK(get(r.index()) == was);
+  CHECK_FALSE(r.pack().reused); // and the next time everything is kept
+  CHECK(r.pack().reused);
 }

@@ -1,8 +1,12 @@
 #include "transfer/worktree.hpp"
 #include "tests/transfer/repo.hpp"
+#include "transfer/beneath.hpp"
 #include "transfer/exclude.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <random>
+#include <unistd.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -122,4 +126,42 @@ TEST_CASE("a repository is inspected from any directory inside") {
   CHECK(facts->head == head);
   CHECK(facts->branch == "main");
   CHECK(facts->files == 1);
+}
+
+TEST_CASE(
+    "files are found beneath a tree in any order and at any depth, and never through a link") {
+  temp t;
+  std::string deep;
+  for (int i = 0; i < 60; ++i)
+    deep += "d" + std::to_string(i) + "/";
+  std::vector<std::string> names{"a",    "b/c",      "b-d/e",      "b/d/e",
+                                 "bb/c", deep + "x", deep + "y/z", deep.substr(0, 100) + "w"};
+  for (const auto& n : names)
+    put(t / n, n);
+  put(t / "outside/f", "private");
+  std::filesystem::create_symlink("../outside", t / "b/link");
+  auto root = transfer::open_root(t.path);
+  REQUIRE(root.ok());
+  transfer::tree_reader tree{root->get()};
+  std::minstd_rand chance{3};
+  for (int i = 0; i < 500; ++i) {
+    const auto& n = names[(chance() >> 8U) % names.size()];
+    INFO(n);
+    struct stat st {};
+    REQUIRE(tree.look_at(n, st));
+    CHECK(static_cast<std::size_t>(st.st_size) == n.size());
+    transfer::unique_fd fd{tree.open(n, O_RDONLY)};
+    REQUIRE(fd);
+    std::string text(n.size(), '\0');
+    CHECK(::read(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(n.size()));
+    CHECK(text == n);
+    for (const char* missing : {"b/link/f", "b/none/x", "a/x"}) {
+      CHECK_FALSE(tree.look_at(missing, st));
+      CHECK((errno == ENOENT || errno == ENOTDIR || errno == ELOOP));
+      CHECK(tree.open(missing, O_RDONLY) == -1);
+    }
+    REQUIRE(tree.look_at("b/link", st));
+    CHECK(S_ISLNK(st.st_mode));
+    CHECK(tree.open("b/link", O_RDONLY) == -1);
+  }
 }

@@ -74,26 +74,33 @@ result<bool> is_tracked(const std::string& root, const std::string& path) {
   return std::find(names.begin(), names.end(), path) != names.end();
 }
 
-/// Why a path that is there and not in the list does not travel.
-result<void> explain(const std::string& root, const transfer::inventory& files, why_doc& doc) {
-  if (auto pattern = transfer::excluded_reason(doc.path); !pattern.empty()) {
+/// The rule that leaves `path` out, if there is one; a path that ends in '/' is a directory.
+result<void> find_rule(const std::string& root, const std::string& path, why_doc& doc) {
+  auto name = path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
+  if (auto pattern = transfer::excluded_reason(name); !pattern.empty()) {
     doc.reason = "always excluded: " + std::string{pattern};
     return {};
   }
-  auto own = transfer::line_of_skep(root, doc.path, doc.tracked);
+  auto own = transfer::line_of_skep(root, path, doc.tracked);
   if (!own) return own.err();
   if (!own->empty()) {
     doc.reason = own->starts_with("default: ") ? "left out by default" : "left out by .skepignore";
     doc.rule = *own;
   }
   if (!doc.tracked) {
-    auto line = transfer::line_of_git(root, doc.path);
+    auto line = transfer::line_of_git(root, path);
     if (!line) return line.err();
     if (!line->empty()) { // git's word comes first
       doc.reason = "ignored by git";
       doc.rule = *line;
     }
   }
+  return {};
+}
+
+/// Why a path that is there and not in the list does not travel.
+result<void> explain(const std::string& root, const transfer::inventory& files, why_doc& doc) {
+  if (auto found = find_rule(root, doc.path, doc); !found) return found;
   if (!doc.reason.empty()) return {};
   for (const auto& s : files.skipped)
     if (s.path == doc.path || s.path == doc.path + "/"
@@ -103,6 +110,21 @@ result<void> explain(const std::string& root, const transfer::inventory& files, 
     }
   doc.reason = "neither a regular file nor a symlink";
   return {};
+}
+
+/// What would become of a path that is not there: the rule that would leave it out. Without one it
+/// is most likely misspelt, errc::file_not_found.
+result<void> explain_missing(const std::string& root, const std::string& given, why_doc& doc) {
+  doc.exists = false;
+  for (const auto& [name, kind] : {std::pair{doc.path, "file"}, {doc.path + "/", "directory"}}) {
+    if (kind == std::string_view{"file"} && given.ends_with('/')) continue;
+    if (auto found = find_rule(root, name, doc); !found) return found;
+    if (doc.reason.empty()) continue;
+    doc.reason =
+        "it does not exist, and a " + std::string{kind} + " of this name would be " + doc.reason;
+    return {};
+  }
+  return make_error(errc::file_not_found, given + " (no rule would leave out a file of this name)");
 }
 
 result<why_doc> why_of(const std::string& repo, const std::string& path) {
@@ -139,7 +161,11 @@ result<why_doc> why_of(const std::string& repo, const std::string& path) {
   std::error_code failed;
   auto status = fs::symlink_status(fs::path{*root} / doc.path, failed);
   if (!fs::exists(status)) {
-    if (!doc.tracked) return make_error(errc::file_not_found, path);
+    doc.exists = false;
+    if (!doc.tracked) {
+      if (auto done = explain_missing(*root, path, doc); !done) return done.err();
+      return doc;
+    }
     doc.reason = "deleted in the work tree";
     return doc;
   }
@@ -184,7 +210,8 @@ void add_files(CLI::App& cli, app& a) {
   auto path = std::make_shared<std::string>();
   auto* w = add_command(*group, a, "why", "Say why a file is uploaded, or is not",
                         "  skep files why build/app.js\n"
-                        "  skep files why .env --json\n",
+                        "  skep files why .env --json\n"
+                        "  skep files why not/there/yet.log\n",
                         [&a, repo, path] { return why(a, *repo, *path); });
   w->add_option("PATH", *path, "Relative to --repo")->required();
   w->add_option("--repo", *repo, "Git work tree")->capture_default_str();

@@ -41,10 +41,11 @@ struct why_doc {
   std::string reason;
   std::string rule; ///< "FILE:LINE: PATTERN" where a line of a file is the reason.
   std::vector<scan_finding> findings;
+  bool exists = true; ///< False: what is said holds for a file or directory of this name.
   SKEP_FIELDS(field(1, "path", x.path), field(2, "travels", x.travels),
               field(3, "tracked", x.tracked), field(4, "size_bytes", x.size_bytes),
               field(5, "reason", x.reason), field(6, "rule", x.rule),
-              field(7, "findings", x.findings))
+              field(7, "findings", x.findings), field(8, "exists", x.exists))
 };
 
 struct scan_rule_line {
