@@ -16,12 +16,13 @@ struct target {
   void (*run)(input);
 };
 constexpr target targets[] = {
-    {"broker", run_broker},           {"claude", run_claude},
-    {"envelopes", run_envelopes},     {"follow", run_follow},
-    {"git_output", run_git_output},   {"http_edges", run_http_edges},
-    {"json_bodies", run_json_bodies}, {"manifest", run_manifest},
-    {"messages", run_messages},       {"multipart", run_multipart},
-    {"results", run_results},         {"unpack", run_unpack},
+    {"broker", run_broker},         {"claude", run_claude},
+    {"envelopes", run_envelopes},   {"follow", run_follow},
+    {"git_output", run_git_output}, {"guest_answers", run_guest_answers},
+    {"http_edges", run_http_edges}, {"json_bodies", run_json_bodies},
+    {"manifest", run_manifest},     {"messages", run_messages},
+    {"multipart", run_multipart},   {"results", run_results},
+    {"unpack", run_unpack},
 };
 
 const target* chosen = nullptr;

@@ -48,7 +48,7 @@ struct own_place {
   std::string path;
 };
 
-const own_place& place() {
+const own_place& workplace() {
   static const own_place made;
   return made;
 }
@@ -102,7 +102,7 @@ std::string claim_of(std::string_view text, const std::string& patch, const std:
 
 void take(const std::string& out) {
   // The user's work tree: what a run began with, and one file that was changed since.
-  const auto tree = place() / "tree";
+  const auto tree = workplace() / "tree";
   fs::create_directories(tree + "/dir");
   write(tree + "/a", "one\n");
   write(tree + "/dir/b", "two\n");
@@ -140,7 +140,7 @@ std::string git(const std::string& repo, std::vector<std::string> words) {
 /// The user's repository, made once, and what a run began with.
 const kept_base& base_of_repo() {
   static const kept_base made = [] {
-    const auto repo = place() / "repo";
+    const auto repo = workplace() / "repo";
     fs::create_directories(repo + "/dir");
     write(repo + "/a", "one\n");
     write(repo + "/dir/b", "two\n");
@@ -191,7 +191,8 @@ void skep::fuzz::run_results(input in) {
   using namespace results_target;
   auto text = in.rest();
   auto claim = next_part(text), patch = next_part(text);
-  const auto out = place() / "out", patch_path = place() / "p0.patch", tar = place() / "p0.tar";
+  const auto out = workplace() / "out", patch_path = workplace() / "p0.patch",
+             tar = workplace() / "p0.tar";
   write(patch_path, patch);
   if (!write_files(text, tar)) return;
   auto line = claim_of(claim, patch_path, tar);
@@ -211,12 +212,12 @@ void skep::fuzz::run_results(input in) {
     take(out);
     if (claim.find("\"branch\":true") != claim.npos) branch(out);
   }
-  for (const auto& entry : fs::directory_iterator{place().path}) {
+  for (const auto& entry : fs::directory_iterator{workplace().path}) {
     auto name = entry.path().filename().string();
     fuzz::require(name == "out" || name == "p0.patch" || name == "p0.tar" || name == "tree"
                       || name == "repo",
                   "nothing is left or written beside");
   }
   fs::remove_all(out);
-  fs::remove_all(place() / "tree");
+  fs::remove_all(workplace() / "tree");
 }

@@ -11,6 +11,7 @@ void run_claude(input in);
 void run_envelopes(input in);
 void run_follow(input in);
 void run_git_output(input in);
+void run_guest_answers(input in);
 void run_http_edges(input in);
 void run_json_bodies(input in);
 void run_manifest(input in);

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "fuzz"
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 # A part of the executions, by target; a target that is not here gets all of them.
-EASY = {"broker": 10, "claude": 10, "git_output": 10, "manifest": 10, "messages": 10, "unpack": 100, "results": 50}
+EASY = {"broker": 10, "claude": 10, "git_output": 10, "guest_answers": 10, "manifest": 10, "messages": 10, "unpack": 100, "results": 50}
 LEAST_MORE_EDGES = 50  # What a corpus must reach beyond what an empty input reaches.
 TARGET_LIMIT_S = 15 * 60
 
