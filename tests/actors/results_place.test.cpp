@@ -115,10 +115,10 @@ TEST_CASE_METHOD(tree_world,
     created.spec = {pack(*spec)};
     REQUIRE(put(j, id, {}, at, created) == errc::none);
     REQUIRE(put(j, id, {}, at, swarm_phase_changed{swarm_phase::running, {}}) == errc::none);
-    auto bundle = prepare_bundle(*svc, *spec, id); // and here the daemon dies
-    REQUIRE(bundle.ok());
-    REQUIRE(bundle->scanned.report.high == 1);
-    if (known) REQUIRE(put(j, id, {}, at, bundle->scanned) == errc::none);
+    auto prepared = prepare_bundle(*svc, *spec, id); // and here the daemon dies
+    REQUIRE(prepared.ok());
+    REQUIRE(prepared->bundle.scanned.report.high == 1);
+    if (known) REQUIRE(put(j, id, {}, at, prepared->bundle.scanned) == errc::none);
   }
   start();
   CHECK(states(id) == strings{"running"});
