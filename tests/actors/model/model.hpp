@@ -99,6 +99,7 @@ private:
     asked_run asked;
     std::set<std::uint32_t> warned; ///< Of its budget, in percent.
     bool stopping = false, out_of_money = false;
+    utc_time ended_until{}; ///< Its budget had ended until a create failed, of which nothing came.
     std::size_t misfortunes_before = 0; ///< When it was asked for.
     bool cap_checked = false;
   };
