@@ -7,6 +7,7 @@ import signal
 from cutting_proxy import CuttingProxy
 from host_server import KEY, Server
 from installation import Installation, repository
+from processes import alive
 from scenario import main, scenario, wait_until
 
 PART = 64 * 1024
@@ -56,7 +57,7 @@ def _(work):
         pid = skep.json("daemon", "status")["pid"]
         proxy.at_part[4] = lambda: os.kill(pid, signal.SIGKILL)
         swarm = skep.start(repo, "--provider", "far", "--", *AGENT)
-        wait_until("the daemon is killed", lambda: 4 not in proxy.at_part, 60)
+        wait_until("the daemon is gone", lambda: not alive(pid), 60)
         before = list(proxy.arrived)
         assert before == names(1, 2, 3), before
         status = skep.closed(swarm, 120)  # asking starts the next daemon
