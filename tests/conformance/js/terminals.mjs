@@ -41,7 +41,7 @@ test('a terminal has a type, variables and a directory', async () => {
 
 test('interrupting a program in a terminal leaves the shell', async () => {
   const { handle, send, shows } = await terminal()
-  await send('echo u""p; sleep 100\n')
+  await send("sh -c 'echo u\"\"p; exec sleep 100'\n")
   await shows('up\r\n')
   await send('\x03')
   await shows('^C')

@@ -67,7 +67,7 @@ def _():
 @test("interrupting a program in a terminal leaves the shell")
 def _():
     terminal = Terminal()
-    terminal.send('echo u""p; sleep 100\n')
+    terminal.send("sh -c 'echo u\"\"p; exec sleep 100'\n")
     terminal.shows("up\r\n")
     terminal.send("\x03")
     terminal.shows("^C")
