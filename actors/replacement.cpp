@@ -1,5 +1,6 @@
 #include "actors/replacement.hpp"
 
+#include "actors/journal_events.hpp"
 #include "messages/cost.hpp"
 
 #include <algorithm>
@@ -70,25 +71,6 @@ private:
   std::set<std::pair<std::string, std::string>> inputs_; ///< Pane and key.
 };
 
-void read_journal(const services& svc, const sandbox_record& lost, loss_reader& into) {
-  if (!svc.read_chunks) return;
-  storage::chunk_selector want;
-  want.swarm = lost.swarm;
-  want.sandbox = lost.sandbox;
-  for (;;) {
-    auto page = svc.read_chunks(want);
-    if (!page) return;
-    for (const auto& c : page->chunks)
-      for (event_reader events{c.body.data}; !events.done();) {
-        auto raw = events.next();
-        if (!raw) return;
-        if (auto e = interpret(*raw)) into.take(*e, raw->at);
-      }
-    if (page->next > page->head) return;
-    want.from = page->next;
-  }
-}
-
 std::uint64_t log_bytes(const services& svc, const sandbox_record& lost) {
   std::uint64_t sum = 0;
   auto panes = svc.load_panes(lost.sandbox);
@@ -130,7 +112,10 @@ sandbox_replaced what_was_lost(const services& svc, const swarm_spec& spec,
   out.cost_usd = cost_usd(lost, svc.wall_now());
   out.output_bytes = log_bytes(svc, lost);
   loss_reader reader{!spec.prompts.empty()};
-  read_journal(svc, lost, reader);
+  each_event(svc, lost.swarm, lost.sandbox, [&](const any_event& e, utc_time at) {
+    reader.take(e, at);
+    return true;
+  });
   reader.give(out);
   return out;
 }

@@ -1,5 +1,6 @@
 #include "actors/swarm_results.hpp"
 
+#include "actors/journal_events.hpp"
 #include "actors/output_log.hpp"
 #include "actors/replacement.hpp"
 #include "actors/results_dir.hpp"
@@ -144,24 +145,14 @@ result<std::vector<replacement_record>> replacements_of(const services& svc,
 }
 
 bool scan_is_on_record(const services& svc, const swarm_id& swarm, const swarm_scanned& what) {
-  if (!svc.read_chunks) return false;
   auto wanted = pack(what);
-  storage::chunk_selector want;
-  want.swarm = swarm;
-  for (;;) {
-    auto page = svc.read_chunks(want);
-    if (!page) return false;
-    for (const auto& c : page->chunks)
-      for (event_reader events{c.body.data}; !events.done();) {
-        auto raw = events.next();
-        if (!raw) return false;
-        auto e = interpret(*raw);
-        if (auto* told = e ? std::get_if<swarm_scanned>(&*e) : nullptr)
-          if (pack(*told) == wanted) return true;
-      }
-    if (page->next > page->head) return false;
-    want.from = page->next;
-  }
+  bool found = false;
+  each_event(svc, swarm, {}, [&](const any_event& e, utc_time) {
+    auto* told = std::get_if<swarm_scanned>(&e);
+    found = told && pack(*told) == wanted;
+    return !found;
+  });
+  return found;
 }
 
 result<prepared_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,

@@ -1,5 +1,6 @@
 #include "actors/untold_findings.hpp"
 
+#include "actors/journal_events.hpp"
 #include "actors/results_dir.hpp"
 #include "transfer/kept.hpp"
 #include "transfer/scan.hpp"
@@ -34,24 +35,6 @@ private:
   std::set<transfer_id> told_;
 };
 
-void read_journal(const services& svc, const sandbox_record& box, download_reader& into) {
-  storage::chunk_selector want;
-  want.swarm = box.swarm;
-  want.sandbox = box.sandbox;
-  for (;;) {
-    auto page = svc.read_chunks(want);
-    if (!page) return;
-    for (const auto& c : page->chunks)
-      for (event_reader events{c.body.data}; !events.done();) {
-        auto raw = events.next();
-        if (!raw) return;
-        if (auto e = interpret(*raw)) into.take(*e);
-      }
-    if (page->next > page->head) return;
-    want.from = page->next;
-  }
-}
-
 std::string tree_name(const services& svc, const sandbox_record& box, const pane_id& pane) {
   if (pane.empty()) return "sandbox-" + std::to_string(box.index);
   auto panes = svc.load_panes(box.sandbox);
@@ -68,7 +51,10 @@ std::vector<results_scanned> untold_findings(const services& svc, const swarm_sp
   std::vector<results_scanned> out;
   if (!svc.read_chunks) return out;
   download_reader downloads;
-  read_journal(svc, box, downloads);
+  each_event(svc, box.swarm, box.sandbox, [&](const any_event& e, utc_time) {
+    downloads.take(e);
+    return true;
+  });
   auto place = results_dir(svc, spec, box.swarm);
   if (!place) return out;
   for (const auto& [pane, transfer] : downloads.untold()) {
