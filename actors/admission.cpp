@@ -305,8 +305,9 @@ private:
   void append(chunk_ptr c, std::function<void(bool)> then) {
     auto journal = svc_->handles->journal();
     if (!journal) return then(false); // it is being restarted
-    this->request(journal, record_deadline, append_a::value, std::move(c))
-        .then([then](std::uint64_t) { then(true); }, [then](caf::error&) { then(false); });
+    ask<std::uint64_t>(
+        this, journal, record_deadline, [then](std::uint64_t) { then(true); },
+        [then](caf::error&) { then(false); }, append_a::value, std::move(c));
   }
 
   // ---- once a second ----

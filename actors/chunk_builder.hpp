@@ -15,6 +15,7 @@
 // A plain class without mailbox or thread: the actor that owns it calls it from its handlers.
 #pragma once
 
+#include "actors/answered.hpp"
 #include "actors/credit.hpp"
 #include "actors/directory.hpp"
 #include "actors/interfaces.hpp"
@@ -154,9 +155,9 @@ chunk_builder::host chunk_host(Self* self, directory_ptr dir,
   h.append = [self, dir, append_timeout](chunk_ptr c, chunk_builder::appended done) {
     auto journal = dir->journal();
     if (!journal) return done(make_error(errc::shutting_down, "there is no journal"));
-    self->request(journal, append_timeout, append_a::value, std::move(c))
-        .then([done](std::uint64_t first) { done(first); },
-              [done](caf::error& e) { done(from_caf(e)); });
+    ask<std::uint64_t>(
+        self, journal, append_timeout, [done](std::uint64_t first) { done(first); },
+        [done](caf::error& e) { done(from_caf(e)); }, append_a::value, std::move(c));
   };
   h.set_timer = std::move(set_timer);
   h.wall_now = [dir] { return dir->wall_now(); };

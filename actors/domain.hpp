@@ -3,6 +3,7 @@
 // home.
 #pragma once
 
+#include "actors/answered.hpp"
 #include "actors/boards.hpp"
 #include "actors/directory.hpp"
 #include "actors/interfaces.hpp"
@@ -259,9 +260,10 @@ protected:
   /// Puts an event on disk, then runs `ok(seq)`; `fail(error)` when it could not be.
   template <event E, class Ok, class Fail>
   void record(const recorder_actor& to, utc_time at, const E& e, Ok ok, Fail fail) {
-    this->request(to, record_deadline, record_a::value, pack_now(at, e))
-        .then([ok](std::uint64_t seq) mutable { ok(seq); },
-              [fail](caf::error& why) mutable { fail(from_caf(why)); });
+    ask<std::uint64_t>(
+        this, to, record_deadline, std::move(ok),
+        [fail = std::move(fail)](caf::error& why) mutable { fail(from_caf(why)); }, record_a::value,
+        pack_now(at, e));
   }
 
   template <event E>

@@ -237,8 +237,10 @@ private:
     auto size = std::exchange(given, 0);
     state_->waiting += size;
     auto taken = [this, state = state_, size] { done_with(state, size); };
-    request(ctx_->pane(id), record_deadline, output_a::value, generation, bytes)
-        .then(taken, [taken](caf::error&) { taken(); }); // a PANE that is gone takes nothing more
+    ask<void>(
+        this, ctx_->pane(id), record_deadline, taken,
+        [taken](caf::error&) { taken(); }, // a PANE that is gone takes nothing more
+        output_a::value, generation, bytes);
   }
 
   void remember(const log_key& key) {

@@ -105,17 +105,18 @@ private:
   void admit() {
     auto limiter = ctx_->svc->handles->limiter();
     if (!limiter) return prepare();
-    request(limiter, std::chrono::seconds{60}, admit_a::value, rec_.pane, ctx_->sandbox)
-        .then(
-            [this] {
-              holds_place_ = true;
-              prepare();
-            },
-            [this](caf::error& e) {
-              if (e == caf::sec::request_timeout && !stopping_) return admit();
-              close(stopping_ ? stop_outcome_ : outcome::failed,
-                    stopping_ ? stop_why_ : with_step(from_caf(e), "admission"));
-            });
+    ask<void>(
+        this, limiter, std::chrono::seconds{60},
+        [this] {
+          holds_place_ = true;
+          prepare();
+        },
+        [this](caf::error& e) {
+          if (e == caf::sec::request_timeout && !stopping_) return admit();
+          close(stopping_ ? stop_outcome_ : outcome::failed,
+                stopping_ ? stop_why_ : with_step(from_caf(e), "admission"));
+        },
+        admit_a::value, rec_.pane, ctx_->sandbox);
   }
 
   void release_place() {

@@ -48,16 +48,18 @@ void sandbox_impl::on_exit() {
 }
 
 void sandbox_impl::add_child(child_spec child, std::function<void(error)> failed) {
-  request(supervisor_, std::chrono::seconds{30}, add_child_a::value, std::move(child))
-      .then([](const caf::strong_actor_ptr&) {},
-            [failed = std::move(failed)](caf::error& e) {
-              if (auto why = from_caf(e); why.code != errc::exists) failed(std::move(why));
-            });
+  ask<caf::strong_actor_ptr>(
+      this, supervisor_, std::chrono::seconds{30}, [](const caf::strong_actor_ptr&) {},
+      [failed = std::move(failed)](caf::error& e) {
+        if (auto why = from_caf(e); why.code != errc::exists) failed(std::move(why));
+      },
+      add_child_a::value, std::move(child));
 }
 
 void sandbox_impl::remove_child(std::string id) {
-  request(supervisor_, std::chrono::seconds{30}, del_child_a::value, std::move(id))
-      .then([] {}, [](caf::error&) {});
+  ask<void>(
+      this, supervisor_, std::chrono::seconds{30}, [] {}, [](caf::error&) {}, del_child_a::value,
+      std::move(id));
 }
 
 // ---- verifying, provisioning ----------------------------------------------------------------
@@ -198,9 +200,10 @@ caf::result<std::uint64_t> sandbox_impl::on_input(const pane_id& pane, const std
   auto h = ctx_->pane(pane);
   if (!h) return to_caf(make_error(errc::wrong_phase, "the pane has not started yet"));
   auto promise = make_response_promise<std::uint64_t>();
-  request(h, record_deadline, input_a::value, key, bytes)
-      .then([promise](std::uint64_t seq) mutable { promise.deliver(seq); },
-            [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+  ask<std::uint64_t>(
+      this, h, record_deadline, [promise](std::uint64_t seq) mutable { promise.deliver(seq); },
+      [promise](caf::error& e) mutable { promise.deliver(std::move(e)); }, input_a::value, key,
+      bytes);
   return promise;
 }
 

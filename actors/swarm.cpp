@@ -192,11 +192,12 @@ void swarm_impl::start_sandbox(sandbox_start start) {
         auto swarm = weak.lock();
         return swarm ? swarm->keeper() : swarm_actor{};
       });
-  request(ctx_->sandboxes(), std::chrono::seconds{30}, add_child_a::value, std::move(child))
-      .then([](const caf::strong_actor_ptr&) {},
-            [this, id = context->sandbox](caf::error& e) {
-              on_sandbox_closed({id, outcome::failed, from_caf(e), true});
-            });
+  ask<caf::strong_actor_ptr>(
+      this, ctx_->sandboxes(), std::chrono::seconds{30}, [](const caf::strong_actor_ptr&) {},
+      [this, id = context->sandbox](caf::error& e) {
+        on_sandbox_closed({id, outcome::failed, from_caf(e), true});
+      },
+      add_child_a::value, std::move(child));
 }
 
 // ---- while it runs -------------------------------------------------------------------------
@@ -274,9 +275,10 @@ caf::result<std::uint64_t> swarm_impl::on_input(const pane_id& pane, const std::
   auto keeper = sandboxes_.keeper_of(pane);
   if (!keeper) return to_caf(make_error(errc::wrong_phase, "the pane does not run"));
   auto promise = make_response_promise<std::uint64_t>();
-  request(keeper, record_deadline, input_a::value, pane, key, bytes)
-      .then([promise](std::uint64_t seq) mutable { promise.deliver(seq); },
-            [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+  ask<std::uint64_t>(
+      this, keeper, record_deadline, [promise](std::uint64_t seq) mutable { promise.deliver(seq); },
+      [promise](caf::error& e) mutable { promise.deliver(std::move(e)); }, input_a::value, pane,
+      key, bytes);
   return promise;
 }
 
@@ -299,8 +301,9 @@ void swarm_impl::forget(const sandbox_ending& x) {
   auto again = x.result == outcome::lost && may_replace();
   if (x.why && !first_error_ && !again) first_error_ = x.why;
   auto drop = [this, id = x.sandbox] { sandboxes_.drop(id); };
-  request(ctx_->sandboxes(), std::chrono::seconds{60}, del_child_a::value, x.sandbox.value)
-      .then(drop, [drop](caf::error&) { drop(); });
+  ask<void>(
+      this, ctx_->sandboxes(), std::chrono::seconds{60}, drop, [drop](caf::error&) { drop(); },
+      del_child_a::value, x.sandbox.value);
   if (again) return replace(x.sandbox);
   finish_when_empty();
   uncompared_.push_back(x.sandbox);
@@ -314,13 +317,14 @@ void swarm_impl::abandon(const sandbox_ending& x) {
     return forget(x); // closed already, or never heard of
   auto again = [this, x] { later(std::chrono::seconds{1}, [this, x] { on_sandbox_closed(x); }); };
   if (!c) return again();
-  request(ctx_->svc->handles->journal(), record_deadline, append_a::value, *c)
-      .then(
-          [this, x](std::uint64_t) {
-            ctx_->svc->handles->wake_reaper();
-            forget(x);
-          },
-          [again](caf::error&) { again(); }); // the tables are read anew
+  ask<std::uint64_t>(
+      this, ctx_->svc->handles->journal(), record_deadline,
+      [this, x](std::uint64_t) {
+        ctx_->svc->handles->wake_reaper();
+        forget(x);
+      },
+      [again](caf::error&) { again(); }, // the tables are read anew
+      append_a::value, *c);
 }
 
 void swarm_impl::finish() {

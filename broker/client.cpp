@@ -9,11 +9,33 @@ namespace skep::broker {
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
+namespace {
+
+/// Requests that change nothing. Those about the daemon itself and about attachments, which end
+/// with it, are not meant for the next one.
+bool only_reads(std::uint32_t command) {
+  switch (command) {
+  case command_traits<list_request>::number:
+  case command_traits<status_request>::number:
+  case command_traits<log_read_request>::number:
+  case command_traits<budget_request>::number:
+  case command_traits<survivors_request>::number:
+  case command_traits<replay_request>::number:
+  case command_traits<health_request>::number:
+    return true;
+  default:
+    return false;
+  }
+}
+
+} // namespace
+
 struct control_client::impl {
   std::string path;
   std::uint64_t next_id = 1;
   zmq::context_t context{1};
   zmq::socket_t socket;
+  std::function<error()> revive; ///< Empty: an absent daemon is the caller's affair.
 
   void connect() {
     if (socket) return;
@@ -71,6 +93,10 @@ control_client::control_client(control_client&&) noexcept = default;
 control_client& control_client::operator=(control_client&&) noexcept = default;
 control_client::~control_client() = default;
 
+void control_client::on_absent(std::function<error()> revive) {
+  impl_->revive = std::move(revive);
+}
+
 result<std::string> control_client::exchange(std::uint32_t command, std::string body,
                                              std::chrono::milliseconds deadline,
                                              const std::string& key) {
@@ -82,6 +108,11 @@ result<std::string> control_client::exchange(std::uint32_t command, std::string 
                                            + " bytes, " + std::to_string(max_request_bytes)
                                            + " are allowed");
   try {
+    auto reply = impl_->exchange(frame, id, deadline);
+    bool away =
+        !reply && (reply.err().code == errc::no_daemon || reply.err().code == errc::shutting_down);
+    if (!away || !impl_->revive || (key.empty() && !only_reads(command))) return reply;
+    if (auto e = impl_->revive()) return e;
     return impl_->exchange(frame, id, deadline);
   } catch (const zmq::error_t& e) {
     return make_error(errc::io, "the control socket " + impl_->path, e.what());

@@ -12,6 +12,7 @@
 #include "messages/commands.hpp"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,11 @@ public:
   control_client(control_client&&) noexcept;
   control_client& operator=(control_client&&) noexcept;
   ~control_client();
+
+  /// What to do when a request found no daemon or lost it before the answer, or met one that ends:
+  /// when it returns no error, the request is sent once more, with its whole deadline. Only for
+  /// requests whose repeat is harmless: those with a `key`, and those that change nothing.
+  void on_absent(std::function<error()> revive);
 
   /// Sends one request and waits for its answer.
   /// errc::no_daemon: nobody listens, or skepd ended before it answered. errc::timed_out: no answer

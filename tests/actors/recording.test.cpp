@@ -35,6 +35,20 @@ publisher_actor::behavior_type fake_publisher(publisher_actor::stateful_pointer<
   };
 }
 
+/// Takes chunks and never answers.
+struct silent_state {
+  static inline const char* name = "silent";
+  std::vector<caf::typed_response_promise<std::uint64_t>> kept;
+};
+journal_actor::behavior_type silent_journal(journal_actor::stateful_pointer<silent_state> self) {
+  return {
+      [=](append_a, const chunk_ptr&) -> caf::result<std::uint64_t> {
+        return self->state.kept.emplace_back(self->make_response_promise<std::uint64_t>());
+      },
+      [](flush_a) {},
+  };
+}
+
 struct desk {
   std::shared_ptr<memory_log> log = std::make_shared<memory_log>();
   std::vector<std::uint64_t> published;
@@ -297,4 +311,20 @@ TEST_CASE_METHOD(desk, "an hour of notes every second keeps its order and leaves
   v.stop_roots();
   CHECK(v.running() == 0);
   CHECK_FALSE(log->open);
+}
+
+TEST_CASE_METHOD(desk, "the deadline of a request ends with its answer") {
+  auto r = recorder();
+  REQUIRE(v.ask<std::uint64_t>(r, record_a::value, a_fact()));
+  CHECK(v.deadlines() == 0);
+  // One that is not answered yet has its deadline, and it holds.
+  dir->put_journal(v.root(v.sys.spawn(silent_journal)));
+  auto pending = v.self->request(r, caf::infinite, record_a::value, a_fact());
+  v.run();
+  CHECK(v.deadlines() == 1);
+  v.advance(chunk_limits{}.append_timeout);
+  error why;
+  pending.receive([](std::uint64_t) { FAIL("stored"); }, [&](caf::error& e) { why = from_caf(e); });
+  CHECK(why.code == errc::timed_out);
+  CHECK(v.deadlines() == 0);
 }

@@ -13,6 +13,7 @@ TEST_CASE_METHOD(sandbox_world, "a life goes through its phases in order and end
   CHECK(api->boxes.at("i100000").info.metadata.at("skep.sandbox") == "sb_a");
   exit("pn_0");
   CHECK(phases().back() == "running");
+  CHECK(v.deadlines() == 0); // of all that was asked for until now
   exit("pn_1");
   CHECK(ending() == "completed");
   CHECK(phases() == whole_life);

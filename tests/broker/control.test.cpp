@@ -194,6 +194,36 @@ TEST_CASE("nobody there is told at once, as is a daemon that ends before it answ
   CHECK(reply.err().code == errc::no_daemon);
 }
 
+TEST_CASE("a request without its daemon is asked of the next one where that is harmless") {
+  scratch_dir dir;
+  auto where = endpoints_of(dir.path);
+  std::unique_ptr<fake_edge> edge;
+  int revived = 0;
+  error refusal;
+  control_client client{where.control};
+  client.on_absent([&] {
+    ++revived;
+    if (!refusal)
+      edge = std::make_unique<fake_edge>(dir.path, std::make_shared<memory_journal>(), list_desk);
+    return refusal;
+  });
+  // It only reads.
+  REQUIRE(client.call(list_request{}, 30s).ok());
+  CHECK(revived == 1);
+  // With a key, a repeat is the same command; this desk refuses it, so it was asked.
+  edge.reset();
+  CHECK(client.call(stop_request{}, 30s, "key-1").err().code == errc::not_found);
+  CHECK(revived == 2);
+  // Without one it might be done twice; a daemon is not asked to end in the place of another.
+  edge.reset();
+  CHECK(client.call(stop_request{}, 30s).err().code == errc::no_daemon);
+  CHECK(client.call(daemon_stop_request{}, 30s).err().code == errc::no_daemon);
+  CHECK(revived == 2);
+  refusal = make_error(errc::bad_config, "of the next one");
+  CHECK(client.call(list_request{}, 30s).err().code == errc::bad_config);
+  CHECK(revived == 3);
+}
+
 TEST_CASE("a slow desk makes the call time out, and its late answer disturbs nobody") {
   scratch_dir dir;
   std::mutex mutex;

@@ -68,7 +68,7 @@ def _(work):
 def _(work):
     repo = repository(work / "repo", {"agent": STAYS})
     with Installation(work) as skep:
-        swarm = skep.start(repo, "--limit", f"{5 * PATIENCE}s", "--no-partial", "--", "./agent")
+        swarm = skep.start(repo, "--limit", f"{15 * PATIENCE}s", "--no-partial", "--", "./agent")
         status = skep.closed(swarm)
         assert status["swarm"]["result"] == "timed_out", status["swarm"]
         assert [p["result"] for p in status["panes"]] == ["timed_out"], status["panes"]
@@ -108,6 +108,28 @@ def _(work):
         skep.kill_daemon()
         skep.run("kill", swarm, "--wait", code=0)
         assert skep.status(swarm)["swarm"]["result"] == "killed" and skep.host_sandboxes() == []
+
+
+@scenario("a command whose daemon dies before it answers is answered by the next one")
+def _(work):
+    repo = repository(work / "repo", {"agent": STAYS})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--", "./agent")
+        skep.running(swarm, "ready")
+        daemon_pid = skep.daemon_pid()
+        os.kill(daemon_pid, signal.SIGSTOP)  # it listens and says nothing
+        asked = [skep.popen("ps", "--json"), skep.popen("stop", swarm, "--json")]
+        # Found a daemon and asks it: the client's socket has threads of its own.
+        for client in asked:
+            wait_until("a client asks", lambda: len(os.listdir(f"/proc/{client.pid}/task")) > 2, 20)
+        assert all(client.poll() is None for client in asked)
+        skep.kill_daemon()
+        listed, stopped = [(client.communicate(timeout=90), client.returncode) for client in asked]
+        assert listed[1] == 0 and json.loads(listed[0][0])["swarms"][0]["swarm"] == swarm, listed
+        assert stopped[1] == 0 and json.loads(stopped[0][0])["swarms"] == [swarm], stopped
+        assert skep.daemon_pid() not in (None, daemon_pid)
+        assert skep.closed(swarm)["swarm"]["result"] == "cancelled"
+        assert "result.txt" in (repo / "skep-out" / swarm / "p0.patch").read_text()
 
 
 @scenario("a client that is killed takes nothing with it")

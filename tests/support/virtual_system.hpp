@@ -81,6 +81,14 @@ public:
     clock().current_time = end;
   }
 
+  /// Deadlines of requests that the clock still holds.
+  std::size_t deadlines() {
+    std::size_t out = 0;
+    for (const auto& [due, what] : clock().schedule())
+      out += what->subtype == caf::detail::simple_actor_clock::request_timeout_type;
+    return out;
+  }
+
   /// Time since the system was made.
   caf::timespan now() { return clock().current_time.time_since_epoch() - std::chrono::hours{1}; }
 

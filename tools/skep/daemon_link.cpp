@@ -298,12 +298,19 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
 result<broker::control_client> serve_daemon(const storage::state_paths& paths) {
   auto running = reach_daemon(paths);
   std::error_code ec;
-  if (running.ok() || running.err().code != errc::no_daemon
-      || !std::filesystem::exists(paths.database(), ec))
+  if (!running
+      && (running.err().code != errc::no_daemon || !std::filesystem::exists(paths.database(), ec)))
     return running;
-  auto started = ensure_daemon(paths);
-  if (!started) return started.err();
-  return std::move(started->client);
+  if (!running) {
+    auto started = ensure_daemon(paths);
+    if (!started) return started.err();
+    running = std::move(started->client);
+  }
+  running->on_absent([paths] {
+    auto next = ensure_daemon(paths);
+    return next ? error{} : next.err();
+  });
+  return running;
 }
 
 } // namespace skep::cli
