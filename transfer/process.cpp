@@ -4,9 +4,11 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <string_view>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -95,6 +97,29 @@ void reap(pid_t child, outcome& out) {
   out.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
+/// Where execvp(3) looks: a name without a slash in each folder of PATH.
+bool can_be_found(const std::string& name) {
+  if (name.find('/') != name.npos) return ::access(name.c_str(), X_OK) == 0;
+  const char* set = std::getenv("PATH");
+  std::string_view left{set ? set : "/bin:/usr/bin"};
+  for (;;) {
+    auto end = left.find(':');
+    auto folder = std::string{left.substr(0, end)};
+    if (::access(((folder.empty() ? "." : folder) + "/" + name).c_str(), X_OK) == 0) return true;
+    if (end == left.npos) return false;
+    left.remove_prefix(end + 1);
+  }
+}
+
+/// ENOENT and EACCES say the same of a program that is missing and of a working directory that is
+/// gone or closed.
+error why_not_started(const program& p, int failed) {
+  bool either = failed == ENOENT || failed == EACCES;
+  if (either && !can_be_found(p.argv[0])) return make_error(errc::program_missing, p.argv[0]);
+  if (either && !p.working_dir.empty()) return io_error(p.working_dir, failed);
+  return io_error(p.argv[0], failed);
+}
+
 } // namespace
 
 result<outcome> run_program(const program& p) {
@@ -124,10 +149,7 @@ result<outcome> run_program(const program& p) {
   pid_t child = -1;
   int failed = ::posix_spawnp(&child, argv[0], &setup.actions, &setup.attributes, argv.data(),
                               p.environment ? env.data() : environ);
-  if (failed == ENOENT && !p.working_dir.empty() && ::access(p.working_dir.c_str(), F_OK) != 0)
-    return io_error(p.working_dir, failed);
-  if (failed == ENOENT || failed == EACCES) return make_error(errc::program_missing, p.argv[0]);
-  if (failed != 0) return io_error(p.argv[0], failed);
+  if (failed != 0) return why_not_started(p, failed);
   out_pipe.write.reset();
   err_pipe.write.reset();
 

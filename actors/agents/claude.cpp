@@ -150,13 +150,20 @@ void claude_adapter::take_line(std::string_view line, std::vector<agent_event>& 
   const auto* content = message ? member(*message, "content") : nullptr;
   if (type == "assistant" && content && content->is_array()) {
     const bool synthetic = text_of(*message, "model") == "<synthetic>"; // an API failure
+    api_word_.clear();
     for (const auto& block : *content) {
       const auto kind = text_of(block, "type");
-      if (kind == "text")
-        add_block(out, block_kind::text, {}, text_of(block, "text"), synthetic);
-      else if (kind == "thinking")
+      if (kind == "text") {
+        const auto text = text_of(block, "text");
+        if (synthetic)
+          api_word_ = cut(text, 500);
+        else
+          acted_ = acted_ || !text.empty();
+        add_block(out, block_kind::text, {}, text, synthetic);
+      } else if (kind == "thinking")
         add_block(out, block_kind::thinking, {}, text_of(block, "thinking"));
       else if (kind == "tool_use") {
+        acted_ = true;
         const auto* input = member(block, "input");
         add_block(out, block_kind::tool_use, text_of(block, "name"),
                   input ? one_line(*input) : std::string{});
@@ -243,6 +250,10 @@ verdict claude_adapter::judge(std::int32_t exit_code, std::int32_t signal) const
   if (r.denials > 0)
     return suspect(std::to_string(r.denials) + " permission(s) denied, first for "
                    + (r.denied_tool.empty() ? "a tool" : r.denied_tool));
+  // The CLI speaks in its model's place when the API fails, and may call that a success.
+  if (!api_word_.empty()) return suspect("it ended with an error of its API: " + api_word_);
+  if (!acted_ && r.text.empty())
+    return suspect("it reported success and neither said nor did anything");
   return {outcome::completed, {}, false, {}};
 }
 

@@ -58,6 +58,8 @@ private:
   bool skipping_ = false;
   std::optional<final_result> result_;
   double cost_usd_ = 0;    ///< Told so far: the line's figure is a running total.
+  bool acted_ = false;     ///< It said something or used a tool.
+  std::string api_word_;   ///< Its last message when the CLI wrote that in the place of its model.
   std::string last_text_;  ///< Last plain line, for the error when there is no result.
   std::string last_retry_; ///< Last api_retry, likewise.
 };

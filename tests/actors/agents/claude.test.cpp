@@ -119,6 +119,46 @@ TEST_CASE("exit 0 with denied permissions is suspect") {
   CHECK(r.end.why.message.find("Write") != std::string::npos);
 }
 
+TEST_CASE("a success without a word or an action is suspect") {
+  const std::string empty =
+      R"({"type":"result","subtype":"success","is_error":false,"result":"","num_turns":1})"
+      "\n";
+  auto end = end_of(empty, 0);
+  CHECK(end.result == outcome::suspect);
+  CHECK(end.why.code == errc::suspect_result);
+  CHECK(end.why.message.find("neither said nor did") != std::string::npos);
+  // An answer alone is a word; a tool alone is an action.
+  CHECK(end_of(R"({"type":"result","subtype":"success","is_error":false,"result":"Done."})"
+               "\n",
+               0)
+            .result
+        == outcome::completed);
+  CHECK(end_of(R"({"type":"assistant","message":{"model":"m","content":[{"type":"tool_use",)"
+               R"("name":"Write","input":{}}]}})"
+               "\n" + empty,
+               0)
+            .result
+        == outcome::completed);
+}
+
+TEST_CASE("a success whose last message is the CLI's own word about its API is suspect") {
+  auto message = [](const char* model, const char* text) {
+    return std::string{R"({"type":"assistant","message":{"model":")"} + model
+           + R"(","content":[{"type":"text","text":")" + text + "\"}]}}\n";
+  };
+  const std::string success =
+      R"({"type":"result","subtype":"success","is_error":false,"result":"Invalid API key"})"
+      "\n";
+  auto end = end_of(message("<synthetic>", "Invalid API key") + success, 0);
+  CHECK(end.result == outcome::suspect);
+  CHECK(end.why.message == "it ended with an error of its API: Invalid API key");
+  // The model may use the same words, and an error that was got over is none.
+  CHECK(end_of(message("claude", "Invalid API key") + success, 0).result == outcome::completed);
+  CHECK(
+      end_of(message("<synthetic>", "overloaded") + message("claude", "Done.") + success, 0).result
+      == outcome::completed);
+}
+
 TEST_CASE("the limit of turns is met again by another attempt") {
   run r{"turns", 1};
   CHECK(r.end.result == outcome::failed);
