@@ -11,8 +11,8 @@ using steady = std::chrono::steady_clock;
 
 namespace {
 
-/// Requests that change nothing. Those about the daemon itself and about attachments, which end
-/// with it, are not meant for the next one.
+/// Requests that change nothing (survivors may kill again what is to be dead). Those about the
+/// daemon itself and about attachments, which end with it, are not meant for the next one.
 bool only_reads(std::uint32_t command) {
   switch (command) {
   case command_traits<list_request>::number:

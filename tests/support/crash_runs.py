@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -67,14 +68,46 @@ class Outcome:
         return [line for line in self.record if line["event"] == event]
 
 
+class Started:
+    """A skepd that a client started, because ours died before it answered: what is used of a Popen."""
+
+    def __init__(self, pid):
+        self.pid, self.watch = pid, os.pidfd_open(pid)
+
+    def __del__(self):
+        os.close(self.watch)
+
+    def poll(self):
+        return 0 if select.select([self.watch], [], [], 0)[0] else None
+
+    def wait(self):
+        select.select([self.watch], [], [])
+        return 0  # nobody but its parent knows more
+
+    def send_signal(self, number):
+        try:
+            signal.pidfd_send_signal(self.watch, number)
+        except ProcessLookupError:
+            pass
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
 class Daemon:
-    """The skepd of one installation, started by us; `crash` are its hidden options."""
+    """The skepd of one installation, started by us unless a client was first; `crash` are its hidden options."""
 
     def __init__(self, skep):
         self.skep = skep
         self.process = None
 
     def start(self, *crash):
+        if not crash and (pid := self.skep.daemon_pid()):
+            try:
+                self.process = Started(pid)
+                return
+            except ProcessLookupError:
+                pass
         log = open(self.skep.state / "skepd.err", "ab")
         self.process = subprocess.Popen([str(program("skepd")), "--state", str(self.skep.state), "--idle-exit", "0", *crash],
                                         env=self.skep.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -1,6 +1,7 @@
 #include "tools/skep/daemon_link.hpp"
 
 #include "storage/files.hpp"
+#include "storage/last_failure.hpp"
 #include "tools/skep/term.hpp"
 
 #include <array>
@@ -307,6 +308,10 @@ result<broker::control_client> serve_daemon(const storage::state_paths& paths) {
     running = std::move(started->client);
   }
   running->on_absent([paths] {
+    // One whose journal could not be written is not replaced in passing: somebody is to read that.
+    if (auto words = storage::read_last_failure(paths); !words.empty())
+      return make_error(errc::no_daemon, "skepd had to end before it answered", safe_line(words));
+    remark("skepd is away; the next one is asked");
     auto next = ensure_daemon(paths);
     return next ? error{} : next.err();
   });

@@ -31,8 +31,9 @@ result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_po
 
 /// For commands about runs: the running daemon, or a new one when this state directory has a
 /// history (a daemon that was killed left runs to take up). A request that loses its daemon before
-/// the answer is asked again of the next one, when that is harmless. errc::no_daemon when there is
-/// neither a daemon nor a history.
+/// the answer is asked again of the next one, when that is harmless and the first one did not end
+/// because its journal could not be written. errc::no_daemon when there is neither a daemon nor a
+/// history.
 result<broker::control_client> serve_daemon(const storage::state_paths& paths);
 
 /// Asks a daemon to end and waits until its sockets are closed.
