@@ -1,5 +1,7 @@
 #include "actors/asked.hpp"
 
+#include "messages/reading.hpp"
+
 namespace skep::actors {
 namespace {
 
@@ -11,22 +13,16 @@ std::string command_name(std::uint32_t number) {
   return "unknown." + std::to_string(number);
 }
 
+// What an attachment does after it was opened is as frequent as questions are.
 bool is_question(std::uint32_t command) {
   switch (command) {
-  case command_traits<list_request>::number:
-  case command_traits<status_request>::number:
-  case command_traits<log_read_request>::number:
   case command_traits<daemon_status_request>::number:
   case command_traits<attach_read_request>::number:
   case command_traits<attach_write_request>::number:
   case command_traits<attach_close_request>::number:
-  case command_traits<replay_request>::number:
-  case command_traits<health_request>::number:
-  case command_traits<budget_request>::number:
-  case command_traits<survivors_request>::number: // asked again and again after a panic
     return true;
   default:
-    return false;
+    return only_reads(command);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "broker/client.hpp"
 
 #include "broker/zmq_io.hpp"
+#include "messages/reading.hpp"
 
 #include <algorithm>
 
@@ -8,27 +9,6 @@ namespace skep::broker {
 
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
-
-namespace {
-
-/// Requests that change nothing (survivors may kill again what is to be dead). Those about the
-/// daemon itself and about attachments, which end with it, are not meant for the next one.
-bool only_reads(std::uint32_t command) {
-  switch (command) {
-  case command_traits<list_request>::number:
-  case command_traits<status_request>::number:
-  case command_traits<log_read_request>::number:
-  case command_traits<budget_request>::number:
-  case command_traits<survivors_request>::number:
-  case command_traits<replay_request>::number:
-  case command_traits<health_request>::number:
-    return true;
-  default:
-    return false;
-  }
-}
-
-} // namespace
 
 struct control_client::impl {
   std::string path;

@@ -1,0 +1,26 @@
+// Which requests of the control protocol change nothing: one list for whoever repeats requests
+// (broker/client.cpp) and whoever writes down what was asked for (actors/asked.cpp).
+#pragma once
+
+#include "messages/commands.hpp"
+
+namespace skep {
+
+/// True for requests that change no run (survivors may kill again what is to be dead). Not for
+/// those about the daemon itself or about attachments, which end with it.
+constexpr bool only_reads(std::uint32_t command) {
+  switch (command) {
+  case command_traits<list_request>::number:
+  case command_traits<status_request>::number:
+  case command_traits<log_read_request>::number:
+  case command_traits<budget_request>::number:
+  case command_traits<survivors_request>::number:
+  case command_traits<replay_request>::number:
+  case command_traits<health_request>::number:
+    return true;
+  default:
+    return false;
+  }
+}
+
+} // namespace skep
