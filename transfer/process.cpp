@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
 #include <poll.h>
 #include <spawn.h>
 #include <string_view>
@@ -97,30 +98,36 @@ void reap(pid_t child, outcome& out) {
   out.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-/// Where execvp(3) looks: a name without a slash in each folder of PATH.
-bool can_be_found(const std::string& name) {
-  if (name.find('/') != name.npos) return ::access(name.c_str(), X_OK) == 0;
-  const char* set = std::getenv("PATH");
-  std::string_view left{set ? set : "/bin:/usr/bin"};
-  for (;;) {
-    auto end = left.find(':');
-    auto folder = std::string{left.substr(0, end)};
-    if (::access(((folder.empty() ? "." : folder) + "/" + name).c_str(), X_OK) == 0) return true;
-    if (end == left.npos) return false;
-    left.remove_prefix(end + 1);
-  }
-}
-
 /// ENOENT and EACCES say the same of a program that is missing and of a working directory that is
 /// gone or closed.
 error why_not_started(const program& p, int failed) {
   bool either = failed == ENOENT || failed == EACCES;
-  if (either && !can_be_found(p.argv[0])) return make_error(errc::program_missing, p.argv[0]);
+  const auto& name = p.argv[0];
+  bool there =
+      name.find('/') == name.npos ? !in_path(name).empty() : ::access(name.c_str(), X_OK) == 0;
+  if (either && !there) return make_error(errc::program_missing, p.argv[0]);
   if (either && !p.working_dir.empty()) return io_error(p.working_dir, failed);
   return io_error(p.argv[0], failed);
 }
 
 } // namespace
+
+std::string in_path(const std::string& program) {
+  const auto* path = std::getenv("PATH");
+  std::string_view rest{path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path};
+  while (!rest.empty()) {
+    auto end = rest.find(':');
+    auto folder = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    if (!folder.starts_with('/')) continue;
+    auto candidate = std::string{folder} + "/" + program;
+    std::error_code ignored;
+    if (::access(candidate.c_str(), X_OK) == 0
+        && std::filesystem::is_regular_file(candidate, ignored))
+      return candidate;
+  }
+  return {};
+}
 
 result<outcome> run_program(const program& p) {
   if (p.argv.empty()) return make_error(errc::internal, "run_program without a program");

@@ -39,6 +39,9 @@ result<outcome> run_program(const program& p);
 /// cause.
 result<std::string> run_for_output(const program& p);
 
+/// First program of this name in PATH; empty when there is none. Relative folders do not count.
+std::string in_path(const std::string& program);
+
 /// The environment for git: the caller's without GIT_*, with C messages, no prompts and no
 /// optional locks.
 std::vector<std::string> git_environment();

@@ -8,6 +8,7 @@
 #include "tools/skep/provider_check.hpp"
 #include "tools/skep/run_spec.hpp"
 #include "tools/skep/term.hpp"
+#include "transfer/process.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -74,7 +75,7 @@ private:
 
 void look_at_programs(examination& out) {
   for (const auto* name : {"git", "bwrap", "tmux"}) {
-    auto path = in_path(name);
+    auto path = transfer::in_path(name);
     bool needed = std::string_view{name} != "tmux"; // a viewer, not the runtime
     if (path.empty())
       out.add(name, {},
@@ -172,7 +173,7 @@ void look_at_agents(examination& out, const storage::state_paths& paths, bool cl
   if (auto problem = check_program(spec, paths))
     out.add("claude", {}, problem, claude_asked);
   else
-    out.add("claude", in_path("claude"));
+    out.add("claude", transfer::in_path("claude"));
 }
 
 int doctor(const app& a, const std::string& agent) {

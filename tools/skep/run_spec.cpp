@@ -1,4 +1,5 @@
 #include "tools/skep/run_spec.hpp"
+#include "transfer/process.hpp"
 
 #include "actors/agents/adapter.hpp"
 #include "messages/hosts.hpp"
@@ -148,25 +149,6 @@ std::string program_of(const swarm_spec& spec) {
   return plan.argv.empty() ? std::string{} : plan.argv.front();
 }
 
-} // namespace
-
-std::string in_path(const std::string& program) {
-  const auto* path = std::getenv("PATH");
-  std::string_view rest{path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path};
-  while (!rest.empty()) {
-    auto end = rest.find(':');
-    auto folder = rest.substr(0, end);
-    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-    if (!folder.starts_with('/')) continue;
-    auto candidate = std::string{folder} + "/" + program;
-    std::error_code ignored;
-    if (::access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate, ignored))
-      return candidate;
-  }
-  return {};
-}
-
-namespace {
 result<tools::config> settings_of(const storage::state_paths& paths) {
   return tools::load_config(tools::default_config_file(paths.root), false);
 }
@@ -186,7 +168,7 @@ error check_program(const swarm_spec& spec, const storage::state_paths& paths) {
   auto program = program_of(spec);
   // A path is relative to the repository, or the template's business.
   if (program.empty() || program.find('/') != std::string::npos) return {};
-  auto found = in_path(program);
+  auto found = transfer::in_path(program);
   if (found.empty())
     return make_error(errc::agent_not_visible,
                       program + " is not in PATH of this machine either: install it first");
@@ -210,7 +192,7 @@ void lead_to_program(swarm_spec& spec) {
   if (spec.provider != "local" || spec.env.count("PATH") != 0) return;
   auto program = program_of(spec);
   if (program.empty() || program.find('/') != std::string::npos) return;
-  auto folder = fs::path{in_path(program)}.parent_path().string();
+  auto folder = fs::path{transfer::in_path(program)}.parent_path().string();
   if (folder.empty() || folder == "/usr/local/bin" || folder == "/usr/bin" || folder == "/bin")
     return;
   spec.env["PATH"] = folder + ":" + std::string{usual};

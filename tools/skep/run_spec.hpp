@@ -59,7 +59,4 @@ error check_program(const swarm_spec& spec, const storage::state_paths& paths);
 /// the user stays.
 void lead_to_program(swarm_spec& spec);
 
-/// First program of this name in PATH; empty when there is none.
-std::string in_path(const std::string& program);
-
 } // namespace skep::cli
