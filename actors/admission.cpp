@@ -3,6 +3,8 @@
 #include "actors/agents/adapter.hpp"
 #include "actors/answer.hpp"
 #include "actors/budget_watch.hpp"
+#include "actors/run_checks.hpp"
+#include "actors/run_rules.hpp"
 
 #include <list>
 
@@ -14,7 +16,7 @@ using std::chrono::milliseconds;
 class admission_impl : public domain_actor<admission_actor> {
 public:
   admission_impl(caf::actor_config& cfg, services_ptr svc, std::shared_ptr<swarm_registry> swarms)
-      : domain_actor(cfg), svc_(std::move(svc)),
+      : domain_actor(cfg), svc_(std::move(svc)), swarms_(swarms),
         watch_(svc_, std::move(swarms), [this](chunk_ptr c, std::function<void(bool)> then) {
           append(std::move(c), std::move(then));
         }) {}
@@ -43,6 +45,7 @@ public:
       w.ask.then(make_error(errc::shutting_down));
     granted_.clear();
     watch_.clear();
+    swarms_.reset();
     svc_.reset();
   }
 
@@ -121,7 +124,7 @@ private:
         i = line_.erase(i);
         continue;
       }
-      auto dead = reclaim(state, w.ask, *h);
+      auto dead = reclaim(state, w.ask.provider, w.ask.repo, *h);
       if (w.ask.no_queue && !h->passing
           && !(dead && svc_->boot_now() - w.since < svc_->limits.reclaim)) {
         w.ask.then(refusal(*h));
@@ -160,19 +163,27 @@ private:
     return first_hold(rules().of(w.ask.provider), load, w.ask.repo, at, ahead);
   }
 
-  // True when a dead sandbox holds the place that is missing; it is being killed.
-  bool reclaim(const storage::spend_state& state, const admission_request& ask, const hold& h) {
-    if (!h.rule.starts_with("max_active")) return false;
-    bool found = false;
+  // What would end each of the dead sandboxes that hold the place which is missing.
+  std::vector<std::function<void()>> dead_ends(const storage::spend_state& state,
+                                               const std::string& provider, const std::string& repo,
+                                               const hold& h) {
+    std::vector<std::function<void()>> out;
     auto ailing = svc_->ailing->all();
-    for (const auto& x : state.placed) {
-      if (x.provider != ask.provider || (h.of_repo && x.repo != ask.repo)) continue;
-      bool over = x.state == phase::closed && !x.kept;
-      if (!over && ailing.count(x.sandbox) == 0) continue;
-      found = true;
-      over ? wake_reaper() : ailing.at(x.sandbox)();
-    }
-    return found;
+    for (const auto* x : holders_of(h, state, provider, repo))
+      if (is_over(*x))
+        out.emplace_back([this] { wake_reaper(); });
+      else if (auto i = ailing.find(x->sandbox); i != ailing.end())
+        out.push_back(i->second);
+    return out;
+  }
+
+  // True when a dead sandbox holds the place that is missing; it is being killed.
+  bool reclaim(const storage::spend_state& state, const std::string& provider,
+               const std::string& repo, const hold& h) {
+    auto dead = dead_ends(state, provider, repo, h);
+    for (const auto& end : dead)
+      end();
+    return !dead.empty();
   }
 
   void wake_reaper() {
@@ -202,52 +213,42 @@ private:
 
   // ---- before a run begins ----
   error check(const swarm_spec& spec) {
-    const auto& own = rules().of(spec.provider);
-    auto reserved = reserve_of(own.usd_per_hour, svc_->limits);
-    if (auto e = never_fits(own, spec, reserved)) return e;
     auto state = svc_->load_spend(now());
     if (!state) return state.err();
+    return refuse_run(spec, question(*state, spec, [&](const hold& h) {
+                        return reclaim(*state, spec.provider, spec.repo, h);
+                      }));
+  }
+
+  // The same for who only wants to know: no dead sandbox is killed for it.
+  result<plan_reply> plan(const swarm_spec& spec) {
+    if (auto e = check_spec(spec)) return e;
+    auto state = svc_->load_spend(now());
+    if (!state) return state.err();
+    auto out = plan_of(spec, question(*state, spec, [&](const hold& h) {
+                         return !dead_ends(*state, spec.provider, spec.repo, h).empty();
+                       }));
+    if (auto e = no_new_runs(*swarms_)) out.refused = std::move(e);
+    return out;
+  }
+
+  // With the grants whose intents the tables do not show yet.
+  run_question question(const storage::spend_state& state, const swarm_spec& spec,
+                        std::function<bool(const hold&)> makes_room) {
     auto at = now();
-    bool capped = spec.budget_usd > 0 || spec.pane_budget_usd > 0;
-    for (const auto& b : shared_budgets(*state, rules(), at)) {
-      capped = capped || b.in_force();
-      if (auto e = room_for(b, reserved)) return e;
-    }
-    if (capped)
-      if (auto e = check_price(spec)) return e;
-    return spec.no_queue ? check_places(*state, spec, at) : error{};
-  }
-
-  // A cap holds where the cost of models is seen while they are at work.
-  error check_price(const swarm_spec& spec) const {
-    if (make_adapter(spec.agent)->plan(spec, {}).gateway.empty()) return {};
-    if (!svc_->counts_models || !svc_->counts_models(spec.provider))
-      return make_error(errc::price_unknown,
-                        "the provider " + spec.provider
-                            + " counts no calls of models, and agents tell their cost when it is "
-                              "spent");
-    for (const char* name : {"ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL",
-                             "ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL"})
-      if (auto i = spec.env.find(name);
-          i != spec.env.end() && svc_->knows_price && !svc_->knows_price(i->second))
-        return make_error(errc::price_unknown, "the model " + i->second.substr(0, 80));
-    return {};
-  }
-
-  error check_places(const storage::spend_state& state, const swarm_spec& spec, utc_time at) {
     drop_placed(state);
     auto all = loads_of(state, at);
-    auto& load = loads_for(all, state, spec.provider);
-    const auto& own = rules().of(spec.provider);
-    for (std::uint32_t i = 0; i < spec.sandboxes; ++i) {
-      auto h = first_hold(own, load, spec.repo, at);
-      admission_request ask;
-      ask.provider = spec.provider;
-      ask.repo = spec.repo;
-      if (h && !h->passing && !reclaim(state, ask, *h)) return refusal(*h);
-      load.add(spec.repo, at);
-    }
-    return {};
+    model_prices models;
+    models.asked = !make_adapter(spec.agent)->plan(spec, {}).gateway.empty();
+    models.counted = svc_->counts_models && svc_->counts_models(spec.provider);
+    models.known = svc_->knows_price;
+    return {rules(),
+            svc_->limits,
+            state,
+            loads_for(all, state, spec.provider),
+            std::move(models),
+            at,
+            std::move(makes_room)};
   }
 
   // ---- commands ----
@@ -256,10 +257,15 @@ private:
     auto say = [promise, id = f.id](error e, std::string body) mutable {
       promise.deliver(reply_frame{protocol_version, id, std::move(e), {std::move(body)}});
     };
+    auto reply = [&say](const auto& told) { told ? say({}, pack(*told)) : say(told.err(), {}); };
     if (f.command == command_traits<budget_request>::number) {
       auto ask = unpack<budget_request>(f.body.data);
-      auto told = ask ? show(ask->swarm) : result<budget_reply>{ask.err()};
-      told ? say({}, pack(*told)) : say(told.err(), {});
+      reply(ask ? show(ask->swarm) : result<budget_reply>{ask.err()});
+      return promise;
+    }
+    if (f.command == command_traits<plan_request>::number) {
+      auto ask = unpack<plan_request>(f.body.data);
+      reply(ask ? plan(ask->spec) : result<plan_reply>{ask.err()});
       return promise;
     }
     auto ask = unpack<budget_set_request>(f.body.data);
@@ -325,6 +331,7 @@ private:
   }
 
   services_ptr svc_;
+  std::shared_ptr<swarm_registry> swarms_;
   budget_watch watch_;
   std::list<waiting> line_;                         ///< In order of arrival.
   std::map<sandbox_id, admission_request> granted_; ///< Their intents are not on disk yet.

@@ -14,15 +14,15 @@ std::string command_name(std::uint32_t number) {
 }
 
 // What an attachment does after it was opened is as frequent as questions are.
-bool is_question(std::uint32_t command) {
-  switch (command) {
+bool is_question(const request_frame& f) {
+  switch (f.command) {
   case command_traits<daemon_status_request>::number:
   case command_traits<attach_read_request>::number:
   case command_traits<attach_write_request>::number:
   case command_traits<attach_close_request>::number:
     return true;
   default:
-    return only_reads(command);
+    return only_reads(f.command, f.body.data);
   }
 }
 
@@ -44,6 +44,9 @@ std::string subject_of(const request_frame& f) {
   case command_traits<panic_request>::number:
     if (auto r = unpack<panic_request>(f.body.data)) return subject_of(r->select);
     break;
+  case command_traits<survivors_request>::number:
+    if (auto r = unpack<survivors_request>(f.body.data)) return subject_of(r->select);
+    break;
   case command_traits<attach_open_request>::number:
     if (auto r = unpack<attach_open_request>(f.body.data))
       return r->pane.empty() ? r->sandbox.value : r->pane.value;
@@ -57,7 +60,7 @@ std::string subject_of(const request_frame& f) {
 } // namespace
 
 std::optional<command_asked> asked(const request_frame& f, std::int64_t uid, std::int64_t pid) {
-  if (is_question(f.command)) return {};
+  if (is_question(f)) return {};
   return command_asked{command_name(f.command), f.key, subject_of(f), uid, pid};
 }
 

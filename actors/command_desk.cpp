@@ -213,27 +213,38 @@ private:
   }
 
   // Nobody else will say so in the journal. Kill intents are the REAPER's orders; the chunks go to
-  // the JOURNAL one after the other, the swarm's end last.
-  void close_given_up(const swarm_id& id, error why) {
+  // the JOURNAL one after the other, the swarm's end last. Until that is on disk the tables are
+  // read anew and the rest is tried again: a swarm without its end would run for ever in every
+  // list.
+  void close_given_up(const swarm_id& id, const error& why) {
+    auto again = [this, id, why] {
+      later(std::chrono::seconds{1}, [this, id, why] { close_given_up(id, why); });
+    };
     auto row = svc_->load_swarm(id);
     auto sandboxes = svc_->load_sandboxes(id);
-    if (!row || row->state == swarm_phase::closed || !sandboxes) return;
+    if (!row && row.err().code == errc::not_found) return;
+    if (row && row->state == swarm_phase::closed) return;
+    if (!row || !sandboxes) return again();
     for (const auto& x : *sandboxes)
-      if (auto c = abandonment(*svc_, x.sandbox, why)) append(*c, [](std::uint64_t) {});
+      if (auto c = abandonment(*svc_, x.sandbox, why)) append(*c, [](const error&) {});
     auto last = std::make_shared<chunk>();
     last->swarm = id;
     last->count = 1;
     swarm_closed end;
     end.result = outcome::failed;
-    end.why = std::move(why);
-    pack_event(last->body.data, svc_->wall_now(), end);
-    append(last, [this](std::uint64_t) { svc_->handles->wake_reaper(); });
+    end.why = why;
+    last->body.data = pack_now(svc_->wall_now(), end).bytes;
+    append(last, [this, id, again](const error& refused) {
+      svc_->handles->wake_reaper();
+      refused ? again() : remove_work_files(*svc_, id);
+    });
   }
 
   template <class Then>
   void append(const chunk_ptr& c, Then then) {
     request(svc_->handles->journal(), record_deadline, append_a::value, c)
-        .then([then](std::uint64_t seq) { then(seq); }, [then](caf::error&) { then(0); });
+        .then([then](std::uint64_t) { then(error{}); },
+              [then](caf::error& e) { then(from_caf(e)); });
   }
 
   void forget(const swarm_id& id) {
@@ -391,9 +402,10 @@ private:
           make_error(errc::wrong_phase, std::to_string(open)
                                             + " swarms run; stop them first, or use --force"
                                               " (they go on and are taken up by the next daemon)"));
+    registry_->ending(true); // a run that arrives from here on would have nobody
     accept(f, daemon_stop_reply{open}, [this, then](result<std::string> r2) {
       then(r2);
-      if (r2) svc_->shut_down();
+      r2 ? svc_->shut_down() : registry_->ending(false);
     });
   }
 

@@ -50,6 +50,7 @@ desk_actor directory::desk_for(std::uint32_t command) const {
     return attachments();
   case command_traits<budget_request>::number:
   case command_traits<budget_set_request>::number:
+  case command_traits<plan_request>::number:
     return admission();
   case command_traits<drain_request>::number:
   case command_traits<freeze_request>::number:

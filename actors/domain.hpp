@@ -147,8 +147,15 @@ public:
   void keeper(sandbox_actor x) { assign(keeper_, std::move(x)); }
   health_actor health() const { return locked(health_); }
   void health(health_actor x) { assign(health_, std::move(x)); }
+  /// Probes of its inside that failed in a row. Kept here, so that a HEALTH POLLER that is started
+  /// again counts on, and takes back what the one before it told.
+  std::uint32_t probe_failures() const { return locked(probe_failures_); }
+  void probe_failures(std::uint32_t n) { assign(probe_failures_, n); }
   sandbox::remote address() const { return locked(address_); }
   void address(sandbox::remote x) { assign(address_, std::move(x)); }
+  /// The commit that its panes started from; empty until its work tree is there.
+  std::string base_commit() const { return locked(base_commit_); }
+  void base_commit(std::string x) { assign(base_commit_, std::move(x)); }
   pane_actor pane(const pane_id& id) const {
     std::lock_guard guard{mutex_};
     auto i = panes_.find(id);
@@ -214,7 +221,9 @@ private:
   sandbox_actor keeper_;
   health_actor health_;
   sandbox::remote address_;
+  std::uint32_t probe_failures_ = 0;
   std::optional<stop_mode> told_to_stop_;
+  std::string base_commit_;
   std::unordered_map<pane_id, pane_actor> panes_;
   std::unordered_map<pane_id, std::chrono::milliseconds> activity_;
 };

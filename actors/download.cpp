@@ -62,8 +62,8 @@ private:
     auto got = std::make_shared<brought>(); // written in the pool, read when it is done
     in_pool_then<transfer::pane_changes>(
         "unpack",
-        [patch = patch(), archive = archive(), claim = claim_, tree = plan_.tree, got,
-         svc = context().svc, spec = context().spec,
+        [patch = patch(), archive = archive(), scratch = local_dir().string(), claim = claim_,
+         tree = plan_.tree, got, svc = context().svc, spec = context().spec,
          swarm = context().swarm]() -> result<transfer::pane_changes> {
           auto summary = transfer::parse_diff_summary(claim);
           if (!summary) return summary.err();
@@ -76,7 +76,8 @@ private:
           // What an attempt before a restart left half done.
           std::filesystem::remove_all(out_dir / tree, ec);
           std::filesystem::remove(out_dir / (tree + ".patch"), ec);
-          auto changes = transfer::collect_pane(patch, archive, out_dir, tree, *summary);
+          auto changes =
+              transfer::collect_pane(patch, archive, out_dir, tree, *summary, {}, scratch);
           if (changes)
             got->found = transfer::for_event(transfer::scan_results(out_dir, tree, spec->repo));
           return changes;

@@ -45,6 +45,12 @@ result<guest_base> read_guest_base(const json& answer) {
   return out;
 }
 
+result<bool> read_changed(const json& answer) {
+  bool out = false;
+  if (!answer.is_object() || !guest_field(answer, "changed", out)) return no_sense("changed");
+  return out;
+}
+
 result<std::int64_t> read_launched(const json& answer) {
   std::int64_t out = 0;
   if (!answer.is_object() || !guest_field(answer, "pid", out, true) || out < 0)

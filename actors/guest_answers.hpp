@@ -35,6 +35,10 @@ struct guest_base {
 /// errc::protocol when the commit is missing or none, or another field has another type.
 result<guest_base> read_guest_base(const json& answer);
 
+/// Whether `skep-guest changed` says that a work tree differs from its base. errc::protocol when it
+/// says neither.
+result<bool> read_changed(const json& answer);
+
 /// The process that `skep-guest pane` says it has started; 0 where it names none, for the agent
 /// ended before it was asked again. errc::protocol for what is no process.
 result<std::int64_t> read_launched(const json& answer);

@@ -1,5 +1,7 @@
 #include "actors/health.hpp"
 
+#include "messages/cost.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <fcntl.h>
@@ -79,6 +81,12 @@ doing running_agent(const pane_record& p, const pane_signs& signs, const log_sig
 
 } // namespace
 
+health_policy health_policy_of(const policies& p) {
+  health_policy out;
+  out.probe_failures = p.health_failures;
+  return out;
+}
+
 log_signs look_at_log(const std::filesystem::path& file) {
   log_signs out;
   auto fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -94,12 +102,12 @@ log_signs look_at_log(const std::filesystem::path& file) {
   return out;
 }
 
-std::string head_of(std::string_view text) {
+std::string head_of(std::string_view text, std::size_t most) {
   std::string out;
   std::size_t characters = 0;
   for (char c : text) {
     auto begins = (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-    if (begins && characters++ == 80) break;
+    if (begins && characters++ == most) break;
     out.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
   }
   return out;
@@ -205,13 +213,14 @@ sandbox_health judge(const sandbox_record& s, const sandbox_signs& signs,
   return out;
 }
 
-swarm_health judge(const swarm_record& w, std::int64_t limit_ms,
-                   const std::vector<sandbox_health>& sandboxes, utc_time now) {
+swarm_health judge(const swarm_record& w, const std::vector<sandbox_record>& boxes,
+                   std::int64_t limit_ms, const std::vector<sandbox_health>& sandboxes,
+                   utc_time now) {
   swarm_health out;
   out.swarm = w.swarm;
   out.worktree = w.repo;
   out.limit_ms = limit_ms;
-  out.cost_usd = w.cost_usd;
+  out.cost_usd = cost_usd(w, boxes, now);
   out.uptime_ms = age_ms(w.created_at, w.state == swarm_phase::closed ? w.closed_at : now);
   std::size_t bad = 0;
   for (const auto& s : sandboxes) {

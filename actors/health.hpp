@@ -8,6 +8,7 @@
 //               idle      else
 #pragma once
 
+#include "actors/policy.hpp"
 #include "actors/watch_book.hpp"
 #include "messages/commands.hpp"
 
@@ -27,6 +28,10 @@ struct health_policy {
   std::uint64_t low_disk_bytes = 256ull * 1024 * 1024; ///< Free below: degraded.
 };
 
+/// The same, with what users set: as many failed probes as HEALTH POLLERS tell of one by one make a
+/// sandbox unhealthy.
+health_policy health_policy_of(const policies& p);
+
 /// What the log file of a pane's newest attempt tells.
 struct log_signs {
   utc_time written_at{};  ///< 0: no output yet.
@@ -36,8 +41,11 @@ struct log_signs {
 /// Looks at the file; nothing is there: no output. Blocking, a stat and one byte.
 log_signs look_at_log(const std::filesystem::path& file);
 
-/// First 80 characters of a text on one line, never in the middle of a UTF-8 character.
-std::string head_of(std::string_view text);
+/// So many characters of a prompt are shown in a list, and where one run is looked at.
+inline constexpr std::size_t head_in_list = 80, head_of_one = 200;
+
+/// First `most` characters of a text on one line, never in the middle of a UTF-8 character.
+std::string head_of(std::string_view text, std::size_t most);
 
 /// `box_failing`: its sandbox does not answer.
 pane_health judge(const pane_record& p, const pane_signs& signs, const log_signs& log,
@@ -48,9 +56,10 @@ sandbox_health judge(const sandbox_record& s, const sandbox_signs& signs,
                      const std::vector<pane_health>& panes, utc_time now,
                      const health_policy& when = {});
 
-/// `sandboxes`: all of this swarm, judged.
-swarm_health judge(const swarm_record& w, std::int64_t limit_ms,
-                   const std::vector<sandbox_health>& sandboxes, utc_time now);
+/// `boxes`: all of this swarm; `sandboxes`: the same, judged. Its cost holds what runs now.
+swarm_health judge(const swarm_record& w, const std::vector<sandbox_record>& boxes,
+                   std::int64_t limit_ms, const std::vector<sandbox_health>& sandboxes,
+                   utc_time now);
 
 /// What the daemon knows of itself.
 struct daemon_parts {

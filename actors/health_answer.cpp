@@ -7,8 +7,10 @@ namespace {
 
 class health_reader {
 public:
-  health_reader(storage::reader& rows, const daemon_facts& facts, directory& handles)
-      : rows_(rows), facts_(facts), now_(handles.wall_now()) {}
+  /// `head`: characters that are shown of a prompt.
+  health_reader(storage::reader& rows, const daemon_facts& facts, directory& handles,
+                std::size_t head)
+      : rows_(rows), facts_(facts), now_(handles.wall_now()), head_(head) {}
 
   result<void> swarm(const swarm_record& w, health_reply& out) {
     auto boxes = rows_.sandboxes(w.swarm);
@@ -22,7 +24,7 @@ public:
       judged.push_back(judge_box(box, below));
       out.panes.insert(out.panes.end(), below.begin(), below.end());
     }
-    auto one = judge(w, spec.limit_ms, judged, now_);
+    auto one = judge(w, *boxes, spec.limit_ms, judged, now_);
     out.state = worse(out.state, one.state);
     out.sandboxes.insert(out.sandboxes.end(), judged.begin(), judged.end());
     out.swarms.push_back(std::move(one));
@@ -63,21 +65,21 @@ private:
                                        const std::vector<pane_record>& panes,
                                        const swarm_spec& spec) {
     std::vector<pane_health> out;
-    auto failing = signs_of(box.sandbox).probe_failures >= health_policy{}.probe_failures;
+    auto failing = signs_of(box.sandbox).probe_failures >= facts_.judged_by.probe_failures;
     for (const auto& p : panes) {
       if (p.sandbox != box.sandbox) continue;
       auto log = facts_.state_dir / "logs" / p.swarm.value
                  / (p.pane.value + "." + std::to_string(p.attempt) + ".log");
       auto signs = facts_.watch ? facts_.watch->pane(p.pane) : pane_signs{};
-      auto one = judge(p, signs, look_at_log(log), failing, now_);
-      if (!spec.prompts.empty()) one.prompt_head = head_of(prompt_for(spec, p.index));
+      auto one = judge(p, signs, look_at_log(log), failing, now_, facts_.judged_by);
+      if (!spec.prompts.empty()) one.prompt_head = head_of(prompt_for(spec, p.index), head_);
       out.push_back(std::move(one));
     }
     return out;
   }
 
   sandbox_health judge_box(const sandbox_record& box, const std::vector<pane_health>& panes) {
-    return judge(box, signs_of(box.sandbox), panes, now_);
+    return judge(box, signs_of(box.sandbox), panes, now_, facts_.judged_by);
   }
 
   sandbox_signs signs_of(const sandbox_id& id) const {
@@ -87,6 +89,7 @@ private:
   storage::reader& rows_;
   const daemon_facts& facts_;
   utc_time now_;
+  std::size_t head_;
 };
 
 /// The daemon alone.
@@ -112,7 +115,7 @@ daemon_health health_of_daemon(storage::reader& rows, const daemon_facts& facts,
   struct statvfs disk {};
   if (::statvfs(facts.state_dir.c_str(), &disk) == 0)
     d.free_disk_bytes = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
-  return judge(d);
+  return judge(d, facts.judged_by);
 }
 
 } // namespace
@@ -121,7 +124,8 @@ result<health_reply> answer_health(storage::reader& rows, const daemon_facts& fa
                                    directory& handles, const health_request& what) {
   health_reply out;
   out.daemon = health_of_daemon(rows, facts, handles);
-  health_reader look{rows, facts, handles};
+  const bool all = what.swarm.empty() && what.sandbox.empty() && what.pane.empty();
+  health_reader look{rows, facts, handles, all ? head_in_list : head_of_one};
   result<void> done;
   if (!what.pane.empty()) {
     done = look.pane(what.pane, out);

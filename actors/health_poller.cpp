@@ -58,9 +58,15 @@ private:
     asking_ = false;
     call_ = 0;
     if (!r) return failed(r.err());
-    ctx_->svc->ailing->drop(ctx_->sandbox);
-    if (std::exchange(failures_, 0) > 0) tell(severity::info, "healthy", "answers again");
+    alive();
     sample();
+  }
+
+  void alive() {
+    ctx_->svc->ailing->drop(ctx_->sandbox);
+    if (ctx_->probe_failures() == 0) return;
+    ctx_->probe_failures(0);
+    tell(severity::info, "healthy", "answers again");
   }
 
   // What does not answer, or does not offer it, is no matter of health: there is no sample then.
@@ -73,6 +79,7 @@ private:
   }
 
   void sampled(const sandbox::usage_sample& s) {
+    alive(); // a late one, after the next question failed: who reads samples counts from 0 as well
     auto now = ctx_->svc->wall_now();
     usage_sampled x{s.cpu_used_percent,   s.cpu_count,       s.memory_used_bytes,
                     s.memory_total_bytes, s.disk_used_bytes, s.disk_total_bytes};
@@ -83,13 +90,15 @@ private:
   }
 
   void failed(const error& why) {
-    ++failures_;
-    if (failures_ <= limits().health_failures)
+    auto failures = ctx_->probe_failures() + 1;
+    auto most = limits().health_failures;
+    ctx_->probe_failures(failures);
+    if (failures <= most)
       tell(severity::warning, "unhealthy",
-           "did not answer, " + std::to_string(failures_) + "/"
-               + std::to_string(limits().health_failures) + ": " + render(why));
-    if (failures_ >= limits().health_failures) ail();
-    if (failures_ >= limits().health_failures || why.code == errc::gone) ask_provider();
+           "did not answer, " + std::to_string(failures) + "/" + std::to_string(most) + ": "
+               + render(why));
+    if (failures >= most) ail();
+    if (failures >= most || why.code == errc::gone) ask_provider();
   }
 
   // Whoever needs its place may have it.
@@ -121,7 +130,6 @@ private:
   sandbox::call_id sampling_ = 0;
   usage_watch usage_;
   std::uint64_t question_ = 0;
-  std::uint32_t failures_ = 0;
   bool asked_ = false;
   bool asking_ = false;
 };

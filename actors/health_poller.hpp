@@ -7,6 +7,8 @@
 //     limit in a row, or gone the provider is asked by GET: 404 is the SANDBOX's loss, anything
 //                             else says nothing
 //
+// Failures are counted in the context: a poller that is started again goes on with them.
+//
 // Only the provider can say that a sandbox is lost. That it does not answer is told and no more:
 // when its output cannot be had either, the OUTPUT POLLER ends it.
 #pragma once

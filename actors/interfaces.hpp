@@ -64,22 +64,26 @@ struct packed_event {
   std::string bytes;
 };
 
-/// Packs an event; errors and texts that may quote somebody else pass the mask of this process
-/// (messages/masking.hpp) on the way, so that no secret reaches the journal or a subscriber.
+/// Errors and texts of an event that may quote somebody else, through the mask of this process
+/// (messages/masking.hpp).
 template <event E>
-packed_event pack_now(utc_time at, const E& e) {
-  packed_event out;
-  if constexpr (requires { e.why.cause; }) {
-    auto clean = e;
-    clean.why = masked(std::move(clean.why));
-    pack_event(out.bytes, at, clean);
-  } else if constexpr (std::is_same_v<E, notice> || std::is_same_v<E, agent_block>) {
-    auto clean = e;
-    clean.text = masked_text(clean.text);
-    pack_event(out.bytes, at, clean);
-  } else {
-    pack_event(out.bytes, at, e);
+void mask_quotes(E& e) {
+  if constexpr (requires { e.why.cause; }) e.why = masked(std::move(e.why));
+  if constexpr (std::is_same_v<E, notice>) e.text = masked_text(e.text);
+  if constexpr (std::is_same_v<E, pane_usage>) e.summary = masked_text(e.summary);
+  if constexpr (std::is_same_v<E, pane_restarting>) e.reason = masked_text(e.reason);
+  if constexpr (std::is_same_v<E, agent_block>) {
+    e.text = masked_text(e.text);
+    e.name = masked_text(e.name);
   }
+}
+
+/// Packs an event, masked, so that no secret reaches the journal or a subscriber.
+template <event E>
+packed_event pack_now(utc_time at, E e) {
+  packed_event out;
+  mask_quotes(e);
+  pack_event(out.bytes, at, e);
   return out;
 }
 

@@ -28,6 +28,7 @@ public:
 
   // What was appended is committed and answered even when the exit message overtook the flush.
   void on_exit() override {
+    leaving_ = true;
     if (backend_ && !failed_) commit();
     backend_.reset();
     dir_.reset();
@@ -111,6 +112,23 @@ private:
     if (auto publisher = dir_->publisher())
       for (auto& p : batch)
         caf::anon_send(publisher, publish_a::value, std::move(p.c));
+    if (!leaving_) tell_word();
+  }
+
+  // What the backend has to say of itself goes the way of every event. Refused, as notes are on a
+  // nearly full disk, it is said again after a later commit, unless something newer is.
+  void tell_word() {
+    if (auto news = backend_->word()) word_ = std::move(news);
+    if (!word_) return;
+    auto said = *std::exchange(word_, std::nullopt);
+    chunk_ptr c = std::make_shared<chunk>();
+    c->count = 1;
+    c->body.data = pack_now(dir_->wall_now(), said).bytes;
+    request(caf::actor_cast<journal_actor>(this), caf::infinite, append_a::value, c)
+        .then([](std::uint64_t) {},
+              [this, said](caf::error&) {
+                if (!word_) word_ = said;
+              });
   }
 
   caf::error fail(const error& e) {
@@ -133,6 +151,8 @@ private:
   bool open_transaction_ = false;
   bool flush_sent_ = false;
   bool failed_ = false;
+  bool leaving_ = false;
+  std::optional<notice> word_; ///< Of the backend, and not told yet.
 };
 
 } // namespace

@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 namespace skep::actors {
 
@@ -31,6 +32,9 @@ public:
   /// Last sequence that was appended, 0 for none.
   virtual std::uint64_t head() const = 0;
   virtual std::string stream_id() const = 0;
+  /// What people should read of the backend itself, such as a log beside it that cannot be written;
+  /// each is given once. Asked after every commit.
+  virtual std::optional<notice> word() { return std::nullopt; }
 };
 
 /// Opens the backend; called in the JOURNAL's thread before its first message.

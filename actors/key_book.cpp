@@ -30,8 +30,7 @@ key_book::answer key_book::admit(const request_frame& f, promise p) {
     deliver(f.id, p, why);
     return answer{};
   };
-  if (f.key.size() > 64)
-    return refuse(make_error(errc::bad_argument, "an idempotency key has at most 64 characters"));
+  if (auto bad = check_key(f.key)) return refuse(bad);
   auto fingerprint = transfer::sha256_of(f.body.data);
   if (auto [command, known, reply] = known_(f.key); !command.empty()) {
     if (command != name_of(f.command) || known != fingerprint)

@@ -4,7 +4,7 @@
 //                                  '-- results are collected, then the kill
 #pragma once
 
-#include "messages/ids.hpp"
+#include "messages/fields.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -35,6 +35,19 @@ inline std::optional<std::chrono::seconds> lease_to_ask(std::chrono::millisecond
   if (cap.count() > 0) end = std::min(end, born + std::chrono::milliseconds{cap});
   if (end <= present_end || end <= now) return std::nullopt;
   return std::chrono::ceil<std::chrono::seconds>(end - now);
+}
+
+/// The whole life that a provider gives a sandbox by its own account (`started`, `end`), where that
+/// is less than the `lease` that was asked for. Nothing when it is as long, when the provider does
+/// not say, and when it is no longer than the `first` lease: what was seen may be from before.
+/// No clock is compared with another one.
+inline std::optional<std::chrono::milliseconds> capped_life(utc_time started, utc_time end,
+                                                            std::chrono::seconds first,
+                                                            std::chrono::seconds lease) {
+  constexpr std::chrono::seconds rounding{5};
+  auto life = end - started;
+  if (life <= first + rounding || life >= lease - rounding) return std::nullopt;
+  return life;
 }
 
 } // namespace skep::actors

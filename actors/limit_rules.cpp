@@ -34,6 +34,18 @@ milliseconds next_end(const provider_load& load, utc_time now, std::size_t ahead
   return std::max(load.lease_ends[ahead] - now, milliseconds{0});
 }
 
+std::uint64_t active_of(const provider_load& load, const std::string& repo) {
+  auto i = load.active_of.find(repo);
+  return i == load.active_of.end() ? 0 : i->second;
+}
+
+std::uint64_t most_of_one(const provider_load& load) {
+  std::uint64_t most = 0;
+  for (const auto& [repo, n] : load.active_of)
+    most = std::max(most, n);
+  return most;
+}
+
 hold slot_hold(const provider_rules& rules, const char* rule, std::uint64_t most,
                std::uint64_t count, milliseconds wait) {
   return {rule, most, count, wait, rules.section + "." + rule, false, false};
@@ -104,8 +116,7 @@ std::optional<hold> first_hold(const provider_rules& rules, const provider_load&
   if (rules.max_active && load.active >= *rules.max_active)
     return slot_hold(rules, "max_active", *rules.max_active, load.active,
                      next_end(load, now, ahead));
-  auto own = load.active_of.find(repo);
-  auto of_repo = own == load.active_of.end() ? 0 : own->second;
+  auto of_repo = active_of(load, repo);
   if (rules.max_active_per_repo && of_repo >= *rules.max_active_per_repo) {
     auto out = slot_hold(rules, "max_active_per_repo", *rules.max_active_per_repo, of_repo,
                          next_end(load, now, ahead));
@@ -165,18 +176,21 @@ error never_fits(const provider_rules& rules, const swarm_spec& spec, double res
   return {};
 }
 
+bool passes(std::string_view rule) {
+  return rule == "max_starting";
+}
+
 std::vector<limit_line> limit_lines(const std::string& provider, const provider_rules& rules,
-                                    const provider_load& load, utc_time now) {
+                                    const provider_load& load, utc_time now,
+                                    const std::string& repo) {
   std::vector<limit_line> out;
   auto add = [&](const char* rule, const max_count& most, std::uint64_t count) {
     out.push_back({provider, rule, most ? static_cast<std::int64_t>(*most) : -1, count,
                    rules.section + "." + rule});
   };
   add("max_active", rules.max_active, load.active);
-  std::uint64_t most_of_one = 0;
-  for (const auto& [repo, n] : load.active_of)
-    most_of_one = std::max(most_of_one, n);
-  add("max_active_per_repo", rules.max_active_per_repo, most_of_one);
+  add("max_active_per_repo", rules.max_active_per_repo,
+      repo.empty() ? most_of_one(load) : active_of(load, repo));
   for (const auto& w : windows)
     add(w.rule, rules.*w.most, load.creates.size() - first_inside(load.creates, now, w.length));
   add("max_starting", rules.max_starting, load.starting);

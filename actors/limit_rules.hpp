@@ -21,6 +21,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace skep::actors {
 
@@ -90,8 +91,13 @@ std::optional<hold> first_hold(const provider_rules& rules, const provider_load&
 /// never_fits with the rule's name for a run that no waiting would ever let through.
 error never_fits(const provider_rules& rules, const swarm_spec& spec, double reserved_usd);
 
-/// The lines of `skep budget`.
+/// True for the limit that passes by itself: it refuses nobody (hold::passing).
+bool passes(std::string_view rule);
+
+/// The lines of `skep budget`. What counts against max_active_per_repo is of `repo`, or of the
+/// busiest repository where none is given.
 std::vector<limit_line> limit_lines(const std::string& provider, const provider_rules& rules,
-                                    const provider_load& load, utc_time now);
+                                    const provider_load& load, utc_time now,
+                                    const std::string& repo = {});
 
 } // namespace skep::actors

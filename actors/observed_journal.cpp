@@ -28,6 +28,7 @@ public:
   bool broken() const override { return backend_->broken(); }
   std::uint64_t head() const override { return backend_->head(); }
   std::string stream_id() const override { return backend_->stream_id(); }
+  std::optional<notice> word() override { return backend_->word(); }
 
 private:
   void tell(const std::vector<chunk>& chunks) {

@@ -1,9 +1,10 @@
 #include "actors/output_log.hpp"
 
+#include "transfer/posix.hpp"
+
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <fstream>
 #include <linux/falloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,11 @@ constexpr std::uint64_t freed_together = 1024 * 1024; ///< More than any file sy
 error cannot_write(const std::string& what) {
   return make_error(errno == ENOSPC || errno == EDQUOT ? errc::disk_full : errc::io,
                     "cannot write " + what, std::strerror(errno));
+}
+
+error cannot_copy(const std::filesystem::path& log) {
+  auto why = errno;
+  return make_error(errc::io, "cannot read the log " + log.string(), std::strerror(why));
 }
 
 result<void> write_all(int fd, std::string_view rest) {
@@ -64,28 +70,27 @@ std::uint64_t log_begin(const std::filesystem::path& file) {
 }
 
 result<void> copy_log(const std::filesystem::path& from, const std::filesystem::path& to) {
-  auto begin = log_begin(from);
-  std::ifstream in{from, std::ios::binary};
-  if (!in) return {}; // nothing was ever written
+  transfer::unique_fd in{::open(from.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!in && errno == ENOENT) return {}; // nothing was ever written
+  if (!in) return cannot_copy(from);
   auto out = output_file(to);
   if (!out) return out.err();
-  in.seekg(static_cast<std::streamoff>(begin));
+  transfer::unique_fd copy{*out};
+  auto begin = log_begin(in.get());
+  if (::lseek(in.get(), static_cast<off_t>(begin), SEEK_SET) < 0) return cannot_copy(from);
   std::string block;
   if (begin > 0)
     block = "[skep: the first " + std::to_string(begin)
             + " bytes of this log were dropped; its newest part follows]\n";
   for (;;) {
-    if (auto done = write_all(*out, block); !done) {
-      ::close(*out);
-      return done;
-    }
+    if (auto done = write_all(copy.get(), block); !done) return done;
     block.resize(256 * 1024);
-    in.read(block.data(), static_cast<std::streamsize>(block.size()));
-    block.resize(static_cast<std::size_t>(in.gcount()));
-    if (block.empty()) break;
+    auto n = ::read(in.get(), block.data(), block.size());
+    if (n < 0 && errno != EINTR) return cannot_copy(from);
+    if (n == 0) break;
+    block.resize(n < 0 ? 0 : static_cast<std::size_t>(n));
   }
-  if (::close(*out) != 0) return cannot_write("a copy of a log");
-  if (in.bad()) return make_error(errc::io, "cannot read the log " + from.string());
+  if (::close(copy.release()) != 0) return cannot_write("a copy of a log");
   return {};
 }
 
@@ -130,15 +135,22 @@ result<std::string> output_log::finish() {
   return write(mask_.flush());
 }
 
+// All or nothing: who goes on at the end of half a masked value would take its other half for
+// ordinary text.
 result<std::string> output_log::write(std::string text) {
   std::string_view rest{text};
   while (!rest.empty()) {
     auto n = ::write(fd_, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return cannot_write("a log");
+    if (n < 0) {
+      auto why = cannot_write("a log");
+      if (::ftruncate(fd_, static_cast<off_t>(position_)) != 0)
+        why.message += ", and its end cannot be taken back";
+      return why;
+    }
     rest.remove_prefix(static_cast<std::size_t>(n));
-    position_ += static_cast<std::uint64_t>(n);
   }
+  position_ += text.size();
   return text;
 }
 

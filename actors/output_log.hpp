@@ -30,8 +30,8 @@ std::uint64_t log_begin(const std::filesystem::path& file);
 /// The same of an open file; its position is moved.
 std::uint64_t log_begin(int fd);
 
-/// Copies what is kept of a log. One whose front was freed begins with a line that says so.
-/// disk_full or io when it cannot be written.
+/// Copies what is kept of a log; nothing where there is none. One whose front was freed begins with
+/// a line that says so. disk_full or io when it cannot be written, io when it cannot be read.
 result<void> copy_log(const std::filesystem::path& from, const std::filesystem::path& to);
 
 class output_log {

@@ -260,8 +260,31 @@ private:
     auto end = adapter_->on_exit(rec_.exit_code, rec_.signal);
     auto again = end.result == outcome::failed && end.worth_retrying
                  && rec_.attempt <= ctx_->spec->pane_restarts;
-    if (!again) return close(end.result, with_step(end.why, "agent"));
-    restart(end.why);
+    if (again) return restart(end.why);
+    if (end.on_its_word && !ctx_->spec->allow_no_changes) return ask_for_changes(1);
+    close(end.result, with_step(end.why, "agent"));
+  }
+
+  // "Done" over a work tree without a change is suspect. A sandbox that does not answer leaves the
+  // agent its word: that no change was found is then not known.
+  void ask_for_changes(std::uint32_t attempt) {
+    ctx_->api->run(
+        ctx_->address(), changed_command(*ctx_, rec_),
+        home<sandbox::command_result>([this, attempt](result<sandbox::command_result> r) {
+          auto answer = read_guest_answer(r);
+          auto changed = answer ? read_changed(*answer) : result<bool>{answer.err()};
+          const auto& p = ctx_->svc->limits;
+          if (!changed && retriable(changed.err()) && attempt < p.step_attempts)
+            return later(p.step_wait * (1u << attempt), [this, attempt] {
+              if (!closing_) ask_for_changes(attempt + 1);
+            });
+          if (!changed || *changed) return close(outcome::completed, {});
+          close(outcome::suspect,
+                with_step(make_error(errc::suspect_result,
+                                     "it reported success and changed no file; where that is "
+                                     "right, run it with --allow-no-changes"),
+                          "agent"));
+        }));
   }
 
   void restart(const error& why) {
@@ -313,9 +336,13 @@ private:
   }
 
   void write_input(const std::string& key, const std::string& bytes) {
-    auto file = std::string{inside::inbox} + "/" + rec_.pane.value + ".input." + key;
+    auto file = input_path(rec_, key);
     auto settle = [this, key, size = bytes.size()](const result<json>& answer) {
       auto arrived = answer.ok() && read_input_arrived(*answer);
+      if (!answer)
+        note(ctx_->recorder(), now(),
+             notice{severity::warning, "input_not_written",
+                    rec_.name + " (" + rec_.pane.value + "): " + render(answer.err())});
       note(ctx_->recorder(), now(),
            input_receipt{rec_.pane, key, size, arrived ? receipt::written : receipt::expired});
       input_over();

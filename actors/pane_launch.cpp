@@ -1,6 +1,7 @@
 #include "actors/pane_launch.hpp"
 
 #include "actors/guest_call.hpp"
+#include "transfer/sha256.hpp"
 
 namespace skep::actors {
 namespace {
@@ -24,6 +25,11 @@ std::string prompt_of(const sandbox_context& ctx, const pane_record& pane, agent
 std::string prompt_path(const pane_record& pane) {
   return std::string{inside::inbox} + "/" + pane.pane.value + "." + std::to_string(pane.attempt)
          + ".stdin";
+}
+
+std::string input_path(const pane_record& pane, const std::string& key) {
+  return std::string{inside::inbox} + "/" + pane.pane.value + ".input."
+         + transfer::sha256_of(key).substr(0, 16);
 }
 
 sandbox::command launch_command(const sandbox_context& ctx, const pane_record& pane,
@@ -53,6 +59,12 @@ sandbox::command launch_command(const sandbox_context& ctx, const pane_record& p
   auto what = guest_command(ctx, std::move(args), ctx.svc->limits.guest_command);
   what.env = std::move(plan.env);
   return what;
+}
+
+sandbox::command changed_command(const sandbox_context& ctx, const pane_record& pane) {
+  return guest_command(ctx,
+                       {"changed", "--tree", ctx.tree_of(pane.name), "--base", ctx.base_commit()},
+                       ctx.svc->limits.guest_command);
 }
 
 sandbox::command signal_command(const sandbox_context& ctx, const pane_id& pane,

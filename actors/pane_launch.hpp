@@ -1,4 +1,4 @@
-// The commands inside a sandbox by which a PANE starts and signals its agent. Pure.
+// The commands inside a sandbox by which a PANE starts, signals and judges its agent. Pure.
 #pragma once
 
 #include "actors/agents/adapter.hpp"
@@ -12,6 +12,9 @@ std::string prompt_of(const sandbox_context& ctx, const pane_record& pane, agent
 /// Where that lies inside until the agent has it.
 std::string prompt_path(const pane_record& pane);
 
+/// Where input that is sent with `key` lies until the agent has it: no path comes from a client.
+std::string input_path(const pane_record& pane, const std::string& key);
+
 /// Starts the pane's present attempt, or answers how far it is when it was started before. Its
 /// answer is the word of the holder inside.
 sandbox::command launch_command(const sandbox_context& ctx, const pane_record& pane,
@@ -20,5 +23,8 @@ sandbox::command launch_command(const sandbox_context& ctx, const pane_record& p
 /// INT and TERM to the agent's process group, KILL, STOP and CONT to all its descendants.
 sandbox::command signal_command(const sandbox_context& ctx, const pane_id& pane,
                                 std::uint32_t attempt, const std::string& name);
+
+/// Asks whether the pane's work tree differs from what it started from (read_changed()).
+sandbox::command changed_command(const sandbox_context& ctx, const pane_record& pane);
 
 } // namespace skep::actors

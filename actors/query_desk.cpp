@@ -2,9 +2,13 @@
 
 #include "actors/health_answer.hpp"
 #include "actors/output_log.hpp"
+#include "transfer/posix.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -161,6 +165,24 @@ std::size_t rest_of_character(std::string_view text) {
   return n < 4 ? n : 0;
 }
 
+/// What the system just said of a log file.
+error unreadable_log(const std::filesystem::path& file) {
+  auto why = errno;
+  return make_error(errc::io, "cannot read the log " + file.string(), std::strerror(why));
+}
+
+/// Up to `size` bytes from `offset`; none when they cannot be read, and errno says why.
+std::optional<std::string> log_bytes_at(int fd, std::uint64_t offset, std::size_t size) {
+  std::string out(size, '\0');
+  ssize_t n = -1;
+  do
+    n = ::pread(fd, out.data(), out.size(), static_cast<off_t>(offset));
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return std::nullopt;
+  out.resize(static_cast<std::size_t>(n));
+  return out;
+}
+
 } // namespace
 
 result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_record& pane,
@@ -170,22 +192,23 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
   out.closed = pane.state == pane_phase::closed || out.generation < pane.attempt;
   auto file =
       logs / pane.swarm.value / (pane.pane.value + "." + std::to_string(out.generation) + ".log");
-  auto fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return out; // nothing was written yet
+  transfer::unique_fd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!fd && errno == ENOENT) return out; // nothing was written yet
   struct stat st {};
-  ::fstat(fd, &st);
+  if (!fd || ::fstat(fd.get(), &st) != 0) return unreadable_log(file);
   out.end_offset = static_cast<std::uint64_t>(st.st_size);
-  out.begin_offset = log_begin(fd);
+  out.begin_offset = log_begin(fd.get());
   auto offset =
       want.offset >= 0
           ? static_cast<std::uint64_t>(want.offset)
           : out.end_offset - std::min(out.end_offset, 0 - static_cast<std::uint64_t>(want.offset));
   out.offset = std::min(std::max(offset, out.begin_offset), out.end_offset);
-  out.data.data.resize(
+  auto data = log_bytes_at(
+      fd.get(), out.offset,
       std::min<std::uint64_t>({out.end_offset - out.offset, want.max_bytes, most_log_bytes}));
-  auto n = ::pread(fd, out.data.data.data(), out.data.data.size(), static_cast<off_t>(out.offset));
-  out.data.data.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-  ::close(fd);
+  // An empty answer would mean that the log ends here, or that more is to come.
+  if (!data) return unreadable_log(file);
+  out.data.data = std::move(*data);
   if (want.offset < 0 && out.offset > out.begin_offset && out.data.data.size() > 3) {
     auto cut = rest_of_character(out.data.data);
     out.data.data.erase(0, cut);

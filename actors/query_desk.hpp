@@ -3,7 +3,7 @@
 #pragma once
 
 #include "actors/domain.hpp"
-#include "actors/watch_book.hpp"
+#include "actors/health.hpp"
 #include "storage/reader.hpp"
 
 namespace skep::actors {
@@ -17,6 +17,7 @@ struct daemon_facts {
   std::function<bool()> draining = {};
   std::shared_ptr<const watch_book> watch = {};      ///< Signs of life; may be null.
   std::function<std::uint64_t()> published_seq = {}; ///< Last one the PUBLISHER sent; may be empty.
+  health_policy judged_by = {}; ///< By what health is judged; the tree takes it from its policies.
 };
 
 /// `open` makes the actor's own reader, in its thread; when that fails the actor ends with the
@@ -30,7 +31,7 @@ desk_actor spawn_query_desk_undetached(caf::scheduled_actor* parent, directory_p
                                        std::function<result<storage::reader>()> open);
 
 /// A part of a pane's log file. Blocking. Empty when this generation has no log yet; an offset
-/// outside of the log is moved to its nearer end.
+/// outside of the log is moved to its nearer end. io: there is a log and it cannot be read.
 result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_record& pane,
                                 const log_read_request& want);
 

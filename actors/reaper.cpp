@@ -206,7 +206,7 @@ private:
     c->swarm = swarm;
     c->sandbox = id;
     c->count = sizeof...(E);
-    (pack_event(c->body.data, svc_->wall_now(), e), ...);
+    ((c->body.data += pack_now(svc_->wall_now(), e).bytes), ...);
     request(svc_->handles->journal(), record_deadline, append_a::value, c)
         .then(
             [this, id, stored](std::uint64_t) {

@@ -8,8 +8,7 @@ namespace skep::actors {
 /// draining while `skep drain` holds, shutting_down while the daemon ends; none otherwise.
 error no_new_runs(const swarm_registry& registry);
 
-/// Lowers the time limit so that it fits below the longest life that the provider's entry gives a
-/// sandbox, with the lease's grace, and says so in `remarks`; out_of_range when nothing is left.
+/// As that of run_rules.hpp, with the daemon's policies.
 error fit_limit(const services& svc, swarm_spec& spec, std::vector<std::string>& remarks);
 
 } // namespace skep::actors

@@ -4,6 +4,7 @@
 #include "actors/survey.hpp"
 #include "actors/swarm.hpp"
 
+#include <map>
 #include <set>
 
 namespace skep::actors {
@@ -233,6 +234,7 @@ private:
     std::set<std::string> providers(r.providers.begin(), r.providers.end());
     for (const auto& x : *living)
       providers.insert(x.provider);
+    auto end = r.end ? ender_of(*living) : ender{};
     auto count = std::make_shared<survey>(r.select, std::move(*living));
     auto over = [count, then, once = std::make_shared<bool>(false)] {
       if (!std::exchange(*once, true)) then(pack(count->reply()));
@@ -241,12 +243,72 @@ private:
     for (const auto& name : providers)
       if (svc_->knows_provider(name)) count->expect(name);
     for (const auto& name : providers)
-      if (svc_->knows_provider(name)) ask(name, count, r.end, over);
+      if (svc_->knows_provider(name)) ask(name, count, end, over);
     if (count->complete()) return over();
     later(survivors_limit, over);
   }
 
-  void ask(const std::string& name, const std::shared_ptr<survey>& count, bool end,
+  /// Ends what lives at a provider, by its name and the remote id; empty: it is only counted.
+  using ender = std::function<void(const std::shared_ptr<sandbox::api>&, const std::string&,
+                                   const std::string&)>;
+
+  // `living`: what the tables know of.
+  ender ender_of(const std::vector<sandbox_record>& living) {
+    auto rows = std::make_shared<std::map<std::pair<std::string, std::string>, sandbox_record>>();
+    for (const auto& x : living)
+      (*rows)[{x.provider, x.remote_id}] = x;
+    return [this, rows](const std::shared_ptr<sandbox::api>& api, const std::string& provider,
+                        const std::string& id) {
+      auto row = rows->find({provider, id});
+      end_survivor(api, provider, id, row == rows->end() ? nullptr : &row->second);
+    };
+  }
+
+  // The intent is on disk before the call (row X-02), once: as that of its sandbox, or as a notice
+  // where the tables know of none. A disk too full for notices keeps nothing alive.
+  void end_survivor(const std::shared_ptr<sandbox::api>& api, const std::string& provider,
+                    const std::string& id, const sandbox_record* row) {
+    auto kill = [api, id] { api->kill(id, [](const result<bool>&) {}); };
+    if (row != nullptr && row->kill_intended) return kill();
+    auto key = provider + " " + id;
+    auto [known, fresh] = intents_.emplace(key, false);
+    if (!fresh) {
+      if (known->second) kill(); // else it follows once the intent is on disk
+      return;
+    }
+    request(svc_->handles->journal(), record_deadline, append_a::value,
+            survivor_intent(provider, id, row))
+        .then(
+            [this, key, kill](std::uint64_t) {
+              intents_[key] = true;
+              kill();
+            },
+            [this, key, kill](caf::error& e) {
+              intents_.erase(key); // the next question tries again
+              if (from_caf(e).code == errc::disk_full) kill();
+            });
+  }
+
+  chunk_ptr survivor_intent(const std::string& provider, const std::string& id,
+                            const sandbox_record* row) const {
+    auto c = std::make_shared<chunk>();
+    c->count = 1;
+    auto at = svc_->wall_now();
+    if (row == nullptr) {
+      c->body.data =
+          pack_now(at, notice{severity::warning, "survivor_kill_intended",
+                              id + " at " + provider
+                                  + " outlived a panic and nobody knows it: it is ended"})
+              .bytes;
+      return c;
+    }
+    c->swarm = row->swarm;
+    c->sandbox = row->sandbox;
+    c->body.data = pack_now(at, kill_intended{"panic"}).bytes;
+    return c;
+  }
+
+  void ask(const std::string& name, const std::shared_ptr<survey>& count, const ender& end,
            std::function<void()> over) {
     in_pool<std::shared_ptr<sandbox::api>>(
         svc_, [svc = svc_, name] { return svc->provider(name); },
@@ -265,18 +327,19 @@ private:
         });
   }
 
-  void on_list(const std::string& name, const std::shared_ptr<survey>& count, bool end,
+  void on_list(const std::string& name, const std::shared_ptr<survey>& count, const ender& end,
                const std::function<void()>& over, const std::shared_ptr<sandbox::api>& api,
                const result<std::vector<sandbox::listed>>& r) {
     auto found = r.ok() ? count->listed(name, *r) : strings_{};
     if (!r) count->unanswered(name, r.err());
     if (end)
       for (const auto& id : found)
-        api->kill(id, [](const result<bool>&) {});
+        end(api, name, id);
     for (const auto& id : count->in_no_list(name)) {
       count->expect(id);
-      api->get(id, home<sandbox::detail>([count, id, end, over, api](result<sandbox::detail> d) {
-                 if (d.ok() && end) api->kill(id, [](const result<bool>&) {});
+      api->get(id,
+               home<sandbox::detail>([name, count, id, end, over, api](result<sandbox::detail> d) {
+                 if (d.ok() && end) end(api, name, id);
                  count->looked_at(id, d.ok(), d.ok() ? error{} : d.err());
                  if (count->complete()) over();
                }));
@@ -290,6 +353,8 @@ private:
   std::shared_ptr<swarm_registry> registry_;
   key_book keys_;
   std::set<std::string> asked_; ///< Selectors of panics in this life of the desk.
+  /// Survivors that it ends, by provider and remote id: whether the intent is on disk already.
+  std::map<std::string, bool> intents_;
 };
 
 } // namespace

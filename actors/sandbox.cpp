@@ -1,5 +1,4 @@
 #include "actors/health_poller.hpp"
-#include "actors/lease_plan.hpp"
 #include "actors/output_poller.hpp"
 #include "actors/pane.hpp"
 #include "actors/sandbox_actor.hpp"
@@ -74,22 +73,10 @@ void sandbox_impl::provision() {
         [this] { provision_guest(ctx_, then_or_fail<void>([this] { extend_lease(); })); });
 }
 
-// Its life began no sooner than its record, so that the cap is met whatever the provider counts
-// from.
-void sandbox_impl::extend_lease() {
-  auto born = rec_.created_at.time_since_epoch().count() > 0 ? rec_.created_at : now();
-  auto lease = lease_to_ask(std::chrono::milliseconds{ctx_->spec->limit_ms}, limits().lease_grace,
-                            limits().create_of(ctx_->spec->provider).lease_cap, born, {}, now());
-  if (!lease) return upload();
-  fact(lease_intended{now() + *lease}, [this, lease = *lease] {
-    rec_.lease_end_at = now() + lease;
-    ctx_->api->set_timeout(rec_.remote_id, lease, then_or_fail<void>([this] { upload(); }));
-  });
-}
-
 // ---- starting, running ----------------------------------------------------------------------
 
 void sandbox_impl::start_panes() {
+  ctx_->base_commit(rec_.base_commit);
   enter(phase::starting, [this] {
     give_place_back(); // of those on their way to their agents
     auto no_start = [this](error why) { fail(at_step(std::move(why), "start")); };
@@ -185,6 +172,7 @@ void sandbox_impl::on_tick() {
   if (auto health = ctx_->health()) caf::anon_send(health, tick_a::value);
   watch_idle();
   on_spend_tick();
+  watch_lease();
   tick_later();
 }
 

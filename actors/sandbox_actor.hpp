@@ -2,6 +2,7 @@
 //
 //   sandbox.cpp            its messages, the order of its phases while all goes well, its panes
 //   sandbox_create.cpp     how it comes to be: create, search, adoption
+//   sandbox_lease.cpp      how long it may live: its lease, and the end before the lease's
 //   sandbox_transfers.cpp  what travels: the upload, the downloads one by one
 //   sandbox_attach.cpp     people who attach
 //   sandbox_watch.cpp      what is watched while it runs: idle panes, panes that are out; freezing
@@ -110,12 +111,21 @@ private:
   void resume_search();
   void end_leftovers(std::function<void()> next);
   void resume_phase();
+
+  // ---- sandbox_lease.cpp ----
+  void extend_lease();
+  void look_at_lease(std::chrono::seconds asked);
+  void lease_seen(std::chrono::seconds asked, const sandbox::detail& seen);
   void renew_lease(const sandbox::detail& seen);
+  /// The provider gives it a shorter life than was asked for, until `end`: it is stopped in time.
+  void bound_life(utc_time end);
+  void tell_cap(std::chrono::milliseconds life);
+  bool lease_stop_due() const;
+  void watch_lease();
 
   // ---- sandbox.cpp ----
   void verify();
   void provision();
-  void extend_lease();
   void start_panes();
   child_spec pane_child(const pane_record& p);
   void on_pane_ready(const pane_id& pane);
@@ -195,6 +205,9 @@ private:
   std::uint32_t creates_ = 0;
   std::uint32_t adopt_failures_ = 0;
   std::uint32_t leftover_looks_ = 0; ///< That found something.
+  // Both on the boot-time clock.
+  std::optional<std::chrono::milliseconds> asked_at_; ///< Its create was sent, in this life.
+  std::optional<std::chrono::milliseconds> stop_at_;  ///< Its lease ends before its run does.
 
   // running, collecting
   bool moving_ = false;           ///< A change of phase is on its way to the disk.
@@ -220,6 +233,7 @@ private:
   bool bounded_ = false;      ///< See bound_end().
   error first_error_;
   std::optional<stop_mode> stop_;
+  bool stopped_first_ = false; ///< Before anything failed: the stop is its outcome.
   std::uint32_t kills_ = 0;
   bool lost_ = false;
   bool kept_ = false;

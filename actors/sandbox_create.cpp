@@ -1,9 +1,10 @@
 // How a sandbox comes to be at its provider, and how it is found again after a restart. One create
 // per intent; what became of one without an answer is found out before anything else is done.
-#include "actors/lease_plan.hpp"
 #include "actors/sandbox_actor.hpp"
 #include "actors/sandbox_steps.hpp"
 #include "actors/spend.hpp"
+
+#include <algorithm>
 
 namespace skep::actors {
 namespace {
@@ -46,6 +47,7 @@ void sandbox_impl::intend_create() {
     fact(create_intended{intent, ctx_->spec->template_name, lease, reserved},
          [this, at, request = std::move(*request)] {
            give_place_back(); // the intent holds it now
+           asked_at_ = ctx_->svc->boot_now();
            ctx_->api->create(request,
                              home<sandbox::created>([this, at](result<sandbox::created> r) {
                                if (r.ok() || create_is_settled(r.err()))
@@ -80,6 +82,11 @@ void sandbox_impl::born(sandbox::created made) {
 
 void sandbox_impl::search(utc_time intended_at) {
   search_.emplace(intended_at, ctx_->spec->provider, limits());
+  // Of a former daemon's create: one that lives is no older than what settles it.
+  using std::chrono::milliseconds;
+  milliseconds most = limits().create_of(ctx_->spec->provider).settle_after();
+  auto ago = std::clamp(now() - intended_at, milliseconds{0}, most);
+  if (!asked_at_) asked_at_ = ctx_->svc->boot_now() - ago;
   note(ctx_->recorder(), now(),
        notice{severity::warning, "create_unresolved",
               ctx_->sandbox.value + ": the provider did not answer the create; it is looked for by "
@@ -166,31 +173,6 @@ void sandbox_impl::resume_search() {
       [this](result<utc_time> at) {
         if (!ending()) search(at.ok() ? *at : now());
       });
-}
-
-// Nobody knows how long this daemon was away. Work goes on beside it, and a renewal that fails for
-// a passing reason ends nothing: the lease that it had outlives the time limit, and the table says
-// that one again. It never becomes shorter. Before the agents, the phases set a lease of their own.
-void sandbox_impl::renew_lease(const sandbox::detail& seen) {
-  if (rec_.state < phase::starting) return;
-  auto ms = [](auto at) { return std::chrono::time_point_cast<std::chrono::milliseconds>(at); };
-  auto cap = limits().create_of(ctx_->spec->provider).lease_cap;
-  auto lease = lease_to_ask(std::chrono::milliseconds{ctx_->spec->limit_ms}, limits().lease_grace,
-                            cap, ms(seen.started_at), ms(seen.end_at), now());
-  if (!lease) return;
-  fact(lease_intended{now() + *lease}, [this, lease = *lease] {
-    ctx_->api->set_timeout(
-        rec_.remote_id, lease, home<void>([this, end = now() + lease](result<void> r) {
-          if (r.ok()) rec_.lease_end_at = end;
-          if (r.ok() || destroying_) return;
-          if (r.err().code == errc::not_found) return on_lost(r.err());
-          note(ctx_->recorder(), now(), lease_intended{rec_.lease_end_at});
-          note(ctx_->recorder(), now(),
-               notice{severity::warning, "lease_not_renewed",
-                      ctx_->sandbox.value
-                          + ": the provider did not renew its lease: " + render(r.err())});
-        }));
-  });
 }
 
 // What a former daemon began inside may still run, an unpacking for instance: what follows removes

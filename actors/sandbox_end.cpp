@@ -97,6 +97,7 @@ void sandbox_impl::on_stop(stop_mode how) {
   if (ctx_->spec->no_partial && how == stop_mode::timed_out) how = stop_mode::limit_kill;
   if (ctx_->spec->no_partial && how == stop_mode::budget) how = stop_mode::budget_kill;
   auto first = !stop_;
+  if (first) stopped_first_ = !first_error_;
   if (first || at_once(how)) stop_ = how;
   if (at_once(how)) return destroy();
   if (how == stop_mode::timed_out && rec_.state >= phase::starting) bound_end();
@@ -146,7 +147,9 @@ void sandbox_impl::destroy() {
 
 // Its actor never came to be, so nobody else will say how it ended.
 void sandbox_impl::close_unborn(const pane_record& p) {
-  auto result = first_error_ ? outcome::failed : stop_ ? outcome_of(*stop_) : outcome::cancelled;
+  auto result = first_error_ && !stopped_first_ ? outcome::failed
+                : stop_                         ? outcome_of(*stop_)
+                                                : outcome::cancelled;
   fact(pane_closed{p.pane, result, first_error_, p.attempt, p.final_offset},
        [this, id = p.pane, result] {
          panes_.closed(id, result, {});
@@ -202,10 +205,13 @@ void sandbox_impl::tell_untold() {
 
 outcome sandbox_impl::verdict(error& why) const {
   if (lost_) return outcome::lost;
-  if (first_error_)
+  if (first_error_ && !stopped_first_)
     return first_error_.code == errc::budget_spent ? outcome::budget : outcome::failed;
   if (!stop_) return panes_.verdict(why);
+  // What failed on its way out, such as a result that could not be read, changes no outcome: the
+  // error stands beside it.
   auto result = outcome_of(*stop_);
+  if (first_error_) return result;
   if (result == outcome::timed_out)
     why = make_error(errc::timed_out, "the time limit of the run was reached");
   if (result == outcome::budget) why = make_error(errc::budget_spent);

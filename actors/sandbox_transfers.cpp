@@ -7,6 +7,7 @@ namespace skep::actors {
 
 void sandbox_impl::upload() {
   enter(phase::uploading, [this] {
+    if (destroying_) return; // its end began while the phase was on its way to the disk
     if (!bundle_)
       return fail(at_step(make_error(errc::internal, "there is nothing to upload"), "upload"));
     upload_plan plan{transfer_id::make(), bundle_, {}};

@@ -22,9 +22,21 @@ public:
   std::uint64_t head() const override { return committed_; }
   std::string stream_id() const override { return journal_.stream_id(); }
 
+  // The lines of the audit log wait for their file without holding up anything else.
+  std::optional<notice> word() override {
+    const auto* log = journal_.audit();
+    auto why = log ? log->failure() : error{};
+    if (static_cast<bool>(why) == std::exchange(audit_fails_, static_cast<bool>(why))) return {};
+    if (why)
+      return notice{severity::warning, "audit_failed",
+                    "lines of the audit log wait, since they cannot be written: " + render(why)};
+    return notice{severity::info, "audit_written", "the audit log has all its lines again"};
+  }
+
 private:
   storage::journal journal_;
   std::uint64_t committed_ = 0;
+  bool audit_fails_ = false; ///< As it was told last.
 };
 
 } // namespace

@@ -26,6 +26,13 @@ fs::path work_dir(const services& svc, const swarm_id& swarm) {
   return svc.state_dir / "work" / swarm.value;
 }
 
+// For what transfer/ makes for a moment: what a kill leaves of it goes with the next start's sweep.
+result<std::string> scratch_parent(const services& svc) {
+  auto dir = (svc.state_dir / "work").string();
+  if (auto made = transfer::make_dirs(dir); !made) return made.err();
+  return dir;
+}
+
 // Whole or not at all: written beside and renamed.
 result<void> write_file(const fs::path& path, const std::string& text) {
   auto tmp = path;
@@ -232,6 +239,7 @@ void sweep_work_files(const services& svc, const std::vector<swarm_id>& open) {
       left.push_back(i->path());
   for (const auto& path : left)
     fs::remove_all(path, ec);
+  transfer::sweep_packs((svc.state_dir / "packs").string());
 }
 
 result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
@@ -265,7 +273,10 @@ result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
   for (const auto& name : tree_names(spec, boxes_that_count, panes_that_count))
     if (auto patch = dir / (name + ".patch"); fs::exists(patch, ec))
       patches.push_back({name, patch.string()});
-  auto merged = transfer::merge_swarm_patch(patches, (dir / "swarm.patch").string());
+  auto scratch = scratch_parent(svc);
+  auto merged = scratch
+                    ? transfer::merge_swarm_patch(patches, (dir / "swarm.patch").string(), *scratch)
+                    : result<transfer::merged_patch>{scratch.err()};
   if (merged.ok()) {
     out.merged = merged->included;
     for (const auto& [name, paths] : merged->conflicts)
@@ -322,7 +333,9 @@ result<transfer::collisions_found> find_collisions_of(const services& svc, const
     crash_point(crash_kind::file, "originals");
     if (auto kept = transfer::keep_originals(dir, archive, wanted); !kept) return kept.err();
   }
-  return transfer::find_collisions(dir, *base, panes, with);
+  auto scratch = scratch_parent(svc);
+  if (!scratch) return scratch.err();
+  return transfer::find_collisions(dir, *base, panes, with, {}, *scratch);
 }
 
 result<std::vector<collision>> collisions_with(const services& svc, const swarm_spec& spec,
@@ -369,13 +382,42 @@ result<concluded> conclude(const services& svc, const swarm_spec& spec, const sw
   return out;
 }
 
+namespace {
+
+/// Which of two ends of sandboxes is the swarm's: what went wrong outweighs what was stopped, and
+/// both outweigh a doubt, in whatever order the sandboxes stand.
+int weight_of(outcome o) {
+  switch (o) {
+  case outcome::failed:
+    return 7;
+  case outcome::lost:
+    return 6;
+  case outcome::budget:
+    return 5;
+  case outcome::timed_out:
+    return 4;
+  case outcome::killed:
+    return 3;
+  case outcome::cancelled:
+    return 2;
+  case outcome::suspect:
+    return 1;
+  case outcome::none:
+  case outcome::completed:
+    return 0;
+  }
+  return 0;
+}
+
+} // namespace
+
 swarm_closed verdict_of(const std::vector<sandbox_record>& sandboxes,
                         const std::vector<pane_record>& panes) {
   swarm_closed out;
   out.result = outcome::completed;
   for (const auto& s : sandboxes) {
     if (s.result == outcome::completed) continue;
-    if (out.result == outcome::completed || s.result == outcome::failed) out.result = s.result;
+    if (weight_of(s.result) > weight_of(out.result)) out.result = s.result;
     if (!out.why) out.why = first_error(s);
   }
   for (const auto& p : panes)

@@ -45,7 +45,7 @@ result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, co
   c->swarm = row->swarm;
   c->sandbox = sandbox;
   auto add = [&](const auto& e) {
-    pack_event(c->body.data, svc.wall_now(), e);
+    c->body.data += pack_now(svc.wall_now(), e).bytes;
     ++c->count;
   };
   for (const auto& p : *panes)

@@ -129,9 +129,11 @@ supervisor_actor start_tree(caf::actor_system& sys, tree_parts all) {
   auto queries = service(
       "queries",
       [p](caf::scheduled_actor* up) {
+        auto facts = p->facts;
+        facts.judged_by = health_policy_of(p->svc->limits);
         return p->own_threads
-                   ? spawn_query_desk(up, p->svc->handles, p->facts, p->open_reader)
-                   : spawn_query_desk_undetached(up, p->svc->handles, p->facts, p->open_reader);
+                   ? spawn_query_desk(up, p->svc->handles, facts, p->open_reader)
+                   : spawn_query_desk_undetached(up, p->svc->handles, facts, p->open_reader);
       },
       [handles](const desk_actor& h) { handles->put_queries(h); });
   auto admission = service(

@@ -34,7 +34,7 @@ void watch_book::on_event(const committed_event& e) {
     auto& s = sandboxes_[box];
     s.usage = *used;
     s.sampled_at = e.at;
-    s.poll_failures = 0; // the inside answers
+    s.poll_failures = s.probe_failures = 0; // the inside answers
   } else if (std::holds_alternative<sandbox_closed>(e.what)) {
     for (const auto& p : panes_of_[box])
       panes_.erase(p);

@@ -24,7 +24,7 @@ struct pane_signs {
 };
 
 struct sandbox_signs {
-  std::uint32_t probe_failures = 0; ///< In a row.
+  std::uint32_t probe_failures = 0; ///< In a row, as far as told.
   std::uint32_t poll_failures = 0;  ///< In a row, as far as told.
   bool output_lost = false;         ///< Output is incomplete from some point on.
   usage_sampled usage;

@@ -82,6 +82,7 @@ result<std::string> control_client::exchange(std::uint32_t command, std::string 
                                              const std::string& key) {
   if (auto e = check_socket_path(impl_->path)) return e;
   auto id = impl_->next_id++;
+  bool repeatable = !key.empty() || only_reads(command, body);
   auto frame = pack(request_frame{protocol_version, id, key, command, {std::move(body)}});
   if (frame.size() > max_request_bytes)
     return make_error(errc::too_large, "the request has " + std::to_string(frame.size())
@@ -91,7 +92,7 @@ result<std::string> control_client::exchange(std::uint32_t command, std::string 
     auto reply = impl_->exchange(frame, id, deadline);
     bool away =
         !reply && (reply.err().code == errc::no_daemon || reply.err().code == errc::shutting_down);
-    if (!away || !impl_->revive || (key.empty() && !only_reads(command))) return reply;
+    if (!away || !impl_->revive || !repeatable) return reply;
     if (auto e = impl_->revive()) return e;
     return impl_->exchange(frame, id, deadline);
   } catch (const zmq::error_t& e) {

@@ -61,8 +61,8 @@ parsed_request parse_request(gate at, std::string_view frame, std::string_view s
     out.request.id = id;
     return out;
   }
-  if (out.request.key.size() > 64) {
-    out.refusal = make_error(errc::bad_frame, "an idempotency key has at most 64 characters");
+  if (auto bad = check_key(out.request.key)) {
+    out.refusal = make_error(errc::bad_frame, bad.message);
     return out;
   }
   if (command_name(at, out.request.command).empty())

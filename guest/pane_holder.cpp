@@ -128,7 +128,8 @@ private:
     for (;;) {
       auto written = write_exit(o_.dir, record);
       if (written.ok() || written.err().code != errc::disk_full || steady::now() > deadline) return;
-      ::poll(nullptr, 0, static_cast<int>(log_retry.count())); // the disk may get room
+      // sleep: nothing tells when a disk gets room; it is tried again until the deadline above
+      ::poll(nullptr, 0, static_cast<int>(log_retry.count()));
     }
   }
 

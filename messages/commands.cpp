@@ -101,6 +101,17 @@ error check_prompt(std::string_view prompt) {
   return {};
 }
 
+error check_key(std::string_view key) {
+  constexpr std::size_t longest = 64;
+  bool plain = std::all_of(key.begin(), key.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.'
+           || c == '_' || c == ':' || c == '-';
+  });
+  if (plain && key.size() <= longest) return {};
+  return make_error(errc::bad_argument,
+                    "an idempotency key is at most 64 of the characters A-Z a-z 0-9 . _ : -");
+}
+
 namespace {
 
 /// A name is one line of text; the empty one is none.

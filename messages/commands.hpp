@@ -101,6 +101,8 @@ struct swarm_spec {
   scan_policy scan = scan_policy::block;
   /// What fails or runs out of time or money ends at once: what its agents did is not collected.
   bool no_partial = false;
+  /// An agent that reports success and changed no file has done its task; else it is suspect.
+  bool allow_no_changes = false;
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
               field(4, "provider", x.provider), field(5, "template", x.template_name),
               field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
@@ -114,13 +116,17 @@ struct swarm_spec {
               field(24, "scan", x.scan), field(25, "warn_at_ms", x.warn_at_ms),
               field(26, "idle_limit_ms", x.idle_limit_ms),
               field(27, "panes_out_percent", x.panes_out_percent),
-              field(41, "replace_lost", x.replace_lost), field(42, "no_partial", x.no_partial))
+              field(41, "replace_lost", x.replace_lost), field(42, "no_partial", x.no_partial),
+              field(43, "allow_no_changes", x.allow_no_changes))
 };
 
 /// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.
 error check_spec(const swarm_spec& spec);
 /// Prompt rules: 1 .. max_prompt_bytes bytes, no NUL, no control characters but newline and tab.
 error check_prompt(std::string_view prompt);
+/// An idempotency key: none, or at most 64 of the characters A-Z a-z 0-9 . _ : - as it goes into
+/// sandboxes as well; else bad_argument.
+error check_key(std::string_view key);
 /// The prompt of one pane: `{index}` and `{count}` replaced by its number and the number of panes.
 std::string prompt_for(const swarm_spec& spec, std::uint32_t pane_index);
 
@@ -432,6 +438,24 @@ struct budget_reply {
               field(3, "waiting", x.waiting))
 };
 
+/// What would become of a run that was asked for at this moment. Nothing is made, and no sandbox
+/// loses its place for it.
+struct plan_request {
+  swarm_spec spec;
+  SKEP_FIELDS(field(1, "spec", x.spec))
+};
+struct plan_reply {
+  error refused;                         ///< Why it would be refused; none: it would begin.
+  std::vector<std::string> remarks = {}; ///< As in run_reply.
+  std::int64_t limit_ms = 0;             ///< The time limit that it would have.
+  /// Of its provider; of max_active_per_repo what counts is of its own repository.
+  std::vector<limit_line> limits = {};
+  std::vector<budget_line> budgets = {}; ///< Day and month.
+  SKEP_FIELDS(field(1, "refused", x.refused), field(2, "remarks", x.remarks),
+              field(3, "limit_ms", x.limit_ms), field(4, "limits", x.limits),
+              field(5, "budgets", x.budgets))
+};
+
 /// Sets what all swarms together may cost in a day or a month; stronger than skep.toml.
 struct budget_set_request {
   budget_scope scope = budget_scope::day; ///< day or month.
@@ -483,7 +507,8 @@ struct replay_reply {
   SKEP_COMMAND(18, panic_request, panic_reply, "panic")                                            \
   SKEP_COMMAND(19, survivors_request, survivors_reply, "survivors")                                \
   SKEP_COMMAND(20, replay_request, replay_reply, "replay")                                         \
-  SKEP_COMMAND(23, health_request, health_reply, "health")
+  SKEP_COMMAND(23, health_request, health_reply, "health")                                         \
+  SKEP_COMMAND(24, plan_request, plan_reply, "plan")
 
 template <class Request>
 struct command_traits;

@@ -33,7 +33,7 @@ struct swarm_health {
   std::string worktree; ///< The user's work tree.
   std::int64_t uptime_ms = 0;
   std::int64_t limit_ms = 0;
-  double cost_usd = 0;
+  double cost_usd = 0; ///< So far, with the time of sandboxes that run.
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "state", x.state),
               field(3, "reasons", x.reasons), field(4, "worktree", x.worktree),
               field(5, "uptime_ms", x.uptime_ms), field(6, "limit_ms", x.limit_ms),
@@ -67,7 +67,8 @@ struct pane_health {
   utc_time last_output_at{}; ///< 0: none yet.
   utc_time last_event_at{}; ///< Of the agent's structured output; 0: none since the daemon started.
   std::int64_t uptime_ms = 0; ///< Of the present attempt.
-  std::string prompt_head;    ///< First 80 characters.
+  std::string
+      prompt_head; ///< First 80 characters, 200 where one swarm, sandbox or pane is asked for.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "sandbox", x.sandbox), field(3, "swarm", x.swarm),
               field(4, "name", x.name), field(5, "state", x.state), field(6, "reasons", x.reasons),
               field(7, "activity", x.doing), field(8, "source", x.source),

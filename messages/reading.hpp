@@ -6,17 +6,21 @@
 
 namespace skep {
 
-/// True for requests that change no run (survivors may kill again what is to be dead). Not for
-/// those about the daemon itself or about attachments, which end with it.
-constexpr bool only_reads(std::uint32_t command) {
+/// True for requests that change no run; `body` is the packed request. Not for those about the
+/// daemon itself or about attachments, which end with it.
+inline bool only_reads(std::uint32_t command, std::string_view body) {
   switch (command) {
+  case command_traits<survivors_request>::number: {
+    auto r = unpack<survivors_request>(body);
+    return r && !r->end;
+  }
   case command_traits<list_request>::number:
   case command_traits<status_request>::number:
   case command_traits<log_read_request>::number:
   case command_traits<budget_request>::number:
-  case command_traits<survivors_request>::number:
   case command_traits<replay_request>::number:
   case command_traits<health_request>::number:
+  case command_traits<plan_request>::number:
     return true;
   default:
     return false;

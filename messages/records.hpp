@@ -106,7 +106,7 @@ struct pane_record {
   outcome result = outcome::none;
   std::uint32_t attempt = 0; ///< Newest one; also the log generation.
   std::int64_t pid = 0;
-  std::int32_t exit_code = 0;
+  std::int32_t exit_code = 0; ///< -1: by a signal, or closed before anybody saw it end.
   std::int32_t signal = 0;
   std::uint64_t final_offset = 0;
   double cost_usd = 0;

@@ -92,11 +92,15 @@ maybe_entry say(const notice& e, const audit_terms&) {
   // Of the many notices these are about what may be reached, or what is ours.
   if (e.code == "network_open")
     return entry_of(audit_level::warn, audit_category::security, "NETWORK_OPEN", {});
-  if (e.code == "orphan_ended")
-    return entry_of(audit_level::warn, audit_category::resource, "ORPHAN_ENDED", {});
-  if (e.code == "near_limit")
-    return entry_of(audit_level::warn, audit_category::resource, "RESOURCE_NEAR_LIMIT",
-                    {{"text", e.text}});
+  constexpr std::pair<std::string_view, const char*> of_resources[] = {
+      {"orphan_kill_intended", "ORPHAN_KILL_INTENDED"},
+      {"orphan_ended", "ORPHAN_ENDED"},
+      {"survivor_kill_intended", "SURVIVOR_KILL_INTENDED"},
+      {"near_limit", "RESOURCE_NEAR_LIMIT"},
+  };
+  for (const auto& [code, operation] : of_resources)
+    if (e.code == code)
+      return entry_of(audit_level::warn, audit_category::resource, operation, {{"text", e.text}});
   return {};
 }
 
@@ -260,6 +264,14 @@ maybe_entry say(const pane_usage& e, const audit_terms&) {
   return entry_of(audit_level::info, audit_category::cost, "COST_REPORTED",
                   {{"pane", e.pane.value},
                    {"cost_usd", e.cost_usd},
+                   {"input_tokens", e.input_tokens},
+                   {"output_tokens", e.output_tokens}});
+}
+maybe_entry say(const model_spend& e, const audit_terms&) {
+  return entry_of(audit_level::info, audit_category::cost, "MODEL_COST_COUNTED",
+                  {{"calls", e.calls},
+                   {"cost_usd", e.cost_usd},
+                   {"unpriced_calls", e.unpriced_calls},
                    {"input_tokens", e.input_tokens},
                    {"output_tokens", e.output_tokens}});
 }

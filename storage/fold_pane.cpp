@@ -81,10 +81,12 @@ result<void> fact(const context& c, const pane_closed& e) {
   auto done = change(c,
                      "UPDATE panes SET state = ?4, result = ?5, error_code = ?6, error_text = ?7, "
                      "error_step = ?10, error_message = ?11, error_cause = ?12, "
-                     "final_offset = ?8, closed_at_ms = ?9, attempt = ?3 WHERE pane = ?1 AND "
+                     "final_offset = ?8, closed_at_ms = ?9, attempt = ?3, exit_code = CASE WHEN "
+                     "state = ?13 AND attempt = ?3 THEN exit_code ELSE -1 END WHERE pane = ?1 AND "
                      "sandbox = ?2 AND attempt <= ?3 AND state <> ?4",
                      e.pane, c.sandbox, e.attempt, pane_phase::closed, e.result, code_of(e.why),
-                     text_of(e.why), e.final_offset, c.at, e.why.step, e.why.message, e.why.cause);
+                     text_of(e.why), e.final_offset, c.at, e.why.step, e.why.message, e.why.cause,
+                     pane_phase::exited);
   if (!done) return done.err();
   if (!*done) return why_not_pane(c, e.pane, "pane.closed (of this or a later attempt)");
   return {};

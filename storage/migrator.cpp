@@ -2,6 +2,7 @@
 #include "storage/files.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <sqlite3.h>
 
 namespace skep::storage {
@@ -17,6 +18,26 @@ result<bool> has_tables(connection& db) {
                      0);
   if (!n) return n.err();
   return *n > 0;
+}
+
+/// What schema_metadata says, as it stands; rows before an error are in `out` all the same.
+result<void> read_applied(connection& db, std::vector<applied_migration>& out) {
+  auto exists = db.number("SELECT 1 FROM sqlite_master WHERE name = 'schema_metadata'", 0);
+  if (!exists) return exists.err();
+  if (*exists == 0) return {};
+  auto q = db.prepare(
+      "SELECT version, name, checksum, applied_at_ms FROM schema_metadata ORDER BY version");
+  if (!q) return q.err();
+  for (;;) {
+    auto row = q->step();
+    if (!row) return row.err();
+    if (!*row) return {};
+    auto& x = out.emplace_back();
+    q->read(0, x.version);
+    q->read(1, x.name);
+    q->read(2, x.checksum);
+    q->read(3, x.applied_at);
+  }
 }
 
 error in_migration(const error& e, const migration& m, std::string_view direction) {
@@ -53,58 +74,52 @@ result<void> apply_down(connection& db, const migration& m) {
 
 result<std::vector<applied_migration>> migrator::verify(connection& db) const {
   std::vector<applied_migration> out;
-  auto exists = db.number("SELECT 1 FROM sqlite_master WHERE name = 'schema_metadata'", 0);
-  if (!exists) return exists.err();
-  if (*exists == 0) return out;
-  auto q = db.prepare(
-      "SELECT version, name, checksum, applied_at_ms FROM schema_metadata ORDER BY version");
-  if (!q) return q.err();
-  for (;;) {
-    auto row = q->step();
-    if (!row) return row.err();
-    if (!*row) break;
-    auto& x = out.emplace_back();
-    q->read(0, x.version);
-    q->read(1, x.name);
-    q->read(2, x.checksum);
-    q->read(3, x.applied_at);
-  }
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (out[i].version != static_cast<int>(i) + 1)
+  if (auto read = read_applied(db, out); !read) return read.err();
+  if (auto wrong = mismatch(out)) return wrong;
+  return out;
+}
+
+error migrator::mismatch(const std::vector<applied_migration>& applied) const {
+  for (std::size_t i = 0; i < applied.size(); ++i) {
+    if (applied[i].version != static_cast<int>(i) + 1)
       return make_error(errc::schema_mismatch,
                         "migration " + std::to_string(i + 1) + " is missing from schema_metadata");
     if (i >= known_.size())
       return make_error(errc::schema_mismatch,
-                        "the database has schema version " + std::to_string(out.back().version)
+                        "the database has schema version " + std::to_string(applied.back().version)
                             + ", this program knows " + std::to_string(known_.size())
                             + ": use the newer release that wrote it, or restore a backup");
-    if (out[i].checksum != known_[i].checksum)
+    if (applied[i].checksum != known_[i].checksum)
       return make_error(errc::schema_mismatch,
-                        "migration " + std::to_string(i + 1) + " (" + out[i].name
+                        "migration " + std::to_string(i + 1) + " (" + applied[i].name
                             + ") was applied with another text than this program has");
   }
-  return out;
+  return {};
 }
 
-result<schema_status> migrator::status() const {
+// What can be read is read before damage is looked for: a page elsewhere may be the damaged one.
+error migrator::problem_of(std::vector<applied_migration>& applied, bool check_pages) const {
   if (!path_exists(database_)) return make_error(errc::file_not_found, database_.string());
   open_options how;
   how.read_only = true;
   auto db = connection::open(database_, how);
   if (!db) return db.err();
-  auto applied = verify(*db);
-  if (!applied) return applied.err();
-  schema_status out;
-  out.current = static_cast<int>(applied->size());
-  out.newest = static_cast<int>(known_.size());
-  out.applied = std::move(*applied);
-  auto prefix = database_.filename().string() + ".backup-";
+  auto read = read_applied(*db, applied);
+  how.check = true;
+  if (check_pages)
+    if (auto checked = connection::open(database_, how); !checked) return checked.err();
+  if (!read) return read.err();
+  return mismatch(applied);
+}
+
+result<std::vector<std::filesystem::path>> migrator::list_backups() const {
+  std::vector<std::filesystem::path> out;
+  auto prefix = backup_prefix();
   auto names = names_in(backups_);
   if (!names) return names.err();
   for (const auto& name : *names)
-    if (name.starts_with(prefix) && !name.ends_with(".part"))
-      out.backups.push_back(backups_ / name);
-  std::sort(out.backups.begin(), out.backups.end(), [&](const auto& a, const auto& b) {
+    if (name.starts_with(prefix) && !name.ends_with(".part")) out.push_back(backups_ / name);
+  std::sort(out.begin(), out.end(), [&](const auto& a, const auto& b) {
     // The time stands behind the version and sorts as text.
     auto time = [&](const std::filesystem::path& p) {
       auto s = p.filename().string();
@@ -113,6 +128,38 @@ result<schema_status> migrator::status() const {
     return std::pair{time(a), a} < std::pair{time(b), b};
   });
   return out;
+}
+
+result<schema_status> migrator::examine(bool check_pages) const {
+  auto kept = list_backups();
+  if (!kept) return kept.err();
+  schema_status out;
+  out.newest = static_cast<int>(known_.size());
+  out.backups = std::move(*kept);
+  out.problem = problem_of(out.applied, check_pages);
+  if (!out.applied.empty()) out.current = out.applied.back().version;
+  return out;
+}
+
+result<schema_status> migrator::status() const {
+  auto out = examine(false);
+  if (out && out->problem) return out->problem;
+  return out;
+}
+
+result<schema_status> migrator::look() const {
+  return examine(true);
+}
+
+std::filesystem::path migrator::usable_backup(const schema_status& found) const {
+  for (auto i = found.backups.rbegin(); i != found.backups.rend(); ++i) {
+    auto name = i->filename().string();
+    auto at = std::min(name.size(), backup_prefix().size());
+    std::size_t version = 0;
+    auto [end, wrong] = std::from_chars(name.data() + at, name.data() + name.size(), version);
+    if (wrong == std::errc{} && version <= known_.size()) return *i;
+  }
+  return {};
 }
 
 result<migrate_report> migrator::migrate(bool with_backup) const {

@@ -31,10 +31,11 @@ struct applied_migration {
 };
 
 struct schema_status {
-  int current = 0; ///< 0: empty.
+  int current = 0; ///< 0: empty, or it cannot be read.
   int newest = 0;  ///< Known to this program.
   std::vector<applied_migration> applied;
   std::vector<std::filesystem::path> backups; ///< Oldest first.
+  error problem; ///< Why this program cannot use the database; none when it can.
 };
 
 struct migrate_report {
@@ -54,6 +55,11 @@ public:
   /// Versions and backups; changes nothing. Errors: file_not_found, schema_mismatch,
   /// corrupt_database.
   result<schema_status> status() const;
+  /// The same of a database in whatever state, with what is wrong as `problem`; all its pages are
+  /// checked, as at the daemon's start. The only error: io, when the backups cannot be listed.
+  result<schema_status> look() const;
+  /// The newest backup with a schema that this program knows; empty when there is none.
+  std::filesystem::path usable_backup(const schema_status& found) const;
   /// Applies what is missing, after a backup when the database is not new. Running it twice is
   /// running it once. schema_mismatch for a newer or changed schema.
   result<migrate_report> migrate(bool with_backup = true) const;
@@ -64,6 +70,11 @@ public:
 
 private:
   result<std::vector<applied_migration>> verify(connection& db) const;
+  error mismatch(const std::vector<applied_migration>& applied) const;
+  error problem_of(std::vector<applied_migration>& applied, bool check_pages) const;
+  result<std::vector<std::filesystem::path>> list_backups() const;
+  result<schema_status> examine(bool check_pages) const;
+  std::string backup_prefix() const { return database_.filename().string() + ".backup-"; }
   result<std::filesystem::path> named_backup(int version) const;
   std::filesystem::path database_;
   std::filesystem::path backups_;

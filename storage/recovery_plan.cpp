@@ -195,7 +195,7 @@ result<void> add_sweep(const state_paths& paths, const std::set<std::string>& op
     if (open.contains(name)) continue;
     recovery_step sweep;
     sweep.action = "sweep";
-    sweep.swarm = {name};
+    if (swarm_id of{name}; of.valid()) sweep.swarm = of; // else of a comparison of results
     sweep.text = "work/" + name;
     out.push_back(std::move(sweep));
   }

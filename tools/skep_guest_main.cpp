@@ -2,6 +2,7 @@
 // {"error":CODE,"message":TEXT} and an exit code other than 0. `follow` writes frames
 // (messages/follow.hpp), `view` the pane's output.
 #include "guest/base.hpp"
+#include "guest/changed.hpp"
 #include "guest/control.hpp"
 #include "guest/diff.hpp"
 #include "guest/follow.hpp"
@@ -237,6 +238,15 @@ int run(int argc, char** argv) {
   d->callback([&] {
     auto summary = diff_pane(diff);
     code = summary ? print(to_json(*summary)) : fail(summary.err());
+  });
+
+  diff_options against;
+  auto* changed = app.add_subcommand("changed", "whether a pane's work tree differs from its base");
+  changed->add_option("--tree", against.tree)->required();
+  changed->add_option("--base", against.base)->required();
+  changed->callback([&] {
+    auto differs = tree_changed(against.tree, against.base);
+    code = differs ? print(json{{"changed", *differs}}) : fail(differs.err());
   });
 
   view_options view_with;

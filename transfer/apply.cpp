@@ -299,6 +299,13 @@ private:
   std::size_t merges_ = 0;
 };
 
+/// Every plan was out of date before it could be carried out.
+error keeps_changing(const std::string& path) {
+  return make_error(
+      errc::apply_conflict,
+      path + " keeps changing; nothing was written, stop what writes there and repeat");
+}
+
 } // namespace
 
 std::string_view to_string(taken_path::what x) {
@@ -326,13 +333,14 @@ result<bool> merge_files(const std::string& ours, const std::string& base,
                          const std::string& theirs, const std::string& out) {
   unique_fd to{::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
   if (!to) return io_error(out, errno);
+  // In a folder of its own, whose parents may lie in a repository that is none of this.
   auto folder = out.substr(0, out.rfind('/'));
   program p;
   p.argv = {"git", "merge-file", "-p", "-q", "--", ours, base, theirs};
   p.environment = git_environment();
   p.environment->insert(p.environment->end(),
                         {"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-                         "GIT_CEILING_DIRECTORIES=" + folder});
+                         "GIT_CEILING_DIRECTORIES=" + folder.substr(0, folder.rfind('/'))});
   p.working_dir = folder;
   p.stdout_fd = to.get();
   auto ran = run_program(p);
@@ -356,7 +364,8 @@ result<take_report> take_over(const std::string& dir, const kept_base& base,
     if (nothing) return std::move(t.report);
     auto done = t.carry_out();
     if (done) return std::move(t.report);
-    if (done.err().code != errc::exists || attempt == max_attempts) return done.err();
+    if (done.err().code != errc::exists) return done.err();
+    if (attempt == max_attempts) return keeps_changing(done.err().message);
   }
 }
 

@@ -44,8 +44,9 @@ struct take_options {
 
 /// Takes over the changes of `panes`, one after the other, so that a later one meets what an
 /// earlier one brought. `dir` is OUT/SWARM. A conflict is no error: see the report. With `patch`
-/// and a conflict nothing was written. Errors: results_changed, io, disk_full, and whatever undid
-/// everything. Unchanged files are not touched. Blocks; one at a time for a work tree.
+/// and a conflict nothing was written. Errors: results_changed, io, disk_full, apply_conflict when
+/// somebody writes there all the time, and whatever undid everything. Unchanged files are not
+/// touched. Blocks; one at a time for a work tree.
 result<take_report> take_over(const std::string& dir, const kept_base& base,
                               const std::vector<kept_pane>& panes, const take_options& options);
 

@@ -266,7 +266,7 @@ private:
       p.environment = git_environment();
       p.environment->insert(p.environment->end(),
                             {"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-                             "GIT_CEILING_DIRECTORIES=" + scratch_});
+                             "GIT_CEILING_DIRECTORIES=" + scratch_.substr(0, scratch_.rfind('/'))});
       p.working_dir = scratch_;
       auto ran = run_program(p);
       if (!ran) return ran.err();
@@ -309,10 +309,11 @@ std::set<std::string> shared_paths(const std::vector<kept_pane>& panes,
 result<collisions_found> find_collisions(const std::string& dir, const kept_base& base,
                                          const std::vector<kept_pane>& panes,
                                          const std::set<std::string>* with,
-                                         const collision_limits& limits) {
-  auto scratch = temp_dir::make();
-  if (!scratch) return scratch.err();
-  return comparer{dir, base, panes, with, limits, scratch->path()}.run();
+                                         const collision_limits& limits,
+                                         const std::string& scratch) {
+  auto own = temp_dir::make(scratch);
+  if (!own) return own.err();
+  return comparer{dir, base, panes, with, limits, own->path()}.run();
 }
 
 } // namespace skep::transfer

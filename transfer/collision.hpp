@@ -29,10 +29,13 @@ std::set<std::string> shared_paths(const std::vector<kept_pane>& panes,
                                    const std::set<std::string>* with = nullptr);
 
 /// `dir` is OUT/SWARM; the originals of shared paths must have been kept there (keep_originals),
-/// else they do not merge. Blocks: two runs of git for each pane and shared path.
+/// else they do not merge. Blocks: two runs of git for each pane and shared path. What is merged
+/// for trial lies below `scratch`; empty: in the machine's folder for temporary files, where a kill
+/// leaves it.
 result<collisions_found> find_collisions(const std::string& dir, const kept_base& base,
                                          const std::vector<kept_pane>& panes,
                                          const std::set<std::string>* with = nullptr,
-                                         const collision_limits& limits = {});
+                                         const collision_limits& limits = {},
+                                         const std::string& scratch = {});
 
 } // namespace skep::transfer

@@ -137,13 +137,8 @@ private:
   bool good_ = true;
 };
 
-std::optional<kept_index> parse_index(std::string_view text) {
-  constexpr std::size_t tail_bytes = 4 + 64 + 1;
-  if (text.size() < tail_bytes) return {};
-  auto body = text.substr(0, text.size() - tail_bytes);
-  if (text.substr(body.size()) != "end " + sha256_of(body) + "\n") return {};
-  kept_index out;
-  index_words in{body};
+/// The lines before the list of files: what the pack's own files are.
+void take_head(index_words& in, kept_index& out) {
   in.expect("skep-pack 1\nkey ");
   out.key = in.word('\n');
   in.expect("began ");
@@ -155,6 +150,16 @@ std::optional<kept_index> parse_index(std::string_view text) {
   out.head.commit = in.word(' ');
   out.head.bytes = in.number<std::uint64_t>(' ');
   out.head.sha256 = in.word('\n');
+}
+
+std::optional<kept_index> parse_index(std::string_view text) {
+  constexpr std::size_t tail_bytes = 4 + 64 + 1;
+  if (text.size() < tail_bytes) return {};
+  auto body = text.substr(0, text.size() - tail_bytes);
+  if (text.substr(body.size()) != "end " + sha256_of(body) + "\n") return {};
+  kept_index out;
+  index_words in{body};
+  take_head(in, out);
   in.expect("judged ");
   out.judged = in.word('\n');
   in.expect("files ");
@@ -281,6 +286,22 @@ void remove_others(const fs::path& folder, const std::vector<std::string>& names
     if (std::find(names.begin(), names.end(), name) == names.end()) fs::remove(folder / name, ec);
 }
 
+/// Names of the files of the pack in `folder`; none when it was not kept to its end. The list of
+/// what is packed, which may be long, is not read: an index is there as a whole or not at all.
+std::vector<std::string> files_of_pack(const fs::path& folder) {
+  char first[4096];
+  unique_fd index{::open((folder / "index").c_str(), O_RDONLY | O_CLOEXEC)};
+  auto n = index ? ::read(index.get(), first, sizeof first) : -1;
+  if (n <= 0) return {};
+  index_words in{std::string_view{first, static_cast<std::size_t>(n)}};
+  kept_index x;
+  take_head(in, x);
+  auto archive = x.archive_sha256 + ".archive", head = x.head.sha256 + ".head";
+  std::error_code ec;
+  if (!in.good() || !fs::exists(folder / archive, ec)) return {};
+  return {"index", archive, head};
+}
+
 /// The files and then the index, which names nothing that is not on disk.
 result<void> keep_in(const fs::path& folder, const std::string& archive_path,
                      const std::string& archive, const std::string& head_path,
@@ -384,6 +405,22 @@ result<void> keep_pack(const pack_options& options, const packed& what,
   std::error_code ec;
   if (!done && before.empty()) fs::remove(folder, ec);
   return done;
+}
+
+void sweep_packs(const std::string& keep_dir) {
+  std::error_code ec;
+  std::vector<fs::path> folders;
+  for (fs::directory_iterator i{keep_dir, ec}, end; !ec && i != end; i.increment(ec)) {
+    std::error_code unknown;
+    if (fs::is_directory(i->symlink_status(unknown))) folders.push_back(i->path());
+  }
+  for (const auto& folder : folders) {
+    auto whole_pack = files_of_pack(folder);
+    if (whole_pack.empty())
+      remove_tree(folder.string());
+    else
+      remove_others(folder, whole_pack);
+  }
 }
 
 } // namespace skep::transfer

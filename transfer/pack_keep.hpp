@@ -62,4 +62,9 @@ result<void> keep_pack(const pack_options& options, const packed& what,
                        const std::string& archive_path,
                        std::uint64_t most_bytes = usual_keep_bytes);
 
+/// Removes what a keep_pack() that was killed left below `keep_dir`: files that no index names, and
+/// packs whose index or archive is missing. For the time before anything is kept; what cannot be
+/// removed stays.
+void sweep_packs(const std::string& keep_dir);
+
 } // namespace skep::transfer

@@ -121,11 +121,12 @@ result<void> compare(const pane_changes& x) {
 
 } // namespace
 
-result<std::vector<std::string>> paths_of_patch(const std::string& patch_path) {
+result<std::vector<std::string>> paths_of_patch(const std::string& patch_path,
+                                                const std::string& scratch) {
   auto size = size_of(patch_path);
   if (!size) return size.err();
   if (*size == 0) return std::vector<std::string>{};
-  auto dir = temp_dir::make();
+  auto dir = temp_dir::make(scratch);
   if (!dir) return dir.err();
   std::set<std::string> names;
   for (bool reverse : {false, true})
@@ -149,7 +150,8 @@ result<std::map<std::string, line_counts>> lines_of_patch(const std::string& pat
 
 result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
                                   const std::string& out_dir, const std::string& name,
-                                  const diff_summary& claim, const unpack_limits& limits) {
+                                  const diff_summary& claim, const unpack_limits& limits,
+                                  const std::string& scratch) {
   if (!safe_relative(name) || name.find('/') != name.npos)
     return make_error(errc::bad_argument, "not a pane's name: " + name);
   if (auto good = check_file(patch_path, claim.patch_bytes, claim.patch_sha256); !good)
@@ -158,7 +160,7 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   pane_changes out;
   out.name = name;
   out.summary = claim;
-  auto touched = paths_of_patch(patch_path);
+  auto touched = paths_of_patch(patch_path, scratch);
   if (!touched) return touched.err();
   out.touched = std::move(*touched);
 
@@ -197,11 +199,11 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
 }
 
 result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
-                                       const std::string& out_path) {
+                                       const std::string& out_path, const std::string& scratch) {
   std::map<std::string, std::set<std::size_t>> owners; // path -> panes that touch it
   std::vector<std::vector<std::string>> touched;
   for (std::size_t i = 0; i < patches.size(); ++i) {
-    auto paths = paths_of_patch(patches[i].patch_path);
+    auto paths = paths_of_patch(patches[i].patch_path, scratch);
     if (!paths) return paths.err();
     for (const auto& p : *paths)
       owners[p].insert(i);

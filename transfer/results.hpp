@@ -24,14 +24,17 @@ struct pane_changes {
 /// unpacks the changed files to out_dir/NAME/files (must not exist) and compares names: every
 /// claimed change is touched by the patch, every unpacked file is claimed. Then NAME/changes.json
 /// is written, which says so (kept.hpp). What it answers is on disk. Errors: checksum,
-/// unsafe_archive, verification, exists, io. `name` is one path component.
+/// unsafe_archive, verification, exists, io. `name` is one path component. `scratch` as below.
 result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
                                   const std::string& out_dir, const std::string& name,
-                                  const diff_summary& claim, const unpack_limits& limits = {});
+                                  const diff_summary& claim, const unpack_limits& limits = {},
+                                  const std::string& scratch = {});
 
 /// The paths a patch touches, old and new names, sorted, each once. Paths that leave the tree are
 /// errc::unsafe_archive; a patch git cannot read is errc::protocol. An empty file touches nothing.
-result<std::vector<std::string>> paths_of_patch(const std::string& patch_path);
+/// `scratch`: a folder for temporary ones; empty: that of the machine, where a kill leaves them.
+result<std::vector<std::string>> paths_of_patch(const std::string& patch_path,
+                                                const std::string& scratch = {});
 
 /// Lines that a patch adds and takes away, by the new path; both -1 for binary files.
 struct line_counts {
@@ -54,8 +57,9 @@ struct merged_patch {
 };
 
 /// Writes the patches of all panes that overlap with no other one to `out_path`, one after another.
-/// Empty patches are in neither list.
+/// Empty patches are in neither list. `scratch` as above.
 result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
-                                       const std::string& out_path);
+                                       const std::string& out_path,
+                                       const std::string& scratch = {});
 
 } // namespace skep::transfer

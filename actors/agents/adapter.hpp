@@ -57,6 +57,8 @@ struct verdict {
   error why;                        ///< None when completed.
   bool worth_retrying = true;       ///< False when another attempt would meet the same end.
   std::vector<agent_event> events;  ///< What a last line without its newline told.
+  /// Completed by its own word alone: a work tree without a change speaks against it.
+  bool on_its_word = false;
 };
 
 /// One attempt of one agent. Bytes of its log go in, in order and in any pieces. After a restart of

@@ -254,7 +254,7 @@ verdict claude_adapter::judge(std::int32_t exit_code, std::int32_t signal) const
   if (!api_word_.empty()) return suspect("it ended with an error of its API: " + api_word_);
   if (!acted_ && r.text.empty())
     return suspect("it reported success and neither said nor did anything");
-  return {outcome::completed, {}, false, {}};
+  return {outcome::completed, {}, false, {}, true};
 }
 
 } // namespace skep::actors

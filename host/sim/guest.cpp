@@ -133,6 +133,10 @@ result<json> diff(program& p, const options& o) {
                     normal_path(p.cwd, o.of("out")));
 }
 
+result<json> changed(program& p, const options& o) {
+  return say_changed(*p.home, normal_path(p.cwd, o.of("tree")));
+}
+
 // -- panes ----------------------------------------------------------------------------------------
 
 json exit_record(const box& where, const std::string& dir) {
@@ -256,7 +260,7 @@ using subcommand = result<json> (*)(program&, const options&);
 const std::map<std::string, subcommand, std::less<>> subcommands = {
     {"parts", parts},   {"unpack", unpack},      {"verify", verify}, {"base", base},
     {"settle", settle}, {"worktree", worktree},  {"diff", diff},     {"pane", start_pane},
-    {"input", input},   {"signal", send_signal}, {"resize", resize}};
+    {"input", input},   {"signal", send_signal}, {"resize", resize}, {"changed", changed}};
 
 } // namespace
 

@@ -97,6 +97,22 @@ bool is_binary(const node* n) {
   return n && n->data && n->data->find('\0') != std::string::npos;
 }
 
+/// A path whose state in the patch would be another one; `before` and `after` may be null.
+bool differs(const node* before, const node* after) {
+  if (!before || !after) return before != after;
+  return mode_of(*before) != mode_of(*after) || *before->data != *after->data;
+}
+
+/// What lies there now, where a patch would say so.
+const node* kept(const node& now) {
+  return now.type == node::kind::file || now.type == node::kind::symlink ? &now : nullptr;
+}
+
+const node* find_in(const tree& what, const std::string& path) {
+  auto i = what.files.find(path);
+  return i == what.files.end() ? nullptr : &i->second;
+}
+
 struct packed {
   std::string bytes, sha256;
 };
@@ -172,14 +188,9 @@ result<json> write_diff(box& where, const std::string& tree_path, const std::str
   std::string patch;
   std::vector<std::pair<std::string, node>> files;
   for (const auto& [path, now] : where.files.changes_below(tree_path)) {
-    auto i = mounted->files.find(path);
-    const auto* before = i == mounted->files.end() ? nullptr : &i->second;
-    bool there = now.type == node::kind::file || now.type == node::kind::symlink;
-    const auto* after = there ? &now : nullptr;
-    if (!before && !after) continue;
-    bool same =
-        before && after && mode_of(*before) == mode_of(*after) && *before->data == *after->data;
-    if (same) continue;
+    const auto* before = find_in(*mounted, path);
+    const auto* after = kept(now);
+    if (!differs(before, after)) continue;
     if (is_binary(before) || is_binary(after))
       return make_error(errc::refused, "the simulator makes no patch of a binary file: " + path);
     // Another kind of file is another file.
@@ -206,6 +217,15 @@ result<json> write_diff(box& where, const std::string& tree_path, const std::str
   where.files.write(out_dir + "/" + name + ".tar",
                     std::make_shared<std::string>(std::move(archive->bytes)));
   return transfer::to_json(summary);
+}
+
+result<json> say_changed(const box& where, const std::string& tree_path) {
+  auto mounted = where.files.mounted_at(tree_path);
+  if (!mounted) return make_error(errc::not_found, "no work tree at " + tree_path);
+  auto changes = where.files.changes_below(tree_path);
+  return json{{"changed", std::any_of(changes.begin(), changes.end(), [&](const auto& x) {
+                 return differs(find_in(*mounted, x.first), kept(x.second));
+               })}};
 }
 
 } // namespace skep::host::sim

@@ -15,4 +15,7 @@ result<std::shared_ptr<const tree>> tree_of(surroundings& world, const std::stri
 result<json> write_diff(box& where, const std::string& tree_path, const std::string& base,
                         const std::string& name, const std::string& out_dir);
 
+/// What `skep-guest changed` prints.
+result<json> say_changed(const box& where, const std::string& tree_path);
+
 } // namespace skep::host::sim

@@ -94,6 +94,23 @@ TEST_CASE_METHOD(limit_world,
   finish();
 }
 
+TEST_CASE_METHOD(limit_world, "a clock that is set forward or back neither opens a window of "
+                              "creations nor keeps it closed") {
+  rule().creates_per_minute = 2;
+  slew_the_clock();
+  begin();
+  spec->sandboxes = 3;
+  auto id = run();
+  advance(2s);
+  REQUIRE(api->count(operation::create) == 2);
+  wall_jump = GENERATE(std::chrono::milliseconds{3h}, std::chrono::milliseconds{-3h});
+  advance(50s); // up to 54.5 s by the daemon's clock
+  CHECK(api->count(operation::create) == 2);
+  advance(15s); // at least 63 s
+  CHECK(api->count(operation::create) == 3);
+  finish();
+}
+
 TEST_CASE_METHOD(limit_world, "the windows and the places in use survive a restart of the daemon") {
   rule().creates_per_hour = 2;
   rule().max_active = 3;
@@ -166,6 +183,46 @@ TEST_CASE_METHOD(limit_world, "a run that does not queue must find room for all 
   finish();
 }
 
+TEST_CASE_METHOD(limit_world,
+                 "a plan is answered as the run would be, by its own repository, and nothing is "
+                 "made") {
+  rule().max_active = 3;
+  rule().max_active_per_repo = 1;
+  begin();
+  auto one = run();
+  spec->no_queue = true;
+  auto plan = [this] {
+    auto reply = call(plan_request{*spec});
+    if (!reply) FAIL(render(reply.err()));
+    return *reply;
+  };
+  auto refused = plan().refused;
+  CHECK(refused.code == errc::quota);
+  CHECK(refused.message == call(run_request{*spec}).err().message);
+  test::repo other;
+  other.put("README", "a work tree\n"); // the fixture unpacks one tree for all
+  other.commit();
+  spec->repo = other.path;
+  auto calm = plan();
+  CHECK_FALSE(calm.refused);
+  CHECK(calm.limit_ms == spec->limit_ms);
+  for (const auto& line : calm.limits) {
+    CHECK(line.provider == "cloud");
+    if (line.rule == "max_active") CHECK(line.count == 1);
+    if (line.rule == "max_active_per_repo") CHECK(line.count == 0);
+  }
+  REQUIRE(call(drain_request{true}));
+  CHECK(plan().refused.code == errc::draining);
+  REQUIRE(call(drain_request{false}));
+  CHECK(api->count(operation::create) == 1);
+  CHECK(tables->swarms(true)->size() == 1);
+  auto two = run(); // as the plan said
+  CHECK(states(two) == strings{"running"});
+  spec->panes = 0;
+  CHECK(call(plan_request{*spec}).err().code == call(run_request{*spec}).err().code);
+  finish();
+}
+
 TEST_CASE_METHOD(limit_world, "a run that could never fit is refused before anything is made") {
   rule().max_active = 0;
   begin();
@@ -234,6 +291,30 @@ TEST_CASE_METHOD(limit_world, "a closed sandbox whose kill is not confirmed hold
   REQUIRE(api->boxes.size() == 1);
   CHECK(count("sandbox.kill_confirmed") == 0);
   auto two = run();
+  advance(5s);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(states(two) == strings{"running"});
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world,
+                 "a plan counts on the place of a dead sandbox, and ends none for it") {
+  rule().max_active = 1;
+  svc->limits.reap_interval = 600s; // only who needs the place wakes the reaper
+  begin();
+  auto one = run();
+  for (std::uint32_t i = 0; i < svc->limits.kill_attempts; ++i)
+    api->fail(operation::kill, make_error(errc::network));
+  agents_end(only_sandbox(one));
+  advance(30s);
+  REQUIRE(ending(one) == "closed completed");
+  spec->no_queue = true;
+  auto plan = call(plan_request{*spec});
+  REQUIRE(plan);
+  CHECK_FALSE(plan->refused);
+  advance(5s);
+  CHECK(count("sandbox.kill_confirmed") == 0);
+  auto two = run(); // the run itself has it ended
   advance(5s);
   CHECK(count("sandbox.kill_confirmed") == 1);
   CHECK(states(two) == strings{"running"});

@@ -92,6 +92,55 @@ TEST_CASE_METHOD(budget_world, "what does not stop by itself is killed before th
   finish();
 }
 
+TEST_CASE_METHOD(budget_world,
+                 "a clock that is set forward neither warns of a budget nor ends it, and the "
+                 "budget holds all the same") {
+  spec->budget_usd = 3; // 300 s of one sandbox
+  polite_agents();
+  slew_the_clock();
+  begin();
+  auto id = run();
+  advance(100s);
+  wall_jump = 3h;
+  advance(40s); // 142 s by the daemon's clock
+  CHECK(all<swarm_budget_warned>().empty());
+  CHECK(states(id) == strings{"running"});
+  advance(85s); // 231 s
+  CHECK(all<swarm_budget_warned>().size() == 1);
+  CHECK(states(id) == strings{"running"});
+  advance(15s); // 247 s: 60 s before the cap it begins to stop
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  CHECK(swarm(id).stop_reason == "budget");
+  CHECK_FALSE(interrupted.empty());
+  agents_end(only_sandbox(id), 130); // and what it did is collected
+  CHECK(ending(id) == "closed budget");
+  CHECK(guest_calls("diff") == 1);
+  CHECK(charged(id) < 3);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "a clock that is set back prolongs no budget") {
+  spec->budget_usd = 3;
+  polite_agents();
+  slew_the_clock();
+  begin();
+  auto id = run();
+  advance(100s);
+  wall_jump = -3h;
+  advance(60s); // 157 s by the daemon's clock
+  CHECK(all<swarm_budget_warned>().size() == 1);
+  advance(80s); // 233 s
+  CHECK(states(id) == strings{"running"});
+  advance(15s); // 247 s
+  CHECK(swarm(id).state == swarm_phase::stopping);
+  CHECK(swarm(id).stop_reason == "budget");
+  agents_end(only_sandbox(id), 130);
+  CHECK(ending(id) == "closed budget");
+  CHECK(charged(id) < 3);
+  CHECK(charged(id) > 2.3); // what it ran, and not what the system's clock made of it
+  finish();
+}
+
 TEST_CASE_METHOD(budget_world, "the budget counts all sandboxes of the run together") {
   spec->budget_usd = 6;
   spec->sandboxes = 3;
@@ -295,6 +344,36 @@ TEST_CASE_METHOD(budget_world, "a cap without a price is refused by name") {
   spec->env["ANTHROPIC_MODEL"] = "known-model";
   auto id = run();
   CHECK(states(id) == strings{"running"});
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world,
+                 "a plan is refused for a budget that is spent and for a cap without a price") {
+  rules.month_usd = 30;
+  begin();
+  auto why = [this] {
+    auto plan = call(plan_request{*spec});
+    REQUIRE(plan);
+    auto taken = call(run_request{*spec});
+    REQUIRE_FALSE(taken);
+    CHECK(plan->refused.code == taken.err().code);
+    CHECK(plan->refused.message == taken.err().message);
+    return plan->refused.code;
+  };
+  REQUIRE(call(budget_set_request{budget_scope::day, 0}));
+  settle();
+  CHECK(why() == errc::budget_spent);
+  REQUIRE(call(budget_set_request{budget_scope::day, -1}));
+  settle();
+  use_a_model(); // the month has a budget, so that its price must be known
+  spec->env["ANTHROPIC_MODEL"] = "nobody-knows";
+  CHECK(why() == errc::price_unknown);
+  spec->env["ANTHROPIC_MODEL"] = "known-model";
+  auto plan = call(plan_request{*spec});
+  REQUIRE(plan);
+  CHECK_FALSE(plan->refused);
+  CHECK(plan->budgets.at(1).limit_usd == 30);
+  CHECK(tables->swarms(true)->empty());
   finish();
 }
 

@@ -5,12 +5,17 @@
 #include "actors/query_desk.hpp"
 #include "actors/reaper.hpp"
 #include "actors/sandbox_birth.hpp"
+#include "actors/storage_backend.hpp"
 #include "actors/told_collisions.hpp"
 #include "messages/json.hpp"
 #include "tests/actors/domain_fixture.hpp"
 
+#include <csignal>
+#include <fcntl.h>
 #include <limits>
 #include <numeric>
+#include <sys/resource.h>
+#include <unistd.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -31,6 +36,26 @@ std::string masked_in_pieces(const std::vector<std::string>& forms, const std::s
   for (std::size_t i = 0; i < text.size(); i += piece)
     out += m.feed(text.substr(i, piece));
   return out + m.flush();
+}
+
+/// Descriptors of this process that are open on a file.
+std::vector<int> descriptors_of(const std::filesystem::path& file) {
+  std::vector<int> out;
+  for (const auto& x : std::filesystem::directory_iterator{"/proc/self/fd"}) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(x.path(), gone) == file)
+      out.push_back(std::stoi(x.path().filename().string()));
+  }
+  return out;
+}
+
+/// What is written to these descriptors goes to the end of another file from now on.
+void put_there(const std::vector<int>& descriptors, const std::string& file) {
+  auto fd = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  REQUIRE(fd >= 0);
+  for (auto d : descriptors)
+    ::dup2(fd, d);
+  ::close(fd);
 }
 
 } // namespace
@@ -116,6 +141,31 @@ TEST_CASE("a log drops repeated bytes, refuses a jump, and goes on at its length
   CHECK(content(file) == "hello world ******* hun");
   CHECK((std::filesystem::status(file).permissions() & std::filesystem::perms::mask)
         == (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+}
+
+TEST_CASE("a log that takes half a masked value only goes on before it, and shows no half of it") {
+  scratch tmp;
+  const auto file = tmp.path / "logs" / "pn_a.1.log";
+  const auto forms = masked_forms({secret});
+  const auto text = "before " + secret + " after";
+  auto log = output_log::open(file, forms);
+  REQUIRE(log);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  auto old = ::signal(SIGXFSZ, SIG_IGN);
+  rlimit full{12, before.rlim_max}; // in the middle of the value
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &full) == 0);
+  auto written = log->append(0, text);
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  ::signal(SIGXFSZ, old);
+  CHECK_FALSE(written);
+  auto next = output_log::open(file, forms);
+  REQUIRE(next);
+  auto from = next->expected();
+  REQUIRE(from <= 7);
+  REQUIRE(next->append(from, text.substr(from)));
+  REQUIRE(next->finish());
+  CHECK(content(file) == "before " + std::string(secret.size(), '*') + " after");
 }
 
 TEST_CASE("a log that cannot be opened says which") {
@@ -249,6 +299,10 @@ TEST_CASE(
     INFO(text);
     CHECK(read_launched(json::parse(text)).err().code == errc::protocol);
   }
+  CHECK(*read_changed(json::parse(R"({"changed":true})")));
+  CHECK_FALSE(*read_changed(json::parse(R"({"changed":false})")));
+  for (const auto* text : {"{}", R"({"changed":"no"})", R"({"changed":1})", "[true]"})
+    CHECK(read_changed(json::parse(text)).err().code == errc::protocol);
   CHECK(read_input_arrived(json::parse(R"({"state":"written"})")));
   CHECK(read_input_arrived(json::parse(R"({"state":"duplicate"})")));
   for (const char* text : {R"({"state":5})", R"({"state":"expired"})", "{}", "[]"}) {
@@ -354,6 +408,92 @@ TEST_CASE("a read of a huge log is bounded, whatever it asks for") {
     CHECK(r->data.data.size() <= 512 * 1024);
     CHECK(r->end_offset == huge);
   }
+}
+
+TEST_CASE("a log that is there and cannot be read is an error and no empty log") {
+  scratch tmp;
+  const auto logs = tmp.path / "logs";
+  std::filesystem::create_directories(logs / "sw_a" / "pn_a.1.log" / "x"); // a folder in its place
+  tmp.file("logs/sw_b", "a file in the place of the swarm's folder");
+  auto read = [&](const char* swarm, std::uint32_t attempt) {
+    pane_record pane;
+    pane.pane = {"pn_a"};
+    pane.swarm = {swarm};
+    pane.attempt = attempt;
+    return read_log(logs, pane, {pane.pane, 0, 0, 100});
+  };
+  for (const auto* swarm : {"sw_a", "sw_b"}) {
+    INFO(swarm);
+    auto r = read(swarm, 1);
+    REQUIRE_FALSE(r.ok());
+    CHECK(r.err().code == errc::io);
+    CHECK(r.err().message.find((logs / swarm / "pn_a.1.log").string()) != std::string::npos);
+    CHECK_FALSE(r.err().cause.empty());
+  }
+  for (const auto* swarm : {"sw_a", "sw_never"}) {
+    INFO(swarm);
+    auto r = read(swarm, 2);
+    REQUIRE(r.ok());
+    CHECK(r->data.data.empty());
+    CHECK(r->end_offset == 0);
+  }
+}
+
+TEST_CASE("only a log that was never written is left out of the results") {
+  scratch tmp;
+  auto file = tmp.file("p0.1.log", "what it said");
+  CHECK(copy_log(file, tmp.path / "p0.log").ok());
+  CHECK(content(tmp.path / "p0.log") == "what it said");
+  CHECK(copy_log(tmp.path / "p1.1.log", tmp.path / "p1.log").ok());
+  CHECK_FALSE(std::filesystem::exists(tmp.path / "p1.log"));
+  std::filesystem::create_directories(tmp.path / "p2.1.log");
+  for (const auto& unreadable : {tmp.path / "p2.1.log", file / "below"}) {
+    INFO(unreadable.string());
+    auto copied = copy_log(unreadable, tmp.path / "p2.log");
+    REQUIRE_FALSE(copied.ok());
+    CHECK(copied.err().code == errc::io);
+    CHECK(copied.err().message.find(unreadable.string()) != std::string::npos);
+    CHECK_FALSE(copied.err().cause.empty());
+  }
+}
+
+TEST_CASE("an audit log that cannot be written is told once, and once more when it is whole") {
+  scratch tmp;
+  storage::journal_options o;
+  o.disk = {0, 0};
+  o.checkpoint_thread = false;
+  o.audit.emplace();
+  o.audit->directory = tmp.path;
+  auto opened = storage::journal::open(tmp.path / "skep.db", o);
+  REQUIRE(opened.ok());
+  auto backend = wrap_journal(std::move(*opened));
+  const auto file = std::filesystem::canonical(tmp.path / "audit.jsonl");
+  auto word_after_commit = [&] {
+    chunk c;
+    c.count = 1;
+    pack_event(c.body.data, {}, panic_asked{"all", 1}); // has a line
+    REQUIRE(backend->begin());
+    REQUIRE(backend->append(c));
+    REQUIRE(backend->commit());
+    return backend->word();
+  };
+  CHECK_FALSE(word_after_commit());
+  const auto log = descriptors_of(file);
+  REQUIRE_FALSE(log.empty());
+  put_there(log, "/dev/full");
+  auto failed = word_after_commit();
+  REQUIRE(failed);
+  CHECK(failed->code == "audit_failed");
+  CHECK(failed->level == severity::warning);
+  CHECK(failed->text.find(file.filename().string()) != std::string::npos);
+  CHECK_FALSE(word_after_commit());
+  put_there(log, file.string());
+  auto written = word_after_commit();
+  REQUIRE(written);
+  CHECK(written->code == "audit_written");
+  CHECK_FALSE(word_after_commit());
+  auto text = content(file);
+  CHECK(std::count(text.begin(), text.end(), '\n') == 5);
 }
 
 TEST_CASE("the daemon knows the deadline of a create that its client has") {

@@ -180,6 +180,40 @@ TEST_CASE("a sandbox is healthy, degraded or unhealthy, each for its reason") {
   CHECK(judge(s, {}, {}, at(1100)).state == health_state::healthy);
 }
 
+TEST_CASE("as many failed probes as are set make a sandbox unhealthy, and fewer do not") {
+  for (auto most : {1u, 2u, 3u, 100u}) {
+    INFO(most);
+    policies p;
+    p.health_failures = most;
+    auto when = health_policy_of(p);
+    sandbox_signs signs;
+    signs.probe_failures = most;
+    CHECK(judge(running_box(), signs, {}, at(1100), when).state == health_state::unhealthy);
+    signs.probe_failures = most - 1;
+    CHECK(judge(running_box(), signs, {}, at(1100), when).state
+          == (most == 1 ? health_state::healthy : health_state::degraded));
+  }
+}
+
+TEST_CASE("a sandbox that is being made is not sick, and one that starts or runs without answering "
+          "is") {
+  auto s = running_box();
+  for (auto state : {phase::queued, phase::creating, phase::verifying, phase::provisioning,
+                     phase::uploading, phase::starting, phase::running}) {
+    INFO(to_string(state));
+    s.state = state;
+    CHECK(judge(s, {}, {}, at(1100)).state == health_state::healthy);
+  }
+  sandbox_signs silent; // it is asked from `starting` on
+  silent.probe_failures = 3;
+  for (auto state : {phase::starting, phase::running}) {
+    s.state = state;
+    auto h = judge(s, silent, {}, at(1100));
+    CHECK(h.state == health_state::unhealthy);
+    CHECK(h.reasons == std::vector<std::string>{"did not answer, 3 in a row"});
+  }
+}
+
 TEST_CASE("a swarm is as its sandboxes are") {
   swarm_record w;
   w.swarm = a_swarm;
@@ -192,18 +226,23 @@ TEST_CASE("a swarm is as its sandboxes are") {
   bad.sandbox = {"sb_2"};
   bad.state = health_state::unhealthy;
   bad.reasons = {"lost: gone"};
-  auto h = judge(w, 60'000, {good}, at(1000));
+  sandbox_record paid;
+  paid.swarm = a_swarm;
+  paid.usd_per_hour = 4;
+  paid.charged_from = at(1000) - std::chrono::minutes{30};
+  auto h = judge(w, {paid}, 60'000, {good}, at(1000));
   CHECK(h.state == health_state::healthy);
   CHECK(h.worktree == "/repo");
   CHECK(h.limit_ms == 60'000);
   CHECK(h.uptime_ms == 100'000);
-  CHECK(h.cost_usd == 1.5);
-  CHECK(judge(w, 0, {good, bad}, at(1000)).state == health_state::degraded);
-  CHECK(judge(w, 0, {good, bad}, at(1000)).reasons == std::vector<std::string>{"sb_2: lost: gone"});
-  CHECK(judge(w, 0, {bad, bad}, at(1000)).state == health_state::unhealthy);
+  CHECK(h.cost_usd == 1.5 + 2); // half an hour of the one that runs
+  CHECK(judge(w, {}, 0, {good, bad}, at(1000)).state == health_state::degraded);
+  CHECK(judge(w, {}, 0, {good, bad}, at(1000)).reasons
+        == std::vector<std::string>{"sb_2: lost: gone"});
+  CHECK(judge(w, {}, 0, {bad, bad}, at(1000)).state == health_state::unhealthy);
   w.state = swarm_phase::closed;
   w.result = outcome::timed_out;
-  CHECK(judge(w, 0, {}, at(1000)).state == health_state::unhealthy);
+  CHECK(judge(w, {}, 0, {}, at(1000)).state == health_state::unhealthy);
 }
 
 TEST_CASE("the daemon is unhealthy without a part, degraded when it limps") {
@@ -266,6 +305,16 @@ TEST_CASE("signs of life are those of the present attempt, and go with their san
   CHECK(b.daemon(at(300)).journal_lag_ms == 250);
 }
 
+TEST_CASE("a sample of resources is an answer, and takes back what failed probes told") {
+  watch_book b;
+  tell(b, 1, notice{severity::warning, "unhealthy", "1/3"});
+  tell(b, 2, notice{severity::warning, "unhealthy", "2/3"});
+  tell(b, 3, usage_sampled{12, 2, 1, 2, 3, 4});
+  CHECK(b.sandbox(a_box).probe_failures == 0);
+  tell(b, 4, notice{severity::warning, "unhealthy", "1/3"});
+  CHECK(b.sandbox(a_box).probe_failures == 1);
+}
+
 TEST_CASE("a log file tells when it was written and whether its line is open") {
   auto file = std::filesystem::temp_directory_path()
               / ("skep-health-" + std::to_string(::getpid()) + ".log");
@@ -278,12 +327,14 @@ TEST_CASE("a log file tells when it was written and whether its line is open") {
   std::filesystem::remove(file);
 }
 
-TEST_CASE("the head of a prompt is 80 whole characters on one line") {
-  CHECK(head_of("short\nand more") == "short and more");
+TEST_CASE("the head of a prompt is 80 or 200 whole characters on one line") {
+  CHECK(head_of("short\nand more", head_in_list) == "short and more");
   std::string umlauts;
   for (int i = 0; i < 100; ++i)
     umlauts += "\xc3\xa4";
-  CHECK(head_of(umlauts) == umlauts.substr(0, 160));
+  CHECK(head_of(umlauts, head_in_list) == umlauts.substr(0, 160));
+  CHECK(head_of(umlauts, head_of_one) == umlauts);
+  CHECK(head_of(umlauts + umlauts + umlauts, head_of_one) == umlauts + umlauts);
 }
 
 TEST_CASE("a sample is an event where it differs or grows old, and each limit warns once") {
@@ -391,4 +442,21 @@ TEST_CASE("who asked for what is a fact of every command that changes something"
   f.command = command_traits<send_request>::number;
   f.body.data = "not a message";
   CHECK(asked(f, 1, 2)->subject.empty());
+}
+
+TEST_CASE("who counts survivors asks a question, and who ends them is on record") {
+  request_frame f;
+  f.command = command_traits<survivors_request>::number;
+  survivors_request r;
+  r.select.swarm = a_swarm;
+  f.body.data = pack(r);
+  CHECK_FALSE(asked(f, 1000, 4242));
+  r.end = true;
+  f.body.data = pack(r);
+  auto fact = asked(f, 1000, 4242);
+  REQUIRE(fact);
+  CHECK(fact->command == "survivors");
+  CHECK(fact->subject == a_swarm.value);
+  f.body.data = "not a message";
+  CHECK(asked(f, 1, 2));
 }

@@ -205,6 +205,23 @@ TEST_CASE_METHOD(lifetime_world, "a run fits below the longest life of its provi
   finish();
 }
 
+TEST_CASE_METHOD(lifetime_world, "a run whose provider silently gives its sandboxes less than the "
+                                 "limit ends as timed out, with its results") {
+  api->longest_life = 1h;
+  auto id = run();
+  pass(54min);
+  CHECK(states(id) == strings{"running"});
+  CHECK(count("lease_capped") == 1);
+  advance(66s); // five minutes before the lease's end, and a tick
+  CHECK(states(id) == strings{"draining"});
+  agents_end(only_sandbox(id), 130);
+  CHECK(states(id) == strings{"closed timed_out"});
+  CHECK(ending(id) == "closed timed_out");
+  CHECK(guest_calls("diff") == 1);
+  CHECK(count("swarm.time_limit") == 0);
+  finish();
+}
+
 TEST_CASE_METHOD(lifetime_world, "a cap that leaves no time beside the grace refuses the run") {
   svc->limits.create_at["local"].lease_cap = 300s;
   auto reply = call(run_request{*spec});

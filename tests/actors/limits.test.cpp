@@ -1,5 +1,5 @@
 // Limits and budgets without an actor: what each rule says when it alone is tight.
-#include "actors/spend.hpp"
+#include "actors/run_rules.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace skep;
@@ -168,6 +168,74 @@ TEST_CASE("a run that could never be admitted is refused by the name of the rule
   spec.panes = 2;
   CHECK(why(provider_rules{}, 0.03) == "pane budget");
   CHECK(why(provider_rules{}, 0.02).empty());
+}
+
+TEST_CASE("what counts against max_active_per_repo is told of the repository that asks") {
+  auto rules = only(&provider_rules::max_active_per_repo, 2);
+  provider_load load;
+  for (const auto* repo : {"/busy", "/busy", "/calm"})
+    load.add(repo, noon);
+  auto count = [&](const std::string& repo) {
+    for (const auto& line : limit_lines("cloud", rules, load, noon, repo))
+      if (line.rule == "max_active_per_repo") return line.count;
+    return std::uint64_t{99};
+  };
+  CHECK(count("/busy") == 2);
+  CHECK(count("/calm") == 1);
+  CHECK(count("/new") == 0);
+  CHECK(count("") == 2); // `skep budget` asks for no repository: the busiest
+}
+
+TEST_CASE("a run is refused by limits only where it does not queue, and never by the one that "
+          "passes") {
+  limit_table table;
+  table.providers["cloud"] = only(&provider_rules::max_active_per_repo, 2);
+  table.providers["cloud"].max_starting = 1;
+  storage::spend_state state;
+  storage::placed_sandbox x;
+  x.provider = "cloud";
+  x.repo = "/busy";
+  x.state = phase::running;
+  state.placed = {x, x};
+  policies limits;
+  run_question q{table, limits, state, load_of(state, "cloud"), {}, noon, {}};
+  swarm_spec spec;
+  spec.provider = "cloud";
+  spec.repo = "/busy";
+  CHECK_FALSE(refuse_run(spec, q)); // it waits
+  spec.no_queue = true;
+  CHECK(refuse_run(spec, q).code == errc::quota);
+  q.makes_room = [](const hold& h) { return h.of_repo; };
+  CHECK_FALSE(refuse_run(spec, q)); // a dead one goes
+  q.makes_room = nullptr;
+  spec.repo = "/calm";
+  spec.sandboxes = 2;
+  CHECK_FALSE(refuse_run(spec, q)); // one starts after the other, and nobody is refused for that
+  spec.sandboxes = 3;
+  auto plan = plan_of(spec, q);
+  CHECK(plan.refused.code == errc::quota);
+  CHECK(plan.refused.message.find("2 of 2 (max_active_per_repo)") == 0);
+  CHECK(plan.limit_ms == spec.limit_ms);
+  CHECK(plan.budgets.size() == 2);
+  CHECK(passes("max_starting"));
+  CHECK_FALSE(passes("max_active"));
+}
+
+TEST_CASE("a plan has the time limit that fits the provider, and is refused where none does") {
+  limit_table table;
+  storage::spend_state state;
+  policies limits;
+  limits.create_at["cloud"].lease_cap = 1h;
+  run_question q{table, limits, state, {}, {}, noon, {}};
+  swarm_spec spec;
+  spec.provider = "cloud";
+  spec.limit_ms = 2 * 3'600'000;
+  auto plan = plan_of(spec, q);
+  CHECK_FALSE(plan.refused);
+  CHECK(plan.limit_ms == 3'300'000); // the hour without the lease's grace
+  CHECK(plan.remarks.size() == 1);
+  limits.create_at["cloud"].lease_cap = 300s;
+  CHECK(plan_of(spec, q).refused.code == errc::out_of_range);
 }
 
 TEST_CASE("the time of a sandbox costs by the millisecond, from its intent until it is gone") {

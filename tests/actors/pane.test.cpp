@@ -316,12 +316,33 @@ TEST_CASE_METHOD(pane_world, "input is acknowledged, written, and its fate told"
   CHECK(receipts[1].state == receipt::written);
   CHECK(receipts[1].key == "k1");
   CHECK(receipts[1].size_bytes == 6);
-  CHECK(api->boxes["i1"].files.at("/home/user/.skep/in/pn_a.input.k1") == "hello\n");
+  CHECK(api->boxes["i1"].files.at("/home/user/.skep/in/pn_a.input."
+                                  + transfer::sha256_of("k1").substr(0, 16))
+        == "hello\n");
 
   api->fail(operation::write_file, make_error(errc::network));
   REQUIRE(v.ask<std::uint64_t>(pane, input_a::value, std::string{"k2"}, std::string{"x"}));
   v.advance(1s);
   CHECK(all<input_receipt>().back().state == receipt::expired);
+  REQUIRE(all<notice>().size() == 1); // why it did not arrive
+  CHECK(all<notice>()[0].code == "input_not_written");
+}
+
+TEST_CASE_METHOD(pane_world, "a key that looks like a path leads nowhere") {
+  begin();
+  for (const char* key : {"../../x", "x/../../../name", ".."})
+    REQUIRE(v.ask<std::uint64_t>(pane, input_a::value, std::string{key}, std::string{"x"}));
+  v.advance(1s);
+  std::size_t written = 0;
+  for (const auto& call : api->calls)
+    if (call.op == operation::write_file) {
+      ++written;
+      INFO(call.what);
+      CHECK(call.what.find("/home/user/.skep/in/pn_a.input.") != std::string::npos);
+      CHECK(call.what.find("..") == std::string::npos);
+      CHECK(call.what.find("name") == std::string::npos);
+    }
+  CHECK(written == 3);
 }
 
 TEST_CASE_METHOD(pane_world, "inputs arrive in their order, also when the first is slow or fails") {
@@ -403,4 +424,125 @@ TEST_CASE_METHOD(pane_world, "an agent with very many blocks floods no journal, 
   settle();
   CHECK(all<notes_suppressed>().size() == 2); // with its end
   CHECK(count("pane.block") < 60);
+}
+
+namespace {
+
+/// An agent that gives its word of success, over a work tree of which its sandbox says `answer`.
+struct word_world : pane_world {
+  int asked = 0;
+
+  word_world() {
+    spec->agent = agent_kind::claude;
+    spec->argv.clear();
+    spec->prompts = {"work"};
+    ctx->base_commit(std::string(40, 'b'));
+  }
+  void sandbox_says(std::string text, int exit_code = 0) {
+    guest["changed"] = [this, text, exit_code](const sandbox::command& c) {
+      ++asked;
+      CHECK(c.argv
+            == strings{ctx->guest_path(), "changed", "--tree", ctx->tree_of(rec.name), "--base",
+                       std::string(40, 'b')});
+      return result<command_result>{said(text, exit_code)};
+    };
+  }
+  /// What the pane was closed with, after its agent said that all is done.
+  pane_closed done() {
+    begin();
+    settle();
+    tell(output_a::value, std::uint32_t{1},
+         std::string{R"({"type":"result","subtype":"success","is_error":false,"result":"done"})"
+                     "\n"});
+    exit(0);
+    settle();
+    REQUIRE(count("pane.closed") == 1);
+    return all<pane_closed>().at(0);
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(word_world,
+                 "a success over a work tree without a change is suspect, and says why") {
+  sandbox_says("{\"changed\":false}\n");
+  auto end = done();
+  CHECK(end.result == outcome::suspect);
+  CHECK(end.why.code == errc::suspect_result);
+  CHECK(end.why.step == "agent");
+  CHECK(end.why.message.find("changed no file") != std::string::npos);
+  CHECK(end.why.message.find("--allow-no-changes") != std::string::npos);
+  CHECK(up.lines.back() == "closed suspect suspect_result@agent");
+}
+
+TEST_CASE_METHOD(word_world, "a success over a changed work tree is one") {
+  sandbox_says("{\"changed\":true}\n");
+  auto end = done();
+  CHECK(end.result == outcome::completed);
+  CHECK_FALSE(end.why);
+  CHECK(asked == 1);
+}
+
+TEST_CASE_METHOD(word_world, "where no change is allowed for, nobody asks for one") {
+  sandbox_says("{\"changed\":false}\n");
+  spec->allow_no_changes = true;
+  CHECK(done().result == outcome::completed);
+  CHECK(asked == 0);
+}
+
+TEST_CASE_METHOD(word_world, "a command's exit code is its own evidence") {
+  sandbox_says("{\"changed\":false}\n");
+  spec->agent = agent_kind::command;
+  spec->argv = {"make"};
+  spec->prompts.clear();
+  CHECK(done().result == outcome::completed);
+  CHECK(asked == 0);
+}
+
+TEST_CASE_METHOD(word_world, "a sandbox that cannot say whether anything changed leaves its agent "
+                             "its word") {
+  SECTION("a guest of an older release") {
+    sandbox_says("{\"error\":\"bad_argument\",\"message\":\"no such command\"}\n", 2);
+    CHECK(done().result == outcome::completed);
+    CHECK(asked == 1);
+  }
+  SECTION("nonsense") {
+    sandbox_says("{\"changed\":\"perhaps\"}\n");
+    CHECK(done().result == outcome::completed);
+  }
+  SECTION("a provider that is away: asked again, then believed") {
+    guest["changed"] = [this](const sandbox::command&) -> result<command_result> {
+      ++asked;
+      return make_error(errc::network, "away");
+    };
+    begin();
+    settle();
+    tell(output_a::value, std::uint32_t{1},
+         std::string{R"({"type":"result","subtype":"success","is_error":false,"result":"done"})"
+                     "\n"});
+    exit(0);
+    CHECK(count("pane.closed") == 0);
+    advance(10min);
+    CHECK(asked == static_cast<int>(svc->limits.step_attempts));
+    CHECK(all<pane_closed>().at(0).result == outcome::completed);
+  }
+}
+
+TEST_CASE_METHOD(word_world,
+                 "a sandbox that goes while it is asked for changes closes its pane once") {
+  sandbox_says("{\"changed\":false}\n");
+  begin();
+  settle();
+  api->hold(operation::run);
+  tell(output_a::value, std::uint32_t{1},
+       std::string{R"({"type":"result","subtype":"success","is_error":false,"result":"done"})"
+                   "\n"});
+  exit(0);
+  CHECK(count("pane.exited") == 1);
+  CHECK(count("pane.closed") == 0);
+  tell(stop_a::value, stop_mode::kill);
+  CHECK(all<pane_closed>().at(0).result == outcome::killed);
+  api->release(operation::run);
+  settle();
+  CHECK(count("pane.closed") == 1);
 }

@@ -116,6 +116,52 @@ TEST_CASE_METHOD(panic_world, "a survivor is counted until it is gone, and kille
   finish();
 }
 
+TEST_CASE_METHOD(
+    panic_world,
+    "the kill of a survivor is on disk before the provider hears of it, and only once") {
+  REQUIRE(call(panic_request{everything()}));
+  run(); // came up behind the panic's back
+  auto& orphan = api->boxes["nobody knows it"].info;
+  orphan.remote_id = "nobody knows it";
+  orphan.metadata = {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}};
+  strings on_disk; // at each kill
+  api->turn_down = [&](operation op, const std::string&) {
+    if (op == operation::kill)
+      on_disk.push_back(std::to_string(count("sandbox.kill_intended")) + " intent, "
+                        + std::to_string(count("survivor_kill_intended")) + " notice");
+    return error{};
+  };
+  for (int i = 0; i < 2; ++i)
+    api->fail(operation::kill, make_error(errc::network));
+  CHECK(survivors(everything()).listed == 2);
+  CHECK(on_disk.empty());
+  CHECK(survivors(everything(), true).listed == 2);
+  CHECK(on_disk == strings(2, "1 intent, 1 notice"));
+  CHECK(api->boxes.size() == 2);
+  CHECK(survivors(everything(), true).listed == 2);
+  CHECK(on_disk == strings(4, "1 intent, 1 notice"));
+  CHECK(survivors(everything()).listed == 0);
+  for (const auto& n : all<notice>())
+    if (n.code == "survivor_kill_intended") CHECK(n.text.starts_with("nobody knows it at local "));
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "a survivor whose end cannot be written down is not killed") {
+  REQUIRE(call(panic_request{everything()}));
+  auto& orphan = api->boxes["nobody knows it"].info;
+  orphan.remote_id = "nobody knows it";
+  orphan.metadata = {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}};
+  auto why = errc::io;
+  log->refuse = [&](const chunk&) { return make_error(why); };
+  CHECK(survivors(everything(), true).listed == 1);
+  CHECK(api->boxes.size() == 1);
+  why = errc::disk_full; // keeps nothing alive that costs money
+  CHECK(survivors(everything(), true).listed == 1);
+  CHECK(api->boxes.empty());
+  log->refuse = nullptr;
+  finish();
+}
+
 TEST_CASE_METHOD(panic_world, "what no list shows and a GET finds is a survivor, too") {
   auto id = run();
   auto remote = only_sandbox(id).remote_id;

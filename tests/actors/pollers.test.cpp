@@ -1,5 +1,6 @@
 // Scripts of a running sandbox and of what follows it: output that breaks, health, loss.
 #include "actors/answer.hpp"
+#include "actors/health.hpp"
 #include "tests/actors/sandbox_world.hpp"
 
 #include <deque>
@@ -32,6 +33,28 @@ pane_actor::behavior_type slow_pane(pane_actor::stateful_pointer<slow_pane_state
       [](freeze_a, bool) {},
       [](done_a, const continuation& c) { c.run(); },
   };
+}
+
+/// The signs of life of a sandbox, as the daemon's book has them after these events.
+sandbox_signs signs_in(const memory_log& log, const sandbox_id& id) {
+  watch_book book;
+  for (const auto& c : log.committed)
+    for (event_reader r{c.body.data}; !r.done();) {
+      auto raw = r.next();
+      REQUIRE(raw.ok());
+      auto e = interpret(*raw);
+      REQUIRE(e.ok());
+      book.on_event({c.first_seq, c.swarm, c.sandbox, raw->at, raw->type, *e});
+    }
+  return book.sandbox(id);
+}
+
+/// How well a running sandbox with these signs does, by what is set.
+health_state health_by(const sandbox_signs& signs, const policies& set, utc_time now) {
+  sandbox_record running;
+  running.state = phase::running;
+  running.created_at = running.phase_since = now;
+  return judge(running, signs, {}, now, health_policy_of(set)).state;
 }
 
 } // namespace
@@ -189,6 +212,7 @@ TEST_CASE_METHOD(sandbox_world,
 TEST_CASE_METHOD(sandbox_world, "an envd that hangs is unhealthy, told, and not lost") {
   begin();
   auto before = api->count(operation::health);
+  auto gets = api->count(operation::get);
   api->hold(operation::health);
   advance(14s);
   CHECK(api->count(operation::health) == before + 1);
@@ -199,7 +223,7 @@ TEST_CASE_METHOD(sandbox_world, "an envd that hangs is unhealthy, told, and not 
   CHECK(all<notice>().back().text.find("1/3: timed_out") != std::string::npos);
   advance(60s);
   CHECK(count("unhealthy") == 3);
-  CHECK(api->count(operation::get) == 1); // the provider still has it
+  CHECK(api->count(operation::get) == gets + 1); // the provider still has it
   advance(5min);
   CHECK(count("unhealthy") == 3); // told once, not for ever
   CHECK(phases().back() == "running");
@@ -276,6 +300,53 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox is lost only when the provider says s
   CHECK(ending() == "lost not_found@running");
   CHECK(api->count(operation::kill) == 0);
   CHECK(count("sandbox.kill_intended") == 0);
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a sandbox that never answers a probe is unhealthy after as many as are set") {
+  svc->limits.health_failures = 2;
+  begin();
+  api->hold(operation::health);
+  advance(16s); // asked at 5 s, its time was over at 15 s
+  CHECK(count("unhealthy") == 1);
+  CHECK(health_by(signs_in(*log, ctx->sandbox), svc->limits, svc->wall_now())
+        == health_state::degraded);
+  advance(5min);
+  CHECK(count("unhealthy") == 2);
+  CHECK(all<notice>().back().text.find("2/2: timed_out") != std::string::npos);
+  CHECK(health_by(signs_in(*log, ctx->sandbox), svc->limits, svc->wall_now())
+        == health_state::unhealthy);
+  api->release(operation::health);
+  advance(31s);
+  CHECK(health_by(signs_in(*log, ctx->sandbox), svc->limits, svc->wall_now())
+        == health_state::healthy);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a poller that is started again counts on, and takes back what was told before it") {
+  begin();
+  auto start_again = [this] {
+    caf::anon_send_exit(ctx->health(), caf::exit_reason::kill);
+    advance(3s);
+  };
+  api->fail(operation::health, make_error(errc::network));
+  advance(6s);
+  CHECK(count("unhealthy") == 1);
+  start_again();
+  api->fail(operation::health, make_error(errc::network));
+  advance(6s);
+  CHECK(count("unhealthy") == 2);
+  CHECK(all<notice>().back().text.find("2/3: network") != std::string::npos);
+  CHECK(signs_in(*log, ctx->sandbox).probe_failures == 2);
+  start_again();
+  advance(6s); // its first question is answered
+  CHECK(count("healthy") == 1);
+  CHECK(signs_in(*log, ctx->sandbox).probe_failures == 0);
+  exit("pn_0");
+  CHECK(ending() == "completed");
 }
 
 TEST_CASE_METHOD(sandbox_world, "a poller that dies is started again and the sandbox goes on") {

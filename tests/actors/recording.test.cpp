@@ -198,6 +198,29 @@ TEST_CASE_METHOD(desk, "an empty chunk is refused") {
   CHECK(log->committed.empty());
 }
 
+TEST_CASE_METHOD(desk,
+                 "what the backend says of itself is a notice, said again where it was refused") {
+  auto store = [this](const std::string& code) {
+    REQUIRE(v.ask<std::uint64_t>(journal, append_a::value, make_chunk({a_note(code)})));
+    v.run();
+  };
+  log->word = notice{severity::warning, "audit_failed", "a reason"};
+  store("a");
+  CHECK(log->events() == strings{"1:a", "2:audit_failed"});
+  CHECK(published == std::vector<std::uint64_t>{1, 2});
+  log->word = notice{severity::info, "audit_written", "whole again"};
+  log->refuse = [](const chunk& c) {
+    return c.sandbox.empty() ? make_error(errc::disk_full) : error{};
+  };
+  store("b");
+  CHECK(log->events().back() == "3:b");
+  log->refuse = nullptr;
+  store("c");
+  CHECK(log->events() == strings{"1:a", "2:audit_failed", "3:b", "4:c", "5:audit_written"});
+  store("d");
+  CHECK(log->events().size() == 6);
+}
+
 TEST_CASE_METHOD(desk, "notes are stored within the linger time and waiters get right sequences") {
   auto r = recorder();
   caf::anon_send(r, note_a::value, a_note("a"));
@@ -216,7 +239,7 @@ TEST_CASE("errors, notices and words of agents lose what looks like a secret on 
                             "-----END OPENSSH PRIVATE KEY-----";
   const std::string key = "ghp_0123456789abcdefghij0123456789abcdef";
   auto why = make_error(errc::remote_command_failed, "git said " + key, "it printed " + block);
-  const std::vector<packed_event> all = {
+  std::vector<packed_event> all = {
       pack_now({}, sandbox_failing{why}),
       pack_now({}, swarm_closed{outcome::failed, why, 0, 1, 0}),
       pack_now({}, create_failed{"in", why}),
@@ -225,6 +248,13 @@ TEST_CASE("errors, notices and words of agents lose what looks like a secret on 
       pack_now({},
                agent_block{
                    {"pn_a"}, block_kind::text, {}, "my key is " + key + " and " + block, false})};
+  pane_usage account;
+  account.pane = {"pn_a"};
+  account.summary = "the token is " + key + " and " + block;
+  all.push_back(pack_now({}, account));
+  all.push_back(pack_now({}, pane_restarting{{"pn_a"}, 1, 5, "it said " + key + ", " + block}));
+  all.push_back(
+      pack_now({}, agent_block{{"pn_a"}, block_kind::tool_use, key + " " + block, {}, false}));
   for (const auto& e : all) {
     INFO(e.bytes);
     CHECK(e.bytes.find("ghp_") == std::string::npos);

@@ -170,6 +170,28 @@ TEST_CASE_METHOD(sandbox_world, "a run past its time limit is collected and says
   CHECK(guest_calls("diff") == 1);
 }
 
+TEST_CASE_METHOD(sandbox_world,
+                 "a result that cannot be read leaves a run past its time limit timed "
+                 "out, with the error beside it") {
+  guest["diff"] = [](const sandbox::command&) -> result<command_result> {
+    return said("{\"error\":\"not_found\",\"message\":\"no commit in the tree\"}\n", 1);
+  };
+  begin();
+  stop(stop_mode::timed_out);
+  exit("pn_0", 130);
+  CHECK(ending().starts_with("timed_out remote_command_failed@"));
+  CHECK(count("transfer.failed") == 1);
+}
+
+TEST_CASE_METHOD(sandbox_world, "what failed before it was stopped has failed") {
+  panes(2);
+  begin();
+  exit("pn_0", 1);
+  exit("pn_1", 1);
+  stop(stop_mode::graceful);
+  CHECK(ending().starts_with("failed"));
+}
+
 TEST_CASE_METHOD(sandbox_world, "what partial results are not wanted of is ended at once, with the "
                                 "outcome it has anyway") {
   spec->no_partial = true;

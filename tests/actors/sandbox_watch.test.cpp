@@ -233,6 +233,134 @@ TEST_CASE_METHOD(sandbox_world, "a renewal that fails leaves the lease in the ta
   CHECK(ending() == "completed");
 }
 
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a provider that gives less than was asked for is told, and its sandbox is stopped "
+    "and collected before the lease is over") {
+  api->now = [this] { return svc->wall_now(); };
+  api->longest_life = 1h; // of the hour and five minutes of a run of an hour
+  auto born = svc->wall_now();
+  begin();
+  advance(1s);
+  CHECK(api->count(operation::get) == 1);
+  REQUIRE(count("lease_capped") == 1);
+  auto told = all<notice>();
+  auto cap = std::find_if(told.begin(), told.end(),
+                          [](const notice& n) { return n.code == "lease_capped"; });
+  REQUIRE(cap != told.end());
+  CHECK(cap->level == severity::warning);
+  CHECK(cap->text.find("3600 s") != std::string::npos);
+  CHECK(cap->text.find("providers." + spec->provider + ".lease_cap_s") != std::string::npos);
+  auto leases = all<lease_intended>();
+  REQUIRE(leases.size() == 2);
+  CHECK(leases[0].end_at == born + 65min);
+  CHECK(leases[1].end_at == born + 1h); // the table has it as it is
+  v.advance(54min);
+  settle();
+  CHECK(phases().back() == "running");
+  v.advance(1min + 5s); // five minutes before its end, and a tick
+  settle();
+  CHECK(phases().back() == "draining");
+  CHECK(guest_calls("signal") == 1);
+  exit("pn_0", 130);
+  CHECK(ending() == "timed_out timed_out@");
+  CHECK(guest_calls("diff") == 1);
+  CHECK(svc->wall_now() < born + 1h);
+  CHECK(api->boxes.empty());
+  CHECK(count("lease_capped") == 1);
+}
+
+TEST_CASE_METHOD(sandbox_world, "a lease is looked at once, and only where the cap is not set") {
+  auto capped = GENERATE(false, true);
+  if (capped) svc->limits.create_at[spec->provider].lease_cap = 2h;
+  begin();
+  advance(2min);
+  CHECK(api->count(operation::get) == (capped ? 0 : 1));
+  CHECK(count("lease_capped") == 0);
+  CHECK(all<lease_intended>().size() == 1);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(sandbox_world, "a look at the lease that fails costs the sandbox nothing") {
+  api->longest_life = 1h;
+  api->fail(operation::get, make_error(errc::network));
+  begin();
+  advance(1s);
+  CHECK(api->count(operation::get) == 1);
+  CHECK(count("lease_capped") == 0);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a sandbox whose provider leaves it no time beside the grace fails by name, before "
+    "an agent starts") {
+  api->longest_life = 250s;
+  begin();
+  CHECK(ending() == "failed out_of_range@lease");
+  CHECK(guest_calls("pane") == 0);
+  CHECK(api->boxes.empty());
+}
+
+namespace {
+
+struct capped_world : sandbox_world {
+  /// The record of a former daemon, which knew that the lease is over an hour after the birth.
+  void capped_since(caf::timespan ago, phase at) {
+    recorded(at);
+    auto& info = api->boxes["i1"].info;
+    auto born = svc->wall_now() - std::chrono::duration_cast<std::chrono::milliseconds>(ago);
+    info.started_at = born;
+    info.end_at = born + 1h;
+    start.record.lease_end_at = born + 1h;
+    start.panes[0].state = pane_phase::running;
+    start.panes[0].attempt = 1;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(capped_world, "a sandbox with a capped lease that is found again is stopped in "
+                               "time, without another call or another word") {
+  capped_since(54min, phase::running);
+  begin();
+  CHECK(api->count(operation::get) == 1);
+  CHECK(api->count(operation::set_timeout) == 0);
+  advance(55s);
+  CHECK(phases().empty());
+  advance(11s); // the grace before its end, and a tick
+  CHECK(phases() == strings{"draining"});
+  exit("pn_0", 130);
+  CHECK(ending() == "timed_out timed_out@");
+  CHECK(all<lease_intended>().empty());
+  CHECK(count("lease_capped") == 0);
+}
+
+TEST_CASE_METHOD(capped_world, "a sandbox whose capped time was over while no daemon ran, or whose "
+                               "daemon died while it was stopped, ends as timed out") {
+  capped_since(56min, GENERATE(phase::running, phase::draining));
+  begin();
+  advance(1s);
+  CHECK(api->count(operation::set_timeout) == 0);
+  exit("pn_0", 130);
+  CHECK(ending() == "timed_out timed_out@");
+}
+
+TEST_CASE("a lease that was capped shows in the provider's own account of it, whatever its clock") {
+  utc_time born{7000s};
+  auto life = [&](auto length) { return capped_life(born, born + length, 120s, 3900s); };
+  CHECK(life(1h) == 1h);
+  CHECK(life(3894s) == 3894s);
+  CHECK(life(3896s) == std::nullopt); // it counts from another moment, or in whole seconds
+  CHECK(life(2h) == std::nullopt);
+  CHECK(life(124s) == std::nullopt); // the first lease: it does not show the new one yet
+  CHECK(capped_life(born, {}, 120s, 3900s) == std::nullopt);
+  CHECK(capped_life({}, {}, 120s, 3900s) == std::nullopt);
+  CHECK(capped_life({}, born + 1000h, 120s, 3900s) == std::nullopt); // no beginning
+}
+
 TEST_CASE("a lease is limit and grace, below the cap, and never shorter than before") {
   utc_time born{1000s};
   auto lease = [&](auto cap, utc_time end, utc_time now) {

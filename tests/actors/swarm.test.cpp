@@ -130,6 +130,25 @@ TEST_CASE_METHOD(swarm_world,
 }
 
 TEST_CASE_METHOD(swarm_world,
+                 "the end of a swarm that was given up is told again until it is on disk") {
+  auto id = run();
+  for (int i = 0; i < 4; ++i) {
+    if (i == 3) log->refuse = [](const chunk&) { return make_error(errc::disk_full); };
+    crash(path_of(id) + "/swarm");
+    if (i < 3) advance(10s);
+  }
+  advance(5s);
+  CHECK(ending(id) != "closed failed");
+  log->refuse = {};
+  advance(2s);
+  CHECK(ending(id) == "closed failed");
+  CHECK(swarm(id).error_code == "gave_up");
+  CHECK(states(id) == strings{"closed failed"});
+  CHECK(registry->size() == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(swarm_world,
                  "a graceful stop interrupts the agents and collects, a kill does not") {
   auto kill = GENERATE(false, true);
   spec->sandboxes = 2;
@@ -210,6 +229,22 @@ TEST_CASE_METHOD(
   restart();
   CHECK_FALSE(std::filesystem::exists(work / "sw_ended"));
   CHECK(std::filesystem::exists(work / id.value)); // its sandboxes go on with it
+  finish();
+}
+
+TEST_CASE_METHOD(swarm_world,
+                 "what a killed daemon left of comparisons and of packs goes at the next start") {
+  auto id = run();
+  auto compared = svc->state_dir / "work" / "skep-abcdef";
+  auto pack = svc->state_dir / "packs" / "0123";
+  for (const auto& folder : {compared, pack}) {
+    std::filesystem::create_directories(folder);
+    std::ofstream{folder / "1"} << "a file of the user's";
+  }
+  restart();
+  CHECK_FALSE(std::filesystem::exists(compared));
+  CHECK_FALSE(std::filesystem::exists(pack));
+  CHECK(states(id) == strings{"running"});
   finish();
 }
 
@@ -396,4 +431,9 @@ TEST_CASE("the verdict on a swarm: failed outweighs, the first error counts") {
   CHECK(of({box(outcome::lost, "gone"), box(outcome::completed, "")}) == "lost gone");
   CHECK(of({box(outcome::lost, "gone"), box(outcome::failed, "auth")}) == "failed gone");
   CHECK(of({box(outcome::timed_out, ""), box(outcome::cancelled, "")}) == "timed_out");
+  // A doubt about one does not hide that the time was over for another.
+  CHECK(of({box(outcome::suspect, "suspect_result"), box(outcome::timed_out, "timed_out")})
+        == "timed_out suspect_result");
+  CHECK(of({box(outcome::cancelled, ""), box(outcome::timed_out, ""), box(outcome::lost, "gone")})
+        == "lost gone");
 }

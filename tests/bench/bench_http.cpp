@@ -227,7 +227,7 @@ bool streams(const load& l, const skep::bench::http_server& server) {
   server.steer('K');
   before = cpu_us();
   const auto begin = std::chrono::steady_clock::now();
-  ::poll(nullptr, 0, static_cast<int>(l.idle.count())); // this is what is measured
+  ::poll(nullptr, 0, static_cast<int>(l.idle.count())); // sleep: idleness is what is measured
   const std::chrono::duration<double, std::micro> wall = std::chrono::steady_clock::now() - begin;
   const auto idle = (cpu_us() - before) / wall.count() * 100;
   server.steer('k');

@@ -131,7 +131,7 @@ TEST_CASE("an idle daemon of another release is replaced, a busy one is explaine
     auto x = w.skep({"daemon", "start", "--json"});
     CHECK(x.code == info(errc::wrong_version).exit_code);
     auto e = x.document()["error"];
-    CHECK(e["message"].get<std::string>().find("skepd 0.0.1 runs 1 swarms") != std::string::npos);
+    CHECK(e["message"].get<std::string>().find("skepd 0.0.1 runs 1 swarm,") != std::string::npos);
     CHECK(w.daemon_pid() == old.pid());
   }
 }
@@ -139,9 +139,27 @@ TEST_CASE("an idle daemon of another release is replaced, a busy one is explaine
 TEST_CASE("a daemon with open swarms ends only by force") {
   installed_world w;
   REQUIRE(w.run({"--name", "runs", "--detach", "--", "true"}).code == 0);
+  CHECK(w.skep({"daemon", "status"}).out.find(", 1 open swarm\n") != std::string::npos);
   auto refused = w.skep({"daemon", "stop", "--json"});
   CHECK(refused.code == info(errc::wrong_phase).exit_code);
+  CHECK(refused.out.find("1 swarm is open: ") != std::string::npos);
   CHECK(w.daemon_pid() > 0);
   CHECK(w.skep({"daemon", "stop", "--force"}).code == 0);
   CHECK(w.daemon_pid() == -1);
+}
+
+TEST_CASE("two stops of the daemon at once both wait for its end and succeed") {
+  cli_world w;
+  fake_daemon daemon{w};
+  write_text(w.state + "/fake-lingers", "");
+  background first{w.argv({"daemon", "stop"}), w.home};
+  auto end = std::chrono::steady_clock::now() + 15s;
+  while (!std::filesystem::exists(w.state + "/fake-ending")
+         && std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
+  auto second = w.skep({"daemon", "stop"}); // its first question is the daemon's last
+  INFO(second.out << second.err);
+  CHECK(second.code == 0);
+  CHECK(first.wait() == 0);
+  CHECK(w.skep({"daemon", "stop"}).code == info(errc::no_daemon).exit_code);
 }

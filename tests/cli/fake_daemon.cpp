@@ -9,7 +9,13 @@
 //   auth         as fails, and the reason is agent_auth
 //   runs         as completes, but nothing ends before it is stopped
 //   stubborn     as runs, and stopping takes for ever
-// A file DIR/fake-version holds the version that it claims to be.
+//   long         as completes, with 300 long lines more
+//   replaced     as runs, and the first sandbox was lost and has a successor
+//   later        nothing is there when its status is asked for the first two times; each further
+//                time brings a sandbox, and at last the end
+// A file DIR/fake-version holds the version that it claims to be. With a file DIR/fake-lingers it
+// does not end when it is asked to: it makes DIR/fake-ending, and the next request is refused with
+// shutting_down and is its last.
 #include "storage/files.hpp"
 #include "storage/state_dir.hpp"
 #include "tests/broker/fake_world.hpp"

@@ -4,6 +4,7 @@
 #include "tests/broker/fake_world.hpp"
 
 #include <csignal>
+#include <fstream>
 #include <unistd.h>
 
 namespace skep::cli_test {
@@ -22,6 +23,10 @@ public:
 
   reply_frame answer_request(const request_frame& r) {
     std::lock_guard guard{mutex_};
+    if (ending_) {
+      ::kill(::getpid(), SIGTERM);
+      return answer<list_reply>(r, make_error(errc::shutting_down));
+    }
     switch (r.command) {
     case command_traits<run_request>::number:
       return with<run_request>(r, [&](auto& x) { return run(r.key, x); });
@@ -76,6 +81,7 @@ private:
     std::string script;
     std::vector<sandbox_record> sandboxes;
     std::vector<pane> panes;
+    std::uint32_t looks = 0; ///< How often its status was asked for.
   };
 
   template <message Q, class F>
@@ -128,12 +134,41 @@ private:
     keys_[key] = reply;
     w.state = swarm_phase::running;
     tell(w.swarm, {}, swarm_phase_changed{swarm_phase::running, {}});
-    for (std::uint32_t i = 0; i < w.sandboxes; ++i)
+    for (std::uint32_t i = 0; i < w.sandboxes && s.script != "later"; ++i)
       begin(s, i);
+    if (s.script == "replaced") replace_first(s);
     swarms_.push_back(std::move(s));
-    if (swarms_.back().script != "runs" && swarms_.back().script != "stubborn")
-      finish(swarms_.back(), outcome::completed);
+    if (!goes_on(swarms_.back().script)) finish(swarms_.back(), outcome::completed);
     return reply;
+  }
+
+  static bool goes_on(const std::string& script) {
+    return script == "runs" || script == "stubborn" || script == "replaced" || script == "later";
+  }
+
+  /// The successor has the number of the lost one, and its panes have the names of those.
+  void replace_first(swarm& s) {
+    auto& lost = s.sandboxes.front();
+    lost.state = phase::closed;
+    lost.result = outcome::lost;
+    for (auto& p : s.panes) {
+      if (p.record.sandbox != lost.sandbox) continue;
+      p.record.state = pane_phase::closed;
+      p.record.result = outcome::lost;
+      p.record.closed_at = now();
+    }
+    begin(s, 0);
+  }
+
+  /// One more look at a swarm of which everything comes later.
+  void look(swarm& s) {
+    constexpr std::uint32_t empty_looks = 2;
+    auto number = s.looks++;
+    if (s.record.state == swarm_phase::closed || number < empty_looks) return;
+    if (number - empty_looks < s.record.sandboxes)
+      begin(s, number - empty_looks);
+    else
+      finish(s, outcome::completed);
   }
 
   void begin(swarm& s, std::uint32_t index) {
@@ -165,6 +200,8 @@ private:
       tell(b.swarm, b.sandbox, pane_started{x.pane, 1, 7});
       print(p, "hello from " + x.name + "\n");
       print(p, "\x1b]0;title\x07\x1b[31msecond line\x1b[0m\n");
+      for (int n = 0; s.script == "long" && n < 300; ++n)
+        print(p, "line " + std::to_string(n) + " " + std::string(8000, 'x') + "\n");
       s.panes.push_back(std::move(p));
     }
     s.sandboxes.push_back(std::move(b));
@@ -174,6 +211,7 @@ private:
     error why;
     for (auto& p : s.panes) {
       auto& x = p.record;
+      if (x.state == pane_phase::closed) continue;
       bool bad = result == outcome::completed && x.index == 0
                  && (s.script == "fails" || s.script == "auth");
       x.exit_code = bad ? 3 : 0;
@@ -234,6 +272,7 @@ private:
   result<status_reply> status(const status_request& r) {
     auto* s = find(r.swarm);
     if (s == nullptr) return make_error(errc::no_such_swarm, r.swarm.value);
+    if (s->script == "later") look(*s);
     status_reply out{s->record, s->sandboxes, {}, {}, journal_->head()};
     for (const auto& p : s->panes)
       out.panes.push_back(p.record);
@@ -295,7 +334,12 @@ private:
   }
 
   result<daemon_stop_reply> daemon_stop(const daemon_stop_request& r) {
-    if (r.force || open_count() == 0) ::kill(::getpid(), SIGUSR1);
+    if (!r.force && open_count() > 0) return daemon_stop_reply{open_count()};
+    ending_ = std::filesystem::exists(state_ + "/fake-lingers");
+    if (ending_)
+      std::ofstream{state_ + "/fake-ending"} << "it was asked\n";
+    else
+      ::kill(::getpid(), SIGUSR1);
     return daemon_stop_reply{open_count()};
   }
 
@@ -306,6 +350,7 @@ private:
   fake_edge* edge_ = nullptr;
   std::vector<swarm> swarms_;
   std::uint32_t survivors_ = 0;
+  bool ending_ = false;
   std::map<std::string, run_reply> keys_;
   std::int64_t clock_ = 0;
 };

@@ -283,6 +283,96 @@ TEST_CASE_METHOD(files_world, "a dry run that would be refused says why and ends
   CHECK_FALSE(std::filesystem::exists(state));
 }
 
+TEST_CASE_METHOD(files_world,
+                 "a dry run says how many files it does not show, and which command shows them") {
+  for (int i = 0; i < 7; ++i)
+    put("src/" + std::to_string(i) + ".txt", std::string(static_cast<std::size_t>(100 + i), 'x'));
+  auto few = run({"--dry-run", "--", "true"});
+  CHECK(few.out.find("LEFT OUT") == std::string::npos);
+  for (int i = 0; i < 23; ++i)
+    put("keys/" + std::to_string(i) + ".pem", "x\n");
+  auto text = run({"--dry-run", "--", "true"}).out; // of 8 files and 23 that never travel
+  CHECK(text.find("and 3 more: skep files list --repo " + repo) != std::string::npos);
+  CHECK(text.find("and 3 more: skep files list --left-out --repo " + repo) != std::string::npos);
+  CHECK(text.find("src/6.txt") != std::string::npos);
+  CHECK(text.find("src/0.txt") == std::string::npos);
+  auto all = skep({"files", "list", "--left-out", "--repo", repo}).out;
+  for (int i = 0; i < 23; ++i)
+    CHECK(all.find("keys/" + std::to_string(i) + ".pem") != std::string::npos);
+  // What nothing was cut from names no command.
+  std::filesystem::remove_all(repo + "/src");
+  std::filesystem::remove_all(repo + "/keys");
+  CHECK(run({"--dry-run", "--", "true"}).out.find(" more: ") == std::string::npos);
+}
+
+TEST_CASE_METHOD(files_world,
+                 "a dry run that does not queue is refused beyond a limit, also without a daemon, "
+                 "and not by the limit that passes") {
+  std::filesystem::create_directories(state);
+  write_text(state + "/skep.toml", "[local]\nmax_active = 3\nmax_starting = 1\n");
+  auto plan = [&](const std::string& sandboxes, int code, bool queue = false) {
+    auto x = run({"--dry-run", "--json", queue ? "--keep" : "--no-queue", "--sandboxes", sandboxes,
+                  "--", "true"});
+    INFO(x.out << x.err);
+    CHECK(x.code == code);
+    return x.document()["dry_run"];
+  };
+  auto fits = plan("3", 0);
+  CHECK(fits["would_start"] == true);
+  REQUIRE(fits["limits"].size() == 1);
+  CHECK(fits["limits"][0]["rule"] == "max_starting");
+  CHECK(fits["limits"][0]["effect"] == "the others start as these get going");
+  auto refused = plan("4", 75);
+  CHECK(refused["would_start"] == false);
+  REQUIRE(refused["problems"].size() == 1);
+  auto why = refused["problems"][0].get<std::string>();
+  CHECK(why.starts_with("quota: "));
+  CHECK(why.find("3 of 3 (max_active)") != std::string::npos);
+  CHECK(why.find("local.max_active") != std::string::npos);
+  CHECK(refused["limits"][0]["effect"] == "the run is refused (--no-queue)");
+  // Four that stay can never be there at once, whoever waits.
+  auto kept = plan("4", 64, true);
+  CHECK(kept["problems"][0].get<std::string>().starts_with("never_fits: "));
+  std::set<std::string> left;
+  for (const auto& e : std::filesystem::directory_iterator{state})
+    left.insert(e.path().filename().string());
+  CHECK(left == std::set<std::string>{"skep.toml"});
+}
+
+TEST_CASE_METHOD(files_world,
+                 "a dry run is refused for a budget without room and for a cap without a price, "
+                 "with the exit codes of the run") {
+  std::filesystem::create_directories(state);
+  write_text(state + "/skep.toml", "[budget]\nday_usd = 0\n");
+  auto x = run({"--dry-run", "--json", "--", "true"});
+  CHECK(x.code == 80);
+  auto plan = x.document()["dry_run"];
+  CHECK(plan["would_start"] == false);
+  CHECK(plan["problems"][0].get<std::string>().starts_with("budget_spent: "));
+  REQUIRE(plan["limits"].size() == 1);
+  CHECK(plan["limits"][0]["rule"] == "day budget");
+  CHECK(plan["limits"][0]["effect"] == "the run is refused");
+  CHECK(run({"--dry-run", "--", "true"}).out.find("The run would be refused") != std::string::npos);
+
+  write_text(state + "/skep.toml",
+             "[providers.cloud]\napi_url = \"http://127.0.0.1:1\"\nkey = \"CLOUD_KEY\"\n");
+  for (const char* name : {"CLOUD_KEY", "ANTHROPIC_API_KEY"})
+    REQUIRE(skep({"secret", "set", name}, "v").code == 0);
+  auto capped = [&](std::vector<std::string> more) {
+    std::vector<std::string> args{"--dry-run", "--json", "--provider", "cloud",
+                                  "--agent",   "claude", "--prompt",   "work"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run(std::move(args));
+  };
+  auto uncapped = capped({});
+  INFO(uncapped.out << uncapped.err);
+  CHECK(uncapped.code == 0);
+  auto unpriced = capped({"--budget", "5usd"});
+  CHECK(unpriced.code == 64);
+  CHECK(unpriced.document()["dry_run"]["problems"][0].get<std::string>().starts_with(
+      "price_unknown: "));
+}
+
 TEST_CASE_METHOD(
     files_world,
     "submodules, pointers of Git LFS and a huge upload are told before anything travels") {

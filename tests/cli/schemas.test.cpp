@@ -54,6 +54,21 @@ json doctor_schema() {
   return object_of({{"ok", typed("boolean")}, {"checks", list_of(check)}});
 }
 
+json db_status_schema() {
+  auto out = object_of({{"database", typed("string")},
+                        {"current", typed("integer")},
+                        {"newest", typed("integer")},
+                        {"applied", list_of(object_of({{"version", typed("integer")},
+                                                       {"name", typed("string")},
+                                                       {"checksum", typed("string")},
+                                                       {"applied_at_ms", typed("integer")}}))},
+                        {"backups", list_of(typed("string"))},
+                        {"restore", list_of(typed("string"))},
+                        {"error", error_schema()}});
+  out["required"].erase(6); // only when something is wrong
+  return out;
+}
+
 } // namespace
 
 std::map<std::string, json> all_schemas() {
@@ -116,15 +131,10 @@ std::map<std::string, json> all_schemas() {
   add("secret", "skep secret set|remove --json.",
       object_of({{"name", typed("string")}, {"present", typed("boolean")}}));
   add("secrets", "skep secret list --json.", object_of({{"secrets", list_of(typed("string"))}}));
-  add("db-status", "skep db status --json.",
-      object_of({{"database", typed("string")},
-                 {"current", typed("integer")},
-                 {"newest", typed("integer")},
-                 {"applied", list_of(object_of({{"version", typed("integer")},
-                                                {"name", typed("string")},
-                                                {"checksum", typed("string")},
-                                                {"applied_at_ms", typed("integer")}}))},
-                 {"backups", list_of(typed("string"))}}));
+  add("db-status",
+      "skep db status --json. When something is wrong: error says what, restore how to go back to "
+      "the newest backup that serves.",
+      db_status_schema());
   add("db-change", "skep db migrate|rollback --json.",
       object_of(
           {{"from", typed("integer")}, {"to", typed("integer")}, {"backup", typed("string")}}));
@@ -269,7 +279,7 @@ TEST_CASE("what every command prints with --json fits its schema") {
   fits("db-backup", w.skep({"db", "backup", w.dir.path + "/b.db", "--json"}));
   fits("audit-verify", w.skep({"audit", "verify", "--json"}));
   fits("db-rebind", w.skep({"db", "rebind", "--keep-id", "--json"}));
-  fits("db-change", w.skep({"db", "rollback", "--to", "0", "--json"}));
+  fits("db-change", w.skep({"db", "rollback", "--to", "1", "--json"}));
   fake_daemon daemon{w};
   fits("daemon", w.skep({"daemon", "status", "--json"}));
   fits("run", w.run({"--name", "fails", "--json", "--", "true"}));

@@ -74,8 +74,9 @@ TEST_CASE("prompts, files, limits and the environment travel in the spec") {
   auto claude = w.run({"--agent", "claude", "--prompt", "do {index}", "--detach", "--json"});
   // Whether the agent's program is here differs; a missing one is named, nothing else is wrong.
   if (claude.code != 0) CHECK(claude.document()["error"]["code"] == "agent_not_visible");
-  auto x = w.run({"--limit", "1h30m", "--env", "A=b=c", "--env", "D=", "--restarts", "3", "--json",
-                  "--detach", "--", "sh", "-c", "echo --json -- $A"});
+  auto x =
+      w.run({"--limit", "1h30m", "--env", "A=b=c", "--env", "D=", "--restarts", "3", "--fail-above",
+             "100", "--json", "--detach", "--", "sh", "-c", "echo --json -- $A"});
   CHECK(x.code == 0);
 }
 
@@ -158,6 +159,64 @@ TEST_CASE("logs show a pane as it is, a swarm with names, and follow to the end"
   CHECK(w.skep({"logs", swarm + "/p7"}).code == info(errc::no_such_pane).exit_code);
 }
 
+TEST_CASE("following a swarm begins before its first pane, shows all that come, and ends with it") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto started =
+      w.run({"--name", "later", "--sandboxes", "2", "--panes", "1", "--detach", "--", "true"});
+  REQUIRE(started.code == 0);
+  auto swarm = started.lines().at(0);
+  CHECK(w.skep({"logs", swarm}).code == info(errc::no_such_pane).exit_code); // the first look
+  auto x = w.skep({"logs", "-f", swarm});
+  INFO(x.out << x.err);
+  CHECK(x.code == 0);
+  CHECK(x.lines().size() == 4);
+  for (const auto* text : {"p0 | hello from p0\n", "p1 | hello from p1\n"})
+    CHECK(x.out.find(text) != std::string::npos);
+  CHECK(state_of(w, swarm) == "closed");
+}
+
+TEST_CASE("a swarm with one pane is followed without names, a pane and its successor have theirs") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto swarm = start(w, "later");
+  auto x = w.skep({"logs", "-f", swarm});
+  CHECK(x.code == 0);
+  CHECK(x.out == "hello from p0\n\x1b]0;title\x07\x1b[31msecond line\x1b[0m\n");
+  auto both = w.skep({"logs", start(w, "replaced")});
+  CHECK(both.out.find("p0 | hello from p0\n") != std::string::npos);
+  CHECK(both.lines().size() == 4);
+}
+
+TEST_CASE("the tail of a log with long lines is as many whole lines as were asked for") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto swarm = start(w, "long");
+  auto lines = w.skep({"logs", swarm + "/p0"}).lines();
+  REQUIRE(lines.size() == 100);
+  CHECK(lines.front().starts_with("line 200 "));
+  CHECK(lines.back().starts_with("line 299 "));
+  CHECK(w.skep({"logs", swarm + "/p0", "--tail", "1000"}).lines().size() == 302);
+  CHECK(w.skep({"logs", swarm + "/p0", "--tail", "0"}).out.empty());
+}
+
+TEST_CASE("the name of a pane means the one that has not ended, and after the end the last one") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto swarm = start(w, "replaced");
+  auto panes = w.skep({"status", swarm, "--json"}).document()["panes"];
+  REQUIRE(panes.size() == 2);
+  REQUIRE(panes.at(0)["name"] == panes.at(1)["name"]);
+  REQUIRE(panes.at(0)["state"] == "closed");
+  auto shown = [&] {
+    return json::parse(w.skep({"logs", swarm + "/p0", "--json"}).lines().at(0))["pane"];
+  };
+  CHECK(shown() == panes.at(1)["pane"]);
+  CHECK(w.skep({"send", swarm + "/p0", "more", "words"}).code == 0);
+  REQUIRE(w.skep({"stop", swarm, "--wait"}).code == 0);
+  CHECK(shown() == panes.at(1)["pane"]);
+}
+
 TEST_CASE("events are the whole journal, from any sequence, and live") {
   cli_world w;
   fake_daemon daemon{w};
@@ -214,7 +273,8 @@ TEST_CASE("a daemon that dies while it is followed is told") {
   cli_world w;
   auto daemon = std::make_unique<fake_daemon>(w);
   auto swarm = start(w, "runs");
-  background follow{w.argv({"logs", "-f", swarm}), w.home};
+  // Of one pane: whoever follows a whole swarm has the next daemon started.
+  background follow{w.argv({"logs", "-f", swarm + "/p0"}), w.home};
   REQUIRE(follow.shows("hello from p0"));
   background events{w.argv({"events", "-f", "--from", "1"}), w.home};
   REQUIRE(events.shows("pane.started"));

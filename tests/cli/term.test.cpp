@@ -95,3 +95,9 @@ TEST_CASE("tables align whatever the cells hold") {
   CHECK(size_text(812) == "812 B");
   CHECK(size_text(3'565'158) == "3.4 MiB");
 }
+
+TEST_CASE("one is counted in the singular, none and several in the plural") {
+  CHECK(count_text(0, "open swarm", "open swarms") == "0 open swarms");
+  CHECK(count_text(1, "open swarm", "open swarms") == "1 open swarm");
+  CHECK(count_text(2, "open swarm", "open swarms") == "2 open swarms");
+}

@@ -63,6 +63,16 @@ const std::string nul(1, '\0');
 
 } // namespace
 
+TEST_CASE("an idempotency key is short and plain, or there is none") {
+  for (const char* good : {"", "k", "job-7", "A.b_c:9", "...."})
+    CHECK_FALSE(check_key(good));
+  CHECK_FALSE(check_key(std::string(64, 'k')));
+  for (const char* bad : {"job 7", "../../x", "a/b", "a\nb", "\x01", "k\xc3\xa4"})
+    CHECK(check_key(bad).code == errc::bad_argument);
+  CHECK(check_key(std::string(65, 'k')).code == errc::bad_argument);
+  CHECK(check_key(std::string_view{"a\0b", 3}).code == errc::bad_argument);
+}
+
 TEST_CASE("each rule of a spec refuses a spec that breaks it alone") {
   check_rules(
       sound(),

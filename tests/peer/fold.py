@@ -411,6 +411,9 @@ class Fold:
             row = self.pane(event)
             need(body["attempt"] >= row["attempt"], event, "an earlier attempt")
             need(body["result"] != "none", event, "no outcome")
+            # Nobody saw this attempt end.
+            if row["state"] != "exited" or body["attempt"] != row["attempt"]:
+                row["exit_code"] = -1
             row.update(state="closed", result=body["result"], attempt=body["attempt"],
                        final_offset=body["final_offset"], closed_at_ms=at)
             self.set_error(row, body["why"])

@@ -86,6 +86,9 @@ public:
 
   std::map<std::string, box> boxes; ///< By remote id.
   bool counts_models = false;       ///< As skep-host's gateway does.
+  /// No lease ends later than this after the create, whatever is asked for and without a word of
+  /// it, as plans of E2B have it. 0: no such cap.
+  std::chrono::seconds longest_life{0};
   std::vector<record> calls;
   std::vector<std::shared_ptr<stream>> streams;
   std::function<result<command_result>(const remote&, const command&)> on_run;
@@ -184,8 +187,11 @@ public:
                      [&]() -> result<void> {
                        auto i = boxes.find(remote_id);
                        if (i == boxes.end()) return make_error(errc::not_found);
-                       i->second.lease = lease;
-                       i->second.info.end_at = now() + lease;
+                       auto& b = i->second;
+                       b.lease = lease; // as it was asked for
+                       b.info.end_at = now() + lease;
+                       if (longest_life.count() > 0)
+                         b.info.end_at = std::min(b.info.end_at, b.info.started_at + longest_life);
                        return {};
                      });
   }

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from scenario import SOURCE, main, run, scenario
+from scenario import SOURCE, main, program, run, scenario
 
 
 def copy_tree(work):
@@ -107,6 +107,20 @@ def _(work):
     finds(tree, "documents", "nowhere.md")
 
 
+@scenario("a documented flag that a built program does not have is found, and with --results a program that is not built is, too")
+def _(work):
+    tree = copy_tree(work)
+    append(tree, "docs/planted.md", "`skep run --planted` and `skep run --sandboxes 2`\n")
+    assert check(tree, "documents").returncode == 0, "nothing is built there, so nothing can be compared"
+    done = run(["tools/check", "--only", "documents", "--results"], cwd=tree)
+    assert done.returncode == 1 and "skep is not built" in done.stdout and "skepd is not built" in done.stdout, done.stdout
+    (tree / "build" / "dev").mkdir(parents=True)
+    (tree / "build" / "dev" / "bin").symlink_to(program("skep").parent)
+    finds(tree, "documents", "docs/planted.md:1: skep run has no --planted")
+    done = run(["tools/check", "--only", "documents", "--results"], cwd=tree)
+    assert "is not built" not in done.stdout and done.stdout.count("planted.md:") == 1, done.stdout
+
+
 @scenario("a sleep in a control path or a test is found")
 def _(work):
     tree = copy_tree(work)
@@ -116,6 +130,19 @@ def _(work):
     finds(tree, "waiting", "storage/planted.cpp:2")
     finds(tree, "waiting", "tests/planted.py:2")
     assert "messages/planted.hpp" not in check(tree, "waiting").stdout
+
+
+@scenario("a wait for nothing and a timer of JavaScript are sleeps as well, and a reason that is given is taken")
+def _(work):
+    tree = copy_tree(work)
+    append(tree, "guest/planted.cpp", "void f() {\n  ::poll(nullptr, 0, 500);\n  ::select(0, nullptr, nullptr, nullptr, &t);\n"
+           "  // sleep: nothing tells of it\n  ::poll(nullptr, 0, 500);\n  ::poll(items, 2, 500);\n}\n")
+    append(tree, "tests/planted.py", "import select\nselect.sel" "ect([], [], [], 1)\nselect.select([source], [], [], 1)\n")
+    append(tree, "tests/conformance/js/planted.mjs", "await new Promise((next) => setTimeout(next, 20))\nawait box.setTimeout(20)\n"
+           "await box.run('sleep 2')\nsetTimeout(stop, 20) // sleep: a deadline of all\n")
+    for planted in ("guest/planted.cpp:2", "guest/planted.cpp:3", "tests/planted.py:2", "tests/conformance/js/planted.mjs:1"):
+        finds(tree, "waiting", planted)
+    assert check(tree, "waiting").stdout.count("planted.") == 4, check(tree, "waiting").stdout
 
 
 @scenario("a suppression without its reason is found")

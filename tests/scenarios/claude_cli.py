@@ -175,6 +175,32 @@ def _(work):
         assert not files_with(KEY, out), files_with(KEY, out)
 
 
+@scenario("an agent that says done and changed nothing ends suspect, and one whose task needs no change does not")
+def _(work):
+    """A stand-in named `claude` that only speaks, or writes where git does not look."""
+    folder = work / "tools"
+    folder.mkdir()
+    work.chmod(0o755)
+    agent = folder / "claude"
+    agent.write_text("#!/bin/sh\nread -r word\necho built >out.log\n[ $word = write ] && echo text >file.txt\n"
+                     "echo '{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"result\":\"All done!\"}'\n")
+    agent.chmod(0o755)
+    repo = repository(work / "repo", {"README": "a repository\n", ".gitignore": "*.log\n"})
+    with Installation(work, config=f'[local]\nbind = ["{folder}"]\n') as skep:
+        skep.environment["PATH"] = f"{folder}:{skep.environment['PATH']}"
+        skep.json("secret", "set", "ANTHROPIC_API_KEY", input=KEY)
+
+        def end(word, *options, code):
+            summary = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt", f"{word}\n", *options,
+                                      code=code)[-1]["summary"]
+            pane = summary["panes"][0]
+            return summary["swarm"]["result"], pane["result"], pane["error_code"]
+
+        assert end("talk", code=81) == ("suspect", "suspect", "suspect_result")
+        assert end("talk", "--allow-no-changes", code=0) == ("completed", "completed", "")
+        assert end("write", code=0) == ("completed", "completed", "")
+
+
 @scenario("a key that the model server refuses ends the run failed with the exit code of the auth family")
 def _(work):
     repo = repository(work / "repo", {"README": "a repository\n"})

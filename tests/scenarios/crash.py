@@ -26,7 +26,7 @@ while written < %d or not os.path.exists(end):
         n = os.write(1, lines)
         written += n
         lines = lines[n:]
-    select.select([], [], [], 0.01)  # the pace: about 300 KiB a second
+    select.select([], [], [], 0.01)  # sleep: the pace, about 300 KiB a second
 """ % LEAST
 
 

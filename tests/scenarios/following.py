@@ -55,6 +55,24 @@ def _(work):
             assert b"".join(base64.b64decode(p["data"]) for p in again) == whole[start:], start
 
 
+@scenario("logs -f of a swarm that has only been asked for shows every line of all its panes and ends with it")
+def _(work):
+    repo = repository(work / "repo", {"agent": "#!/bin/sh\necho ready\nread -r line\necho \"over, $line\"\n"})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--sandboxes", "2", "--panes", "2", "--", "./agent")
+        follow = skep.popen("logs", "-f", swarm)
+        panes = wait_until("four panes run", lambda: [s["panes"] for s in [skep.running(swarm, "ready")]
+                                                      if len(s["panes"]) == 4])[0]
+        assert follow.poll() is None, finish(follow)
+        for pane in panes:
+            skep.run("send", pane["pane"], f"says {pane['name']}", code=0)
+        code, out, err = finish(follow)
+        assert code == 0, (code, out, err)
+        assert skep.status(swarm)["swarm"]["state"] == "closed"
+        expected = [f"p{n} | {text}" for n in range(4) for text in ("ready", f"over, says p{n}")]
+        assert sorted(out.splitlines()) == sorted(expected), out
+
+
 @scenario("logs shows the last 100 lines unless told otherwise")
 def _(work):
     repo = repository(work / "repo", {"agent": "#!/bin/sh\nseq 1 250\n"})

@@ -83,6 +83,42 @@ def _(work):
         assert order == ["create", "kill", "create", "kill"], order
 
 
+@scenario("a dry run tells what the run is told, by the daemon and, where none runs, from the tables of the last one")
+def _(work):
+    repo, calm = repository(work / "repo", FILES), repository(work / "calm", FILES)
+    with Simulator(work) as sim, installation(work, sim, "max_active_per_repo = 1\n") as skep:
+        one = detached(skep, repo, "one")
+        wait_until("the first runs", lambda: states(skep, one) == ["running"], 40)
+
+        def words(tree):
+            return "--repo", tree, "--provider", "sim", "--no-queue", "--", "sim-agent", "--lines", "2"
+
+        def planned(tree, code):
+            return skep.json("run", "--dry-run", *words(tree), code=code)["dry_run"]
+
+        def refused(code):
+            return json.loads(skep.run("run", "--json", *words(repo), code=code).stdout.splitlines()[-1])["error"]
+        plan, error = planned(repo, 75), refused(75)
+        assert error["code"] == "quota" and plan["problems"][0].startswith("quota: "), (plan["problems"], error)
+        for text in (plan["problems"][0], error["message"]):
+            assert "1 of 1 (max_active_per_repo)" in text and "providers.sim.max_active_per_repo" in text, text
+        free = planned(calm, 0)  # a repository of which nothing runs
+        assert free["would_start"] and free["counts_known"] and free["limits"] == [], free
+        assert len(sim.record("create")) == 1 and len(skep.json("ps", "--all")["swarms"]) == 1, "a plan was made"
+        skep.json("stop", one)
+        wait_until("the first ends", lambda: skep.json("status", one)["swarm"]["state"] == "closed", 60)
+        skep.json("budget", "set", "--day", "0usd")
+        spent = planned(repo, 80)
+        assert spent["problems"][0].startswith("budget_spent: ") and not spent["would_start"], spent
+        skep.json("daemon", "stop")
+        left = planned(repo, 80)
+        assert left["problems"] == spent["problems"] and left["counts_known"], left
+        assert any("skepd does not run" in text for text in left["remarks"]), left["remarks"]
+        assert skep.run("daemon", "status").returncode != 0, "a dry run started a daemon"
+        assert refused(80)["code"] == "budget_spent"
+        assert len(sim.record("create")) == 1
+
+
 @scenario("the creations of the last minute count over a restart of the daemon")
 def _(work):
     repo = repository(work / "repo", FILES)

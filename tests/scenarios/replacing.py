@@ -4,7 +4,7 @@
 import json
 
 import schemas
-from installation import Installation, repository
+from installation import Installation, finish, repository
 from scenario import main, scenario, wait_until
 from simulator import KEY, Simulator
 
@@ -27,6 +27,7 @@ def _(work):
     with Simulator(work) as sim, installation(work, sim, "usd_per_hour = 36\n") as skep:
         swarm = run(skep, repo, "--name", "night", "--detach", "--replace-lost", "2", "--sandboxes", "2", "--",
                     "sim-agent", "--ask", "Shall I?", "--lines", "4")[0]["run"]["swarm"]
+        follow = skep.popen("logs", "-f", "--json", swarm)
         before = skep.running(swarm, "Shall I?")
         lost = before["sandboxes"][0]
         # A second client with the same key, as a person at the provider's web page.
@@ -48,6 +49,13 @@ def _(work):
             skep.json("send", pane["pane"], "yes")
         end = skep.closed(swarm, 100)
         assert end["swarm"]["result"] == "completed", end["swarm"]
+        # Whoever followed the swarm saw the successor's pane from its first byte to its last.
+        code, text, err = finish(follow)
+        assert code == 0, (code, err)
+        pane = next(p for p in end["panes"] if p["sandbox"] == told["successor"])
+        shown = "".join(piece["text"] for piece in map(json.loads, text.splitlines()) if piece["pane"] == pane["pane"])
+        assert "Shall I?" in shown and shown == skep.log_text(pane["pane"]), shown
+        assert skep.log_text(f"{swarm}/{pane['name']}") == shown
         kinds = [e["type"] for e in skep.events(swarm)]
         assert kinds.count("swarm.sandbox_replaced") == 1, kinds
         out = repo / "skep-out" / swarm

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <fcntl.h>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 #include <sys/stat.h>
@@ -89,7 +90,129 @@ void fill_disk_under(const fs::path& file) {
   }
 }
 
+/// The operation of each type's line, of an event with its defaults; "none" is on purpose.
+const std::map<std::string_view, std::string_view> audit_operations = {
+    {"daemon.started", "DAEMON_STARTED"},
+    {"daemon.stopping", "DAEMON_STOPPING"},
+    {"command.accepted", "COMMAND_ACCEPTED"},
+    {"supervisor.child_restarted", "none"},
+    {"supervisor.gave_up", "SUPERVISOR_GAVE_UP"},
+    {"notice", "none"}, // but for those of the test
+    {"command.asked", "COMMAND_ASKED"},
+    {"audit.repaired", "AUDIT_REPAIRED"},
+    {"daemon.done_outside", ""}, // the one that it names
+    {"budget.set", "BUDGET_SET"},
+    {"budget.warned", "BUDGET_WARNED"},
+    {"daemon.draining", "UNDRAINED"},
+    {"daemon.panic", "PANIC"},
+    {"daemon.stop_forced", "STOP_FORCED"},
+    {"swarm.created", "SWARM_CREATED"},
+    {"swarm.phase_changed", "none"},
+    {"swarm.closed", "SWARM_CLOSED"},
+    {"swarm.time_warning", "TIME_WARNING"},
+    {"swarm.time_limit", "TIME_LIMIT_REACHED"},
+    {"swarm.budget_warned", "BUDGET_WARNED"},
+    {"swarm.scanned", "SCAN_FOUND"},
+    {"swarm.sandbox_replaced", "SANDBOX_REPLACED"},
+    {"sandbox.queued", "none"},
+    {"sandbox.create_intended", "SANDBOX_CREATE_INTENDED"},
+    {"sandbox.created", "SANDBOX_CREATED"},
+    {"sandbox.create_failed", "SANDBOX_CREATE_FAILED"},
+    {"sandbox.phase_changed", "none"},
+    {"sandbox.lease_intended", "SANDBOX_LEASE_SET"},
+    {"sandbox.base_recorded", "none"},
+    {"sandbox.degraded", "none"},
+    {"sandbox.kill_intended", "SANDBOX_KILL_INTENDED"},
+    {"sandbox.kill_confirmed", "SANDBOX_KILLED"},
+    {"sandbox.closed", "SANDBOX_CLOSED"},
+    {"sandbox.waits", "none"},
+    {"sandbox.model_spend", "MODEL_COST_COUNTED"},
+    {"sandbox.output_incomplete", "OUTPUT_INCOMPLETE"},
+    {"sandbox.frozen", "THAWED"},
+    {"sandbox.failing", "SANDBOX_FAILING"},
+    {"sandbox.usage", "none"},
+    {"sandbox.poll_failed", "none"},
+    {"pane.created", "none"},
+    {"pane.start_intended", "none"},
+    {"pane.started", "AGENT_STARTED"},
+    {"pane.exited", "none"},
+    {"pane.restarting", "AGENT_RESTARTING"},
+    {"pane.closed", "AGENT_CLOSED"},
+    {"pane.usage", "COST_REPORTED"},
+    {"pane.block", "none"},
+    {"pane.input", "AGENT_INPUT"},
+    {"pane.budget_warned", "BUDGET_WARNED"},
+    {"pane.blocks_suppressed", "none"},
+    {"pane.log_truncated", "LOG_TRUNCATED"},
+    {"pane.idle", "AGENT_IDLE"},
+    {"pane.active", "AGENT_ACTIVE"},
+    {"transfer.intended", "TRANSFER_INTENDED"},
+    {"transfer.done", "TRANSFER_DONE"},
+    {"transfer.failed", "TRANSFER_FAILED"},
+    {"transfer.progress", "none"},
+    {"transfer.results_scanned", "RESULTS_SCAN_FOUND"},
+    {"collision", "COLLISION"},
+};
+
+/// What the line of an event says first, or "none".
+std::string operation_of(const any_event& e) {
+  auto entry = audit_entry_of(e, {});
+  return entry ? entry->operation : "none";
+}
+
+template <event E>
+void judge_default() {
+  constexpr auto about = event_traits<E>::info;
+  INFO(about.name);
+  auto row = audit_operations.find(about.name);
+  REQUIRE(row != audit_operations.end()); // a new type: say what the audit log makes of it
+  CHECK(operation_of(E{}) == row->second);
+  CHECK((row->second == "none" || audited(about.type)));
+}
+
 } // namespace
+
+TEST_CASE("every type of event has the line of the audit log that the table says, or none",
+          "[owasp-a09]") {
+#define SKEP_JUDGED(number, Type, text, cls) judge_default<Type>();
+  SKEP_EVENTS(SKEP_JUDGED)
+#undef SKEP_JUDGED
+  CHECK(audit_operations.size() == all_events().size());
+}
+
+TEST_CASE("events whose line depends on what they say have the one that fits") {
+  auto told = [](std::string code) {
+    return operation_of(notice{severity::warning, std::move(code), "i1 at local"});
+  };
+  CHECK(told("network_open") == "NETWORK_OPEN");
+  CHECK(told("orphan_kill_intended") == "ORPHAN_KILL_INTENDED");
+  CHECK(told("orphan_ended") == "ORPHAN_ENDED");
+  CHECK(told("survivor_kill_intended") == "SURVIVOR_KILL_INTENDED");
+  CHECK(told("near_limit") == "RESOURCE_NEAR_LIMIT");
+  CHECK(told("output_polled") == "none");
+  CHECK(operation_of(daemon_draining{true, ""}) == "DRAINED");
+  CHECK(operation_of(sandbox_frozen{true, ""}) == "FROZEN");
+  CHECK(operation_of(swarm_scanned{scan_policy::block, true, {}}) == "SCAN_BLOCKED");
+  CHECK(operation_of(input_receipt{pane_no(1), "k", 1, receipt::written}) == "none");
+  CHECK(operation_of(done_outside{"SECRET_SET", "A", 1, 2, at(3)}) == "SECRET_SET");
+}
+
+TEST_CASE("lines about orphans, survivors and models say which and how much") {
+  for (const auto* code : {"orphan_kill_intended", "orphan_ended", "survivor_kill_intended"}) {
+    INFO(code);
+    auto line = audit_entry_of(notice{severity::warning, code, "i1 (sb_x)"}, {});
+    REQUIRE(line);
+    CHECK(line->metadata == json{{"text", "i1 (sb_x)"}});
+  }
+  auto cost = audit_entry_of(model_spend{3, 0.25, 1, 10, 20}, {});
+  REQUIRE(cost);
+  CHECK(cost->category == audit_category::cost);
+  CHECK(cost->metadata["calls"] == 3);
+  CHECK(cost->metadata["cost_usd"] == 0.25);
+  CHECK(cost->metadata["unpriced_calls"] == 1);
+  CHECK(cost->metadata["input_tokens"] == 10);
+  CHECK(cost->metadata["output_tokens"] == 20);
+}
 
 TEST_CASE("each operation on security, cost, resources and data is one line with its fields",
           "[owasp-a09]") {

@@ -2,6 +2,7 @@
 #include "storage/reader.hpp"
 #include "tests/storage/support.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <fstream>
@@ -155,6 +156,59 @@ TEST_CASE("a newer or changed schema is refused in words", "[owasp-a08]") {
   CHECK(refused.err().code == errc::schema_mismatch);
   CHECK(migrator(dir / "a.db", dir / "backups", changed).status().err().code
         == errc::schema_mismatch);
+}
+
+TEST_CASE("what is wrong with a database is shown beside its versions and the backups that serve") {
+  temp_dir dir;
+  migrator m{dir / "a.db", dir / "backups", two_tables};
+  CHECK(m.look()->problem.code == errc::file_not_found);
+  REQUIRE(m.migrate().ok());
+  CHECK_FALSE(m.look()->problem);
+  CHECK(m.usable_backup(*m.look()).empty());
+  REQUIRE(m.rollback(1).ok()); // leaves a copy of version 2
+  REQUIRE(m.migrate().ok());   // and one of version 1
+  auto sound = m.look();
+  REQUIRE(sound.ok());
+  CHECK_FALSE(sound->problem);
+  REQUIRE(sound->backups.size() == 2);
+  CHECK(m.usable_backup(*sound) == sound->backups.back());
+  auto is_old = [](const fs::path& p) {
+    return p.filename().string().starts_with("a.db.backup-1-");
+  };
+  auto copy = std::find_if(sound->backups.begin(), sound->backups.end(), is_old);
+  REQUIRE(copy != sound->backups.end());
+
+  std::vector<migration> older{two_tables[0]};
+  migrator old{dir / "a.db", dir / "backups", older};
+  auto newer = old.look();
+  REQUIRE(newer.ok());
+  CHECK(newer->problem.code == errc::schema_mismatch);
+  CHECK(newer->current == 2);
+  CHECK(newer->newest == 1);
+  CHECK(newer->applied.size() == 2);
+  CHECK(newer->backups == sound->backups);
+  CHECK(old.usable_backup(*newer) == *copy);
+  std::erase_if(newer->backups, is_old);
+  CHECK(old.usable_backup(*newer).empty());
+
+  // A page of the last table: what the versions stand in can be read.
+  {
+    auto db = connection::open(dir / "a.db");
+    REQUIRE(db.ok());
+    REQUIRE(db->execute("INSERT INTO two VALUES (1), (2), (3);").ok());
+  }
+  constexpr std::streamoff page = 4096;
+  {
+    std::fstream file{dir / "a.db", std::ios::in | std::ios::out | std::ios::binary};
+    file.seekp(-page, std::ios::end);
+    file << std::string(static_cast<std::size_t>(page), '\xff');
+  }
+  auto damaged = m.look();
+  REQUIRE(damaged.ok());
+  CHECK(damaged->problem.code == errc::corrupt_database);
+  CHECK(damaged->current == 2);
+  CHECK(damaged->applied.size() == 2);
+  CHECK(damaged->backups == sound->backups);
 }
 
 TEST_CASE("faulty SQL leaves the old schema") {

@@ -7,7 +7,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace skep::test {
@@ -20,6 +22,7 @@ struct memory_log {
   std::function<void()> on_commit; ///< After each commit, in the journal's turn.
   error begin_failure;
   error commit_failure;
+  std::optional<notice> word; ///< What the backend says after its next commit.
   bool broken = false;
   bool open = false; ///< A backend lives.
 
@@ -75,6 +78,7 @@ public:
   bool broken() const override { return log_->broken; }
   std::uint64_t head() const override { return head_; }
   std::string stream_id() const override { return "memory"; }
+  std::optional<notice> word() override { return std::exchange(log_->word, std::nullopt); }
 
 private:
   void number(const chunk& c) {

@@ -4,6 +4,11 @@
 #include "transfer/apply_branch.hpp"
 #include "transfer/forge.hpp"
 
+#include <atomic>
+#include <fcntl.h>
+#include <thread>
+#include <unistd.h>
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::transfer;
@@ -104,6 +109,42 @@ TEST_CASE("a patch is merged with what was changed here, or nothing at all is wr
   CHECK(fate_of(*refused, "a") == fate::conflict);
   CHECK(get(w.user / "a") == with_line(0, "mine as well"));
   CHECK(get(w.user / "c") == "c\n");
+}
+
+TEST_CASE("a file that somebody writes all the time is named, and nothing is taken over") {
+  swarm_results w;
+  w.user.put("a", text_of_lines(ten));
+  w.user.put("c", "c\n");
+  w.user.commit();
+  w.begin();
+  w.pane("p0", [](const repo& r) {
+    r.put("a", with_line(0, "agent"));
+    r.put("c", "agent\n");
+  });
+  // Lines at the end merge with the agent's first one, but no plan of it is true for long.
+  unique_fd log{::open((w.user / "a").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC)};
+  REQUIRE(log);
+  std::atomic<bool> begun{false}, enough{false};
+  std::thread writer{[&] {
+    do {
+      if (::write(log.get(), "more\n", 5) != 5) enough = true;
+      begun = true;
+      begun.notify_all();
+      std::this_thread::yield();
+    } while (!enough);
+  }};
+  begun.wait(false);
+  auto done = take_over(w.dir(), w.base(), w.panes(), {w.user.path, take_mode::patch, false});
+  enough = true;
+  writer.join();
+  REQUIRE_FALSE(done.ok());
+  CHECK(done.err().code == errc::apply_conflict);
+  CHECK(done.err().message
+        == "a keeps changing; nothing was written, stop what writes there and repeat");
+  CHECK(get(w.user / "a").starts_with(text_of_lines(ten)));
+  CHECK(get(w.user / "c") == "c\n");
+  for (const auto& file : std::filesystem::directory_iterator{w.user.path})
+    CHECK(file.path().filename().string().find(".skep-apply-") == std::string::npos);
 }
 
 TEST_CASE("permission bits and files that nobody changed stay as they are") {

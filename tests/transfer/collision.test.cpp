@@ -94,6 +94,26 @@ TEST_CASE("a file of one pane where another one has a folder is a collision of b
   CHECK(x->unmergeable == std::vector<std::string>{"p1"});
 }
 
+TEST_CASE("trial merges lie in the folder that is named, and no repository above it is obeyed") {
+  swarm_results w;
+  w.user.put("a", hundred_lines());
+  w.user.commit();
+  w.begin();
+  w.pane("p0", [](const repo& r) { r.put("a", hundred_lines({{5, "p0"}, {90, "p0"}})); });
+  w.pane("p1", [](const repo& r) { r.put("a", hundred_lines({{50, "p1"}})); });
+  repo above; // with it, all of p0's changes would be one
+  git(above.path, {"config", "diff.interHunkContext", "1000"});
+  auto scratch = above / "state/work";
+  std::filesystem::create_directories(scratch);
+  auto x = find_collisions(w.dir(), w.base(), w.panes(), nullptr, {}, scratch);
+  REQUIRE(x.ok());
+  REQUIRE(met_at(*x, "a"));
+  CHECK(met_at(*x, "a")->level == overlap::paths);
+  CHECK(std::filesystem::is_empty(scratch));
+  auto nowhere = find_collisions(w.dir(), w.base(), w.panes(), nullptr, {}, above / "none");
+  CHECK(nowhere.err().code == errc::io);
+}
+
 TEST_CASE("what would need more trial merges than allowed is counted, not guessed") {
   swarm_results w;
   for (int i = 0; i < 6; ++i)

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 #include <fcntl.h>
+#include <set>
 #include <sys/resource.h>
 
 using namespace skep;
@@ -296,6 +297,32 @@ TEST_CASE("two packs of one tree share the disk, and removing one leaves the oth
   CHECK((st.st_mode & 0777) == 0600);
   REQUIRE(::stat(r.keep_dir.c_str(), &st) == 0);
   CHECK((st.st_mode & 0777) == 0700);
+}
+
+TEST_CASE("what a kill left of packs is removed, and those that were kept to their end stay") {
+  kept_tree r;
+  r.pack();
+  auto whole = r.index().parent_path().string();
+  auto names_below = [&] {
+    std::set<std::string> out;
+    for (const auto& e : fs::recursive_directory_iterator(r.keep_dir))
+      out.insert(fs::relative(e.path(), r.keep_dir).string());
+    return out;
+  };
+  const auto before = names_below();
+  put(whole + "/x.archive.next", "half an archive");
+  put(whole + "/index.tmp-abcdefgh", "half an index");
+  put(whole + "/x.archive", "whole, but its index never came");
+  put(r.keep_dir + "/early/x.archive", "the first of its tree, without an index");
+  put(r.keep_dir + "/damaged/index", "skep-pack 1\nkey x\n");
+  put(r.keep_dir + "/lost/index", get(whole + "/index")); // its archive is not there
+  put(r.keep_dir + "/no pack", "no folder");
+  sweep_packs(r.keep_dir);
+  CHECK(fs::exists(r.keep_dir + "/no pack"));
+  fs::remove(r.keep_dir + "/no pack");
+  CHECK(names_below() == before);
+  CHECK(r.pack().reused);
+  sweep_packs(r.t / "nowhere");
 }
 
 TEST_CASE("a pack that cannot be kept leaves nothing half done, and what was kept before stays") {

@@ -181,6 +181,19 @@ TEST_CASE("a patch that leaves the tree or is none is refused") {
   CHECK(paths_of_patch(t / "missing").err().code == errc::file_not_found);
 }
 
+TEST_CASE("a patch is read in the folder that is named for what is temporary") {
+  temp t;
+  put(t / "p", "diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n"
+               "@@ -0,0 +1 @@\n+x\n");
+  std::filesystem::create_directories(t / "scratch");
+  CHECK(paths_of_patch(t / "p", t / "scratch").value() == std::vector<std::string>{"x"});
+  CHECK(std::filesystem::is_empty(t / "scratch"));
+  CHECK(paths_of_patch(t / "p", t / "none").err().code == errc::io);
+  const std::vector<pane_patch> one{{"p0", t / "p"}};
+  CHECK(merge_swarm_patch(one, t / "swarm.patch", t / "scratch").ok());
+  CHECK(merge_swarm_patch(one, t / "swarm.patch", t / "none").err().code == errc::io);
+}
+
 TEST_CASE("the swarm's patch holds the panes that overlap with no other") {
   repo r;
   temp t;

@@ -121,25 +121,39 @@ result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& t
   return found->swarm;
 }
 
+found_pane found_from(const pane_record& p) {
+  return {p.swarm, p.sandbox, p.pane, p.agent, p.state, p.name};
+}
+
+namespace {
+/// A lost pane and its successor have one name: the one that has not ended is meant, else the last.
+const pane_record* pane_named(const std::vector<pane_record>& all, const std::string& name) {
+  const pane_record* out = nullptr;
+  for (const auto& p : all) {
+    if (p.name != name) continue;
+    out = &p;
+    if (p.state != pane_phase::closed) break;
+  }
+  return out;
+}
+} // namespace
+
 result<found_pane> find_pane(broker::control_client& daemon, const std::string& text) {
-  auto list = daemon.call(list_request{true}, call_deadline);
-  if (!list) return list.err();
-  auto found = [](const pane_record& p) {
-    return found_pane{p.swarm, p.sandbox, p.pane, p.agent, p.state, p.name};
-  };
   if (auto slash = text.find('/'); slash != std::string::npos) {
     auto swarm = find_swarm(daemon, text.substr(0, slash));
     if (!swarm) return swarm.err();
     auto status = daemon.call(status_request{*swarm}, call_deadline);
     if (!status) return status.err();
-    for (const auto& p : status->panes)
-      if (p.name == text.substr(slash + 1)) return found(p);
-    return make_error(errc::no_such_pane, text);
+    const auto* p = pane_named(status->panes, text.substr(slash + 1));
+    if (p == nullptr) return make_error(errc::no_such_pane, text);
+    return found_from(*p);
   }
+  auto list = daemon.call(list_request{true}, call_deadline);
+  if (!list) return list.err();
   auto p = pick(list->panes, text, errc::no_such_pane,
                 [](const pane_record& x) { return x.pane.value; });
   if (!p) return p.err();
-  return found(*p);
+  return found_from(*p);
 }
 
 error input_refused(const found_pane& p) {

@@ -64,7 +64,9 @@ struct found_pane {
   pane_phase state = pane_phase::queued;
   std::string name;
 };
-/// The pane meant by an id, the unique beginning of one, or SWARM/NAME such as "sw_x/p0".
+found_pane found_from(const pane_record& p);
+/// The pane meant by an id, the unique beginning of one, or SWARM/NAME such as "sw_x/p0". Where a
+/// lost pane and its successor have the name: the one that has not ended, else the last.
 result<found_pane> find_pane(broker::control_client& daemon, const std::string& text);
 /// Why a pane takes no input at present; none when it does.
 error input_refused(const found_pane& p);

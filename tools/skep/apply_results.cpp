@@ -293,8 +293,7 @@ int tell_applied(const app& a, const apply_answer& x, bool wrapped) {
   if (!x.paths.empty()) show_paths(x);
   for (const auto& b : x.branches) {
     auto text = safe_line(b.pane) + ": " + style(stdout, tint::bold, b.branch) + " at "
-                + b.commit.substr(0, 12) + ", " + std::to_string(b.commits)
-                + (b.commits == 1 ? " commit" : " commits");
+                + b.commit.substr(0, 12) + ", " + count_text(b.commits, "commit", "commits");
     if (b.snapshot) text += " upon one of what was not committed when the swarm began";
     if (b.was_there) text += ", as before";
     if (!b.remote.empty()) text += ", pushed to " + safe_line(b.remote);

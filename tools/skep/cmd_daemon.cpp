@@ -18,7 +18,7 @@ int show_status(const app& a, const daemon_status_reply& s, bool started_now) {
   }
   print_line("skepd " + s.version + (started_now ? " started" : " runs") + ", process "
              + std::to_string(s.pid) + ", since " + age_text(s.started_at) + ", "
-             + std::to_string(s.open_swarms) + " open swarms"
+             + count_text(s.open_swarms, "open swarm", "open swarms")
              + (s.draining ? ", takes no new runs (skep drain --undo)" : ""));
   print_line("  state " + s.state_dir + ", epoch " + std::to_string(s.epoch) + ", stream "
              + s.stream_id + " at " + std::to_string(s.head_seq));
@@ -43,16 +43,18 @@ int stop(const app& a, bool force) {
   if (reply->open_swarms > 0 && !force)
     return fail(a,
                 make_error(errc::wrong_phase,
-                           std::to_string(reply->open_swarms)
-                               + " swarms are open: `skep stop --all` first, or `skep daemon stop "
-                                 "--force` (they go on and are taken over by the next skepd)"));
+                           count_text(reply->open_swarms, "swarm is open", "swarms are open")
+                               + ": `skep stop --all` first, or `skep daemon stop --force` (what "
+                                 "runs goes on and is taken over by the next skepd)"));
   if (a.json_mode)
     print_json(to_json(*reply));
   else
     print_line("skepd ended.");
   if (reply->open_swarms > 0)
-    remark(std::to_string(reply->open_swarms)
-           + " swarms go on at their provider; the next skepd takes them over: skep daemon start");
+    remark(count_text(reply->open_swarms,
+                      "swarm goes on at its provider; the next skepd takes it over",
+                      "swarms go on at their provider; the next skepd takes them over")
+           + ": skep daemon start");
   return 0;
 }
 

@@ -16,34 +16,99 @@ storage::migrator migrator_of(const storage::state_paths& paths) {
   return {paths.database(), paths.backups()};
 }
 
+/// As a shell reads it back.
+std::string shell_word(const std::string& text) {
+  std::string out = "'";
+  for (char c : text) {
+    if (c == '\'')
+      out += "'\\''";
+    else
+      out += c;
+  }
+  return out + "'";
+}
+
+/// How `backup` takes the place of the database, as docs/operations.md has it. What is there now
+/// stays as evidence.
+std::vector<std::string> restore_commands(const app& a, const storage::state_paths& paths,
+                                          const std::filesystem::path& backup) {
+  auto database = paths.database().string();
+  auto skep = a.state_option.empty() ? std::string{"skep"}
+                                     : "skep --state " + shell_word(paths.root.string());
+  std::vector<std::string> out{skep + " daemon stop"};
+  std::error_code ignored;
+  if (std::filesystem::exists(database, ignored))
+    out.push_back("mv " + shell_word(database) + " " + shell_word(database + ".set-aside"));
+  out.push_back("rm -f " + shell_word(database + "-wal") + " " + shell_word(database + "-shm"));
+  out.push_back("cp " + shell_word(backup.string()) + " " + shell_word(database));
+  out.push_back(skep + " daemon start");
+  return out;
+}
+
+json schema_document(const storage::state_paths& paths, const storage::schema_status& s,
+                     const std::vector<std::string>& restore) {
+  json out{{"database", paths.database().string()},
+           {"current", s.current},
+           {"newest", s.newest},
+           {"applied", json::array()},
+           {"backups", json::array()},
+           {"restore", restore}};
+  for (const auto& m : s.applied)
+    out["applied"].push_back({{"version", m.version},
+                              {"name", m.name},
+                              {"checksum", m.checksum},
+                              {"applied_at_ms", m.applied_at.time_since_epoch().count()}});
+  for (const auto& b : s.backups)
+    out["backups"].push_back(b.string());
+  if (s.problem) out.update(error_document(s.problem));
+  return out;
+}
+
+void show_schema(const storage::state_paths& paths, const storage::schema_status& s) {
+  auto found =
+      s.problem && s.applied.empty() ? std::string{"cannot be read"} : std::to_string(s.current);
+  print_line(paths.database().string() + ": schema " + found + ", this release knows "
+             + std::to_string(s.newest));
+  for (const auto& m : s.applied)
+    print_line("  " + std::to_string(m.version) + " " + safe_line(m.name) + ", "
+               + age_text(m.applied_at) + " ago");
+  for (const auto& b : s.backups)
+    print_line("  backup " + b.string());
+}
+
+void show_restore(const std::vector<std::string>& commands) {
+  if (commands.empty()) {
+    print_line("No backup here has a schema that this release knows. What `skep db backup` wrote "
+               "elsewhere serves as well: docs/operations.md, \"Backup and schema\".");
+    return;
+  }
+  print_line("To restore the newest backup that this release can use (what came after it is lost "
+             "to it):");
+  for (const auto& c : commands)
+    print_line("  " + c);
+}
+
+/// Whatever state the database is in: it is asked when something is wrong.
 int schema_status(const app& a) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
-  auto s = migrator_of(*paths).status();
+  auto migrator = migrator_of(*paths);
+  auto s = migrator.look();
   if (!s) return fail(a, s.err());
+  const auto& wrong = s->problem;
+  if (wrong.code == errc::file_not_found && s->backups.empty()) return fail(a, wrong);
+  std::vector<std::string> restore;
+  if (auto backup = migrator.usable_backup(*s); wrong && !backup.empty())
+    restore = restore_commands(a, *paths, backup);
   if (a.json_mode) {
-    json out{{"database", paths->database().string()},
-             {"current", s->current},
-             {"newest", s->newest},
-             {"applied", json::array()},
-             {"backups", json::array()}};
-    for (const auto& m : s->applied)
-      out["applied"].push_back({{"version", m.version},
-                                {"name", m.name},
-                                {"checksum", m.checksum},
-                                {"applied_at_ms", m.applied_at.time_since_epoch().count()}});
-    for (const auto& b : s->backups)
-      out["backups"].push_back(b.string());
-    print_json(out);
-    return 0;
+    print_json(schema_document(*paths, *s, restore));
+    return wrong ? info(wrong.code).exit_code : 0;
   }
-  print_line(paths->database().string() + ": schema " + std::to_string(s->current) + " of "
-             + std::to_string(s->newest));
-  for (const auto& m : s->applied)
-    print_line("  " + std::to_string(m.version) + " " + m.name + ", " + age_text(m.applied_at)
-               + " ago");
-  for (const auto& b : s->backups)
-    print_line("  backup " + b.string());
+  show_schema(*paths, *s);
+  if (wrong) {
+    show_restore(restore);
+    return fail(a, wrong);
+  }
   if (s->current < s->newest) remark("The next skepd upgrades it, or now: skep db migrate");
   return 0;
 }
@@ -81,6 +146,11 @@ int migrate(const app& a) {
 }
 
 int rollback(const app& a, int to) {
+  // The first migration made the journal: below it every run would be gone.
+  if (to < 1)
+    return fail(a, make_error(errc::out_of_range,
+                              "--to must be at least 1, not " + std::to_string(to)
+                                  + ": version 1 holds the journal, below it there is none"));
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   if (auto there = migrator_of(*paths).status(); !there) return fail(a, there.err());
@@ -171,7 +241,7 @@ void add_db(CLI::App& cli, app& a) {
   auto to = std::make_shared<int>(0);
   auto* down = add_command(*group, a, "rollback", "Go back to an older schema, after a backup",
                            "  skep db rollback --to 1", [&a, to] { return rollback(a, *to); });
-  down->add_option("--to", *to, "Version to go back to")->required();
+  down->add_option("--to", *to, "Version to go back to, 1 or above")->required();
   auto keep = std::make_shared<bool>(false);
   auto fresh = std::make_shared<bool>(false);
   auto* bind =

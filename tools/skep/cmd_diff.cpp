@@ -56,9 +56,8 @@ void show_pane(const pane_diff& p) {
   if (p.changes.empty()) {
     print_line(head + "nothing changed");
   } else {
-    print_line(head + std::to_string(p.changes.size())
-               + (p.changes.size() == 1 ? " path, " : " paths, ") + std::to_string(p.commits)
-               + (p.commits == 1 ? " commit" : " commits") + (p.squashed ? ", as one patch" : ""));
+    print_line(head + count_text(p.changes.size(), "path", "paths") + ", "
+               + count_text(p.commits, "commit", "commits") + (p.squashed ? ", as one patch" : ""));
     std::vector<std::vector<std::string>> rows{{"CHANGE", "LINES", "PATH"}};
     for (const auto& c : p.changes)
       rows.push_back({c.change, lines_text(c),
@@ -165,9 +164,8 @@ int download(const app& a, const download_command& o) {
   if (a.json_mode)
     print_json(to_json(out));
   else
-    print_line(std::to_string(out.files) + " files (" + size_text(out.size_bytes) + ") of "
-               + std::to_string(out.panes.size()) + (out.panes.size() == 1 ? " pane" : " panes")
-               + " in " + safe_line(out.folder));
+    print_line(count_text(out.files, "file", "files") + " (" + size_text(out.size_bytes) + ") of "
+               + count_text(out.panes.size(), "pane", "panes") + " in " + safe_line(out.folder));
   return 0;
 }
 

@@ -2,12 +2,15 @@
 #include "broker/output_client.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
+#include "tools/skep/log_tail.hpp"
 #include "tools/skep/log_view.hpp"
 #include "tools/skep/signals.hpp"
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
+#include <set>
 
 namespace skep::cli {
 
@@ -22,50 +25,162 @@ struct logs_options {
   std::int64_t from = -1;
 };
 
-/// The panes that `target` means.
-result<std::vector<found_pane>> panes_of(broker::control_client& daemon,
-                                         const std::string& target) {
-  if (target.starts_with("pn_") || target.find('/') != std::string::npos) {
-    auto p = find_pane(daemon, target);
+/// What the user named: one pane, or a swarm with all that it has.
+struct logs_target {
+  swarm_id swarm;
+  sandbox_id sandbox; ///< Of the one pane; empty: the whole swarm.
+  std::vector<found_pane> panes;
+  bool names = false; ///< There are several panes, or there will be.
+};
+
+result<logs_target> target_of(broker::control_client& daemon, const logs_options& o) {
+  if (o.target.starts_with("pn_") || o.target.find('/') != std::string::npos) {
+    auto p = find_pane(daemon, o.target);
     if (!p) return p.err();
-    return std::vector{*p};
+    return logs_target{p->swarm, p->sandbox, {*p}, false};
   }
-  auto swarm = find_swarm(daemon, target);
+  auto swarm = find_swarm(daemon, o.target);
   if (!swarm) return swarm.err();
   auto status = daemon.call(status_request{*swarm}, call_deadline);
   if (!status) return status.err();
-  std::vector<found_pane> out;
+  logs_target out{*swarm, {}, {}, false};
   for (const auto& p : status->panes)
-    out.push_back({p.swarm, p.sandbox, p.pane, p.agent, p.state, p.name});
-  if (out.empty()) return make_error(errc::no_such_pane, target + " has no pane yet");
+    out.panes.push_back(found_from(p));
+  out.names = out.panes.size() > 1;
+  if (o.follow) // what is not there yet will come
+    out.names = out.names || status->swarm.sandboxes * status->swarm.panes > 1;
+  else if (out.panes.empty())
+    return make_error(errc::no_such_pane, o.target + " has no pane yet");
   return out;
 }
 
-/// Where the last `lines` lines of a log begin; 0 for all of a short one.
-result<std::int64_t> tail_offset(broker::control_client& daemon, const pane_id& pane,
-                                 std::uint32_t lines) {
-  constexpr std::uint32_t look_bytes = 256 * 1024;
-  auto end = daemon.call(
-      log_read_request{pane, 0, -static_cast<std::int64_t>(look_bytes), look_bytes}, call_deadline);
-  if (!end) return end.err();
-  const auto& text = end->data.data;
-  auto at = text.size();
-  if (at > 0 && text[at - 1] == '\n') --at;
-  for (; lines > 0 && at > 0; --lines) {
-    auto newline = text.rfind('\n', at - 1);
-    if (newline == std::string::npos) return static_cast<std::int64_t>(end->offset);
-    at = newline;
-  }
-  return static_cast<std::int64_t>(end->offset + (lines == 0 && at < text.size() ? at + 1 : at));
+/// What following gets over: a daemon that is away or busy, a log that is not there yet.
+bool may_pass(errc code) {
+  return code == errc::no_daemon || code == errc::shutting_down || code == errc::daemon_running
+         || code == errc::timed_out || code == errc::rate || code == errc::not_found;
 }
 
-bool all_closed(broker::control_client& daemon, const std::vector<found_pane>& panes) {
-  auto status = daemon.call(status_request{panes.front().swarm}, call_deadline);
-  if (!status) return false;
-  for (const auto& p : status->panes)
-    for (const auto& mine : panes)
-      if (p.pane == mine.pane && p.state != pane_phase::closed) return false;
-  return true;
+/// Shows the logs of a target, one piece a step.
+class logs_session {
+public:
+  logs_session(bool json_mode, const logs_options& o, const logs_target& t, signal_watch& signals,
+               broker::control_client& daemon, broker::output_stream out)
+      : options_(o), target_(t), signals_(signals), daemon_(daemon), out_(std::move(out)),
+        view_(json_mode, o.raw, t.names) {}
+
+  /// Watches a pane that is there at the start, from where the options say.
+  error begin(const found_pane& p) {
+    auto from = first_byte(p.pane);
+    if (!from) return from.err();
+    watch(p, *from);
+    return {};
+  }
+
+  /// Shows the next piece, or finds out whether more is to come.
+  error step() {
+    if (auto e = look()) return e;
+    auto piece = out_.next(options_.follow ? poll_every : std::chrono::milliseconds{0});
+    if (!piece && !options_.follow && piece.err().code == errc::not_found) {
+      over_ = true;
+      return {};
+    }
+    if (!piece) return piece.err();
+    if (*piece) view_.show(**piece);
+    auto now = clock::now();
+    if (*piece || !ended_ || !out_.done()) quiet_since_ = now;
+    over_ = !*piece && (!options_.follow || now - quiet_since_ >= settled);
+    return {};
+  }
+
+  bool over() const { return over_; }
+  /// Whether following gets over this failure of a step.
+  bool goes_on(const error& e) const { return options_.follow && !given_up_ && may_pass(e.code); }
+  /// Writes unfinished lines.
+  void finish() { view_.finish(); }
+
+private:
+  using clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds poll_every{200}, look_every{1000};
+  /// A log that ended is asked once more whether another attempt has begun (output_policy).
+  static constexpr std::chrono::milliseconds settled =
+      broker::output_policy{}.recheck + std::chrono::milliseconds{200};
+  static constexpr int most_absences = 5;
+
+  bool whole() const { return target_.sandbox.empty(); }
+
+  /// Asks now and then what has become of the swarm: new panes are watched from their first byte.
+  /// Of one pane it is asked only when its log has ended.
+  error look() {
+    if (!options_.follow || ended_ || clock::now() < next_look_) return {};
+    if (!whole() && !out_.done()) return {};
+    auto status = daemon_.call(status_request{target_.swarm}, call_deadline);
+    next_look_ = clock::now() + look_every;
+    if (!status) {
+      // The client has had the next one started: what fails again and again needs somebody.
+      bool absent =
+          status.err().code == errc::no_daemon || status.err().code == errc::daemon_running;
+      given_up_ = absent && ++absences_ >= most_absences;
+      return status.err();
+    }
+    absences_ = 0;
+    for (const auto& p : status->panes)
+      if (whole() && watched_.count(p.pane) == 0) watch(found_from(p), 0);
+    ended_ = whole() ? status->swarm.state == swarm_phase::closed : all_closed(status->panes);
+    return {};
+  }
+
+  bool all_closed(const std::vector<pane_record>& panes) const {
+    return std::all_of(panes.begin(), panes.end(), [this](const pane_record& p) {
+      return watched_.count(p.pane) == 0 || p.state == pane_phase::closed;
+    });
+  }
+
+  void watch(const found_pane& p, std::int64_t from) {
+    watched_.insert(p.pane);
+    view_.add(p);
+    out_.watch(p.pane, from);
+  }
+
+  result<std::int64_t> first_byte(const pane_id& pane) {
+    if (options_.from >= 0) return options_.from;
+    // The daemon finds the place, at the beginning of a character.
+    if (options_.tail_bytes > 0) return -static_cast<std::int64_t>(options_.tail_bytes);
+    auto tail =
+        tail_begin([this](const log_read_request& r) { return read(r); }, pane, options_.tail);
+    if (tail) return static_cast<std::int64_t>(*tail);
+    // A pane that has not started has no log yet.
+    auto code = tail.err().code;
+    if (code == errc::not_found || code == errc::no_such_pane) return std::int64_t{0};
+    return tail.err();
+  }
+
+  /// A long search is more requests than the daemon admits in a second.
+  result<log_read_reply> read(const log_read_request& r) {
+    for (;;) {
+      auto reply = daemon_.call(r, call_deadline);
+      if (reply || reply.err().code != errc::rate) return reply;
+      signals_.wait(
+          std::chrono::milliseconds{std::max<std::int64_t>(reply.err().retry_after_ms, 1)});
+    }
+  }
+
+  const logs_options& options_;
+  const logs_target& target_;
+  signal_watch& signals_;
+  broker::control_client& daemon_;
+  broker::output_stream out_;
+  log_view view_;
+  std::set<pane_id> watched_;
+  clock::time_point next_look_ = clock::now();
+  clock::time_point quiet_since_ = clock::now(); ///< All ended and all was shown since then.
+  int absences_ = 0;                             ///< Looks in a row that found no daemon.
+  bool given_up_ = false;
+  bool ended_ = false; ///< Nothing will be written any more.
+  bool over_ = false;
+};
+
+int left_by(int s) {
+  return s == SIGHUP ? exit_hangup : exit_interrupted;
 }
 
 int logs(const app& a, const logs_options& o) {
@@ -74,51 +189,23 @@ int logs(const app& a, const logs_options& o) {
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
-  auto panes = panes_of(*daemon, o.target);
-  if (!panes) return fail(a, panes.err());
-  broker::selector what{panes->front().swarm, {}};
-  if (panes->size() == 1) what.sandbox = panes->front().sandbox;
-  auto out = broker::output_stream::open(endpoints_of(*paths), what);
+  auto target = target_of(*daemon, o);
+  if (!target) return fail(a, target.err());
+  auto out = broker::output_stream::open(endpoints_of(*paths), {target->swarm, target->sandbox});
   if (!out) return fail(a, out.err());
-  log_view view{a.json_mode, o.raw, *panes};
-  for (const auto& p : *panes) {
-    std::int64_t from = o.from;
-    // The daemon finds the place, at the beginning of a character.
-    if (from < 0 && o.tail_bytes > 0)
-      from = -static_cast<std::int64_t>(o.tail_bytes);
-    else if (from < 0) {
-      auto tail = tail_offset(*daemon, p.pane, o.tail);
-      // A pane that has not started has no log yet.
-      if (!tail && tail.err().code != errc::not_found && tail.err().code != errc::no_such_pane)
-        return fail(a, tail.err());
-      from = tail ? *tail : 0;
-    }
-    out->watch(p.pane, from);
+  logs_session session{a.json_mode, o, *target, signals, *daemon, std::move(*out)};
+  for (const auto& p : target->panes) {
+    if (auto s = signals.next(); s != 0) return left_by(s);
+    if (auto e = session.begin(p)) return fail(a, e);
   }
-  auto next_look = std::chrono::steady_clock::now();
-  for (;;) {
-    if (auto s = signals.next(); s != 0) return s == SIGHUP ? exit_hangup : exit_interrupted;
-    auto piece = out->next(std::chrono::milliseconds{o.follow ? 200 : 0});
-    if (!piece) {
-      bool away = piece.err().code == errc::no_daemon || piece.err().code == errc::shutting_down;
-      bool none_yet = piece.err().code == errc::not_found;
-      if (!o.follow && none_yet) return 0;
-      if (!o.follow || !(away || none_yet)) return fail(a, piece.err());
-      signals.wait(std::chrono::milliseconds{200});
-      continue;
-    }
-    if (*piece) {
-      view.show(**piece);
-      continue;
-    }
-    auto now = std::chrono::steady_clock::now();
-    bool look = o.follow && out->done() && now >= next_look;
-    if (look) next_look = now + std::chrono::seconds{1};
-    if (!o.follow || (look && all_closed(*daemon, *panes))) {
-      view.finish();
-      return 0;
-    }
+  while (!session.over()) {
+    if (auto s = signals.next(); s != 0) return left_by(s);
+    auto e = session.step();
+    if (e && !session.goes_on(e)) return fail(a, e);
+    if (e) signals.wait(std::chrono::milliseconds{200});
   }
+  session.finish();
+  return 0;
 }
 
 } // namespace
@@ -130,9 +217,12 @@ void add_logs(CLI::App& cli, app& a) {
                         "  skep logs sw_x --from 0 --raw > all.log",
                         [&a, o] { return logs(a, *o); });
   c->add_option("TARGET", o->target, "Pane (pn_... or SWARM/NAME) or swarm")->required();
-  c->add_flag("-f,--follow", o->follow, "Go on until the agent ends");
-  auto* lines =
-      c->add_option("--tail", o->tail, "Begin so many lines before the end")->capture_default_str();
+  c->add_flag("-f,--follow", o->follow,
+              "Go on until the agent ends; a swarm until it is closed, with the panes that come\n"
+              "later");
+  auto* lines = c->add_option("--tail", o->tail,
+                              "Begin so many lines before the end, looked for in the last 64 MiB")
+                    ->capture_default_str();
   c->add_option("--tail-bytes", o->tail_bytes,
                 "Begin so many bytes before the end, at a whole character")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40U))

@@ -48,7 +48,9 @@ public:
   follower(const app& a, const storage::state_paths& paths, swarm_id swarm,
            broker::control_client daemon, std::string apply)
       : apply_(std::move(apply)), app_(a), paths_(paths), swarm_(std::move(swarm)),
-        daemon_(std::move(daemon)), view_(a.json_mode) {}
+        daemon_(std::move(daemon)), view_(a.json_mode) {
+    ask_next_daemon(daemon_, paths_);
+  }
 
   int follow(signal_watch& signals, std::uint64_t from) {
     auto stream = broker::event_stream::follow(endpoints_of(paths_), from, {swarm_, {}});
@@ -86,10 +88,12 @@ private:
     constexpr int most = 5;
     if (e.code != errc::no_daemon || ++revivals_ > most) return e;
     view_.clear();
-    remark("skepd is away; starting it again");
+    // A request that found it away has had the next one started, and has said so.
+    if (!reach_daemon(paths_)) remark("skepd is away; starting it again");
     auto again = ensure_daemon(paths_);
     if (!again) return again.err();
     daemon_ = std::move(again->client);
+    ask_next_daemon(daemon_, paths_);
     return {};
   }
 
@@ -277,9 +281,10 @@ void add_run(CLI::App& cli, app& a) {
   c->add_option("--idle-limit", o->idle_limit,
                 "Warn of an agent without a sign of life for so long, then stop it, such as 10min\n"
                 "(default: never)");
-  c->add_option("--fail-above", o->panes_out_percent,
-                "Percent of a sandbox's panes: more of them out fail it; 100: never\n"
-                "(default: [policy] panes_out_percent of skep.toml, else 50)");
+  c->add_option_function<std::int64_t>(
+      "--fail-above", [o](std::int64_t percent) { o->panes_out_percent = percent; },
+      "Percent of a sandbox's panes, 1 to 100: more of them out fail it; 100: never\n"
+      "(default: [policy] panes_out_percent of skep.toml, else 50)");
   c->add_option("--replace-lost", o->replace_lost,
                 "So many sandboxes that their provider loses get a successor, which starts from\n"
                 "the uploaded tree; 0 to 1000")
@@ -292,6 +297,9 @@ void add_run(CLI::App& cli, app& a) {
               "Refuse the run where a limit would make its sandboxes wait");
   c->add_flag("--no-partial", o->no_partial,
               "Do not collect from sandboxes that fail, or whose time or money is over");
+  c->add_flag("--allow-no-changes", o->allow_no_changes,
+              "For tasks that need no change, such as a review: an agent that reports success\n"
+              "and changed no file is completed, not suspect");
   c->add_option("--restarts", o->restarts, "Attempts after a failed one, 0 to 10")
       ->capture_default_str();
   c->add_option("--env", o->env, "NAME=VALUE for the agents; repeatable; never secrets")

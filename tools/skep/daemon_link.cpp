@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <optional>
 #include <poll.h>
 #include <set>
 #include <spawn.h>
@@ -207,6 +208,45 @@ std::string holder_text(const storage::state_paths& paths) {
   return "process " + std::to_string(**holder);
 }
 
+/// The daemon that is to end, as the lock names it.
+struct lock_owner {
+  std::optional<std::int64_t> pid;
+  unique_fd process; ///< Readable when it has ended.
+};
+
+lock_owner owner_of_lock(const storage::state_paths& paths) {
+  lock_owner out;
+  auto holder = storage::lock_holder(paths);
+  if (!holder || !holder->has_value()) return out;
+  out.pid = **holder;
+  out.process =
+      unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(*out.pid), 0))};
+  return out;
+}
+
+/// Waits until `owner` has given up its lock; errc::timed_out when it has not by `end`.
+error await_end(const storage::state_paths& paths, const lock_owner& owner,
+                steady::time_point end) {
+  auto where = endpoints_of(paths);
+  start_watch watch{paths.run, owner.process.get()};
+  for (;;) {
+    auto now = storage::lock_holder(paths);
+    bool nobody = now && !now->has_value() && !broker::somebody_listens(where.control);
+    // A command that follows a run may have started the next one already: ours has ended.
+    bool another = now && now->has_value() && owner.pid && **now != *owner.pid;
+    if (nobody || another) return {};
+    auto left = std::chrono::ceil<milliseconds>(end - steady::now());
+    if (left.count() <= 0)
+      return make_error(errc::timed_out, "skepd was asked to end and has not yet");
+    watch.wait(std::min<milliseconds>(left, milliseconds{100}));
+  }
+}
+
+/// True for the answer of a daemon that is ending, and for the lack of one because it has ended.
+bool is_ending(const error& e) {
+  return e.code == errc::no_daemon || e.code == errc::shutting_down;
+}
+
 } // namespace
 
 result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool force,
@@ -214,30 +254,21 @@ result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool fo
   auto client = reach_daemon(paths);
   if (!client) return client.err();
   auto end = steady::now() + limit;
-  auto where = endpoints_of(paths);
-  auto holder = storage::lock_holder(paths);
-  unique_fd process;
-  if (holder && holder->has_value())
-    process =
-        unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(**holder), 0))};
+  auto owner = owner_of_lock(paths);
+  daemon_stop_reply out;
   auto status = client->call(daemon_status_request{}, call_deadline);
-  if (!status) return status.err();
-  daemon_stop_reply out{status->open_swarms};
-  if (out.open_swarms > 0 && !force) return out; // the caller says so
-  auto reply = client->call(daemon_stop_request{force}, call_deadline);
-  // It may end before its answer is on the way: that is an answer, too.
-  if (!reply && reply.err().code != errc::no_daemon) return reply.err();
-  if (reply) out = *reply;
-  if (out.open_swarms > 0 && !force) return out;
-  start_watch watch{paths.run, process.get()};
-  for (;;) {
-    auto gone = storage::lock_holder(paths);
-    if (gone && !gone->has_value() && !broker::somebody_listens(where.control)) return out;
-    auto left = std::chrono::ceil<milliseconds>(end - steady::now());
-    if (left.count() <= 0)
-      return make_error(errc::timed_out, "skepd was asked to end and has not yet");
-    watch.wait(std::min<milliseconds>(left, milliseconds{100}));
+  // Whoever asked first has the same wish: its end is waited for, whoever brought it about.
+  if (!status && !is_ending(status.err())) return status.err();
+  if (status) {
+    out.open_swarms = status->open_swarms;
+    if (out.open_swarms > 0 && !force) return out; // the caller says so
+    auto reply = client->call(daemon_stop_request{force}, call_deadline);
+    if (!reply && !is_ending(reply.err())) return reply.err();
+    if (reply) out = *reply;
+    if (out.open_swarms > 0 && !force) return out;
   }
+  if (auto late = await_end(paths, owner, end)) return late;
+  return out;
 }
 
 result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_policy policy) {
@@ -247,8 +278,7 @@ result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_po
   if (!status) {
     auto e = status.err();
     // One that is just coming up, or going down: whoever holds the lock in the end counts.
-    if (e.code == errc::no_daemon || e.code == errc::shutting_down)
-      return start_daemon(paths, policy);
+    if (is_ending(e)) return start_daemon(paths, policy);
     if (e.code == errc::wrong_version)
       e.cause = "this skep is " + own_version() + "; end the running daemon (" + holder_text(paths)
                 + ") when its swarms are done";
@@ -258,10 +288,11 @@ result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_po
     return running_daemon{std::move(*client), std::move(*status), false};
   if (status->open_swarms > 0)
     return make_error(errc::wrong_version,
-                      "skepd " + status->version + " runs " + std::to_string(status->open_swarms)
-                          + " swarms, this skep is " + own_version()
-                          + "; wait for them, or `skep daemon stop --force`: they go on at the "
-                            "provider and the new skepd takes them over");
+                      "skepd " + status->version + " runs "
+                          + count_text(status->open_swarms, "swarm", "swarms") + ", this skep is "
+                          + own_version()
+                          + "; wait until nothing runs, or `skep daemon stop --force`: what runs "
+                            "goes on at the provider and the new skepd takes it over");
   remark("skepd " + status->version + " is idle and of another release: it is replaced by "
          + own_version());
   if (auto stopped = stop_daemon(paths, false, policy.stopping); !stopped) return stopped.err();
@@ -287,13 +318,24 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
   for (const auto& s : list->swarms)
     open += s.state != swarm_phase::closed;
   if (open > 0)
-    remark("Still running: " + std::to_string(open) + (open == 1 ? " swarm, " : " swarms, ")
-           + std::to_string(sandboxes) + " sandboxes. End them: skep stop --all");
+    remark("Still running: " + count_text(open, "swarm", "swarms") + ", "
+           + count_text(sandboxes, "sandbox", "sandboxes") + ". End them: skep stop --all");
   if (kept > 0)
     remark("Kept sandboxes: " + std::to_string(kept) + ". End them: skep kill "
            + (keepers.size() == 1 ? *keepers.begin() : "SWARM (see skep ps --all)"));
   if (open == 0 && kept == 0)
     remark("skepd stays for 15 idle minutes. End it now: skep daemon stop");
+}
+
+void ask_next_daemon(broker::control_client& client, const storage::state_paths& paths) {
+  client.on_absent([paths] {
+    // One whose journal could not be written is not replaced in passing: somebody is to read that.
+    if (auto words = storage::read_last_failure(paths); !words.empty())
+      return make_error(errc::no_daemon, "skepd had to end before it answered", safe_line(words));
+    remark("skepd is away; the next one is asked");
+    auto next = ensure_daemon(paths);
+    return next ? error{} : next.err();
+  });
 }
 
 result<broker::control_client> serve_daemon(const storage::state_paths& paths) {
@@ -307,14 +349,7 @@ result<broker::control_client> serve_daemon(const storage::state_paths& paths) {
     if (!started) return started.err();
     running = std::move(started->client);
   }
-  running->on_absent([paths] {
-    // One whose journal could not be written is not replaced in passing: somebody is to read that.
-    if (auto words = storage::read_last_failure(paths); !words.empty())
-      return make_error(errc::no_daemon, "skepd had to end before it answered", safe_line(words));
-    remark("skepd is away; the next one is asked");
-    auto next = ensure_daemon(paths);
-    return next ? error{} : next.err();
-  });
+  ask_next_daemon(*running, paths);
   return running;
 }
 

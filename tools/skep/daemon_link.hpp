@@ -29,14 +29,22 @@ struct running_daemon {
 /// errc::no_daemon holds the end of its log when it did not come up.
 result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_policy = {});
 
+/// From now on a request of `client` that finds no daemon, loses it before the answer or meets one
+/// that ends is asked again of the next one, where that is harmless (control_client::on_absent).
+/// The next one is started when none runs, and a remark says so; not after one that ended because
+/// its journal could not be written: then the request fails with errc::no_daemon and its last
+/// words.
+void ask_next_daemon(broker::control_client& client, const storage::state_paths& paths);
+
 /// For commands about runs: the running daemon, or a new one when this state directory has a
-/// history (a daemon that was killed left runs to take up). A request that loses its daemon before
-/// the answer is asked again of the next one, when that is harmless and the first one did not end
-/// because its journal could not be written. errc::no_daemon when there is neither a daemon nor a
-/// history.
+/// history (a daemon that was killed left runs to take up). Its requests are those of
+/// ask_next_daemon(). errc::no_daemon when there is neither a daemon nor a history.
 result<broker::control_client> serve_daemon(const storage::state_paths& paths);
 
-/// Asks a daemon to end and waits until its sockets are closed.
+/// Asks a daemon to end and waits until it has given up its lock, at most `limit`
+/// (errc::timed_out). One that is ending already, because somebody else asked it, is waited for
+/// just so. With open swarms and without `force` it is left alone, and the reply says how many.
+/// errc::no_daemon when none runs.
 result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool force,
                                       std::chrono::milliseconds limit);
 

@@ -1,7 +1,9 @@
 #include "tools/skep/dry_run.hpp"
 
 #include "actors/agents/adapter.hpp"
-#include "messages/cost.hpp"
+#include "actors/run_rules.hpp"
+#include "storage/files.hpp"
+#include "storage/reader.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/files_view.hpp"
 #include "tools/skep/scan_gate.hpp"
@@ -10,34 +12,53 @@
 #include "tools/skepd/limits.hpp"
 #include "transfer/scan.hpp"
 
+#include <algorithm>
+#include <optional>
+
 namespace skep::cli {
 namespace {
 
-/// What a run that meets this limit does.
-std::string effect_of(const swarm_spec& spec, const std::string& rule) {
-  if (spec.no_queue) return "the run is refused (--no-queue)";
-  return rule.starts_with("creates_") ? "sandboxes wait for the next window"
-                                      : "sandboxes wait for others to end";
+/// What a run that meets this limit does, when this is what becomes of it.
+std::string effect_of(const limit_line& met, const swarm_spec& spec, const error& refused) {
+  if (met.limit == 0) return "no run gets through";
+  if (actors::passes(met.rule)) return "the others start as these get going";
+  if (spec.no_queue)
+    return refused ? "the run is refused (--no-queue)" : "dead sandboxes make room for it";
+  return met.rule.starts_with("creates_") ? "sandboxes wait for the next window"
+                                          : "sandboxes wait for others to end";
 }
 
-void add_limits(dry_run_doc& out, const swarm_spec& spec, const std::vector<limit_line>& lines) {
-  for (const auto& l : lines) {
-    if (l.provider != spec.provider || l.limit < 0) continue;
+void add_limits(dry_run_doc& out, const swarm_spec& spec, const plan_reply& plan) {
+  for (const auto& l : plan.limits) {
+    if (l.limit < 0) continue;
     auto limit = static_cast<double>(l.limit), now = static_cast<double>(l.count);
     if (now + spec.sandboxes <= limit) continue;
     out.limits.push_back({l.rule, limit, now, static_cast<double>(spec.sandboxes),
-                          effect_of(spec, l.rule), l.setting});
+                          effect_of(l, spec, plan.refused), l.setting});
   }
 }
 
+/// True when a budget has no room for one sandbox that needs this much, by ADMISSION's own rule.
+bool is_full(const budget_line& b, double reserved_usd) {
+  actors::budget_view view;
+  view.scope = b.scope;
+  view.id = b.id;
+  view.limit_usd = b.limit_usd;
+  view.spent_usd = b.spent_usd;
+  view.reserved_usd = b.reserved_usd;
+  return static_cast<bool>(actors::room_for(view, reserved_usd));
+}
+
 /// What sandboxes may cost against what days and months have left.
-void add_budgets(dry_run_doc& out, const std::vector<budget_line>& lines) {
+void add_budgets(dry_run_doc& out, const std::vector<budget_line>& lines, double reserved_usd) {
   for (const auto& b : lines) {
-    if (b.scope == budget_scope::swarm || b.limit_usd < 0) continue;
+    if (b.limit_usd < 0) continue;
     auto now = b.spent_usd + b.reserved_usd;
-    if (now + out.time_usd_at_most <= b.limit_usd) continue;
+    auto full = is_full(b, reserved_usd);
+    if (!full && now + out.time_usd_at_most <= b.limit_usd) continue;
     out.limits.push_back({std::string{to_string(b.scope)} + " budget", b.limit_usd, now,
-                          out.time_usd_at_most, "the run is stopped when it is spent",
+                          out.time_usd_at_most,
+                          full ? "the run is refused" : "the run is stopped when it is spent",
                           "budget." + std::string{to_string(b.scope)} + "_usd"});
   }
   if (out.budget_usd > 0 && out.time_usd_at_most > out.budget_usd)
@@ -45,15 +66,82 @@ void add_budgets(dry_run_doc& out, const std::vector<budget_line>& lines) {
                           "the run is stopped when it is spent", "--budget"});
 }
 
+/// The answer of the daemon that runs. Nothing where none does, or one of an older release that
+/// does not know the question.
+result<std::optional<plan_reply>> ask_daemon(const swarm_spec& spec,
+                                             const storage::state_paths& paths) {
+  auto daemon = reach_daemon(paths);
+  if (!daemon) return std::optional<plan_reply>{};
+  auto reply = daemon->call(plan_request{spec}, call_deadline);
+  if (reply) return std::optional{std::move(*reply)};
+  if (reply.err().code == errc::no_daemon || reply.err().code == errc::unknown_command)
+    return std::optional<plan_reply>{};
+  return reply.err();
+}
+
+/// What counts, as the last daemon left it.
+struct left_behind {
+  storage::spend_state spend;
+  bool draining = false; ///< `skep drain` holds for the next daemon, too.
+};
+
+/// Nothing where no daemon was, or its tables are not those of this release.
+std::optional<left_behind> what_was_left(const storage::state_paths& paths, utc_time now) {
+  if (!storage::path_exists(paths.database())) return std::nullopt;
+  auto tables = storage::reader::open(paths.database());
+  if (!tables) return std::nullopt;
+  auto spend = tables->spend(now);
+  auto draining = tables->switch_is_on("draining");
+  if (!spend || !draining) return std::nullopt;
+  return left_behind{std::move(*spend), *draining};
+}
+
+/// The answer that the next daemon would give.
+plan_reply answer_here(const swarm_spec& spec, const tools::config& settings,
+                       const storage::spend_state& state, utc_time now) {
+  auto table = tools::limits_of(settings);
+  auto limits = tools::policies_of(settings);
+  actors::model_prices models;
+  models.asked = !actors::make_adapter(spec.agent)->plan(spec, {}).gateway.empty();
+  models.counted = spec.provider == "local"; // only skep-host's gateway counts
+  models.known = tools::priced_models(settings);
+  auto dead_make_room = [&](const actors::hold& h) {
+    auto holders = actors::holders_of(h, state, spec.provider, spec.repo);
+    return std::any_of(holders.begin(), holders.end(),
+                       [](const auto* x) { return actors::is_over(*x); });
+  };
+  return actors::plan_of(spec, {table, limits, state, actors::load_of(state, spec.provider),
+                                std::move(models), now, dead_make_room});
+}
+
+/// What the run would be told, by the daemon that runs or in its stead.
+result<plan_reply> find_answer(dry_run_doc& out, const swarm_spec& spec,
+                               const storage::state_paths& paths, const tools::config& settings) {
+  auto told = ask_daemon(spec, paths);
+  if (!told) return told.err();
+  if (*told) {
+    out.counts_known = true;
+    return std::move(**told);
+  }
+  auto now = wall_clock();
+  auto left = what_was_left(paths, now);
+  out.counts_known = left.has_value();
+  out.remarks.emplace_back(
+      left ? "skepd does not run, so what counts is what the last one left in its tables"
+           : "skepd does not run, so limits are compared with this run alone");
+  auto answer = answer_here(spec, settings, left ? left->spend : storage::spend_state{}, now);
+  if (left && left->draining) answer.refused = make_error(errc::draining);
+  return answer;
+}
+
 } // namespace
 
-result<dry_run_doc> plan_run(const swarm_spec& spec, const storage::state_paths& paths,
-                             const transfer::inventory& files, const scan_report& scan) {
+result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& paths,
+                          const transfer::inventory& files, const scan_report& scan) {
   auto settings = tools::load_config(tools::default_config_file(paths.root), false);
   if (!settings) return settings.err();
-  auto table = tools::limits_of(*settings);
-  const auto& rules = table.of(spec.provider);
-  dry_run_doc out;
+  run_plan plan;
+  auto& out = plan.doc;
   out.repo = spec.repo;
   out.provider = spec.provider;
   out.agent = spec.agent;
@@ -64,57 +152,36 @@ result<dry_run_doc> plan_run(const swarm_spec& spec, const storage::state_paths&
   out.upload = std::move(*upload);
   out.policy = spec.scan;
   out.scan = scan;
-  out.time_limit_ms = spec.limit_ms;
-  out.usd_per_hour = rules.usd_per_hour;
+  out.remarks = remarks_on_upload(spec, files);
+  auto answer = find_answer(out, spec, paths, *settings);
+  if (!answer) return answer.err();
+  plan.refused = answer->refused;
+  out.remarks.insert(out.remarks.end(), answer->remarks.begin(), answer->remarks.end());
+  out.time_limit_ms = answer->limit_ms;
+  out.usd_per_hour = tools::limits_of(*settings).of(spec.provider).usd_per_hour;
   out.time_usd_at_most =
-      rules.usd_per_hour * spec.sandboxes * (static_cast<double>(spec.limit_ms) / 3'600'000.0);
+      out.usd_per_hour * spec.sandboxes * (static_cast<double>(out.time_limit_ms) / 3'600'000.0);
   out.models_cost = !actors::make_adapter(spec.agent)->plan(spec, {}).needs_secrets.empty();
   out.budget_usd = spec.budget_usd;
-  out.remarks = remarks_on_upload(spec, files);
-  std::vector<limit_line> limits;
-  std::vector<budget_line> budgets;
-  if (auto daemon = reach_daemon(paths)) {
-    auto reply = daemon->call(budget_request{}, call_deadline);
-    if (!reply) return reply.err();
-    limits = std::move(reply->limits);
-    budgets = std::move(reply->budgets);
-    out.counts_known = true;
-    auto status = daemon->call(daemon_status_request{}, call_deadline);
-    if (status && status->draining) out.problems.push_back(render(make_error(errc::draining)));
-  } else {
-    out.remarks.emplace_back("skepd does not run, so limits are compared with this run alone");
-    limits = actors::limit_lines(spec.provider, rules, {}, wall_clock());
-    for (auto [scope, usd] : {std::pair{budget_scope::day, table.day_usd},
-                              std::pair{budget_scope::month, table.month_usd}})
-      if (usd) {
-        budget_line b;
-        b.scope = scope;
-        b.limit_usd = *usd;
-        budgets.push_back(std::move(b));
-      }
-  }
-  add_limits(out, spec, limits);
-  add_budgets(out, budgets);
-  if (auto e = actors::never_fits(rules, spec, 0)) out.problems.push_back(render(e));
-  if (spec.no_queue && !out.limits.empty() && out.counts_known)
-    for (const auto& b : out.limits)
-      if (b.setting.find("budget") == std::string::npos)
-        out.problems.push_back(b.rule + " would refuse the run (--no-queue)");
+  add_limits(out, spec, *answer);
+  add_budgets(out, answer->budgets,
+              actors::reserve_of(out.usd_per_hour, tools::policies_of(*settings)));
   if (auto e = transfer::scan_refusal(spec.scan, scan)) out.problems.push_back(render(e));
+  if (plan.refused) out.problems.push_back(render(plan.refused));
   out.would_start = out.problems.empty();
-  return out;
+  return plan;
 }
 
-int show_plan(const app& a, const dry_run_doc& plan, const error& refused) {
+int show_plan(const app& a, const run_plan& plan, const error& by_scan) {
   if (a.json_mode) {
-    print_json({{"dry_run", to_json(plan)}});
+    print_json({{"dry_run", to_json(plan.doc)}});
   } else {
-    if (auto text = findings_text(plan.scan, finding_severity::medium); !text.empty())
+    if (auto text = findings_text(plan.doc.scan, finding_severity::medium); !text.empty())
       std::fputs(text.c_str(), stderr);
-    std::fputs(dry_run_text(plan).c_str(), stdout);
+    std::fputs(dry_run_text(plan.doc).c_str(), stdout);
   }
-  if (plan.would_start) return 0;
-  return info(refused ? refused.code : errc::never_fits).exit_code;
+  if (plan.doc.would_start) return 0;
+  return info(by_scan ? by_scan.code : plan.refused.code).exit_code;
 }
 
 } // namespace skep::cli

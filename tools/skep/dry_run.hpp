@@ -1,5 +1,6 @@
 // skep run --dry-run: what a run would do, found out without making anything. A daemon that runs is
-// asked what counts against the limits; none is started.
+// asked what it would say; none is started: then the same rules are applied to what the last one
+// left in its tables.
 #pragma once
 
 #include "storage/state_dir.hpp"
@@ -9,11 +10,17 @@
 
 namespace skep::cli {
 
-/// Plans the run of a checked spec. `scan`: of these files.
-result<dry_run_doc> plan_run(const swarm_spec& spec, const storage::state_paths& paths,
-                             const transfer::inventory& files, const scan_report& scan);
+struct run_plan {
+  dry_run_doc doc;
+  error refused; ///< By limits, budgets, prices, or a daemon that takes no runs.
+};
 
-/// Shows the plan; the exit code is 0 when the run would start, else that of the first reason.
-int show_plan(const app& a, const dry_run_doc& plan, const error& refused);
+/// Plans the run of a checked spec. `scan`: of these files.
+result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& paths,
+                          const transfer::inventory& files, const scan_report& scan);
+
+/// Shows the plan; the exit code is 0 when the run would start, else that of the first reason: what
+/// the scan says (`by_scan`), then what stands in the plan.
+int show_plan(const app& a, const run_plan& plan, const error& by_scan);
 
 } // namespace skep::cli

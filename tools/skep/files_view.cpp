@@ -13,10 +13,6 @@
 namespace skep::cli {
 namespace {
 
-std::string count_text(std::uint64_t n, const std::string& one, const std::string& many) {
-  return std::to_string(n) + " " + (n == 1 ? one : many);
-}
-
 std::string files_sentence(const files_doc& d) {
   return count_text(d.files.size(), "file", "files") + ", " + size_text(d.size_bytes);
 }
@@ -24,6 +20,14 @@ std::string files_sentence(const files_doc& d) {
 std::string number_text(double x) {
   auto whole = static_cast<std::int64_t>(x);
   return static_cast<double>(whole) == x ? std::to_string(whole) : money_text(x);
+}
+
+/// What a dry run shows of files and of those left out; the rest is counted.
+constexpr std::size_t most_files = 5, most_left_out = 20;
+
+/// "and 7 more: skep files list --repo /work/tree"
+std::string more_text(std::size_t n, const std::string& command, const std::string& repo) {
+  return "and " + std::to_string(n) + " more: " + command + " --repo " + safe_line(repo);
 }
 
 } // namespace
@@ -116,8 +120,10 @@ std::string dry_run_text(const dry_run_doc& d) {
   auto largest = d.upload.files;
   std::stable_sort(largest.begin(), largest.end(),
                    [](const auto& a, const auto& b) { return a.size_bytes > b.size_bytes; });
-  for (std::size_t i = 0; i < std::min<std::size_t>(largest.size(), 5); ++i)
+  for (std::size_t i = 0; i < std::min(largest.size(), most_files); ++i)
     line("", size_text(largest[i].size_bytes) + "  " + safe_line(largest[i].path));
+  if (largest.size() > most_files)
+    line("", more_text(largest.size() - most_files, "skep files list", d.repo));
   line("Scan", d.scan.alarming()
                    ? alarm_text(d.scan) + "; policy " + std::string{to_string(d.policy)}
                    : "no credentials found in " + count_text(d.scan.files, "file", "files"));
@@ -140,11 +146,14 @@ std::string dry_run_text(const dry_run_doc& d) {
     line("Limits", d.counts_known ? "none is met" : "none is met by this run alone");
   }
   if (!d.upload.left_out.empty()) {
-    constexpr std::size_t most = 20;
     std::vector<std::vector<std::string>> rows{{"LEFT OUT", "REASON"}};
     for (const auto& x : d.upload.left_out)
-      if (rows.size() <= most) rows.push_back({safe_line(x.path), x.reason});
+      if (rows.size() <= most_left_out) rows.push_back({safe_line(x.path), x.reason});
     out += table(rows);
+    if (d.upload.left_out.size() > most_left_out)
+      out +=
+          more_text(d.upload.left_out.size() - most_left_out, "skep files list --left-out", d.repo)
+          + "\n";
   }
   for (const auto& r : d.remarks)
     line("Note", safe_line(r, 500));

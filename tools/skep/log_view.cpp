@@ -2,10 +2,14 @@
 
 namespace skep::cli {
 
-log_view::log_view(bool json_mode, bool raw, const std::vector<found_pane>& panes)
-    : json_(json_mode), safe_(!raw && is_tty(stdout)), names_(panes.size() > 1) {
-  for (const auto& p : panes)
-    panes_[p.pane].name = p.name;
+log_view::log_view(bool json_mode, bool raw, bool names)
+    : json_(json_mode), safe_(!raw && is_tty(stdout)), names_(names) {}
+
+void log_view::add(const found_pane& p) {
+  panes_[p.pane].name = p.name;
+  if (names_ || panes_.size() < 2) return;
+  names_ = true;
+  if (in_line_) print_line({}); // so that the first name begins a line
 }
 
 void log_view::write_line(const pane& p, std::string_view text) {
@@ -37,6 +41,7 @@ void log_view::show(const broker::pane_output& piece) {
   if (!names_) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
+    if (!text.empty()) in_line_ = text.back() != '\n';
     return;
   }
   p.line += text;

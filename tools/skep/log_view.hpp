@@ -12,7 +12,11 @@ namespace skep::cli {
 
 class log_view {
 public:
-  log_view(bool json_mode, bool raw, const std::vector<found_pane>& panes);
+  /// `names`: lines begin with the names of their panes. They do so from the second pane on in any
+  /// case.
+  log_view(bool json_mode, bool raw, bool names);
+  /// Before anything of the pane is shown.
+  void add(const found_pane& p);
   void show(const broker::pane_output& piece);
   /// Writes unfinished lines.
   void finish();
@@ -28,6 +32,7 @@ private:
   bool json_;
   bool safe_;
   bool names_;
+  bool in_line_ = false; ///< Without names: what was written last does not end a line.
   std::map<pane_id, pane> panes_;
 };
 

@@ -84,6 +84,14 @@ error in_range(std::string_view what, std::int64_t n, std::int64_t low, std::int
                                             + ", not " + std::to_string(n));
 }
 
+/// In a spec 0 means what skep.toml says, so nobody may ask for 0 percent.
+error add_fail_above(swarm_spec& spec, const run_options& o) {
+  if (!o.panes_out_percent) return {};
+  if (auto e = in_range("--fail-above", *o.panes_out_percent, 1, 100)) return e;
+  spec.panes_out_percent = static_cast<std::uint32_t>(*o.panes_out_percent);
+  return {};
+}
+
 error add_time(swarm_spec& spec, const run_options& o) {
   if (!parse_duration(o.limit, spec.limit_ms))
     return usage("--limit takes a duration such as 90s, 30min or 2h, not " + o.limit);
@@ -215,8 +223,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.pty = o.pty;
   spec.argv = argv;
   spec.setup = o.setup;
-  if (auto e = in_range("--fail-above", o.panes_out_percent, 0, 100)) return e;
-  spec.panes_out_percent = static_cast<std::uint32_t>(o.panes_out_percent);
+  if (auto e = add_fail_above(spec, o)) return e;
   if (auto e = in_range("--replace-lost", o.replace_lost, 0, max_replacements)) return e;
   spec.replace_lost = static_cast<std::uint32_t>(o.replace_lost);
   auto settings = settings_of(paths);
@@ -227,6 +234,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   if (auto e = add_budget(o.pane_budget, "--pane-budget", spec.pane_budget_usd)) return e;
   spec.no_queue = o.no_queue;
   spec.no_partial = o.no_partial;
+  spec.allow_no_changes = o.allow_no_changes;
   spec.scan = settings->scan;
   if (!o.scan.empty() && !from_string(o.scan, spec.scan))
     return usage("--scan takes block, warn or prompt, not " + o.scan.substr(0, 40));

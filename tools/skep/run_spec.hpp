@@ -4,6 +4,7 @@
 #include "messages/commands.hpp"
 #include "storage/state_dir.hpp"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct run_options {
   std::string limit = "60min";
   std::string warn_at;    ///< "30min,50min", "none"; empty: as skep.toml has it.
   std::string idle_limit; ///< Empty: none.
-  std::int64_t panes_out_percent = 0;
+  std::optional<std::int64_t> panes_out_percent; ///< None: as skep.toml has it.
   std::int64_t replace_lost = 0;
   std::string name;
   std::vector<std::string> env;
@@ -35,6 +36,7 @@ struct run_options {
   std::string pane_budget; ///< Empty: none.
   bool no_queue = false;
   bool no_partial = false;
+  bool allow_no_changes = false;
   bool keep = false;
   bool share_tree = false;
   bool pty = false;

@@ -79,7 +79,7 @@ std::string replacements_text(const status_reply& s) {
 std::string exit_text(const pane_record& p) {
   if (p.signal != 0) return "signal " + std::to_string(p.signal);
   if (p.state != pane_phase::exited && p.state != pane_phase::closed) return "-";
-  return std::to_string(p.exit_code);
+  return p.exit_code < 0 ? "-" : std::to_string(p.exit_code);
 }
 
 std::string span_text(utc_time from, utc_time to) {
@@ -204,10 +204,10 @@ std::string health_tables(const health_reply& h) {
 } // namespace
 
 std::string health_text(const health_reply& h) {
-  std::string out = "skepd " + health_word(h.daemon.state) + ", up "
-                    + duration_text(h.daemon.uptime_ms) + ", "
-                    + std::to_string(h.daemon.open_swarms) + " open swarms, "
-                    + std::to_string(h.daemon.restarts) + " restarts of actors in 10 min\n";
+  std::string out =
+      "skepd " + health_word(h.daemon.state) + ", up " + duration_text(h.daemon.uptime_ms) + ", "
+      + count_text(h.daemon.open_swarms, "open swarm", "open swarms") + ", "
+      + count_text(h.daemon.restarts, "restart", "restarts") + " of actors in 10 min\n";
   if (!h.swarms.empty()) {
     std::vector<std::vector<std::string>> rows{
         {"SWARM", "HEALTH", "UP", "LIMIT", "COST", "WORK TREE"}};

@@ -230,4 +230,8 @@ std::string size_text(std::uint64_t size_bytes) {
   return out;
 }
 
+std::string count_text(std::uint64_t n, std::string_view one, std::string_view many) {
+  return std::to_string(n) + " " + std::string{n == 1 ? one : many};
+}
+
 } // namespace skep::cli

@@ -56,5 +56,7 @@ bool parse_duration(std::string_view text, std::int64_t& ms);
 std::string age_text(utc_time t);
 /// "812 B", "3.4 MiB".
 std::string size_text(std::uint64_t size_bytes);
+/// A number and what it counts, in the form that fits: "1 file", "0 files", "3 files".
+std::string count_text(std::uint64_t n, std::string_view one, std::string_view many);
 
 } // namespace skep::cli

@@ -1,5 +1,7 @@
 #include "tools/skepd/limits.hpp"
 
+#include "host/gateway/prices.hpp"
+
 #include <algorithm>
 #include <thread>
 #include <unistd.h>
@@ -53,6 +55,22 @@ actors::limit_table limits_of(const config& settings) {
   out.day_usd = settings.day_usd;
   out.month_usd = settings.month_usd;
   return out;
+}
+
+actors::policies policies_of(const config& settings) {
+  auto out = settings.policy.limits;
+  out.create_at["local"].lease_cap = std::chrono::hours{24}; // what skep-host gives at most
+  for (const auto& [name, p] : settings.providers)
+    out.create_at[name] = p.create;
+  out.budget_wind_down = settings.budget_wind_down;
+  return out;
+}
+
+std::function<bool(const std::string&)> priced_models(const config& settings) {
+  auto prices = host::known_prices();
+  for (const auto& [model, text] : settings.local_prices)
+    if (auto price = host::parse_price(text)) prices[model] = *price;
+  return [prices](const std::string& model) { return host::price_of(prices, model).has_value(); };
 }
 
 } // namespace skep::tools

@@ -1,6 +1,7 @@
 // skepd: the daemon. Takes the state directory over, starts the supervision tree, waits for a
 // signal.
 #include "actors/asked.hpp"
+#include "actors/slewed_clock.hpp"
 #include "actors/storage_backend.hpp"
 #include "actors/tree.hpp"
 #include "broker/control.hpp"
@@ -42,7 +43,7 @@ struct options {
   std::string crash_count_file;
 };
 
-utc_time wall_now() {
+utc_time system_now() {
   return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
 }
 
@@ -105,14 +106,6 @@ std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& 
   }
 }
 
-// The prices that the local host's gateway knows.
-std::function<bool(const std::string&)> price_book(const config& settings) {
-  auto table = host::known_prices();
-  for (const auto& [model, text] : settings.local_prices)
-    if (auto price = host::parse_price(text)) table[model] = *price;
-  return [table](const std::string& model) { return host::price_of(table, model).has_value(); };
-}
-
 int fail(const error& e) {
   std::fprintf(stderr, "skepd: %s\n", render(e).c_str());
   return info(e.code).exit_code;
@@ -130,13 +123,14 @@ int fail(const error& e) {
 }
 
 /// What the last daemon could not put into its journal stands in this one before anything else.
-result<void> record_last_failure(storage::journal& journal, const storage::state_paths& paths) {
+result<void> record_last_failure(storage::journal& journal, const storage::state_paths& paths,
+                                 utc_time now) {
   auto words = storage::read_last_failure(paths);
   if (words.empty()) return {};
   if (auto begun = journal.begin(); !begun) return begun;
   chunk c;
   c.count = 1;
-  pack_event(c.body.data, wall_now(), notice{severity::error, "journal_failed", words});
+  pack_event(c.body.data, now, notice{severity::error, "journal_failed", words});
   auto stored = journal.append(c);
   if (auto done = journal.commit(); !done) return done;
   if (stored) storage::clear_last_failure(paths); // on a nearly full disk: the next start
@@ -168,9 +162,12 @@ int run(const options& opt) {
   auto journal_options = watch.journal_options_of(*paths);
   auto journal = storage::journal::open(paths->database(), journal_options);
   if (!journal) return fail(journal.err());
+  // All that is stored and reckoned with; the system's clock itself is for who looks at files.
+  auto clock = std::make_shared<actors::slewed_clock>(system_now, actors::boot_clock);
+  std::function<utc_time()> wall_now = [clock] { return clock->now(); };
   auto epoch = storage::take_epoch(*journal, SKEP_VERSION, ::getpid(), wall_now());
   if (!epoch) return fail(epoch.err());
-  if (auto told = record_last_failure(*journal, *paths); !told) return fail(told.err());
+  if (auto told = record_last_failure(*journal, *paths, wall_now()); !told) return fail(told.err());
   if (auto done = storage::record_repair(*journal, wall_now()); !done) return fail(done.err());
   auto guest = own_folder() / "skep-guest";
   auto guest_hash = transfer::sha256_of_file(guest.string());
@@ -192,7 +189,8 @@ int run(const options& opt) {
   auto known = std::make_shared<providers>(*settings, host, secrets, engine);
 
   auto svc = std::make_shared<actors::services>();
-  svc->handles = std::make_shared<actors::directory>(wall_now);
+  // Health compares with the times of log files, which are the system's.
+  svc->handles = std::make_shared<actors::directory>(system_now);
   svc->provider = [known](const std::string& name) { return known->connect(name); };
   svc->knows_provider = [known](const std::string& name) { return known->knows(name); };
   svc->gateway_url = [](const std::string& name) {
@@ -209,14 +207,10 @@ int run(const options& opt) {
         if (auto value = secrets->get(name)) out.push_back(*value);
     return out;
   };
-  svc->limits = settings->policy.limits;
-  svc->limits.create_at["local"].lease_cap = 24h; // what skep-host gives at most
-  for (const auto& [name, provider] : settings->providers)
-    svc->limits.create_at[name] = provider.create;
-  svc->limits.budget_wind_down = settings->budget_wind_down;
+  svc->limits = policies_of(*settings);
   svc->rules = std::make_shared<const actors::limit_table>(limits_of(*settings));
   svc->counts_models = [](const std::string& name) { return name == "local"; };
-  svc->knows_price = price_book(*settings);
+  svc->knows_price = priced_models(*settings);
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
   // Asked for by a client, after the word that runs go on: never a kill.
@@ -244,7 +238,7 @@ int run(const options& opt) {
   svc->handles->set_head_seq(head);
   // The first JOURNAL takes the one that is open; a restarted one opens the file again.
   auto first = std::make_shared<std::optional<storage::journal>>(std::move(*journal));
-  parts.journal = [first, watch, journal_options,
+  parts.journal = [first, watch, journal_options, wall_now,
                    database =
                        paths->database()]() -> result<std::unique_ptr<actors::journal_backend>> {
     if (auto taken = std::exchange(*first, std::nullopt))
@@ -322,8 +316,11 @@ int run(const options& opt) {
       down = true;
       ::kill(::getpid(), SIGTERM);
     });
-    auto why = wait_for_end(signals, *registry, *asked, std::chrono::minutes{opt.idle_minutes},
-                            [&] { take_up_words(self, *svc, paths->root); });
+    auto why =
+        wait_for_end(signals, *registry, *asked, std::chrono::minutes{opt.idle_minutes}, [&] {
+          take_up_words(self, *svc, paths->root);
+          tell_clock_jump(*svc, *clock);
+        });
     // Ended by us, the tree sets `down` as well: what counts is whether it was down before.
     const bool by_itself = down;
     log_line(log_level::info, "daemon", "daemon.ending",

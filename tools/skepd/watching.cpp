@@ -103,4 +103,12 @@ void take_up_words(caf::scoped_actor& self, const actors::services& svc,
   }
 }
 
+void tell_clock_jump(const actors::services& svc, actors::slewed_clock& clock) {
+  auto recorder = svc.handles->recorder();
+  if (!recorder) return; // it is being started again: told a second later
+  if (auto jump = clock.take_jump())
+    caf::anon_send(recorder, actors::note_a::value,
+                   actors::pack_now(svc.wall_now(), actors::notice_of_jump(*jump)));
+}
+
 } // namespace skep::tools

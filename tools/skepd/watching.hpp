@@ -3,6 +3,7 @@
 
 #include "actors/domain.hpp"
 #include "actors/metrics_book.hpp"
+#include "actors/slewed_clock.hpp"
 #include "actors/watch_book.hpp"
 #include "storage/journal.hpp"
 #include "storage/state_dir.hpp"
@@ -40,5 +41,8 @@ struct watching {
 /// 5 s each; once a second is often enough.
 void take_up_words(caf::scoped_actor& self, const actors::services& svc,
                    const std::filesystem::path& state_root);
+
+/// Tells once when somebody has set the system's clock. Once a second is often enough.
+void tell_clock_jump(const actors::services& svc, actors::slewed_clock& clock);
 
 } // namespace skep::tools

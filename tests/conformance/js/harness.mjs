@@ -39,7 +39,7 @@ export async function until(done, what) {
   while (Date.now() < end) {
     const result = await done()
     if (result) return result
-    await new Promise((next) => setTimeout(next, 20))
+    await new Promise((next) => setTimeout(next, 20)) // sleep: between two looks, until the end above
   }
   throw new Error(`not within 15 s: ${what}`)
 }
@@ -53,6 +53,7 @@ export function api(path, options = {}) {
 async function limited(body) {
   let timer
   const late = new Promise((_, reject) => {
+    // sleep: no wait but the deadline of a case
     timer = setTimeout(() => reject(new Error(`not over within ${limitMs} ms`)), limitMs)
   })
   try {

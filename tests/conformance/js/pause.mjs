@@ -24,7 +24,7 @@ test('nothing runs while a sandbox is paused', async () => {
   await sandbox.commands.run('while :; do date +%s%N >>ticks; sleep 0.02; done', { background: true, timeoutMs: 0 })
   await until(async () => (await sandbox.files.read('ticks').catch(() => '')).length > 0, 'the ticks begin')
   await sandbox.pause()
-  await new Promise((over) => setTimeout(over, 1_200)) // what must not be seen is time that passes inside
+  await new Promise((over) => setTimeout(over, 1_200)) // sleep: what must not be seen is time that passes inside
   await sandbox.connect()
   const times = await until(async () => {
     const ticks = (await sandbox.files.read('ticks')).trim().split('\n').map((t) => Number(t) / 1e9)
@@ -50,7 +50,7 @@ test('a paused sandbox has no end of its lease and is found by its state', async
   const other = await create({ metadata: { mark } })
   await sandbox.pause()
   const list = async (state) => (await Sandbox.list({ query: { metadata: { mark }, state } }).nextItems()).map((x) => x.sandboxId)
-  await new Promise((over) => setTimeout(over, 3_500)) // longer than the lease was
+  await new Promise((over) => setTimeout(over, 3_500)) // sleep: longer than the lease was
   assert.deepEqual(await list(['paused']), [sandbox.sandboxId])
   assert.deepEqual(await list(['running']), [other.sandboxId])
   assert.equal((await list(['running', 'paused'])).length, 2)
@@ -79,7 +79,7 @@ test("a command's limit does not run while its sandbox is paused", async () => {
   const handle = await sandbox.commands.run('sleep 2; echo finished >mark', { background: true, timeoutMs: 4_000 })
   handle.wait().catch(() => {}) // its connection ends with the pause
   await sandbox.pause()
-  await new Promise((over) => setTimeout(over, 4_500)) // longer than the command's limit
+  await new Promise((over) => setTimeout(over, 4_500)) // sleep: longer than the command's limit
   await sandbox.connect()
   await until(async () => (await sandbox.files.exists('mark')), 'the command ends by itself')
 })

@@ -42,9 +42,12 @@ class Helps:
     def __init__(self, root):
         self.root = root
         self.cache = {}
+        self.missing = set()  # programs that were asked for and are not built
 
     def program(self, name):
         found = [p for p in (self.root / "build" / preset / "bin" / name for preset in PRESETS) if p.exists()]
+        if not found:
+            self.missing.add(name)
         return max(found, key=lambda p: p.stat().st_mtime, default=None)
 
     def text(self, argv):
@@ -116,7 +119,8 @@ def check_links(tree, path):
                 yield Problem(path, number, f"this link leads nowhere: {target}")
 
 
-def run(tree):
+def run(tree, with_results=False):
+    """`with_results`: the programs have been built, so that one that is missing is a problem."""
     helps, problems = Helps(tree.root), []
     for path in tree.files:
         if not path.endswith(".md"):
@@ -126,4 +130,7 @@ def run(tree):
             continue
         for number, words in shown_commands(tree, path):
             problems += [Problem(path, number, text) for text in check_command(helps, words)]
+    if with_results:
+        problems += [Problem("docs", 0, f"{name} is not built: what the documents show of it was compared with nothing")
+                     for name in sorted(helps.missing)]
     return problems
