@@ -30,13 +30,22 @@ def hanging(faults):
 
 
 def installed(work, sim):
-    skep = Installation(work, config=sim.config() + "create_timeout_s = 2\nfirst_lease_s = 6\n")
+    skep = Installation(work, config=sim.config() + "create_timeout_s = 2\nfirst_lease_s = 6\n"
+                        "usd_per_hour = 3.6\nmax_active = 3\n")
     skep.run("secret", "set", "SIM_KEY", input=sim.key + "\n", code=0)
     return skep
 
 
+def held(skep):
+    """Money that is reserved and places that are taken, though nothing runs."""
+    told = skep.json("budget")
+    return ([b["reserved_usd"] for b in told["budgets"] if b["scope"] == "day"],
+            [x["count"] for x in told["limits"] if x["rule"] == "max_active" and x["provider"] == "sim"])
+
+
 def left_nothing(skep, sim, swarm):
     wait_until("no sandbox is left at the provider", lambda: not sim.alive(), 60)
+    wait_until("nothing is reserved and no place is taken", lambda: held(skep) == ([0], [0]), 60)
     done = skep.status(swarm)
     intents = [e for e in skep.events(swarm) if e["type"] == "sandbox.create_intended"]
     made = [c["metadata"]["skep.intent"] for c in sim.record("create")]
