@@ -447,14 +447,18 @@ struct word_world : pane_world {
       return result<command_result>{said(text, exit_code)};
     };
   }
-  /// What the pane was closed with, after its agent said that all is done.
-  pane_closed done() {
-    begin();
-    settle();
+  /// Its agent reports success and exits with 0.
+  void says_done() {
     tell(output_a::value, std::uint32_t{1},
          std::string{R"({"type":"result","subtype":"success","is_error":false,"result":"done"})"
                      "\n"});
     exit(0);
+  }
+  /// What the pane was closed with, after its agent said that all is done.
+  pane_closed done() {
+    begin();
+    settle();
+    says_done();
     settle();
     REQUIRE(count("pane.closed") == 1);
     return all<pane_closed>().at(0);
@@ -517,10 +521,7 @@ TEST_CASE_METHOD(word_world, "a sandbox that cannot say whether anything changed
     };
     begin();
     settle();
-    tell(output_a::value, std::uint32_t{1},
-         std::string{R"({"type":"result","subtype":"success","is_error":false,"result":"done"})"
-                     "\n"});
-    exit(0);
+    says_done();
     CHECK(count("pane.closed") == 0);
     advance(10min);
     CHECK(asked == static_cast<int>(svc->limits.step_attempts));
@@ -534,10 +535,7 @@ TEST_CASE_METHOD(word_world,
   begin();
   settle();
   api->hold(operation::run);
-  tell(output_a::value, std::uint32_t{1},
-       std::string{R"({"type":"result","subtype":"success","is_error":false,"result":"done"})"
-                   "\n"});
-  exit(0);
+  says_done();
   CHECK(count("pane.exited") == 1);
   CHECK(count("pane.closed") == 0);
   tell(stop_a::value, stop_mode::kill);
