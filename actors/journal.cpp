@@ -124,7 +124,7 @@ private:
     chunk_ptr c = std::make_shared<chunk>();
     c->count = 1;
     c->body.data = pack_now(dir_->wall_now(), said).bytes;
-    request(caf::actor_cast<journal_actor>(this), caf::infinite, append_a::value, c)
+    request(caf::actor_cast<journal_actor>(this), word_deadline, append_a::value, c)
         .then([](std::uint64_t) {},
               [this, said](caf::error&) {
                 if (!word_) word_ = said;
@@ -152,6 +152,8 @@ private:
   bool flush_sent_ = false;
   bool failed_ = false;
   bool leaving_ = false;
+  /// For an answer of its own: longer than a commit takes.
+  static constexpr auto word_deadline = std::chrono::seconds{30};
   std::optional<notice> word_; ///< Of the backend, and not told yet.
 };
 

@@ -82,7 +82,7 @@ result<std::string> control_client::exchange(std::uint32_t command, std::string 
                                              const std::string& key) {
   if (auto e = check_socket_path(impl_->path)) return e;
   auto id = impl_->next_id++;
-  bool repeatable = !key.empty() || only_reads(command, body);
+  bool repeatable = !key.empty() || may_repeat(command, body);
   auto frame = pack(request_frame{protocol_version, id, key, command, {std::move(body)}});
   if (frame.size() > max_request_bytes)
     return make_error(errc::too_large, "the request has " + std::to_string(frame.size())

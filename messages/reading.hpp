@@ -27,4 +27,10 @@ inline bool only_reads(std::uint32_t command, std::string_view body) {
   }
 }
 
+/// True for requests that a client may ask again of the next daemon without a key: those that only
+/// read, and survivors, which at most kills again what is to be dead.
+inline bool may_repeat(std::uint32_t command, std::string_view body) {
+  return command == command_traits<survivors_request>::number || only_reads(command, body);
+}
+
 } // namespace skep

@@ -91,11 +91,12 @@ struct dry_run_doc {
   scan_policy policy = scan_policy::block;
   scan_report scan;
   std::int64_t time_limit_ms = 0;
-  double usd_per_hour = 0;       ///< Of one sandbox.
-  double time_usd_at_most = 0;   ///< All sandboxes up to the time limit.
-  bool models_cost = false;      ///< What models cost comes on top, and only a budget bounds it.
-  double budget_usd = 0;         ///< 0: none.
-  bool counts_known = false;     ///< skepd runs: `now` in the limits is what counts.
+  double usd_per_hour = 0;     ///< Of one sandbox.
+  double time_usd_at_most = 0; ///< All sandboxes up to the time limit.
+  bool models_cost = false;    ///< What models cost comes on top, and only a budget bounds it.
+  double budget_usd = 0;       ///< 0: none.
+  /// `now` in the limits is what counts: of the skepd that runs, or as the last one left it.
+  bool counts_known = false;
   std::vector<bite_line> limits; ///< Only those that the run would meet.
   std::vector<std::string> remarks;
   SKEP_FIELDS(field(1, "would_start", x.would_start), field(2, "problems", x.problems),
