@@ -208,6 +208,7 @@ private:
   // Both on the boot-time clock.
   std::optional<std::chrono::milliseconds> asked_at_; ///< Its create was sent, in this life.
   std::optional<std::chrono::milliseconds> stop_at_;  ///< Its lease ends before its run does.
+  bool lease_ends_ = false;                           ///< That is why it is stopped.
 
   // running, collecting
   bool moving_ = false;           ///< A change of phase is on its way to the disk.

@@ -213,7 +213,8 @@ outcome sandbox_impl::verdict(error& why) const {
   auto result = outcome_of(*stop_);
   if (first_error_) return result;
   if (result == outcome::timed_out)
-    why = make_error(errc::timed_out, "the time limit of the run was reached");
+    why = make_error(errc::timed_out, lease_ends_ ? "its provider gave it a shorter life than the run's time limit"
+                                                  : "the time limit of the run was reached");
   if (result == outcome::budget) why = make_error(errc::budget_spent);
   return result;
 }

@@ -81,7 +81,10 @@ void sandbox_impl::renew_lease(const sandbox::detail& seen) {
       auto known = rec_.lease_end_at <= in_ms(seen.end_at) + std::chrono::minutes{1};
       bound_life(in_ms(seen.end_at));
       if (!known) tell_cap(*life);
-      if (lease_stop_due() && !former_stop_) former_stop_ = stop_mode::timed_out;
+      if (lease_stop_due() && !former_stop_) {
+        former_stop_ = stop_mode::timed_out;
+        lease_ends_ = true;
+      }
       return;
     }
   auto lease = lease_to_ask(limit, limits().lease_grace, how.lease_cap, in_ms(seen.started_at),
@@ -128,6 +131,7 @@ bool sandbox_impl::lease_stop_due() const {
 void sandbox_impl::watch_lease() {
   if (!lease_stop_due()) return;
   stop_at_.reset(); // said once
+  lease_ends_ = !stop_;
   rec_.state >= phase::collecting ? bound_end() : on_stop(stop_mode::timed_out);
 }
 

@@ -248,14 +248,15 @@ void swarm_impl::stop(stop_mode how, answer promise) {
   });
 }
 
-// The wish is on disk before anything is done about it: a daemon that dies now goes on stopping.
+// The wish is on disk before anything is done about it: a daemon that dies now goes on stopping,
+// and goes on killing where a kill came after a stop.
 void swarm_impl::stop(stop_mode how, std::function<void(result<std::uint64_t>)> then) {
-  auto again = stop_.has_value();
-  if (closing_ || (again && (!at_once(how) || at_once(*stop_))))
+  const auto before = stop_;
+  if (closing_ || (before && (!at_once(how) || at_once(*before))))
     return then(ctx_->svc->handles->head_seq());
   stop_ = how;
-  if (again) {
-    sandboxes_.tell_stop(how);
+  if (before && reason_of(how) == reason_of(*before)) {
+    sandboxes_.tell_stop(how); // only quicker: a next life comes to the same by itself
     return then(ctx_->svc->handles->head_seq());
   }
   record(
@@ -264,9 +265,10 @@ void swarm_impl::stop(stop_mode how, std::function<void(result<std::uint64_t>)> 
         then(seq);
         sandboxes_.tell_stop(*stop_);
       },
-      [this, then](const error& e) {
+      [this, then, before](const error& e) {
         then(e);
-        this->quit(to_caf(e));
+        if (!before) return this->quit(to_caf(e));
+        sandboxes_.tell_stop(*stop_); // each kill writes its own intent before it is sent
       });
 }
 

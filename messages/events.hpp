@@ -38,6 +38,7 @@ struct swarm_created {
               field(11, "pane_budget_usd", x.pane_budget_usd))
 };
 
+/// Phases only go on; `stopping` comes a second time when a kill follows a stop, with its reason.
 struct swarm_phase_changed {
   swarm_phase to = swarm_phase::queued;
   std::string reason;

@@ -83,8 +83,49 @@ std::vector<std::string> masked_forms(const std::vector<std::string>& secrets) {
 
 // ---- known values ---------------------------------------------------------------------------
 
+namespace {
+
+/// So many characters of a value stand in one line; of long values a break before that leaves the
+/// rest, which is looked for too.
+constexpr std::size_t unbroken = 3;
+constexpr std::size_t shortest_broken = 16;
+
+/// How far a text goes along with a value: all of it (`size` bytes of the text), or to the text's
+/// end, or not.
+struct along {
+  std::size_t size = 0;
+  bool text_ends = false;
+};
+
+// A line break may stand between two characters (and CR LF for an LF of the value), but not so soon
+// that most lines would have to wait for the next one to be decided.
+along compare(std::string_view text, std::string_view value) {
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (i >= unbroken && at < text.size() && text[at] != value[i]) {
+      if (text[at] == '\r') ++at;
+      if (at < text.size() && text[at] == '\n' && value[i] != '\n') ++at;
+    }
+    if (at == text.size()) return {0, true};
+    if (text[at] != value[i]) return {};
+    ++at;
+  }
+  return {at, false};
+}
+
+// Stars for a value; the lines stay as they were.
+void add_stars(std::string& out, std::string_view value) {
+  for (char c : value)
+    out.push_back(c == '\r' || c == '\n' ? c : '*');
+}
+
+} // namespace
+
 form_set::form_set(std::vector<std::string> forms) : values_(std::move(forms)) {
   std::erase_if(values_, [](const std::string& x) { return x.size() < shortest_masked; });
+  for (std::size_t i = 0, given = values_.size(); i < given; ++i)
+    for (std::size_t cut = 1; cut < unbroken && values_[i].size() >= shortest_broken; ++cut)
+      values_.push_back(values_[i].substr(cut));
   std::sort(values_.begin(), values_.end(),
             [](auto& a, auto& b) { return a[0] != b[0] ? a[0] < b[0] : a.size() > b.size(); });
   for (const auto& x : values_)
@@ -99,8 +140,9 @@ std::size_t form_set::match(std::string_view rest, bool over, bool& undecided) c
   auto v = std::lower_bound(values_.begin(), values_.end(), rest[0],
                             [](const std::string& x, char first) { return x[0] < first; });
   for (; v != values_.end() && v->front() == rest[0]; ++v) {
-    if (rest.starts_with(*v)) return v->size();
-    if (!over && v->starts_with(rest)) {
+    auto [size, text_ends] = compare(rest, *v);
+    if (size > 0) return size;
+    if (!over && text_ends) {
       undecided = true;
       return 0;
     }
@@ -121,7 +163,7 @@ std::string masker::decide(bool over) {
       return unseen(std::move(out));
     }
     if (masked > 0)
-      out.append(masked, '*');
+      add_stars(out, rest.substr(0, masked));
     else
       out.push_back(rest[0]);
     i += std::max<std::size_t>(masked, 1);
@@ -360,7 +402,7 @@ std::string redactor::operator()(std::string_view text) const {
     bool undecided = false;
     auto n = forms_.match(text.substr(i), true, undecided);
     if (n > 0)
-      out.append(n, '*');
+      add_stars(out, text.substr(i, n));
     else
       out.push_back(text[i]);
     i += std::max<std::size_t>(n, 1);

@@ -4,7 +4,8 @@
 //   redactor    whole lines of ours (log, audit): known values, and what looks like a secret
 //
 // A value is known in these forms: plain, URL, base64 and base64url at their three alignments, hex
-// in both cases. What merely looks like a secret: blocks of private keys, public keys and
+// in both cases; a line break between two of its characters does not hide it, since terminals,
+// base64 and xxd break long values. What merely looks like a secret: blocks of private keys, public keys and
 // fingerprints, keys of providers by their beginnings, tokens with three parts, what follows
 // "Bearer " or "password=", passwords in URLs, and long base64. It is replaced by
 // "[removed: WHAT]".
@@ -33,8 +34,9 @@ public:
   /// `forms`: as masked_forms() gives them. Too short ones are ignored.
   explicit form_set(std::vector<std::string> forms);
   bool empty() const { return values_.empty(); }
-  /// Length of the longest value that `rest` (not empty) begins with, 0 for none. `undecided`:
-  /// `rest` is the beginning of a longer one; never when nothing more comes (`over`).
+  /// Length of the longest value that `rest` (not empty) begins with, 0 for none; line breaks
+  /// inside of it (LF, CR LF) count. `undecided`: `rest` is the beginning of a longer one; never
+  /// when nothing more comes (`over`).
   std::size_t match(std::string_view rest, bool over, bool& undecided) const;
 
 private:

@@ -86,11 +86,13 @@ result<void> fact(const context& c, const swarm_created& e) {
   return {};
 }
 
+// A run that stops may get another reason to: a kill after a stop.
 result<void> fact(const context& c, const swarm_phase_changed& e) {
   if (auto placed = in_swarm_chunk(c, "swarm.phase_changed"); !placed) return placed;
   auto done = change(c,
                      "UPDATE swarms SET state = ?2, stop_reason = CASE WHEN ?2 = ?4 THEN ?5 ELSE "
-                     "stop_reason END WHERE swarm = ?1 AND state < ?2 AND ?2 <> ?3",
+                     "stop_reason END WHERE swarm = ?1 AND ?2 <> ?3 AND (state < ?2 OR (state = ?4 "
+                     "AND ?2 = ?4 AND stop_reason <> ?5))",
                      c.swarm, e.to, swarm_phase::closed, swarm_phase::stopping, e.reason);
   if (!done) return done.err();
   if (!*done) return why_not_swarm(c, "swarm.phase_changed");

@@ -264,6 +264,7 @@ TEST_CASE_METHOD(
   CHECK(guest_calls("signal") == 1);
   exit("pn_0", 130);
   CHECK(ending() == "timed_out timed_out@");
+  CHECK(all<sandbox_closed>().at(0).why.message.find("shorter life") != std::string::npos);
   CHECK(guest_calls("diff") == 1);
   CHECK(svc->wall_now() < born + 1h);
   CHECK(api->boxes.empty());

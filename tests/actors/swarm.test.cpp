@@ -183,7 +183,21 @@ TEST_CASE_METHOD(swarm_world, "a kill after a stop shortens it, a second stop ch
   advance(1s);
   CHECK(api->boxes.empty());
   CHECK(swarm(id).state == swarm_phase::closed);
-  CHECK(count("swarm.phase_changed") == 2); // running, stopping
+  CHECK(count("swarm.phase_changed") == 3); // running, stopping, stopping: kill
+  CHECK(ending(id) == "closed killed");
+  finish();
+}
+
+TEST_CASE_METHOD(swarm_world, "a kill that was answered is a kill for the next daemon too") {
+  auto id = run();
+  REQUIRE(call(stop_request{id, false}));
+  api->fail(operation::kill, make_error(errc::network));
+  REQUIRE(call(stop_request{id, true}));
+  restart(2s);
+  CHECK(ending(id) == "closed killed");
+  CHECK(guest_calls("diff") == 0);
+  advance(1min);
+  CHECK(api->boxes.empty());
   finish();
 }
 

@@ -43,6 +43,49 @@ TEST_CASE("a known value is masked in every form, in its length", "[owasp-a02]")
   CHECK(redactor{{"abcd"}}("abcd") == "abcd"); // shorter than five: ordinary text
 }
 
+TEST_CASE("a known value is masked where a terminal or base64 breaks its line", "[owasp-a02]") {
+  const std::string key = "sk-ant-api03-Zx81kQ7vT0p~S3cret-" + std::string(64, 'k') + "-end";
+  auto broken = [](std::string text, std::size_t width, const std::string& ending) {
+    for (auto at = width; at < text.size(); at += width + ending.size())
+      text.insert(at, ending);
+    return text;
+  };
+  redactor r{{key}};
+  for (const std::string ending : {"\n", "\r\n"})
+    for (std::size_t width : {60, 64, 76})
+      for (std::size_t before = 0; before < 80; ++before) {
+        auto plain = std::string(before, '.') + key + "!";
+        // A break after the first or second character leaves that much of the value.
+        auto first = width - before % width;
+        auto stars = std::string(before, '.') + key + "!";
+        auto from = before + (first <= 2 ? first : 0);
+        std::fill(stars.begin() + static_cast<std::ptrdiff_t>(from), stars.end() - 1, '*');
+        CHECK(r(broken(plain, width, ending)) == broken(stars, width, ending));
+        auto coded = r(broken(base64_encode(plain), width, ending));
+        CHECK(coded.find("Wng4MWtRN3") == std::string::npos);
+        CHECK(std::count(coded.begin(), coded.end(), '*') >= 128);
+        CHECK(std::count(coded.begin(), coded.end(), '\n')
+              == static_cast<std::ptrdiff_t>((base64_encode(plain).size() - 1) / width));
+        auto dump = r(broken(hex(plain, false), width, ending));
+        CHECK(std::count(dump.begin(), dump.end(), '*') >= 2 * 98);
+      }
+}
+
+TEST_CASE("a value of many lines is masked as a terminal prints it") {
+  const std::string key = "-----BEGIN X-----\nabcdefgh\nijklmnop\n-----END X-----";
+  masker m{masked_forms({key})};
+  auto out = m.feed("a -----BEGIN X-----\r\nabcd") + m.feed("efgh\r\nijklmnop\r\n-----END X-----.\r\n");
+  CHECK(out + m.flush()
+        == "a *****************\r\n********\r\n********\r\n***************.\r\n");
+}
+
+TEST_CASE("a line that ends like a value begins does not wait for the next") {
+  masker m{masked_forms({secret})};
+  CHECK(m.feed("all tests\n") == "all tests\n");
+  CHECK(m.feed("it said sk-x") == "it said "); // this may go on
+  CHECK(m.feed("\r\n/+T0p~S3cret=?42\n") == "****\r\n" + std::string(secret.size() - 4, '*') + "\n");
+}
+
 TEST_CASE("what looks like a secret is removed though nobody named it", "[owasp-a09]") {
   struct sample {
     std::string text, kept_before, kept_after, what;

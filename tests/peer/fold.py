@@ -256,7 +256,9 @@ class Fold:
                 "time_cost_usd": 0.0, "warned_ms": 0})
         elif kind == "swarm.phase_changed":
             row = self.swarm(event)
-            need(body["to"] != "closed" and SWARM_PHASES.index(body["to"])
+            another = (body["to"] == row["state"] == "stopping"
+                       and body["reason"] != row["stop_reason"])
+            need(another or body["to"] != "closed" and SWARM_PHASES.index(body["to"])
                  > SWARM_PHASES.index(row["state"]), event, "phase goes back")
             row["state"] = body["to"]
             if body["to"] == "stopping":

@@ -67,13 +67,13 @@ def reachable(program, work):
     return copy
 
 
-def prepare(work, model, key):
-    """Configuration, key and PATH so that `--agent claude` is the pinned CLI and talks to the scripted server."""
+def prepare(work, model, key, more=""):
+    """Configuration, key and PATH so that `--agent claude` is the pinned CLI and talks to the scripted server. `more`: of [local]."""
     program = reachable(claude(), work)
     # The file itself lies where npm put it; inside, its folder is shown at the same place.
     folders = sorted({str(program.parent), str(program.resolve().parent)})
     skep = Installation(work, config="[local]\nbind = " + json.dumps(folders)
-                        + f'\nupstream = {{"api.anthropic.com" = "{model.url}"}}\n')
+                        + f'\nupstream = {{"api.anthropic.com" = "{model.url}"}}\n{more}')
     skep.environment["PATH"] = f"{program.parent}:{skep.environment['PATH']}"
     schemas.check(skep.json("secret", "set", "ANTHROPIC_API_KEY", input=key), "secret")
     return skep
@@ -219,6 +219,37 @@ def _(work):
             assert pane["attempt"] == 1, pane
             assert model.state()["requests"] >= 1
             assert not skep.sandboxes_at_host()
+
+
+@scenario("models that spend a run's budget end it as budget, and what their agent did comes back")
+def _(work):
+    """Each call is 1,250 tokens, half a dollar: 6 dollars are 12 calls, and the agent would go on for ever."""
+    repo = repository(work / "repo", {"README": "a repository\n"})
+    script = work / "spender.json"
+    step = {"name": "Bash", "input": {"command": "date >> ticks.txt; sleep 1", "description": "One step"}}
+    script.write_text(json.dumps({"usage": {"input_tokens": 1000, "output_tokens": 50, "cache_read_input_tokens": 200},
+                                  "turns": [{"text": "One more step.", "tool_use": step}], "at_end": "repeat"}))
+    with Model(work, script) as model:
+        skep = prepare(work, model, KEY, 'prices = { "claude" = "400,400,400,400" }\n')
+        with skep:
+            lines = skep.json_lines("run", "--repo", repo, "--agent", "claude", "--prompt", "Go on until somebody stops you.",
+                                    "--budget", "6usd", code=80, limit_s=120)
+            swarm, summary = lines[0]["run"]["swarm"], lines[-1]["summary"]
+            assert (summary["swarm"]["result"], summary["swarm"]["error_code"]) == ("budget", "budget_spent"), summary["swarm"]
+            assert [p["result"] for p in summary["panes"]] == ["budget"], summary["panes"]
+            out = repo / "skep-out" / swarm
+            written = json.loads((out / "summary.json").read_text())
+            # The gateway answers the last call it lets through whatever that costs, and then none.
+            answered = model.state()["requests"]
+            assert abs(written["cost_usd"] - answered * 0.5) < 0.01, (written["cost_usd"], answered)
+            assert 4 <= written["cost_usd"] <= 6.5, written["cost_usd"]
+            told = [e["body"]["percent"] for e in skep.events(swarm) if e["type"] == "swarm.budget_warned"]
+            assert told and told == sorted(set(told)) and told[0] == 50, told
+            ticks = (out / "p0/files/ticks.txt").read_text().splitlines()
+            assert len(ticks) >= 4, ticks
+            assert not skep.sandboxes_at_host()
+            day = next(b for b in skep.json("budget")["budgets"] if b["scope"] == "day")
+            assert abs(day["spent_usd"] - written["cost_usd"]) < 0.01 and day["reserved_usd"] == 0, day
 
 
 main()

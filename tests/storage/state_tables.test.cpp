@@ -229,6 +229,11 @@ TEST_CASE("only a lost sandbox of a run that goes on is replaced, and once") {
   CHECK(put(j, w, {}, 8, by(3, 4)) == errc::exists); // that successor is another's
   REQUIRE(put(j, w, {}, 9, swarm_phase_changed{swarm_phase::stopping, "stop"}) == errc::none);
   CHECK(put(j, w, {}, 10, by(3, 5)) == errc::wrong_phase);
+  // The same wish twice is none; a kill after it is another.
+  auto wish = [&](const char* why) { return swarm_phase_changed{swarm_phase::stopping, why}; };
+  CHECK(put(j, w, {}, 10, wish("stop")) == errc::wrong_phase);
+  CHECK(put(j, w, {}, 10, wish("kill")) == errc::none);
+  CHECK(put(j, w, {}, 10, swarm_phase_changed{swarm_phase::running, "kill"}) == errc::wrong_phase);
   CHECK(put(j, w, sandbox_no(1), 11, sandbox_failing{lost}) == errc::wrong_phase); // closed
 }
 

@@ -224,8 +224,9 @@ int rebind(const app& a, bool keep_id, bool new_id) {
   }
   print_line(paths->root.string() + " is " + *id + " and belongs here.");
   if (closed.swarms > 0)
-    print_line(std::to_string(closed.swarms) + " swarms with " + std::to_string(closed.sandboxes)
-               + " sandboxes were closed as lost: they are the original's.");
+    print_line(count_text(closed.swarms, "swarm", "swarms") + " with "
+               + count_text(closed.sandboxes, "sandbox", "sandboxes")
+               + " closed as lost: they are the original's.");
   return 0;
 }
 

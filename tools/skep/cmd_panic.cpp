@@ -94,7 +94,8 @@ int panic(const app& a, const panic_options& o) {
   auto asked = daemon->call(panic_request{*select}, command_deadline, random_token(20));
   if (!asked) return fail(a, asked.err());
   if (!a.json_mode)
-    remark("Killing " + std::to_string(asked->sandboxes) + " sandboxes of " + text_of(*select));
+    remark("Killing " + count_text(asked->sandboxes, "sandbox", "sandboxes") + " of "
+           + text_of(*select));
   survivors_reply left;
   int none = 0;
   while (none < 2 && took().count() < limit_ms) {
@@ -136,7 +137,7 @@ int freeze(const app& a, const selection_options& o, bool frozen) {
     print_json(to_json(*reply));
     return 0;
   }
-  print_line("Agents of " + std::to_string(reply->sandboxes.size()) + " sandboxes "
+  print_line("Agents of " + count_text(reply->sandboxes.size(), "sandbox", "sandboxes") + " "
              + (frozen ? "are stopped where they are." : "go on."));
   if (frozen)
     remark("Their sandboxes run on, and so do time limits and prices: skep thaw "
