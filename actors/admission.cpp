@@ -3,6 +3,8 @@
 #include "actors/agents/adapter.hpp"
 #include "actors/answer.hpp"
 #include "actors/budget_watch.hpp"
+#include "actors/create_backoff.hpp"
+#include "actors/dead_places.hpp"
 #include "actors/run_checks.hpp"
 #include "actors/run_rules.hpp"
 
@@ -17,9 +19,11 @@ class admission_impl : public domain_actor<admission_actor> {
 public:
   admission_impl(caf::actor_config& cfg, services_ptr svc, std::shared_ptr<swarm_registry> swarms)
       : domain_actor(cfg), svc_(std::move(svc)), swarms_(swarms),
-        watch_(svc_, std::move(swarms), [this](chunk_ptr c, std::function<void(bool)> then) {
-          append(std::move(c), std::move(then));
-        }) {}
+        watch_(svc_, std::move(swarms),
+               [this](chunk_ptr c, std::function<void(bool)> then) {
+                 append(std::move(c), std::move(then));
+               }),
+        backoff_(svc_->limits) {}
 
   const char* name() const override { return "admission"; }
 
@@ -64,6 +68,9 @@ private:
   void admit(const admission_request& r) {
     leave_line(r.sandbox);
     granted_.erase(r.sandbox);
+    if (r.refused)
+      backoff_.refused(r.provider, r.sandbox, milliseconds{r.refused.retry_after_ms},
+                       svc_->boot_now());
     if (r.asker) this->monitor(r.asker);
     line_.push_back({r, svc_->boot_now(), milliseconds{0}, {}});
     look_soon();
@@ -103,8 +110,11 @@ private:
 
   void serve(const storage::spend_state& state) {
     auto at = now();
+    claimed_.clear();
     if (line_.empty()) return;
     drop_placed(state);
+    backoff_.look(state, svc_->boot_now());
+    auto dead = dead_in(state);
     auto loads = loads_of(state, at);
     budget_rooms rooms{state, rules(), at};
     for (const auto& [id, ask] : granted_)
@@ -119,14 +129,15 @@ private:
         if (!spent) {
           load.add(w.ask.repo, at, w.ask.longest);
           granted_[w.ask.sandbox] = w.ask;
+          if (!w.ask.no_queue) backoff_.asks(w.ask.provider, w.ask.sandbox, svc_->boot_now());
         }
         w.ask.then(spent ? result<void>{spent} : result<void>{});
         i = line_.erase(i);
         continue;
       }
-      auto dead = reclaim(state, w.ask.provider, w.ask.repo, *h);
-      if (w.ask.no_queue && !h->passing
-          && !(dead && svc_->boot_now() - w.since < svc_->limits.reclaim)) {
+      auto may_wait = !w.ask.no_queue || svc_->boot_now() - w.since < svc_->limits.reclaim;
+      auto place_comes = may_wait && dead.claim(*h, w.ask.provider, w.ask.repo);
+      if (w.ask.no_queue && !h->passing && !place_comes) {
         w.ask.then(refusal(*h));
         i = line_.erase(i);
         continue;
@@ -134,6 +145,8 @@ private:
       tell(w, *h, ++ahead[w.ask.provider]);
       ++i;
     }
+    reclaim(dead);
+    claimed_ = dead.claimed();
   }
 
   // Places of grants that the tables do not show yet count as well.
@@ -156,34 +169,34 @@ private:
       granted_.erase(x.sandbox);
   }
 
+  // Who does not queue asks a provider that refuses all the same: its answer is a refusal, too.
   std::optional<hold> hold_of(const waiting& w, const provider_load& load, utc_time at,
                               std::size_t ahead) const {
-    if (auto left = w.ask.not_before - svc_->boot_now(); left.count() > 0)
+    auto left = backoff_.left(w.ask.provider, svc_->boot_now());
+    if (left.count() > 0 && !w.ask.no_queue)
       return hold{"provider", 0, load.active, left, "the plan of " + w.ask.provider, false, false};
     return first_hold(rules().of(w.ask.provider), load, w.ask.repo, at, ahead);
   }
 
-  // What would end each of the dead sandboxes that hold the place which is missing.
-  std::vector<std::function<void()>> dead_ends(const storage::spend_state& state,
-                                               const std::string& provider, const std::string& repo,
-                                               const hold& h) {
-    std::vector<std::function<void()>> out;
-    auto ailing = svc_->ailing->all();
-    for (const auto* x : holders_of(h, state, provider, repo))
-      if (is_over(*x))
-        out.emplace_back([this] { wake_reaper(); });
-      else if (auto i = ailing.find(x->sandbox); i != ailing.end())
-        out.push_back(i->second);
-    return out;
+  // The dead sandboxes whose places nobody waits for yet.
+  dead_places dead_in(const storage::spend_state& state) {
+    // What was told to end has its kill intent in the tables soon, or has not heard of it.
+    auto at = svc_->boot_now();
+    std::erase_if(told_to_end_,
+                  [&](const auto& x) { return at - x.second >= svc_->limits.reclaim; });
+    std::set<sandbox_id> told;
+    for (const auto& [id, when] : told_to_end_)
+      told.insert(id);
+    return {state, svc_->ailing->all(), std::move(told), claimed_};
   }
 
-  // True when a dead sandbox holds the place that is missing; it is being killed.
-  bool reclaim(const storage::spend_state& state, const std::string& provider,
-               const std::string& repo, const hold& h) {
-    auto dead = dead_ends(state, provider, repo, h);
-    for (const auto& end : dead)
-      end();
-    return !dead.empty();
+  // Ends those whose places were claimed.
+  void reclaim(const dead_places& dead) {
+    for (const auto& id : dead.to_end()) {
+      told_to_end_[id] = svc_->boot_now();
+      dead.end(id);
+    }
+    if (dead.reaper_is_needed()) wake_reaper();
   }
 
   void wake_reaper() {
@@ -215,9 +228,12 @@ private:
   error check(const swarm_spec& spec) {
     auto state = svc_->load_spend(now());
     if (!state) return state.err();
-    return refuse_run(spec, question(*state, spec, [&](const hold& h) {
-                        return reclaim(*state, spec.provider, spec.repo, h);
-                      }));
+    auto dead = dead_in(*state);
+    auto refused = refuse_run(spec, question(*state, spec, [&](const hold& h) {
+                                return dead.claim(h, spec.provider, spec.repo);
+                              }));
+    if (!refused) reclaim(dead); // a run that is refused ends nothing
+    return refused;
   }
 
   // The same for who only wants to know: no dead sandbox is killed for it.
@@ -225,8 +241,9 @@ private:
     if (auto e = check_spec(spec)) return e;
     auto state = svc_->load_spend(now());
     if (!state) return state.err();
+    auto dead = dead_in(*state);
     auto out = plan_of(spec, question(*state, spec, [&](const hold& h) {
-                         return !dead_ends(*state, spec.provider, spec.repo, h).empty();
+                         return dead.claim(h, spec.provider, spec.repo);
                        }));
     if (auto e = no_new_runs(*swarms_)) out.refused = std::move(e);
     return out;
@@ -335,6 +352,9 @@ private:
   budget_watch watch_;
   std::list<waiting> line_;                         ///< In order of arrival.
   std::map<sandbox_id, admission_request> granted_; ///< Their intents are not on disk yet.
+  create_backoff backoff_;
+  std::set<sandbox_id> claimed_;                   ///< Dead ones whose places the line waits for.
+  std::map<sandbox_id, milliseconds> told_to_end_; ///< When, on the boot-time clock.
   milliseconds woken_at_{-3'600'000};
   bool looking_ = false;
   bool ticking_ = false;

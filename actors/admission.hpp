@@ -9,8 +9,12 @@
 //     tables --> warnings (facts, once each), wind down, kill; rest_board
 //
 // What counts is read from the tables at each look; only grants whose intent is not on disk yet are
-// remembered here. Before anybody is refused for want of a place, dead sandboxes that hold one are
-// killed (the REAPER does those that are closed, their own SANDBOX those that are unhealthy).
+// remembered here, and which provider refuses creates for its own quota or rate: it is asked again
+// by one sandbox at a time, after growing waits (create_backoff.hpp).
+//
+// Dead sandboxes that hold a place which somebody waits for are killed, as many as places are
+// missing (dead_places.hpp): the REAPER does those that are closed, their own SANDBOX those that do
+// not answer.
 #pragma once
 
 #include "actors/command_desk.hpp"

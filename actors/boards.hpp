@@ -3,6 +3,7 @@
 
 #include "messages/ids.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -10,27 +11,36 @@
 
 namespace skep::actors {
 
-/// Sandboxes whose envd does not answer any more, though the provider still has them. Written by
-/// HEALTH POLLERS, read by ADMISSION, which takes their places first.
+/// One that does not answer.
+struct ailing_sandbox {
+  std::uint64_t order = 0;       ///< Of those on the board, the one that came first has the lowest.
+  std::function<void()> give_up; ///< Ends it; any thread.
+};
+
+/// Sandboxes whose envd does not answer any more, though the provider answers and still has them.
+/// Written by HEALTH POLLERS, read by ADMISSION, which takes their places first.
 class ailing_board {
 public:
-  /// `give_up` ends the sandbox; any thread.
+  /// `give_up` ends the sandbox; any thread. One that is there already keeps its place.
   void put(const sandbox_id& id, std::function<void()> give_up) {
     std::lock_guard guard{mutex_};
-    all_[id] = std::move(give_up);
+    auto [i, is_new] = all_.try_emplace(id);
+    if (is_new) i->second.order = ++last_;
+    i->second.give_up = std::move(give_up);
   }
   void drop(const sandbox_id& id) {
     std::lock_guard guard{mutex_};
     all_.erase(id);
   }
-  std::map<sandbox_id, std::function<void()>> all() const {
+  std::map<sandbox_id, ailing_sandbox> all() const {
     std::lock_guard guard{mutex_};
     return all_;
   }
 
 private:
   mutable std::mutex mutex_;
-  std::map<sandbox_id, std::function<void()>> all_;
+  std::map<sandbox_id, ailing_sandbox> all_;
+  std::uint64_t last_ = 0;
 };
 
 /// What is left of the tightest budget of each swarm, the cost of its end taken off. Written by

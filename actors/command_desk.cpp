@@ -146,6 +146,9 @@ private:
     if (auto e = no_new_runs(*registry_)) return e;
     if (!svc_->knows_provider(spec.provider))
       return make_error(errc::unknown_provider, spec.provider);
+    if (auto name = svc_->key_secret ? svc_->key_secret(spec.provider) : std::string{};
+        !name.empty() && svc_->secret(name).empty())
+      return make_error(errc::secret_missing, "provider " + spec.provider + " needs " + name);
     for (const auto& use : make_adapter(spec.agent)->plan(spec, {}).gateway)
       if (svc_->secret(use.secret).empty()) return make_error(errc::secret_missing, use.secret);
     return {};

@@ -36,9 +36,12 @@ struct services {
   /// Base URL of the gateway inside sandboxes of this provider; empty where the provider applies
   /// the rules at its egress.
   std::function<std::string(const std::string& provider)> gateway_url;
+  /// Name of the secret that holds the key of a provider; empty, as without it, where none is
+  /// needed.
+  std::function<std::string(const std::string& provider)> key_secret;
   /// A secret by name; empty when it is not set.
   std::function<std::string(const std::string& name)> secret;
-  /// All secret values that output must not show.
+  /// All secret values that output must not show, those that were replaced among them.
   std::function<std::vector<std::string>()> known_secrets;
   std::function<utc_time()> wall_now;
   /// The boot-time clock, which counts while the machine sleeps and which nobody sets; for limits.

@@ -23,11 +23,14 @@ private:
 
   std::filesystem::path patch() const { return local_dir() / (plan_.tree + ".patch"); }
   std::filesystem::path archive() const { return local_dir() / (plan_.tree + ".tar"); }
-  std::string remote(const char* ending) const { return remote_dir() + "/" + plan_.tree + ending; }
+  /// The folder inside of the newest attempt at the difference.
+  std::string made_in() const { return remote_dir() + "/" + std::to_string(diffs_); }
+  std::string remote(const char* ending) const { return made_in() + "/" + plan_.tree + ending; }
 
   // Downloads of a sandbox come one after the other: what else lies here and there was left by a
   // daemon that was killed.
   void start() override {
+    began_ = context().svc->boot_now();
     in_pool_then<std::filesystem::path>(
         "download",
         [folder = local_dir()]() -> result<std::filesystem::path> {
@@ -39,26 +42,64 @@ private:
           return folder;
         },
         [this](const std::filesystem::path&) {
-          remove_then(std::string{inside::outbox}, "download", [this] { make_diff(); });
+          do_inside([this] {
+            remove_then(std::string{inside::outbox}, "download",
+                        [this] { do_inside([this] { make_diff(); }); });
+          });
         });
   }
 
+  // ---- what is done inside, again where it fails in passing: once the sandbox is gone, nobody
+  // can fetch what its agent did
+  void do_inside(std::function<void()> what) {
+    failures_ = 0;
+    again_ = std::move(what);
+    again_();
+  }
+
+  // A sandbox that is gone does not come back.
+  void step_failed(const error& why, const char* step) override {
+    if (!again_ || !retriable(why) || why.code == errc::gone) return fail(why, step);
+    auto wait = limits().upload_wait * (1u << failures_++);
+    if (failures_ < limits().download_tries && wait < left())
+      return later(wait, [again = again_] { again(); });
+    auto last = why;
+    last.message +=
+        (last.message.empty() ? "after " : ", after ") + std::to_string(failures_) + " attempts";
+    fail(std::move(last), step);
+  }
+
+  /// Of the time of the whole download. Never 0, which would mean the policy of a single call.
+  std::chrono::milliseconds left() const {
+    using std::chrono::milliseconds;
+    auto past = context().svc->boot_now() - began_;
+    return std::max(milliseconds{limits().download_deadline} - past, milliseconds{1});
+  }
+
+  // Each attempt has a folder of its own: one whose answer was lost may still be writing.
   void make_diff() {
+    ++diffs_;
     guest_then({"diff", "--tree", context().tree_of(plan_.tree), "--base", plan_.base_commit,
-                "--name", plan_.tree, "--out", remote_dir()},
-               limits().collect, "diff", [this](const json& answer) {
+                "--name", plan_.tree, "--out", made_in()},
+               std::min<std::chrono::milliseconds>(limits().collect, left()), "diff",
+               [this](const json& answer) {
                  claim_ = to_line(answer);
                  fetch();
                });
   }
 
   void fetch() {
-    download_then(remote(".patch"), patch(),
-                  [this] { download_then(remote(".tar"), archive(), [this] { unpack(); }); });
+    do_inside([this] {
+      download_then(remote(".patch"), patch(), left(), [this] {
+        do_inside(
+            [this] { download_then(remote(".tar"), archive(), left(), [this] { unpack(); }); });
+      });
+    });
   }
 
   // The sandbox's archive is hostile until proven otherwise: transfer/ unpacks it with confinement.
   void unpack() {
+    again_ = nullptr;                       // bytes that were damaged or refused stay so
     auto got = std::make_shared<brought>(); // written in the pool, read when it is done
     in_pool_then<transfer::pane_changes>(
         "unpack",
@@ -76,8 +117,8 @@ private:
           // What an attempt before a restart left half done.
           std::filesystem::remove_all(out_dir / tree, ec);
           std::filesystem::remove(out_dir / (tree + ".patch"), ec);
-          auto changes =
-              transfer::collect_pane(patch, archive, out_dir, tree, *summary, {}, scratch);
+          auto changes = transfer::collect_pane(patch, archive, out_dir, tree, *summary, {},
+                                                scratch, uploaded_archive(*svc, swarm).string());
           if (changes)
             got->found = transfer::for_event(transfer::scan_results(out_dir, tree, spec->repo));
           return changes;
@@ -86,6 +127,7 @@ private:
           if (got->about_place)
             note(context().recorder(), context().svc->wall_now(), *got->about_place);
           tell_scan(got->found);
+          tell_patch(changes);
           transfer_ending x;
           x.files = changes.files.files.size();
           x.size_bytes = changes.summary.patch_bytes;
@@ -101,8 +143,22 @@ private:
            results_scanned{plan_.transfer, plan_.tree, found});
   }
 
+  // Where a setup changed files that the agent changed too, this is as it must be.
+  void tell_patch(const transfer::pane_changes& changes) {
+    if (changes.patch != transfer::patch_origin::made_here) return;
+    const bool had_setup = !context().spec->setup.empty();
+    note(context().recorder(), context().svc->wall_now(),
+         notice{had_setup ? severity::info : severity::warning, "patch_made_here",
+                "the patch of " + plan_.tree + " from the sandbox is not what its files are ("
+                    + changes.doubt + "); it was made anew from them"});
+  }
+
   download_plan plan_;
-  std::string claim_; ///< skep-guest's summary, a claim of the sandbox.
+  std::string claim_;                 ///< skep-guest's summary, a claim of the sandbox.
+  std::function<void()> again_;       ///< The step inside that is under way.
+  std::uint32_t failures_ = 0;        ///< Of that step.
+  std::uint32_t diffs_ = 0;           ///< Attempts at the difference.
+  std::chrono::milliseconds began_{}; ///< On the boot-time clock.
 };
 
 } // namespace

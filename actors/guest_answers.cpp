@@ -53,8 +53,11 @@ result<bool> read_changed(const json& answer) {
 
 result<std::int64_t> read_launched(const json& answer) {
   std::int64_t out = 0;
-  if (!answer.is_object() || !guest_field(answer, "pid", out, true) || out < 0)
+  std::string state;
+  if (!answer.is_object() || !guest_field(answer, "pid", out, true) || out < 0
+      || !guest_field(answer, "state", state, true))
     return no_sense("pane");
+  if (state == "starting") return make_error(errc::timed_out, "the agent's holder still starts it");
   return out;
 }
 

@@ -40,7 +40,8 @@ result<guest_base> read_guest_base(const json& answer);
 result<bool> read_changed(const json& answer);
 
 /// The process that `skep-guest pane` says it has started; 0 where it names none, for the agent
-/// ended before it was asked again. errc::protocol for what is no process.
+/// ended before it was asked again. errc::timed_out while its holder still starts it: ask again.
+/// errc::protocol for what is no process.
 result<std::int64_t> read_launched(const json& answer);
 
 /// Whether `skep-guest input` says that the agent has the input, now or from an earlier call.

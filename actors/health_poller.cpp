@@ -23,6 +23,7 @@ public:
     ctx_->svc->ailing->drop(ctx_->sandbox);
     if (call_ != 0) ctx_->api->cancel(call_);
     if (sampling_ != 0) ctx_->api->cancel(sampling_);
+    if (looking_) ctx_->api->cancel(look_);
     ctx_.reset();
   }
 
@@ -63,7 +64,7 @@ private:
   }
 
   void alive() {
-    ctx_->svc->ailing->drop(ctx_->sandbox);
+    no_more_ailing();
     if (ctx_->probe_failures() == 0) return;
     ctx_->probe_failures(0);
     tell(severity::info, "healthy", "answers again");
@@ -97,8 +98,34 @@ private:
       tell(severity::warning, "unhealthy",
            "did not answer, " + std::to_string(failures) + "/" + std::to_string(most) + ": "
                + render(why));
-    if (failures >= most) ail();
     if (failures >= most || why.code == errc::gone) ask_provider();
+  }
+
+  // One question at a time: its answer is the newest that there is.
+  void ask_provider() {
+    if (std::exchange(looking_, true)) return;
+    look_ = ctx_->api->get(ctx_->address().remote_id,
+                           home<sandbox::detail>([this](const result<sandbox::detail>& r) {
+                             looking_ = false;
+                             provider_said(r);
+                           }));
+  }
+
+  void provider_said(const result<sandbox::detail>& r) {
+    if (r.ok()) return is_there();
+    no_more_ailing(); // nobody answers: that may be our network
+    if (r.err().code != errc::not_found) return;
+    if (auto keeper = ctx_->keeper()) caf::anon_send(keeper, lost_a::value, r.err());
+  }
+
+  void is_there() {
+    if (ctx_->probe_failures() < limits().health_failures) return; // it answered meanwhile
+    if (++there_ >= 2) ail();
+  }
+
+  void no_more_ailing() {
+    there_ = 0;
+    ctx_->svc->ailing->drop(ctx_->sandbox);
   }
 
   // Whoever needs its place may have it.
@@ -111,14 +138,6 @@ private:
     });
   }
 
-  void ask_provider() {
-    ctx_->api->get(ctx_->address().remote_id, home<sandbox::detail>([this](const auto& r) {
-                     if (r.ok() || r.err().code != errc::not_found) return;
-                     if (auto keeper = ctx_->keeper())
-                       caf::anon_send(keeper, lost_a::value, r.err());
-                   }));
-  }
-
   void tell(severity level, const char* code, const std::string& text) {
     note(ctx_->recorder(), ctx_->svc->wall_now(),
          notice{level, code, ctx_->sandbox.value + " " + text});
@@ -128,10 +147,13 @@ private:
   caf::actor_clock::time_point asked_at_{};
   sandbox::call_id call_ = 0;
   sandbox::call_id sampling_ = 0;
+  sandbox::call_id look_ = 0; ///< The question to the provider, while looking_.
   usage_watch usage_;
   std::uint64_t question_ = 0;
   bool asked_ = false;
   bool asking_ = false;
+  bool looking_ = false;
+  std::uint32_t there_ = 0; ///< So often in this row of failures the provider had it.
 };
 
 } // namespace

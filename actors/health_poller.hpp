@@ -4,13 +4,20 @@
 //     ok                      "healthy" after failures, else nothing; then a sample of its
 //                             resources, an event where it differs (usage_watch.hpp)
 //     failed, or no answer    notice "unhealthy" with n/limit, up to the limit
-//     limit in a row, or gone the provider is asked by GET: 404 is the SANDBOX's loss, anything
-//                             else says nothing
+//     limit in a row, or gone the provider is asked by GET: 404 is the SANDBOX's loss
+//
+// The provider's answer also tells a dead envd from a network that is down on our side:
+//
+//   limit of failures, the provider has it -- another failure, it still has it -- "ailing"
+//
+// Whoever needs the place of an ailing sandbox may have it (boards.hpp). The second answer is what
+// counts: the first may be the moment at which the network came back. A GET that fails, and an
+// envd that answers, take all of it back.
 //
 // Failures are counted in the context: a poller that is started again goes on with them.
 //
-// Only the provider can say that a sandbox is lost. That it does not answer is told and no more:
-// when its output cannot be had either, the OUTPUT POLLER ends it.
+// Only the provider can say that a sandbox is lost. That it does not answer ends it only for who
+// waits for its place; when its output cannot be had either, the OUTPUT POLLER ends it.
 #pragma once
 
 #include "actors/domain.hpp"

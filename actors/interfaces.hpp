@@ -145,10 +145,10 @@ struct admission_request {
   sandbox_id sandbox;
   std::string provider;
   std::string repo;
-  std::chrono::milliseconds longest{0};    ///< It may live this long; for estimates.
-  double reserved_usd = 0;                 ///< What the sandbox needs free of every budget.
-  bool no_queue = false;                   ///< Refused instead of waiting.
-  std::chrono::milliseconds not_before{0}; ///< On the boot-time clock; a provider said to wait.
+  std::chrono::milliseconds longest{0}; ///< It may live this long; for estimates.
+  double reserved_usd = 0;              ///< What the sandbox needs free of every budget.
+  bool no_queue = false;                ///< Refused instead of waiting.
+  error refused; ///< The provider's answer to its last create, quota or rate; none: it asks anew.
   caf::strong_actor_ptr asker; ///< Its death gives the place back until the intent is on disk.
   std::function<void(result<void>)> then;            ///< Any thread; posts to the asker.
   std::function<void(const sandbox_waits&)> waiting; ///< Any thread; posts to the asker.
@@ -315,8 +315,9 @@ using attach_actor = caf::typed_actor<
 using pane_actor = caf::typed_actor<
     // Starts the first attempt, or takes up a recorded one.
     caf::reacts_to<begin_a>,
-    // Bytes of the log of this generation, in order, secrets masked.
-    caf::reacts_to<output_a, std::uint32_t, std::string>,
+    // Bytes of the log of this generation that begin at this offset; in order, secrets masked.
+    // Those that the PANE has read before are left out.
+    caf::reacts_to<output_a, std::uint32_t, std::uint64_t, std::string>,
     // The agent of a generation ended, all of its bytes came before.
     caf::reacts_to<exited_a, follow_exit>,
     // Key and bytes for the agent's standard input. Errors: cannot_send, wrong_phase.

@@ -4,9 +4,9 @@
 //   max_active            sandboxes that hold a place at the provider
 //   max_active_per_repo   the same, of one repository
 //   creates_per_minute    creates that were intended in the last 60 s, ... 3,600 s, ... 86,400 s;
-//   creates_per_hour      failed ones too
-//   creates_per_day
-//   max_starting          sandboxes between the intent of their create and the start of their
+//   creates_per_hour      failed ones too, unless the provider refused them for its own quota or
+//   rate creates_per_day max_starting          sandboxes between the intent of their create and the
+//   start of their
 //                         agents: more at once would only make each other late. It passes within
 //                         moments, so that it refuses nobody, not even who does not queue
 //

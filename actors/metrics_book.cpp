@@ -1,5 +1,6 @@
 #include "actors/metrics_book.hpp"
 
+#include <cmath>
 #include <cstdio>
 
 namespace skep::actors {
@@ -7,7 +8,8 @@ namespace {
 
 std::string number(double x) {
   char text[40];
-  if (x == static_cast<double>(static_cast<std::int64_t>(x)))
+  constexpr double exact = 9e15; // whole numbers below it are written as such; inside may say more
+  if (std::abs(x) < exact && x == std::trunc(x))
     std::snprintf(text, sizeof text, "%lld", static_cast<long long>(x));
   else
     std::snprintf(text, sizeof text, "%.6g", x);
@@ -106,6 +108,18 @@ void metrics_book::count(const std::string& name, const std::string& labels, dou
   counters_[name][labels] += by;
 }
 
+void metrics_book::take_up(const std::vector<sandbox_record>& rows) {
+  std::lock_guard guard{mutex_};
+  for (const auto& x : rows) {
+    if (x.state == phase::closed) continue;
+    auto& box = open_[x.sandbox.value];
+    box.created_at = x.created_at;
+    box.phase_since = x.phase_since;
+    box.in = x.state;
+    box.was_running = x.state >= phase::running;
+  }
+}
+
 void metrics_book::on_event(const committed_event& e) {
   std::lock_guard guard{mutex_};
   count("skep_events_total");
@@ -153,14 +167,17 @@ void metrics_book::on_event(const committed_event& e) {
   } else if (auto* i = std::get_if<input_receipt>(&e.what)) {
     if (i->state == receipt::accepted) count("skep_inputs_total");
   } else if (auto* s = std::get_if<usage_sampled>(&e.what)) {
-    auto& box = open_[e.sandbox.value];
-    box.usage = *s;
-    box.sampled = true;
+    auto box = open_.find(e.sandbox.value);
+    if (box == open_.end()) return;
+    box->second.usage = *s;
+    box->second.sampled = true;
   }
 }
 
 void metrics_book::on_phase(const committed_event& e, const phase_changed& x) {
-  auto& box = open_[e.sandbox.value];
+  auto i = open_.find(e.sandbox.value);
+  if (i == open_.end()) return; // nobody knows what it was in
+  auto& box = i->second;
   // The event's own figure also holds for a sandbox that a former daemon began.
   auto labels = label("phase", to_string(box.in)) + "," + label("result", "ok");
   phases_[labels].add(static_cast<double>(x.in_previous_ms) / 1000);

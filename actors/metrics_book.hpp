@@ -3,7 +3,8 @@
 //
 // Counters begin at 0 with the daemon. Durations of phases come from the events themselves, so that
 // those of a sandbox that failed are counted as well, under result="failed", up to the phase it
-// failed in. Thread-safe.
+// failed in. What a sandbox of a former daemon was in, its row says: take_up() before the first
+// event. Thread-safe.
 #pragma once
 
 #include "actors/observed_journal.hpp"
@@ -46,6 +47,8 @@ struct present_figures {
 
 class metrics_book : public journal_observer {
 public:
+  /// The sandboxes that a former daemon left open; closed ones are left out. Counts nothing.
+  void take_up(const std::vector<sandbox_record>& rows);
   void on_event(const committed_event& e) override;
   void on_commit(std::uint64_t events, utc_time oldest, utc_time now) override;
   /// A call to a provider or to the inside of a sandbox ended.

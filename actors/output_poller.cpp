@@ -2,7 +2,9 @@
 
 #include "actors/output_log.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <optional>
 
 namespace skep::actors {
 namespace {
@@ -122,7 +124,7 @@ private:
     case follow_kind::hello:
       return {};
     case follow_kind::pulse:
-      failures_ = 0;
+      succeeded();
       return {};
     case follow_kind::data:
       return on_frame_as<follow_data>(f, [this](auto& x) { return on_data(x); });
@@ -177,7 +179,7 @@ private:
     auto written = (*log)->append(x.offset, x.data.data);
     if (!written) return unwritable(key, written.err());
     unwritable_.erase(key);
-    failures_ = 0;
+    succeeded();
     heard_ = true;
     ctx_->active(x.pane);
     hand_over(x.pane, x.generation, at, std::move(*written));
@@ -210,7 +212,7 @@ private:
     auto at = (*log)->position();
     auto rest = (*log)->finish();
     if (!rest) return unwritable(key, rest.err());
-    failures_ = 0;
+    succeeded();
     hand_over(x.pane, x.generation, at, std::move(*rest));
     trim({x.pane, x.generation}, **log, true);
     caf::anon_send(ctx_->pane(x.pane), exited_a::value, x);
@@ -222,25 +224,25 @@ private:
     auto piece = std::make_shared<output_piece>(
         output_piece{ctx_->swarm, ctx_->sandbox, id, generation, at, std::move(bytes)});
     if (ctx_->spec->agent != agent_kind::command) // its adapter reads nothing
-      hand_to_pane(id, generation, piece->data);
+      hand_to_pane(*piece);
     if (auto publisher = ctx_->svc->handles->publisher())
       caf::anon_send(publisher, output_a::value, output_ptr{piece});
   }
 
   // An adapter may be slower than the network: while it has not taken what it was given, nothing
   // more is read from there. Not every piece is asked for: a request costs until its deadline.
-  void hand_to_pane(const pane_id& id, std::uint32_t generation, const std::string& bytes) {
-    auto& given = given_[id];
-    given += bytes.size() + piece_cost;
+  void hand_to_pane(const output_piece& x) {
+    auto& given = given_[x.pane];
+    given += x.data.size() + piece_cost;
     if (given < pane_share)
-      return caf::anon_send(ctx_->pane(id), output_a::value, generation, bytes);
+      return caf::anon_send(ctx_->pane(x.pane), output_a::value, x.generation, x.offset, x.data);
     auto size = std::exchange(given, 0);
     state_->waiting += size;
     auto taken = [this, state = state_, size] { done_with(state, size); };
     ask<void>(
-        this, ctx_->pane(id), record_deadline, taken,
+        this, ctx_->pane(x.pane), record_deadline, taken,
         [taken](caf::error&) { taken(); }, // a PANE that is gone takes nothing more
-        output_a::value, generation, bytes);
+        output_a::value, x.generation, x.offset, x.data);
   }
 
   void remember(const log_key& key) {
@@ -275,7 +277,7 @@ private:
 
   // One call at a time: the next one begins after this one's end and a wait.
   void poll_again() {
-    failures_ = 0; // it did all that it was asked for
+    succeeded(); // it did all that it was asked for
     if (clock().now() - polling_since_ >= limits_.poll_for) {
       polling_ = false;
       return open_stream();
@@ -285,10 +287,27 @@ private:
     later(wait, [this] { open_stream(); });
   }
 
+  void succeeded() {
+    failures_ = 0;
+    failing_since_.reset();
+  }
+
+  // Where the network is away for some seconds, five tries are soon over, and the work of a night
+  // with them: the last failure of a kind that may pass counts only when nothing has come for
+  // policies::poll_give_up.
+  bool counts(const error& why) {
+    auto at = clock().now();
+    if (!failing_since_) failing_since_ = at;
+    auto may_pass = retriable(why) && why.code != errc::gone;
+    return !may_pass || failures_ + 1 < limits_.poll_failures
+           || at - *failing_since_ >= limits_.poll_give_up;
+  }
+
   // Logs are opened again: what was held back by a masker of the broken stream will be sent once
   // more.
   void failed(error why) {
     logs_.clear();
+    if (!counts(why)) return later(limits_.poll_wait_most, [this] { open_stream(); });
     ++failures_;
     why.sandbox = ctx_->sandbox;
     if (why.step.empty()) why.step = "output";
@@ -319,7 +338,8 @@ private:
   std::shared_ptr<stream_state> state_;
   sandbox::call_id stream_ = 0;
   std::uint64_t generation_ = 0;
-  std::uint32_t failures_ = 0;
+  std::uint32_t failures_ = 0;                                ///< In a row, those that count.
+  std::optional<caf::actor_clock::time_point> failing_since_; ///< Nothing has come since.
   bool told_of_trim_ = false;
 
   bool polling_ = false; ///< Streams fail: followers are short.

@@ -9,6 +9,11 @@
 // Where streams fail (something between here and there may keep an answer until it is whole),
 // output is polled: a follower that ends after policies::poll_life, a wait, the next one. Sooner
 // while there is output, later while there is none; never two at a time.
+//
+// Failures in a row are counted up to policies::poll_failures; then the output is incomplete and
+// the SANDBOX is told. The last of them, where it is of a kind that may pass (network, no answer),
+// counts only when nothing has come for policies::poll_give_up; until then a follower is tried each
+// policies::poll_wait_most.
 #pragma once
 
 #include "actors/domain.hpp"

@@ -3,8 +3,13 @@
 #include "actors/guest_call.hpp"
 #include "transfer/sha256.hpp"
 
+#include <algorithm>
+
 namespace skep::actors {
 namespace {
+
+/// A launch takes a part of a second, and more where a machine is busy.
+constexpr std::chrono::seconds min_launch_limit{1};
 
 launch_plan plan_of(const sandbox_context& ctx, const pane_record& pane, agent_adapter& adapter) {
   pane_context about;
@@ -56,7 +61,10 @@ sandbox::command launch_command(const sandbox_context& ctx, const pane_record& p
   args.push_back("--");
   for (auto& a : plan.argv)
     args.push_back(std::move(a));
-  auto what = guest_command(ctx, std::move(args), ctx.svc->limits.guest_command);
+  // Shorter than the time that its word has: where an answer is lost, it is asked for again.
+  const auto& limits = ctx.svc->limits;
+  auto limit = std::min(limits.guest_command, std::max(limits.ready_limit / 3, min_launch_limit));
+  auto what = guest_command(ctx, std::move(args), limit);
   what.env = std::move(plan.env);
   return what;
 }

@@ -16,7 +16,8 @@ std::string prompt_path(const pane_record& pane);
 std::string input_path(const pane_record& pane, const std::string& key);
 
 /// Starts the pane's present attempt, or answers how far it is when it was started before. Its
-/// answer is the word of the holder inside.
+/// answer is the word of the holder inside. It has a third of policies::ready_limit, at least 1 s
+/// and at most policies::guest_command, so that a lost answer can be asked for again.
 sandbox::command launch_command(const sandbox_context& ctx, const pane_record& pane,
                                 agent_adapter& adapter);
 

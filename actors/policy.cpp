@@ -40,6 +40,7 @@ error validate(const policies& p) {
   if (p.upload_part_bytes < 64 * 1024 || p.upload_part_bytes > 1ull << 30)
     return bad("upload_part_bytes takes 64 KiB to 1 GiB");
   if (p.upload_tries < 1 || p.upload_tries > 20) return bad("upload_tries takes 1 to 20");
+  if (p.download_tries < 1 || p.download_tries > 20) return bad("download_tries takes 1 to 20");
   if (p.idle_grace < 0s || p.idle_grace > 1h) return bad("idle_grace takes 0 s to 3600 s");
   if (p.panes_out_percent < 1 || p.panes_out_percent > 100)
     return bad("panes_out_percent takes 1 to 100");
@@ -61,6 +62,7 @@ error validate(const policies& p) {
     return bad("health_interval must not be below health_deadline");
   if (p.poll_failures < 1 || p.poll_wait_first > p.poll_wait_most)
     return bad("poll_wait_first must not exceed poll_wait_most");
+  if (p.poll_give_up < 0s || p.poll_give_up > 1h) return bad("poll_give_up takes 0 s to 3600 s");
   if (p.pane_wait_first > p.pane_wait_most)
     return bad("pane_wait_first must not exceed pane_wait_most");
   if (p.step_attempts < 1 || p.kill_attempts < 1) return bad("attempts must be positive");
@@ -75,6 +77,7 @@ error validate(const policies& p) {
   if (p.budget_kill < 1s || p.budget_wind_down < p.budget_kill)
     return bad("budget_wind_down must not be below budget_kill, which is at least 1 s");
   if (p.reclaim < 1s || p.quota_wait < 1s) return bad("reclaim and quota_wait must be positive");
+  if (p.quota_wait > p.quota_wait_most) return bad("quota_wait must not exceed quota_wait_most");
   return {};
 }
 

@@ -78,6 +78,10 @@ struct policies {
   std::uint32_t upload_tries = 5;
   std::chrono::seconds upload_wait{1};
   std::chrono::seconds download_deadline{600};
+  /// Failures in passing of one step of a download, one after another, before it has failed; the
+  /// wait is that of uploads. More of them: with a failed download an agent's work is lost. 1 to
+  /// 20.
+  std::uint32_t download_tries = 8;
   /// The setup of a sandbox, which a transfer runs; and what is kept of its output.
   std::chrono::seconds setup{600};
   std::uint64_t setup_log_bytes = 10ull * 1024 * 1024;
@@ -100,6 +104,9 @@ struct policies {
   std::chrono::milliseconds poll_wait_first{200};
   std::chrono::milliseconds poll_wait_most{5000};
   std::uint32_t poll_failures = 5;
+  /// The last failure that may pass (network, no answer) counts only when nothing has come for so
+  /// long since the first one; 0 to 1 h.
+  std::chrono::seconds poll_give_up{120};
   std::uint32_t poll_after_failures = 2; ///< In a row; then output is polled by short followers.
   std::chrono::seconds poll_life{1};     ///< How long each of those follows.
   /// Between two of them: first, then doubled up to the most while nothing comes.
@@ -139,8 +146,10 @@ struct policies {
   std::chrono::seconds budget_kill{5};
   /// How long a dead sandbox's place is waited for before a run that does not queue is refused.
   std::chrono::seconds reclaim{10};
-  /// After a provider refused a create for its quota and named no time.
+  /// After a provider refused a create for its quota and named no time, one create asks again after
+  /// the first of these; the wait doubles up to the most while it refuses.
   std::chrono::seconds quota_wait{30};
+  std::chrono::seconds quota_wait_most{600};
 
   const create_policy& create_of(const std::string& provider) const {
     auto i = create_at.find(provider);

@@ -2,6 +2,7 @@
 
 #include "actors/sandbox_birth.hpp"
 
+#include <optional>
 #include <set>
 
 namespace skep::actors {
@@ -11,6 +12,9 @@ std::string label(const sandbox::listed& x, const char* name) {
   auto i = x.metadata.find(name);
   return i == x.metadata.end() ? std::string{} : i->second;
 }
+
+/// Between two looks at providers where nothing of ours is known to live.
+constexpr std::chrono::seconds quiet_interval{60};
 
 struct orphan {
   std::chrono::milliseconds since; ///< Seen as one since, on the boot-time clock.
@@ -46,8 +50,29 @@ private:
             && r.state == phase::closed) // open ones have a SANDBOX that does it
           kill(r.provider, r.remote_id, r.swarm, r.sandbox);
     settle_creates();
-    for (const auto& provider : tables_.providers())
+    for (const auto& provider : to_list())
       look_for_orphans(provider);
+  }
+
+  // Where nothing of ours is known to live a list is seldom worth its call, until it shows an
+  // orphan.
+  std::set<std::string> to_list() {
+    std::set<std::string> out;
+    auto add = [&out](const std::vector<std::string>& names) {
+      out.insert(names.begin(), names.end());
+    };
+    add(tables_.providers());
+    for (const auto& [provider, seen] : orphans_)
+      if (!seen.empty()) out.insert(provider);
+    auto now = svc_->boot_now();
+    if (listed_all_at_ && now - *listed_all_at_ < quiet_interval) return out;
+    if (!listed_all_at_ && tables_.configured)
+      for (auto& provider : tables_.configured())
+        unheard_.insert(std::move(provider));
+    listed_all_at_ = now;
+    out.insert(unheard_.begin(), unheard_.end());
+    if (tables_.recent) add(tables_.recent());
+    return out;
   }
 
   template <class F>
@@ -142,6 +167,7 @@ private:
       filter.metadata = {{"skep.install", svc_->install_id}};
       api->list(filter, home<std::vector<sandbox::listed>>(
                             [this, api, provider](result<std::vector<sandbox::listed>> r) {
+                              if (r.ok() || !retriable(r.err())) unheard_.erase(provider);
                               if (!r) return;
                               auto& known = orphans_[provider]; // a list says nothing of others'
                               std::map<std::string, orphan> still;
@@ -223,6 +249,9 @@ private:
   std::map<std::string, std::map<std::string, orphan>> orphans_; ///< By provider and remote id.
   std::map<std::string, create_search> searches_;                ///< By intent.
   bool looks_soon_ = false;
+  std::set<std::string> unheard_; ///< Configured, and without an answer since the start.
+  /// The last look at providers without a living sandbox, on the boot-time clock.
+  std::optional<std::chrono::milliseconds> listed_all_at_;
 };
 
 } // namespace
@@ -233,7 +262,10 @@ bool is_orphan(const sandbox::listed& x, const std::string& install,
   if (!known) return known.err().code == errc::not_found;
   // A twin: the sandbox is known, but another remote one is the real one.
   if (!known->remote_id.empty() && known->remote_id != x.remote_id) return true;
-  return known->state == phase::closed && !known->kept && !known->kill_intended;
+  // A kill without confirmation is repeated as such. One that was confirmed may have been answered
+  // in passing, without an effect: what is still listed after the grace time is there.
+  const bool being_killed = known->kill_intended && !known->kill_confirmed;
+  return known->state == phase::closed && !known->kept && !being_killed;
 }
 
 caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc,

@@ -7,6 +7,12 @@
 //   sandboxes with our skep.install     whose skep.sandbox is unknown or closed (and not kept):
 //                                       killed after a grace time
 //   everything else                     foreign: never touched
+//
+// A row may be wrong about the end of its sandbox, since a provider may say in passing that it
+// knows none; and a restored backup lacks rows. So a provider is listed at every look while
+// sandboxes live there, once a minute while rows name it that are younger than a lease, and all
+// that are configured until they have answered once after the start. Where an orphan was seen,
+// every look goes on.
 #pragma once
 
 #include "actors/domain.hpp"
@@ -20,8 +26,12 @@ struct reaper_tables {
   std::function<result<std::vector<sandbox_record>>()> unresolved_creates;
   /// not_found: nothing of ours has this id.
   std::function<result<sandbox_record>(const sandbox_id&)> sandbox;
-  /// Providers that sandboxes of ours may live at.
+  /// Providers that sandboxes of ours live at, as far as is known.
   std::function<std::vector<std::string>()> providers;
+  /// Others at which one may live that counts as gone. Null: none.
+  std::function<std::vector<std::string>()> recent;
+  /// All that can be asked. Null: none.
+  std::function<std::vector<std::string>()> configured;
 };
 
 caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc,

@@ -35,7 +35,7 @@ result<bool> restore_base(const services& svc, const swarm_id& swarm, const fs::
   if (fs::exists(dir / "base.json", ec) || !fs::exists(kept / "base.json", ec)) return false;
   auto base = transfer::read_base(kept.string());
   if (!base) return base.err();
-  auto archive = svc.state_dir / "work" / swarm.value / "worktree.tar";
+  auto archive = uploaded_archive(svc, swarm);
   // The record comes last: a folder that has it has its originals, too.
   if (auto r = transfer::keep_originals(dir.string(), archive.string(),
                                         {base->dirty.begin(), base->dirty.end()});
@@ -46,6 +46,10 @@ result<bool> restore_base(const services& svc, const swarm_id& swarm, const fs::
 }
 
 } // namespace
+
+fs::path uploaded_archive(const services& svc, const swarm_id& swarm) {
+  return svc.state_dir / "work" / swarm.value / "worktree.tar";
+}
 
 fs::path kept_base_dir(const services& svc, const swarm_id& swarm) {
   return svc.state_dir / "work" / swarm.value / "base";

@@ -24,6 +24,9 @@ struct results_place {
 result<results_place> results_dir(const services& svc, const swarm_spec& spec,
                                   const swarm_id& swarm);
 
+/// What all panes of this swarm began with, as it was uploaded; until the swarm ends.
+std::filesystem::path uploaded_archive(const services& svc, const swarm_id& swarm);
+
 /// Where the record of the base is kept for a folder that must be made again, until the swarm ends.
 std::filesystem::path kept_base_dir(const services& svc, const swarm_id& swarm);
 

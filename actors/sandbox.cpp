@@ -151,7 +151,7 @@ void sandbox_impl::on_pane_closed(const pane_id& pane, outcome result, const err
 }
 
 void sandbox_impl::check_panes() {
-  if (destroying_ || moving_) return;
+  if (destroying_ || moving_ || reaching_) return;
   auto go = [this](phase to, auto next) {
     moving_ = true;
     enter(to, [this, next] {

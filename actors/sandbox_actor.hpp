@@ -101,6 +101,7 @@ private:
   void introduce();
   void create();
   void intend_create();
+  void drop_intent();
   void on_created(result<sandbox::created> r);
   void born(sandbox::created made);
   void search(utc_time intended_at);
@@ -108,6 +109,11 @@ private:
   void on_look(utc_time asked_at, result<sandbox::created> r);
   void no_sandbox_came();
   void resume();
+  void reach();
+  void reached(const sandbox::detail& seen);
+  void out_of_reach(const error& why);
+  bool stopped_in_vain();
+  void refused(const error& why);
   void resume_search();
   void end_leftovers(std::function<void()> next);
   void resume_phase();
@@ -166,6 +172,9 @@ private:
   /// As fail(), of one that answers nobody: it is destroyed at once.
   void give_up(error e);
   void remember(error e);
+  /// Of a former life that intended the kill: its first error came while it collected, so behind
+  /// any stop that had reached its panes.
+  bool failed_collecting() const;
   /// Agents have worked here, and what they did can still be fetched.
   bool worth_collecting() const;
   /// After a failure: the agents end, what they did is collected, then the sandbox is destroyed.
@@ -203,12 +212,15 @@ private:
   std::optional<create_search> search_; ///< While a create is unresolved.
   error create_error_;                  ///< Of the newest create.
   std::uint32_t creates_ = 0;
-  std::uint32_t adopt_failures_ = 0;
+  bool reaching_ = false;            ///< A former daemon's; its provider has not answered yet.
+  std::uint32_t away_looks_ = 0;     ///< That found the provider out of reach.
+  std::uint32_t adopt_failures_ = 0; ///< Other answers without the sandbox.
   std::uint32_t leftover_looks_ = 0; ///< That found something.
-  // Both on the boot-time clock.
-  std::optional<std::chrono::milliseconds> asked_at_; ///< Its create was sent, in this life.
-  std::optional<std::chrono::milliseconds> stop_at_;  ///< Its lease ends before its run does.
-  bool lease_ends_ = false;                           ///< That is why it is stopped.
+  // All on the boot-time clock.
+  std::optional<std::chrono::milliseconds> stop_seen_at_; ///< Out of reach, by a look.
+  std::optional<std::chrono::milliseconds> asked_at_;     ///< Its create was sent, in this life.
+  std::optional<std::chrono::milliseconds> stop_at_;      ///< Its lease ends before its run does.
+  bool lease_ends_ = false;                               ///< That is why it is stopped.
 
   // running, collecting
   bool moving_ = false;           ///< A change of phase is on its way to the disk.
@@ -219,10 +231,10 @@ private:
   idle_watch idle_;
 
   // limits and money
-  bool waiting_ = false;                    ///< For ADMISSION.
-  std::chrono::milliseconds not_before_{0}; ///< Boot-time clock: the provider said to wait.
-  bool counting_ = true;                    ///< Until the provider says that it counts nothing.
-  std::optional<bool> may_spend_;           ///< Does not change; see may_spend().
+  bool waiting_ = false;          ///< For ADMISSION.
+  error refused_;                 ///< By the provider, for its quota; ADMISSION is to be told.
+  bool counting_ = true;          ///< Until the provider says that it counts nothing.
+  std::optional<bool> may_spend_; ///< Does not change; see may_spend().
   bool asking_spend_ = false;
   std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0, spent_micro_ = 0;
   std::optional<std::uint64_t> allowed_micro_;
@@ -233,6 +245,7 @@ private:
   bool winding_down_ = false; ///< See wind_down().
   bool bounded_ = false;      ///< See bound_end().
   error first_error_;
+  error collect_error_; ///< Of the first download that failed; see downloaded().
   std::optional<stop_mode> stop_;
   bool stopped_first_ = false; ///< Before anything failed: the stop is its outcome.
   std::uint32_t kills_ = 0;

@@ -37,6 +37,7 @@ void sandbox_impl::create() {
 
 void sandbox_impl::intend_create() {
   enter(phase::creating, [this] {
+    if (ending()) return;
     auto intent = random_token(20);
     auto request = create_request(*ctx_, intent);
     if (!request) return fail(at_step(request.err(), "create"));
@@ -47,6 +48,7 @@ void sandbox_impl::intend_create() {
     fact(create_intended{intent, ctx_->spec->template_name, lease, reserved},
          [this, at, request = std::move(*request)] {
            give_place_back(); // the intent holds it now
+           if (destroying_ || stop_ || first_error_) return drop_intent();
            asked_at_ = ctx_->svc->boot_now();
            ctx_->api->create(request,
                              home<sandbox::created>([this, at](result<sandbox::created> r) {
@@ -58,6 +60,13 @@ void sandbox_impl::intend_create() {
                              }));
          });
   });
+}
+
+// Its end came while the intent was on its way to the disk: the provider never hears of it, and
+// nothing is left to be looked for.
+void sandbox_impl::drop_intent() {
+  auto why = make_error(errc::cancelled, "its end came before the provider was asked");
+  fact(create_failed{rec_.intent, why}, [this] { ending(); });
 }
 
 void sandbox_impl::on_created(result<sandbox::created> r) {
@@ -144,21 +153,78 @@ void sandbox_impl::resume() {
     return first_error_ ? destroy() : rec_.unresolved ? resume_search() : create();
   if (rec_.kill_intended) { // whether it is still there or not
     if (former_stop_ && panes_.stopped_by(outcome_of(*former_stop_))) stop_ = former_stop_;
+    stopped_first_ = stop_ && failed_collecting();
     return destroy();
   }
-  // GET, never connect: connect would resume and extend.
+  reach();
+}
+
+// GET, never connect: connect would resume and extend.
+void sandbox_impl::reach() {
+  if (destroying_) return;
+  reaching_ = true;
   ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this](result<sandbox::detail> r) {
-                   if (r.ok()) {
-                     ctx_->address(r->address);
-                     if (first_error_ && rec_.state < phase::starting) return destroy();
-                     renew_lease(*r);
-                     return resume_phase();
-                   }
+                   if (destroying_) return; // a kill did not wait for it
+                   if (r.ok()) return reached(*r);
                    if (r.err().code == errc::not_found) return lost(r.err(), "adopt");
-                   if (++adopt_failures_ < limits().step_attempts * 4)
-                     return later(limits().settle_interval, [this] { resume(); });
-                   fail(at_step(r.err(), "adopt"));
+                   retriable(r.err()) ? out_of_reach(r.err()) : refused(r.err());
                  }));
+}
+
+void sandbox_impl::reached(const sandbox::detail& seen) {
+  reaching_ = false;
+  if (away_looks_ > 0)
+    note(ctx_->recorder(), now(),
+         notice{severity::info, "provider_reached",
+                ctx_->sandbox.value + ": " + ctx_->spec->provider
+                    + " answers again, and the sandbox is taken up"});
+  ctx_->address(seen.address);
+  if (first_error_ && rec_.state < phase::starting) return destroy();
+  renew_lease(seen);
+  resume_phase();
+}
+
+// A daemon may be back long before the network is, and agents work in there all the time: it is
+// asked for until the SWARM ends the run at its time limit, or its lease is over.
+void sandbox_impl::out_of_reach(const error& why) {
+  if (former_stop_ && !stop_) on_stop(*former_stop_);
+  if (destroying_) return;
+  if (rec_.lease_end_at.time_since_epoch().count() > 0 && now() >= rec_.lease_end_at)
+    return give_up(at_step(why, "adopt"));
+  if (stop_ && stopped_in_vain()) return give_up(at_step(why, "adopt"));
+  if (away_looks_ == 0)
+    note(ctx_->recorder(), now(),
+         notice{severity::warning, "provider_unreachable",
+                ctx_->sandbox.value + ": " + ctx_->spec->provider
+                    + " does not answer since the daemon is back; it is asked again until the "
+                      "run's time limit: "
+                    + render(why)});
+  auto wait = std::min<std::chrono::milliseconds>(limits().settle_interval_most,
+                                                  limits().settle_interval
+                                                      * (1u << std::min(away_looks_++, 10u)));
+  later(wait, [this] { reach(); });
+}
+
+// Agents cannot be told to stop, nor can their work be fetched: that is waited for as long as the
+// end after a failure may take.
+bool sandbox_impl::stopped_in_vain() {
+  auto at = ctx_->svc->boot_now();
+  if (!stop_seen_at_) stop_seen_at_ = at;
+  if (at - *stop_seen_at_ < limits().end_within()) return false;
+  note(ctx_->recorder(), now(),
+       notice{severity::warning, "results_incomplete",
+              ctx_->sandbox.value
+                  + ": it was stopped while its provider did not answer, and its "
+                    "results could not be collected"});
+  return true;
+}
+
+// An answer that waiting alone does not change, such as a key that is not accepted.
+void sandbox_impl::refused(const error& why) {
+  if (++adopt_failures_ < limits().step_attempts * 4)
+    return later(limits().settle_interval, [this] { reach(); });
+  reaching_ = false;
+  fail(at_step(why, "adopt"));
 }
 
 // The time counts from the intent; when the journal cannot tell, from now, which is never too soon.
@@ -207,6 +273,7 @@ void sandbox_impl::resume_phase() {
     return;
   case phase::collecting:
     untold_ = false; // all of it is collected once more, and told
+    if (former_stop_ && panes_.stopped_by(outcome_of(*former_stop_))) on_stop(*former_stop_);
     return end_leftovers([this] { collect(); });
   default:
     // Its tree arrived and is on record: what follows is the start of its agents.

@@ -2,13 +2,17 @@
 // where that is possible, what was made is destroyed, its panes are closed, and its last event is
 // written.
 #include "actors/sandbox_actor.hpp"
+#include "actors/transfer.hpp"
 #include "actors/untold_findings.hpp"
 
 namespace skep::actors {
 
 // ---- reasons --------------------------------------------------------------------------------
 
+// Agents that are over have results to collect, whatever else is known of their sandbox: what
+// ended them ends nothing more, only a wish for the end at once does.
 bool sandbox_impl::ending() {
+  if (rec_.state == phase::collecting && !destroying_ && !(stop_ && at_once(*stop_))) return false;
   if (!first_error_ && !stop_) return false;
   destroy();
   return true;
@@ -31,6 +35,10 @@ void sandbox_impl::remember(error e) {
   first_error_ = std::move(e);
   // Nobody waits: events keep their order, so that it is on disk before a kill intent and the end.
   note(ctx_->recorder(), now(), sandbox_failing{first_error_});
+}
+
+bool sandbox_impl::failed_collecting() const {
+  return rec_.state == phase::collecting && download_steps.count(first_error_.step) > 0;
 }
 
 error first_error(const sandbox_record& r) {
@@ -97,7 +105,7 @@ void sandbox_impl::on_stop(stop_mode how) {
   if (ctx_->spec->no_partial && how == stop_mode::timed_out) how = stop_mode::limit_kill;
   if (ctx_->spec->no_partial && how == stop_mode::budget) how = stop_mode::budget_kill;
   auto first = !stop_;
-  if (first) stopped_first_ = !first_error_;
+  if (first) stopped_first_ = !first_error_ && !collect_error_;
   if (first || at_once(how)) stop_ = how;
   if (at_once(how)) return destroy();
   if (how == stop_mode::timed_out && rec_.state >= phase::starting) bound_end();
@@ -115,7 +123,9 @@ void sandbox_impl::on_stop(stop_mode how) {
 // ---- the end --------------------------------------------------------------------------------
 
 void sandbox_impl::destroy() {
-  if (std::exchange(destroying_, true)) return;
+  if (destroying_) return;
+  if (collect_error_) remember(std::exchange(collect_error_, {}));
+  destroying_ = true;
   give_place_back();
   const auto hurry = stop_ && at_once(*stop_);
   search_.reset();
@@ -130,8 +140,10 @@ void sandbox_impl::destroy() {
     else
       close_unborn(p);
   }
+  // People may look at what they stopped. No limit is outlived, and no daemon that ends everything.
   kept_ = ctx_->spec->keep && !rec_.remote_id.empty() && !lost_ && !first_error_
-          && !(stop_ && (at_once(*stop_) || *stop_ == stop_mode::budget)) && !rec_.kill_intended;
+          && stop_.value_or(stop_mode::graceful) == stop_mode::graceful && !bounded_
+          && !rec_.kill_intended;
   if (rec_.remote_id.empty() || lost_ || kept_) {
     gone_ = true;
     return finish_when_quiet();
@@ -213,8 +225,9 @@ outcome sandbox_impl::verdict(error& why) const {
   auto result = outcome_of(*stop_);
   if (first_error_) return result;
   if (result == outcome::timed_out)
-    why = make_error(errc::timed_out, lease_ends_ ? "its provider gave it a shorter life than the run's time limit"
-                                                  : "the time limit of the run was reached");
+    why = make_error(errc::timed_out,
+                     lease_ends_ ? "its provider gave it a shorter life than the run's time limit"
+                                 : "the time limit of the run was reached");
   if (result == outcome::budget) why = make_error(errc::budget_spent);
   return result;
 }

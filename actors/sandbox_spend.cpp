@@ -25,7 +25,7 @@ void sandbox_impl::wait_for_place(std::function<void()> next) {
   ask.reserved_usd = reserve_of(rec_.usd_per_hour, limits());
   ask.longest = std::chrono::milliseconds{ctx_->spec->limit_ms} + limits().lease_grace;
   ask.no_queue = ctx_->spec->no_queue;
-  ask.not_before = not_before_;
+  ask.refused = std::exchange(refused_, {});
   ask.asker = caf::actor_cast<caf::strong_actor_ptr>(me());
   ask.then = home<void>([this, next](const result<void>& r) {
     if (!std::exchange(waiting_, false)) return; // called off meanwhile
@@ -49,13 +49,11 @@ void sandbox_impl::give_place_back() {
     caf::anon_send(admission, release_a::value, ctx_->sandbox);
 }
 
-// The provider's own limit is one more to wait for.
+// The provider's own limit is one more to wait for; ADMISSION knows when it is asked again.
 bool sandbox_impl::wait_for_provider(const error& why) {
   if (!ctx_->svc->rules || ctx_->spec->no_queue) return false;
   if (why.code != errc::quota && why.code != errc::rate) return false;
-  auto wait = why.retry_after_ms > 0 ? std::chrono::milliseconds{why.retry_after_ms}
-                                     : std::chrono::milliseconds{limits().quota_wait};
-  not_before_ = ctx_->svc->boot_now() + wait;
+  refused_ = why;
   create();
   return true;
 }

@@ -78,14 +78,16 @@ void sandbox_impl::uploaded(const transfer_ending& x) {
   });
 }
 
-// One that failed does not stop the others; the sandbox's end tells of the first.
+// One that failed does not stop the others, and the first of them is the sandbox's error once
+// nothing more is collected (destroy()). Not sooner: after a daemon that dies meanwhile the next
+// one collects anew, and may bring all of it.
 void sandbox_impl::downloaded(const transfer_ending& x) {
   if (!x.why)
     return fact(transfer_done{x.transfer, x.files, x.size_bytes, x.sha256},
                 [this] { next_download(); });
   auto why = at_step(x.why, "download");
   why.sandbox = ctx_->sandbox;
-  if (!first_error_) first_error_ = why;
+  if (!collect_error_) collect_error_ = why;
   fact(transfer_failed{x.transfer, why}, [this] { next_download(); });
 }
 

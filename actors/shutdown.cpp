@@ -7,8 +7,10 @@ namespace skep::actors {
 shutdown_course::step shutdown_course::due(milliseconds elapsed, bool signalled_again) {
   if (signalled_again || elapsed >= limit_) return step::give_up;
   // A quarter of the time is for kills and their confirmations.
-  if (elapsed >= limit_ * 3 / 4 && !std::exchange(forced_, true)) return step::force;
-  return step::wait;
+  const bool force = elapsed >= limit_ * 3 / 4 && !std::exchange(forced_, true);
+  if (!force && elapsed < ask_at_) return step::wait;
+  ask_at_ = elapsed + again;
+  return force ? step::force : step::ask;
 }
 
 void ask_all_to_end(swarm_registry& registry, stop_mode how) {

@@ -178,12 +178,17 @@ result<prepared_bundle> prepare_bundle(const services& svc, const swarm_spec& sp
   transfer::pack_options options;
   options.form = svc.upload_form;
   if (svc.upload_keep_bytes > 0) options.keep_dir = (svc.state_dir / "packs").string();
+  // Set when the daemon ends: the swarm is gone then, and the next one packs anew.
+  if (svc.pool) options.cancel = &svc.pool->cancelled();
   transfer::scan_options scan;
   scan.limit = options.limit;
   transfer::scan_watcher watcher{spec.repo, scan};
   options.watcher = &watcher;
   auto packed = transfer::pack_worktree(spec.repo, (dir / "worktree.tar").string(), options);
   if (!packed) return while_packing(packed.err());
+  // Not everything that was cut short is an error: the pack of HEAD is only left out.
+  if (options.cancel && *options.cancel)
+    return while_packing(make_error(errc::cancelled, "the daemon ends"));
   out.scanned = {spec.scan, false, transfer::for_event(watcher.report())};
   if (auto why = transfer::scan_refusal(spec.scan, out.scanned.report)) {
     out.scanned.blocked = true;

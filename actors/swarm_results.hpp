@@ -71,7 +71,7 @@ struct prepared_bundle {
 };
 
 /// Packs the user's work tree for this swarm, or takes the bundle an earlier daemon made, with what
-/// its scan found. Blocking.
+/// its scan found. Blocking; cancelled soon after the pool began to stop.
 result<prepared_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
                                        const swarm_id& swarm);
 /// Removes what prepare_bundle and the downloads left in the state directory.

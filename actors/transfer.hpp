@@ -9,6 +9,8 @@
 
 #include "actors/domain.hpp"
 
+#include <set>
+
 namespace skep::actors {
 
 /// What is uploaded: the bundle becomes the repository inside, its base commit, and one work tree
@@ -42,7 +44,12 @@ std::string setup_log_name(const sandbox_context& context);
 inline constexpr const char* setup_tag = "skep-setup";
 
 /// Computes the difference inside, downloads it, checks it (it is hostile) and unpacks it. Replaces
-/// what an earlier attempt left. Steps of errors: diff, download, unpack.
+/// what an earlier attempt left. What fails in passing inside or on the way goes again
+/// (policies::download_tries), all within policies::download_deadline. Steps of errors: diff,
+/// download, unpack.
 child_spec download_child(context_ptr context, download_plan plan);
+
+/// The steps of a download's errors. An upload has an "unpack", too.
+inline const std::set<std::string> download_steps = {"diff", "download", "unpack"};
 
 } // namespace skep::actors

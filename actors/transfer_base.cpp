@@ -1,5 +1,7 @@
 #include "actors/transfer_base.hpp"
 
+#include "sandbox/policy.hpp"
+
 namespace skep::actors {
 
 transfer_base::transfer_base(caf::actor_config& cfg, context_ptr context, transfer_id id,
@@ -81,7 +83,11 @@ void transfer_base::stream_then(sandbox::command what,
 
 void transfer_base::send_then(sandbox::file_slice from, std::string to,
                               std::function<void(const result<void>&)> next) {
-  call_ = api().upload_file(ctx_->address(), std::move(from), std::move(to), {},
+  // Parts that are set to be larger than usual have the time that a whole file has.
+  sandbox::call_options how;
+  if (from.bytes <= policies{}.upload_part_bytes)
+    how.deadline = sandbox::limit_of(sandbox::step::part_write).deadline;
+  call_ = api().upload_file(ctx_->address(), std::move(from), std::move(to), how,
                             home<void>([this, next = std::move(next)](const result<void>& r) {
                               call_ = 0;
                               next(r);
@@ -89,9 +95,11 @@ void transfer_base::send_then(sandbox::file_slice from, std::string to,
 }
 
 void transfer_base::download_then(std::string from, std::filesystem::path to,
-                                  std::function<void()> next) {
+                                  std::chrono::milliseconds limit, std::function<void()> next) {
+  sandbox::call_options within;
+  within.deadline = limit;
   call_ = api().download_file(
-      ctx_->address(), std::move(from), std::move(to), limits().download_cap_bytes, {},
+      ctx_->address(), std::move(from), std::move(to), limits().download_cap_bytes, within,
       home<std::uint64_t>(
           arrived<std::uint64_t>("download", [next = std::move(next)](std::uint64_t) { next(); })));
 }

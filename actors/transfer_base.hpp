@@ -53,19 +53,24 @@ protected:
   /// Sends a file or a part; whatever comes of it goes to `next`.
   void send_then(sandbox::file_slice from, std::string to,
                  std::function<void(const result<void>&)> next);
-  void download_then(std::string from, std::filesystem::path to, std::function<void()> next);
+  /// Fetches a file within `limit`, which is positive.
+  void download_then(std::string from, std::filesystem::path to, std::chrono::milliseconds limit,
+                     std::function<void()> next);
 
   /// The last step of success: cleans up inside, reports, ends.
   void finish(transfer_ending x);
   /// The last step otherwise.
   void fail(error why, const char* step);
+  /// A step failed that does not give its error to `next`. The transfer fails with it, unless its
+  /// kind can do better.
+  virtual void step_failed(const error& why, const char* step) { fail(why, step); }
 
 private:
   template <class T, class Next>
   auto arrived(const char* step, Next next) {
     return [this, step, next = std::move(next)](result<T> r) mutable {
       call_ = 0;
-      if (!r) return fail(r.err(), step);
+      if (!r) return step_failed(r.err(), step);
       if constexpr (std::is_void_v<T>)
         next();
       else

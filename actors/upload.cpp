@@ -181,9 +181,9 @@ private:
     if (auto rest = log_->finish(); rest) said(*rest);
     log_.reset();
     if (!r && r.err().code != errc::timed_out) return fail(r.err(), "setup");
-    auto took_too_long = "no end within " + std::to_string(limits().setup.count()) + " s";
+    // One that took too long: the client's words name the command and its limit.
     if (!r || !r->exited || r->exit_code != 0)
-      return fail(make_error(errc::setup_failed, r ? r->status : took_too_long, tail_), "setup");
+      return fail(make_error(errc::setup_failed, r ? r->status : r.err().message, tail_), "setup");
     // What it changed and git does not ignore is the base: no agent's doing.
     guest_then({"settle", "--repo", std::string{inside::repo}}, limits().unpack, "setup",
                [this](const json& answer) {

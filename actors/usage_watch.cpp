@@ -1,12 +1,16 @@
 #include "actors/usage_watch.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace skep::actors {
 namespace {
 
+// Both come from inside: any two numbers, of which no more is made than a warning.
 double percent(std::uint64_t used, std::uint64_t total) {
-  return total == 0 ? 0 : 100.0 * static_cast<double>(used) / static_cast<double>(total);
+  constexpr double most = 999;
+  if (total == 0) return 0;
+  return std::min(most, 100.0 * static_cast<double>(used) / static_cast<double>(total));
 }
 
 } // namespace
@@ -32,8 +36,9 @@ usage_watch::verdict usage_watch::take(const usage_sampled& x, utc_time now) {
 
 void usage_watch::look(const char* what, std::uint64_t used, std::uint64_t total, bool& warned,
                        verdict& out) {
-  auto part = percent(used, total) / 100;
-  auto text = std::string{what} + " in use: " + std::to_string(static_cast<int>(100 * part)) + " %";
+  auto percents = percent(used, total);
+  auto part = percents / 100;
+  auto text = std::string{what} + " in use: " + std::to_string(static_cast<int>(percents)) + " %";
   if (!warned && part >= near) {
     warned = true;
     out.notices.push_back({severity::warning, "near_limit", text});

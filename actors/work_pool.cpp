@@ -5,7 +5,8 @@
 namespace skep::actors {
 
 work_pool::work_pool(unsigned threads) {
-  for (unsigned i = 0; i < std::max(1u, threads); ++i)
+  running_ = std::max(1u, threads);
+  for (std::size_t i = running_; i > 0; --i)
     threads_.emplace_back([this] { run(); });
 }
 
@@ -16,7 +17,7 @@ work_pool::~work_pool() {
 void work_pool::submit(std::function<void()> job) {
   {
     std::lock_guard guard{mutex_};
-    if (stopping_) return;
+    if (cancelled_) return;
     jobs_.push_back(std::move(job));
   }
   wake_.notify_one();
@@ -27,16 +28,30 @@ std::size_t work_pool::waiting() const {
   return jobs_.size();
 }
 
-void work_pool::stop() {
+void work_pool::cancel() {
   std::deque<std::function<void()>> dropped; // destroyed outside the lock: jobs may hold handles
   {
     std::lock_guard guard{mutex_};
-    stopping_ = true;
+    cancelled_ = true;
     dropped.swap(jobs_);
   }
   wake_.notify_all();
+}
+
+void work_pool::stop() {
+  cancel();
   for (auto& t : threads_)
     if (t.joinable()) t.join();
+}
+
+bool work_pool::stop(std::chrono::milliseconds limit) {
+  cancel();
+  {
+    std::unique_lock lock{mutex_};
+    if (!ended_.wait_for(lock, limit, [this] { return running_ == 0; })) return false;
+  }
+  stop(); // they have left their loops
+  return true;
 }
 
 void work_pool::run() {
@@ -44,8 +59,12 @@ void work_pool::run() {
     std::function<void()> job;
     {
       std::unique_lock lock{mutex_};
-      wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-      if (jobs_.empty()) return;
+      wake_.wait(lock, [this] { return cancelled_ || !jobs_.empty(); });
+      if (jobs_.empty()) {
+        --running_;
+        ended_.notify_all(); // under the lock: who waits may destroy the pool
+        return;
+      }
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }

@@ -2,6 +2,8 @@
 // per sandbox, never blocking work in a handler.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -15,20 +17,30 @@ class work_pool {
 public:
   /// Starts `threads` (at least 1) threads.
   explicit work_pool(unsigned threads);
-  /// Waits for the jobs that run; those that wait are dropped.
+  /// As stop() without a limit.
   ~work_pool();
   /// Queues a job; jobs start in order. It must not throw. Thread-safe. After stop(): dropped.
   void submit(std::function<void()> job);
   /// Jobs that no thread has taken yet. Thread-safe.
   std::size_t waiting() const;
+  /// True once the pool stops: a job that takes long looks at it and ends early. Nobody takes what
+  /// it would have brought. Lives as long as the pool; thread-safe.
+  const std::atomic<bool>& cancelled() const { return cancelled_; }
+  /// Drops the jobs that wait, sets cancelled(), and waits for those that run.
   void stop();
+  /// The same, for at most `limit`. False when a job still runs then: the pool takes nothing any
+  /// more, and may be asked again. One thread at a time.
+  bool stop(std::chrono::milliseconds limit);
 
 private:
+  void cancel();
   void run();
   mutable std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable ended_;
   std::deque<std::function<void()>> jobs_;
-  bool stopping_ = false;
+  std::atomic<bool> cancelled_{false};
+  std::size_t running_ = 0; ///< Threads that have not ended.
   std::vector<std::thread> threads_;
 };
 

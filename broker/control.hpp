@@ -11,7 +11,9 @@
 //   known command           errc::unknown_command
 //   requests in flight      errc::queue_full
 //   a desk that is up       errc::shutting_down
-// A message larger than max_request_bytes ends the connection of its sender. An answer that comes
+// A request is one part. A part larger than max_request_bytes ends the connection of its sender. A
+// message of several parts is errc::bad_frame once all of them are here; until then they are in
+// memory, and ZeroMQ does not limit their number: only this user can connect. An answer that comes
 // after its client has gone is dropped.
 #pragma once
 

@@ -3,13 +3,13 @@
 #include "guest/git.hpp"
 #include "transfer/archive_writer.hpp"
 #include "transfer/beneath.hpp"
+#include "transfer/git_output.hpp"
 #include "transfer/sha256.hpp"
-#include "transfer/worktree.hpp"
+#include "transfer/tree_diff.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
-#include <fstream>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,37 +20,13 @@ using transfer::diff_summary;
 using transfer::split_nul;
 using transfer::unique_fd;
 
-// Fixed, whatever diff.* and format.* settings the agent made.
-const std::vector<std::string> diff_form{"--binary",        "--full-index",   "-M",
-                                         "--no-ext-diff",   "--no-textconv",  "--no-color",
-                                         "--src-prefix=a/", "--dst-prefix=b/"};
-
-/// As git quotes names, always.
-std::string c_quoted(std::string_view name) {
-  std::string out = "\"";
-  for (char c : name) {
-    auto b = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\')
-      (out += '\\') += c;
-    else if (b < 0x20 || b >= 0x7F)
-      for (char digit : {'\\', static_cast<char>('0' + (b >> 6)),
-                         static_cast<char>('0' + ((b >> 3) & 7)), static_cast<char>('0' + (b & 7))})
-        out += digit;
-    else
-      out += c;
-  }
-  return out + '"';
-}
-
 class differ {
 public:
   differ(const diff_options& o, std::string scratch)
-      : o_(o), g_(o.tree), indexed_(o.tree), scratch_(std::move(scratch)) {
-    // An index of our own: no stale lock, no "assume unchanged" bit, no half-done merge has a say.
-    indexed_.environment("GIT_INDEX_FILE=" + scratch_ + "/index");
-  }
+      : o_(o), g_(o.tree), own_(o.tree), scratch_(std::move(scratch)) {}
 
   result<diff_summary> run() {
+    if (auto made = begin(); !made) return made.err();
     base_tree_ = id(o_.base);
     if (base_tree_.empty()) return make_error(errc::not_found, "the base commit " + o_.base);
     auto head = g_.line({"rev-parse", "--verify", "-q", "HEAD^{commit}"});
@@ -66,9 +42,25 @@ public:
   }
 
 private:
+  /// A repository of our own with the pane's objects and its work tree: no stale lock, no "assume
+  /// unchanged" bit, no half-done merge, and none of its attributes and filters has a say.
+  result<void> begin() {
+    auto common = g_.line({"rev-parse", "--git-common-dir"});
+    if (!common) return make_error(errc::not_found, "no repository in " + o_.tree);
+    if (!common->starts_with('/')) *common = o_.tree + "/" + *common;
+    auto made = transfer::make_own_repository(scratch_, o_.base.size() == 64);
+    if (!made) return made.err();
+    own_.environment("GIT_DIR=" + *made);
+    own_.environment("GIT_WORK_TREE=" + o_.tree);
+    own_.environment("GIT_OBJECT_DIRECTORY=" + *common + "/objects");
+    own_.environment("GIT_SHALLOW_FILE=" + *common + "/shallow");
+    excludes_ = "core.excludesFile=" + *common + "/info/exclude";
+    return {};
+  }
+
   /// The tree of a commit, or empty.
   std::string id(const std::string& commit) {
-    auto tree = g_.line({"rev-parse", "--verify", "-q", commit + "^{tree}"});
+    auto tree = own_.line({"rev-parse", "--verify", "-q", commit + "^{tree}"});
     return tree ? *tree : std::string{};
   }
 
@@ -76,13 +68,13 @@ private:
   // ------------------------------------------------------------------------------------
 
   result<void> commit_leftovers() {
-    if (auto read = indexed_.run({"read-tree", out_.head}); !read) return read;
+    if (auto read = own_.run({"read-tree", out_.head}); !read) return read;
     if (auto found = find_nested(); !found) return found;
-    std::vector<std::string> add{"add", "-A", "--", "."};
+    std::vector<std::string> add{"-c", excludes_, "add", "-A", "--", "."};
     for (const auto& n : out_.nested)
       add.push_back(":(exclude,literal,top)" + n);
-    if (auto added = indexed_.run(add); !added) return added;
-    auto tree = indexed_.line({"write-tree"});
+    if (auto added = own_.run(add); !added) return added;
+    auto tree = own_.line({"write-tree"});
     if (!tree) return tree.err();
     if (*tree == id(out_.head)) return {};
     if (auto who = g_.test({"var", "GIT_AUTHOR_IDENT"}); !who || !*who)
@@ -104,7 +96,7 @@ private:
   /// Untracked repositories inside the tree (git lists them as "name/"): git would record a commit
   /// of theirs that exists nowhere else.
   result<void> find_nested() {
-    auto text = indexed_.out({"ls-files", "-z", "--others", "--exclude-standard"});
+    auto text = own_.out({"-c", excludes_, "ls-files", "-z", "--others", "--exclude-standard"});
     if (!text) return text.err();
     for (auto& name : split_nul(*text))
       if (name.ends_with('/')) {
@@ -117,19 +109,19 @@ private:
   /// Repositories that the agent committed: a commit of theirs is recorded that exists nowhere
   /// else, and no file of theirs is in the tree. They are named, and the result is without them.
   result<void> leave_out_repositories() {
-    auto text = g_.out({"ls-tree", "-r", "-z", head_tree_});
+    auto text = own_.out({"ls-tree", "-r", "-z", head_tree_});
     if (!text) return text.err();
     std::vector<std::string> inner;
     for (const auto& item : split_nul(*text)) // "160000 commit ID\tPATH"
       if (auto tab = item.find('\t'); item.starts_with("160000 ") && tab != item.npos)
         inner.push_back(item.substr(tab + 1));
     if (inner.empty()) return {};
-    if (auto read = indexed_.run({"read-tree", head_tree_}); !read) return read;
-    auto strip = indexed_.call({"update-index", "--force-remove", "-z", "--stdin"});
+    if (auto read = own_.run({"read-tree", head_tree_}); !read) return read;
+    auto strip = own_.call({"update-index", "--force-remove", "-z", "--stdin"});
     for (auto& path : inner)
       (strip.stdin_data += path) += '\0';
     if (auto done = transfer::run_for_output(strip); !done) return done.err();
-    auto tree = indexed_.line({"write-tree"});
+    auto tree = own_.line({"write-tree"});
     if (!tree) return tree.err();
     head_tree_ = *tree;
     out_.nested.insert(out_.nested.end(), inner.begin(), inner.end());
@@ -140,11 +132,11 @@ private:
   // --------------------------------------------------------------------------------------
 
   result<void> list_changes() {
-    auto count = g_.line({"rev-list", "--count", o_.base + ".." + out_.head});
+    auto count = own_.line({"rev-list", "--count", o_.base + ".." + out_.head});
     if (!count) return count.err();
     if (head_tree_ == base_tree_) return {};
     out_.commits = std::max(1ull, std::strtoull(count->c_str(), nullptr, 10));
-    auto text = g_.out({"diff-tree", "-r", "-z", "-M", "--name-status", base_tree_, head_tree_});
+    auto text = own_.out({"diff-tree", "-r", "-z", "-M", "--name-status", base_tree_, head_tree_});
     if (!text) return text.err();
     transfer::name_changes found;
     if (!transfer::read_name_status(*text, found))
@@ -161,64 +153,19 @@ private:
 
   result<void> write_patch() {
     auto path = o_.out + "/" + o_.name + ".patch";
-    bool series = head_tree_ == base_tree_ || is_series();
     if (head_tree_ == base_tree_) {
       if (auto emptied = generate({}, path); !emptied) return emptied;
-    } else if (series) {
+    } else {
       // Of a rename git takes the old file from the base, not from the patch before: a file that
       // was changed and then renamed needs the longer form.
-      series = write_series(path, "-M") || write_series(path, "--no-renames");
-    }
-    if (!series) {
-      out_.squashed = true;
-      // `git apply` cannot read a renamed name that begins or ends with a space.
-      auto written = write_one_diff(path, "-M");
-      if (!written && written.err().code == errc::verification)
-        written = write_one_diff(path, "--no-renames");
-      if (!written && written.err().code == errc::verification) written = quote_headers(path);
-      if (!written) return written;
+      bool series = is_series() && (write_series(path, "-M") || write_series(path, "--no-renames"));
+      if (!series) {
+        out_.squashed = true;
+        auto written = transfer::write_tree_diff(caller(), base_tree_, head_tree_, path);
+        if (!written) return written;
+      }
     }
     return describe(path, out_.patch_bytes, out_.patch_sha256);
-  }
-
-  result<void> write_one_diff(const std::string& path, const std::string& renames) {
-    std::vector<std::string> arguments{"diff"};
-    arguments.insert(arguments.end(), diff_form.begin(), diff_form.end());
-    arguments.insert(arguments.end(), {renames, base_tree_, head_tree_, "--"});
-    if (auto done = generate(std::move(arguments), path); !done) return done;
-    if (gives_the_tree(path)) return {};
-    return make_error(errc::verification, "the patch of " + o_.name + " does not give its tree");
-  }
-
-  /// A file without lines (binary, empty, a change of mode alone) has its name in "diff --git a/X
-  /// b/X" only, and `git apply` cannot tell where it ends when a folder's name ends with a space.
-  /// Quoted it can. `path` is a diff without renames.
-  result<void> quote_headers(const std::string& path) {
-    auto text =
-        g_.out({"diff-tree", "-r", "-z", "--no-renames", "--name-status", base_tree_, head_tree_});
-    if (!text) return text.err();
-    std::vector<std::string> names; // a change of the type has two headers
-    auto items = split_nul(*text);
-    for (std::size_t i = 0; i + 1 < items.size(); i += 2)
-      names.insert(names.end(), items[i] == "T" ? 2 : 1, items[i + 1]);
-    auto quoted = path + ".quoted";
-    std::size_t next = 0;
-    {
-      std::ifstream in{path, std::ios::binary};
-      std::ofstream out{quoted, std::ios::binary | std::ios::trunc};
-      for (std::string line; std::getline(in, line);) {
-        // Lines of files begin with a sign or, encoded, hold no space.
-        if (line.starts_with("diff --git ") && next < names.size()) {
-          line = "diff --git " + c_quoted("a/" + names[next]) + ' ' + c_quoted("b/" + names[next]);
-          ++next;
-        }
-        out << line << '\n';
-      }
-      if (!out.flush()) return make_error(errc::io, quoted);
-    }
-    if (::rename(quoted.c_str(), path.c_str()) != 0) return transfer::io_error(path, errno);
-    if (next == names.size() && gives_the_tree(path)) return {};
-    return make_error(errc::verification, "the patch of " + o_.name + " does not give its tree");
   }
 
   /// True when the series could be written and gives the tree.
@@ -237,16 +184,18 @@ private:
                                        "--no-add-header",
                                        "--no-encode-email-headers",
                                        "--subject-prefix=PATCH"};
-    arguments.insert(arguments.end(), diff_form.begin(), diff_form.end());
+    const auto& form = transfer::diff_form();
+    arguments.insert(arguments.end(), form.begin(), form.end());
     arguments.insert(arguments.end(), {renames, o_.base + ".." + out_.head});
-    return generate(std::move(arguments), path).ok() && gives_the_tree(path);
+    return generate(std::move(arguments), path).ok()
+           && transfer::gives_tree(caller(), base_tree_, head_tree_, path);
   }
 
   /// HEAD descends from the base without merges.
   bool is_series() {
-    auto descends = g_.test({"merge-base", "--is-ancestor", o_.base, out_.head});
+    auto descends = own_.test({"merge-base", "--is-ancestor", o_.base, out_.head});
     if (!descends || !*descends) return false;
-    auto merges = g_.line({"rev-list", "--count", "--merges", o_.base + ".." + out_.head});
+    auto merges = own_.line({"rev-list", "--count", "--merges", o_.base + ".." + out_.head});
     return merges && *merges == "0";
   }
 
@@ -255,20 +204,15 @@ private:
     unique_fd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
     if (!fd) return transfer::io_error(path, errno);
     if (arguments.empty()) return {};
-    auto p = g_.call(std::move(arguments));
+    auto p = own_.call(std::move(arguments));
     p.stdout_fd = fd.get();
     auto ran = transfer::run_for_output(p);
     if (!ran) return ran.err();
     return {};
   }
 
-  bool gives_the_tree(const std::string& patch) {
-    if (!indexed_.run({"read-tree", base_tree_})) return false;
-    if (!indexed_.run({"-c", "apply.whitespace=nowarn", "-c", "apply.ignoreWhitespace=no", "apply",
-                       "--cached", "--whitespace=nowarn", patch}))
-      return false;
-    auto tree = indexed_.line({"write-tree"});
-    return tree && *tree == head_tree_;
+  transfer::git_call caller() const {
+    return [this](std::vector<std::string> arguments) { return own_.call(std::move(arguments)); };
   }
 
   result<void> describe(const std::string& path, std::uint64_t& bytes, std::string& digest) {
@@ -284,7 +228,7 @@ private:
   // -- files
   // ----------------------------------------------------------------------------------------
 
-  /// From the work tree, which is what the commit holds: filters and line ends are off here.
+  /// From the work tree, which is what the commit holds: the files were taken into it byte by byte.
   result<void> write_files() {
     std::vector<std::string> paths = out_.modified;
     paths.insert(paths.end(), out_.added.begin(), out_.added.end());
@@ -310,10 +254,21 @@ private:
   }
 
   const diff_options& o_;
-  git g_, indexed_;
-  std::string scratch_, base_tree_, head_tree_;
+  git g_;   ///< The pane's repository, for its HEAD and identity alone.
+  git own_; ///< Ours, from begin() on.
+  std::string scratch_, excludes_, base_tree_, head_tree_;
   diff_summary out_;
 };
+
+/// False where the folder cannot be opened and its name says nothing by itself.
+bool make_absolute(std::string& folder) {
+  unique_fd fd{::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  std::string absolute(4096, '\0');
+  auto n = ::readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), absolute.data(),
+                      absolute.size());
+  if (n > 0) folder = absolute.substr(0, static_cast<std::size_t>(n));
+  return folder.starts_with('/');
+}
 
 } // namespace
 
@@ -324,14 +279,9 @@ result<diff_summary> diff_pane(const diff_options& given) {
     return make_error(errc::bad_argument, "not a pane's name: " + o.name);
   if (auto made = transfer::make_dirs(o.out); !made) return made.err();
   // git runs inside the tree: relative names would mean something else there.
-  unique_fd out_dir{::open(o.out.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
-  std::string absolute(4096, '\0');
-  auto n = ::readlink(("/proc/self/fd/" + std::to_string(out_dir.get())).c_str(), absolute.data(),
-                      absolute.size());
-  if (n > 0)
-    o.out = absolute.substr(0, static_cast<std::size_t>(n));
-  else if (o.out[0] != '/')
+  if (!make_absolute(o.out))
     return make_error(errc::bad_argument, "--out must be an absolute path");
+  if (!make_absolute(o.tree)) return make_error(errc::not_found, "no folder " + o.tree);
   auto scratch = transfer::temp_dir::make(o.out);
   if (!scratch) return scratch.err();
   return differ{o, scratch->path()}.run();

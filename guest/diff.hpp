@@ -21,8 +21,8 @@ struct diff_options {
 /// The patch is the mail series of the commits when applying it to the base gives exactly the
 /// result; else (merges, rewritten history, messages that look like patches, a file changed and
 /// later renamed or deleted, which `git apply` cannot follow) one diff, `squashed`. Applied with
-/// `git apply` to the base it gives the tree in every case: this is checked here. Hooks, filters
-/// and locks that the agent left have no say. Called again it gives the same.
+/// `git apply` to the base it gives the tree in every case: this is checked here. Hooks, filters,
+/// attributes, settings and locks that the agent left have no say. Called again it gives the same.
 result<transfer::diff_summary> diff_pane(const diff_options& options);
 
 } // namespace skep::guest

@@ -29,10 +29,11 @@ result<json> exited(const std::string& dir) {
 result<json> as_it_is(const std::string& dir) {
   if (look(dir) == pane_state::lost) settle_lost(dir);
   if (look(dir) == pane_state::exited) return exited(dir);
-  json out = json::object();
-  out["state"] = "running";
+  // The holder writes it once the agent's exec has succeeded.
   auto pid = transfer::read_file(dir + "/pid", 100);
-  out["pid"] = pid ? std::strtol(pid->c_str(), nullptr, 10) : 0;
+  json out = json::object();
+  out["state"] = pid ? "running" : "starting";
+  if (pid) out["pid"] = std::strtol(pid->c_str(), nullptr, 10);
   return out;
 }
 

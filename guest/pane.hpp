@@ -23,8 +23,8 @@ struct pane_options {
 /// {"state":"started","pid":N} when its exec succeeded; {"state":"exited", exit record} when it
 /// could not be executed (exit code 127, 126 when not permitted; the log says why) or has ended
 /// already;
-/// {"state":"running","pid":N} when `dir` was claimed before. Errors: stale_epoch, bad_argument,
-/// io.
+/// {"state":"running","pid":N} when `dir` was claimed before, {"state":"starting"} while the holder
+/// that claimed it has no agent yet: ask again. Errors: stale_epoch, bad_argument, io.
 result<json> start_pane(const pane_options& options);
 
 } // namespace skep::guest

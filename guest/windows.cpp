@@ -17,7 +17,7 @@ namespace skep::guest {
 namespace {
 
 using tmux_words = std::vector<std::string>;
-constexpr std::chrono::seconds tmux_limit{30};
+constexpr std::chrono::seconds tmux_limit{10}; // of each call; row S2-07
 constexpr std::string_view session_prefix = "skep-";
 constexpr const char* shows_option = "@skep_shows"; // what a finished session shows
 

@@ -12,33 +12,77 @@ error out_of_range(std::string what, std::uint64_t low, std::uint64_t high) {
                                             + std::to_string(high));
 }
 
-void replace_all(std::string& text, std::string_view from, const std::string& to) {
-  for (auto i = text.find(from); i != std::string::npos; i = text.find(from, i + to.size()))
-    text.replace(i, from.size(), to);
+/// The placeholder that `text` begins with; empty for none.
+std::string_view placeholder_of(std::string_view text) {
+  for (std::string_view p : {"{index}", "{count}"})
+    if (text.starts_with(p)) return p;
+  return {};
 }
 
-/// Well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.
-bool is_utf8(std::string_view text) {
+/// The prompt with value(PLACEHOLDER) for each of its placeholders, and PLACEHOLDER for each that
+/// stands in one more pair of braces. What is put in is not looked at again.
+template <class Value>
+std::string filled_in(std::string_view prompt, Value value) {
+  std::string out;
+  out.reserve(prompt.size());
+  while (!prompt.empty()) {
+    auto inner = prompt.front() == '{' ? placeholder_of(prompt.substr(1)) : std::string_view{};
+    auto outer = placeholder_of(prompt);
+    if (!inner.empty() && prompt.substr(1 + inner.size()).starts_with('}')) {
+      out += inner;
+      prompt.remove_prefix(inner.size() + 2);
+    } else if (!outer.empty()) {
+      out += value(outer);
+      prompt.remove_prefix(outer.size());
+    } else {
+      out += prompt.front();
+      prompt.remove_prefix(1);
+    }
+  }
+  return out;
+}
+
+/// How many bytes of `text`, from its beginning, are well-formed UTF-8: no overlong forms, no
+/// surrogates, nothing above U+10FFFF.
+std::size_t utf8_bytes(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     auto at = [&](std::size_t k) {
       return k < text.size() ? static_cast<unsigned char>(text[k]) : 0u;
     };
     auto c = at(i);
     std::size_t more = c < 0x80 ? 0 : c < 0xc2 ? 4 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : 4;
-    if (more == 4) return false;
+    if (more == 4) return i;
     for (std::size_t k = 1; k <= more; ++k)
-      if ((at(i + k) & 0xc0) != 0x80) return false;
+      if ((at(i + k) & 0xc0) != 0x80) return i;
     auto next = at(i + 1);
     if ((c == 0xe0 && next < 0xa0) || (c == 0xed && next > 0x9f) || (c == 0xf0 && next < 0x90)
         || (c == 0xf4 && next > 0x8f))
-      return false;
+      return i;
     i += more + 1;
   }
-  return true;
+  return text.size();
 }
 
-// Sandboxes are given arguments and environments as JSON, which holds text alone; prompts are
-// files.
+bool is_utf8(std::string_view text) {
+  return utf8_bytes(text) == text.size();
+}
+
+std::string name_of_byte(char c) {
+  return "byte " + std::to_string(static_cast<unsigned char>(c));
+}
+
+/// The control character that the rest of a prompt begins with and that no prompt may hold; empty
+/// for none. The 8-bit ones, U+0080 to U+009F, are obeyed by terminals in UTF-8 as well.
+std::string control_of(std::string_view rest) {
+  constexpr char hex[] = "0123456789ABCDEF";
+  const auto c = static_cast<unsigned char>(rest[0]);
+  if ((c < 0x20 && c != '\n' && c != '\t' && c != '\r') || c == 0x7f) return name_of_byte(rest[0]);
+  const auto next = rest.size() > 1 ? static_cast<unsigned char>(rest[1]) : 0u;
+  if (c != 0xc2 || next < 0x80 || next > 0x9f) return {};
+  return std::string{"U+00"} + hex[next >> 4] + hex[next & 15];
+}
+
+// Sandboxes are given arguments and environments as JSON, which holds text alone.
 error check_words(const std::vector<std::string>& words, const std::string& what) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (words[i].find('\0') != std::string::npos)
@@ -90,14 +134,16 @@ error check_network(const swarm_spec& spec) {
 
 error check_prompt(std::string_view prompt) {
   if (prompt.empty()) return make_error(errc::prompt_missing);
-  if (prompt.size() > max_prompt_bytes)
-    return make_error(errc::prompt_too_long, std::to_string(prompt.size()) + " bytes");
-  for (std::size_t i = 0; i < prompt.size(); ++i) {
-    auto c = static_cast<unsigned char>(prompt[i]);
-    if ((c < 0x20 && c != '\n' && c != '\t' && c != '\r') || c == 0x7f)
-      return make_error(errc::prompt_has_nul,
-                        "byte " + std::to_string(c) + " at offset " + std::to_string(i));
-  }
+  // Size and offsets are those of a file as it is, without the braces of literal_prompt().
+  const auto text = filled_in(prompt, [](std::string_view placeholder) { return placeholder; });
+  if (text.size() > max_prompt_bytes)
+    return make_error(errc::prompt_too_long, std::to_string(text.size()) + " bytes");
+  for (std::size_t i = 0; i < text.size(); ++i)
+    if (auto control = control_of(std::string_view{text}.substr(i)); !control.empty())
+      return make_error(errc::prompt_has_nul, control + " at offset " + std::to_string(i));
+  if (auto good = utf8_bytes(text); good < text.size())
+    return make_error(errc::bad_argument, "the prompt is not UTF-8: " + name_of_byte(text[good])
+                                              + " at offset " + std::to_string(good));
   return {};
 }
 
@@ -230,10 +276,32 @@ bool selects(const selection& s, const std::string& provider, const swarm_id& sw
 
 std::string prompt_for(const swarm_spec& spec, std::uint32_t pane_index) {
   if (spec.prompts.empty()) return {};
-  auto text = spec.prompts.size() == 1 ? spec.prompts.front() : spec.prompts.at(pane_index);
-  replace_all(text, "{index}", std::to_string(pane_index));
-  replace_all(text, "{count}", std::to_string(spec.sandboxes * spec.panes));
-  return text;
+  const auto& prompt =
+      spec.prompts.size() == 1 ? spec.prompts.front() : spec.prompts.at(pane_index);
+  return filled_in(prompt, [&](std::string_view placeholder) {
+    return std::to_string(placeholder == "{index}" ? pane_index : spec.sandboxes * spec.panes);
+  });
+}
+
+bool has_placeholders(std::string_view prompt) {
+  bool found = false;
+  filled_in(prompt, [&](std::string_view placeholder) {
+    found = true;
+    return placeholder;
+  });
+  return found;
+}
+
+std::string literal_prompt(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    auto placeholder = placeholder_of(text);
+    auto piece = placeholder.empty() ? text.substr(0, 1) : placeholder;
+    out += placeholder.empty() ? std::string{piece} : "{" + std::string{piece} + "}";
+    text.remove_prefix(piece.size());
+  }
+  return out;
 }
 
 namespace {

@@ -64,12 +64,12 @@ struct swarm_spec {
   std::string template_name = "base";
   agent_kind agent = agent_kind::command;
   std::vector<std::string> argv; ///< For `command`: program and arguments.
-  std::vector<std::string>
-      prompts;                 ///< None, one for all panes, or one per pane of the whole swarm.
-  std::uint32_t sandboxes = 1; ///< 1 .. max_sandboxes_per_swarm
-  std::uint32_t panes = 1;     ///< Per sandbox, 1 .. max_panes_per_sandbox
-  bool keep = false;           ///< Leave the sandboxes running at the end.
-  bool share_tree = false;     ///< All panes of a sandbox work in one tree.
+  /// None, one for all panes, or one per pane of the whole swarm; prompt_for() fills them in.
+  std::vector<std::string> prompts;
+  std::uint32_t sandboxes = 1;            ///< 1 .. max_sandboxes_per_swarm
+  std::uint32_t panes = 1;                ///< Per sandbox, 1 .. max_panes_per_sandbox
+  bool keep = false;                      ///< Leave the sandboxes running at the end.
+  bool share_tree = false;                ///< All panes of a sandbox work in one tree.
   std::map<std::string, std::string> env; ///< For agents; never secrets.
   std::int64_t limit_ms = 3'600'000;      ///< Hard limit of a sandbox's life, 1 s .. 24 h.
   std::uint32_t pane_restarts = 0;        ///< Attempts after a failed one, 0 .. 10.
@@ -122,13 +122,21 @@ struct swarm_spec {
 
 /// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.
 error check_spec(const swarm_spec& spec);
-/// Prompt rules: 1 .. max_prompt_bytes bytes, no NUL, no control characters but newline and tab.
+/// Prompt rules: 1 .. max_prompt_bytes bytes (`{{index}}` counts as `{index}`) of UTF-8, no NUL, no
+/// control characters (U+0080 .. U+009F are such) but newline, tab and, for files with CRLF,
+/// carriage return. prompt_missing, prompt_too_long, prompt_has_nul for every control character,
+/// bad_argument for what is not UTF-8.
 error check_prompt(std::string_view prompt);
 /// An idempotency key: none, or at most 64 of the characters A-Z a-z 0-9 . _ : - as it goes into
 /// sandboxes as well; else bad_argument.
 error check_key(std::string_view key);
-/// The prompt of one pane: `{index}` and `{count}` replaced by its number and the number of panes.
+/// The prompt of one pane: its placeholders `{index}` and `{count}` replaced by its number and the
+/// number of panes. In one more pair of braces, `{{index}}`, a placeholder stands for itself.
 std::string prompt_for(const swarm_spec& spec, std::uint32_t pane_index);
+/// True when prompt_for() puts a number into this prompt of a spec.
+bool has_placeholders(std::string_view prompt);
+/// The prompt of a spec that prompt_for() makes exactly `text` of, whatever `text` holds.
+std::string literal_prompt(std::string_view text);
 
 struct run_request {
   swarm_spec spec;

@@ -429,7 +429,8 @@ struct pane_active {
   SKEP_FIELDS(field(1, "pane", x.pane))
 };
 
-/// Output polling failed `count` times in a row; at `limit` polling stops and output is incomplete.
+/// Output polling failed, the `count`-th failure in a row that counts; at `limit` polling stops and
+/// output is incomplete.
 struct poll_failed {
   std::uint32_t count = 0;
   std::uint32_t limit = 5;

@@ -5,9 +5,9 @@
 //
 // A value is known in these forms: plain, URL, base64 and base64url at their three alignments, hex
 // in both cases; a line break between two of its characters does not hide it, since terminals,
-// base64 and xxd break long values. What merely looks like a secret: blocks of private keys, public keys and
-// fingerprints, keys of providers by their beginnings, tokens with three parts, what follows
-// "Bearer " or "password=", passwords in URLs, and long base64. It is replaced by
+// base64 and xxd break long values. What merely looks like a secret: blocks of private keys, public
+// keys and fingerprints, keys of providers by their beginnings, tokens with three parts, what
+// follows "Bearer " or "password=", passwords in URLs, and long base64. It is replaced by
 // "[removed: WHAT]".
 #pragma once
 

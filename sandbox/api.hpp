@@ -38,6 +38,25 @@ using call_id = std::uint64_t;
 /// an access token.
 enum class generation : std::uint8_t { v1, v2 };
 
+/// A provider's API key: one for good, or asked anew for each request that carries it, so that a
+/// key that was replaced counts from the next request on. Empty: no key is sent.
+class key_source {
+public:
+  using question = std::function<std::string()>;
+
+  key_source() = default;
+  key_source(std::string fixed) // NOLINT: a key is one
+      : ask_([key = std::move(fixed)] { return key; }) {}
+  key_source(const char* fixed) : key_source(std::string{fixed}) {} // NOLINT: a key is one
+  /// `ask` is called on the engine's thread: it may read a small file, and waits for nobody.
+  explicit key_source(question ask) : ask_(std::move(ask)) {}
+
+  std::string operator()() const { return ask_ ? ask_() : std::string{}; }
+
+private:
+  question ask_;
+};
+
 /// A provider: E2B's cloud, a self-hosted cluster, or skep-host.
 struct endpoint {
   std::string name;    ///< As in the configuration; appears in errors.
@@ -46,7 +65,7 @@ struct endpoint {
   /// https://49983-<sandbox>.<domain>.
   std::string sandbox_url;
   std::string domain = "e2b.app";
-  std::string api_key; ///< Secret.
+  key_source api_key; ///< Secret.
   generation paths = generation::v1;
 };
 
@@ -313,7 +332,8 @@ public:
   virtual call_id read_file(remote where, std::string path, std::uint64_t offset,
                             std::uint64_t length, call_options options, done<file_piece> then) = 0;
   /// Writes to a temporary file beside `to` and renames at the end, so that `to` is whole or not
-  /// there. Answers with the size; errc::too_large past `cap_bytes`.
+  /// there. Answers with the size; errc::too_large past `cap_bytes`. One that may take longer than
+  /// its operation's deadline is timed_out all the same when nothing came for that long.
   virtual call_id download_file(remote where, std::string from, std::filesystem::path to,
                                 std::uint64_t cap_bytes, call_options options,
                                 done<std::uint64_t> then) = 0;

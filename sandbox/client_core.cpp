@@ -183,12 +183,21 @@ std::string client_core::token_of(const remote& where) const {
                                                                          : where.access_token;
 }
 
-http_request client_core::make_request(const call& c, const exchange& plan) const {
+std::string client_core::present_key() {
+  auto key = endpoint_.api_key();
+  if (!key.empty() && std::find(sent_keys_.begin(), sent_keys_.end(), key) == sent_keys_.end())
+    sent_keys_.push_back(key);
+  return key;
+}
+
+http_request client_core::make_request(const call& c, const exchange& plan) {
   auto limits = plan.stream_limits;
   if (!limits) {
     auto left = plan.deadline.count() > 0 ? plan.deadline : limits_.of(c.op).deadline;
     if (c.due) left = std::chrono::ceil<milliseconds>(*c.due - engine_.now());
-    limits = http_limits::within(std::max(left, milliseconds{0}));
+    left = std::max(left, milliseconds{0});
+    limits = plan.silence.count() > 0 ? http_limits::streaming(plan.silence, plan.silence, left)
+                                      : http_limits::within(left);
   }
   http_request out{plan.method, base_url(plan) + plan.path, *limits};
   if (plan.stream_limits) out.in = lane::stream;
@@ -202,8 +211,8 @@ http_request client_core::make_request(const call& c, const exchange& plan) cons
     out.headers.emplace_back("E2b-Sandbox-Port: 49983");
     if (auto token = token_of(*plan.envd); !token.empty())
       out.headers.push_back("X-Access-Token: " + token);
-  } else if (plan.url.empty() && !endpoint_.api_key.empty()) {
-    out.headers.push_back("X-API-Key: " + endpoint_.api_key);
+  } else if (plan.url.empty()) {
+    if (auto key = present_key(); !key.empty()) out.headers.push_back("X-API-Key: " + key);
   }
   out.body = plan.body;
   out.body_file = plan.body_file;
@@ -251,8 +260,12 @@ void client_core::answered(call_id id, std::shared_ptr<attempt_state> state, htt
   auto& c = calls_.at(id);
   error failure = answer.failure;
   if (!failure && answer.status / 100 != 2)
-    failure = classify(answer.status, answer.headers, answer.body);
-  if (failure.code == errc::timed_out && !state->plan.stream_limits) failure.message.clear();
+    failure = classify(answer.status, answer.headers, answer.body,
+                       state->plan.envd ? answerer::envd : answerer::control);
+  // One that was silent says so; the others are named by the deadline of their call.
+  const bool silent = state->plan.silence.count() > 0 && c.due && engine_.now() < *c.due;
+  if (failure.code == errc::timed_out && !state->plan.stream_limits && !silent)
+    failure.message.clear();
   if (failure.code == errc::too_large && !state->plan.on_data) failure.code = errc::protocol;
 
   const bool waits = failure.code == errc::rate && failure.retry_after_ms > 0;
@@ -301,7 +314,8 @@ void client_core::fetch_token(call_id id, std::shared_ptr<attempt_state> state, 
 /// A provider's message may repeat what we sent it.
 void client_core::scrub(error& e, const exchange& plan) const {
   for (auto* text : {&e.message, &e.cause}) {
-    replace_all(*text, endpoint_.api_key, "[key]");
+    for (const auto& key : sent_keys_)
+      replace_all(*text, key, "[key]");
     replace_all(*text, plan.url, "[url]");
     if (!plan.envd) continue;
     replace_all(*text, plan.envd->access_token, "[token]");

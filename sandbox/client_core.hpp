@@ -33,6 +33,8 @@ struct exchange {
   std::size_t answer_cap_bytes = 0; ///< 0: policy::answer_cap_bytes.
   /// In a call without a deadline of its own; 0: the policy's of the call's operation.
   std::chrono::milliseconds deadline{0};
+  /// Longest silence before and in the answer, in a call that may take longer; 0: none is set.
+  std::chrono::milliseconds silence{0};
   std::optional<http_limits> stream_limits; ///< Set for streams: these, on the stream lane.
   std::function<flow(std::string_view)> on_data = {};
 };
@@ -118,7 +120,9 @@ private:
                    error failure);
   std::string base_url(const exchange& plan) const;
   std::string token_of(const remote& where) const;
-  http_request make_request(const call& c, const exchange& plan) const;
+  /// The provider's key as it is now; scrub() knows it from then on.
+  std::string present_key();
+  http_request make_request(const call& c, const exchange& plan);
   void end_requests(const call& c, bool with_stream);
   void tell(const call& c, errc how) const;
   void scrub(error& e, const exchange& plan) const;
@@ -132,6 +136,7 @@ private:
   bool closed_ = false;
   std::unordered_map<call_id, call> calls_;
   std::unordered_map<std::string, renewed_token> tokens_; ///< By remote id.
+  std::vector<std::string> sent_keys_; ///< All that were, since answers to old ones may still come.
 };
 
 template <class T>

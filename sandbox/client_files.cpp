@@ -196,7 +196,10 @@ call_id client::download_file(remote where, std::string from, std::filesystem::p
                               done<std::uint64_t> then) {
   auto file = std::make_shared<download>(std::move(to), cap_bytes);
   auto plan = content_of(std::move(where), "GET", from, options);
-  if (plan) plan->on_data = [file](std::string_view data) { return file->take(data); };
+  if (plan) {
+    plan->on_data = [file](std::string_view data) { return file->take(data); };
+    plan->silence = core_->limits().of(operation::download_file).deadline;
+  }
   return core_->open(
       operation::download_file, options.deadline,
       [file, then](error e) {

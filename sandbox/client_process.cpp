@@ -2,6 +2,7 @@
 #include "sandbox/client_process.hpp"
 
 #include "messages/json.hpp"
+#include "messages/masking.hpp"
 #include "sandbox/client.hpp"
 #include "sandbox/errors.hpp"
 
@@ -15,14 +16,14 @@ using std::chrono::milliseconds;
 constexpr std::size_t stdin_piece_bytes = 256U << 10U;
 constexpr std::size_t shown_command_bytes = 100; // row S2-07
 
+/// Masked whole, then cut: half a key is no key to any mask.
 std::string shown(const command& what) {
   std::string out;
   for (const auto& word : what.argv) {
     if (!out.empty()) out += ' ';
     out += word;
-    if (out.size() > shown_command_bytes) break;
   }
-  return foreign_text(out.substr(0, shown_command_bytes));
+  return foreign_text(masked_text(out), shown_command_bytes);
 }
 
 } // namespace

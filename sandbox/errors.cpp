@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
+#include <utility>
 
 namespace skep::sandbox {
 namespace {
@@ -17,6 +19,34 @@ using nlohmann::json;
 std::string text_of(const json& object, const char* name) {
   auto i = object.find(name);
   return i != object.end() && i->is_string() ? i->get<std::string>() : std::string{};
+}
+
+constexpr std::string_view exhausted = "resource_exhausted";
+
+/// What a code word of the Connect protocol means; nothing for other words, which other services
+/// have as they like. Exhausted is the sandbox, whose words the cause holds: it says nothing of the
+/// account at the provider.
+std::optional<errc> meaning_of(std::string_view code) {
+  static constexpr std::array<std::pair<std::string_view, errc>, 16> table{{
+      {"unauthenticated", errc::auth},
+      {"not_found", errc::not_found},
+      {"already_exists", errc::exists},
+      {"aborted", errc::wrong_phase},
+      {"deadline_exceeded", errc::timed_out},
+      {"canceled", errc::timed_out},
+      {"unavailable", errc::network},
+      {exhausted, errc::remote_command_failed},
+      {"unimplemented", errc::protocol},
+      {"invalid_argument", errc::refused},
+      {"permission_denied", errc::refused},
+      {"failed_precondition", errc::refused},
+      {"out_of_range", errc::refused},
+      {"internal", errc::refused},
+      {"data_loss", errc::refused},
+      {"unknown", errc::refused},
+  }};
+  auto i = std::find_if(table.begin(), table.end(), [&](auto& x) { return x.first == code; });
+  return i == table.end() ? std::nullopt : std::optional{i->second};
 }
 
 bool placement_code(std::string_view code) {
@@ -36,10 +66,10 @@ std::int64_t retry_after_ms(const std::string& value) {
 
 } // namespace
 
-std::string foreign_text(std::string_view text) {
+std::string foreign_text(std::string_view text, std::size_t cap_bytes) {
   // Before the cut, so that half a key is not left for none.
   const auto clean = without_shapes(text.substr(0, 8 * cause_cap_bytes));
-  auto out = clean.substr(0, cause_cap_bytes);
+  auto out = clean.substr(0, cap_bytes);
   if (out.size() < clean.size()) // step back over a cut UTF-8 sequence
     while (!out.empty() && (static_cast<unsigned char>(clean[out.size()]) & 0xc0U) == 0x80)
       out.pop_back();
@@ -51,25 +81,15 @@ std::string foreign_text(std::string_view text) {
 }
 
 error classify_connect(std::string_view code, std::string_view message) {
-  static constexpr std::array<std::pair<std::string_view, errc>, 9> table{{
-      {"unauthenticated", errc::auth},
-      {"not_found", errc::not_found},
-      {"already_exists", errc::exists},
-      {"aborted", errc::wrong_phase},
-      {"deadline_exceeded", errc::timed_out},
-      {"canceled", errc::timed_out},
-      {"unavailable", errc::network},
-      {"resource_exhausted", errc::quota},
-      {"unimplemented", errc::protocol},
-  }};
-  auto i = std::find_if(table.begin(), table.end(), [&](auto& x) { return x.first == code; });
-  error out = make_error(i == table.end() ? errc::refused : i->second);
+  auto known = meaning_of(code);
+  error out = make_error(known.value_or(errc::refused));
+  if (code == exhausted) out.message = "the sandbox itself is out of something";
   out.cause = foreign_text("[" + std::string{code} + "] " + std::string{message});
   return out;
 }
 
-error classify(int status, const std::map<std::string, std::string>& headers,
-               std::string_view body) {
+error classify(int status, const std::map<std::string, std::string>& headers, std::string_view body,
+               answerer who) {
   auto j = nested_too_deep(body) ? json{} : json::parse(body, nullptr, false);
   const bool object = j.is_object();
   if (!object) j = json::object();
@@ -90,13 +110,16 @@ error classify(int status, const std::map<std::string, std::string>& headers,
       out.retry_after_ms = retry_after_ms(i->second);
       return is(errc::rate);
     }
-    return is(j.contains("connectionLimit") ? errc::rate : errc::quota);
+    if (j.contains("connectionLimit")) return is(errc::rate);
+    if (who == answerer::control) return is(errc::quota);
+    if (connect_code != exhausted) return is(errc::rate);
   }
   if (status == 502)
     return is(!text_of(j, "sandboxId").empty() && !j.contains("port") ? errc::gone : errc::network);
-  if (!connect_code.empty()) {
+  if (meaning_of(connect_code)) {
+    if (connect_code == exhausted && who == answerer::control) return is(errc::quota);
     auto e = classify_connect(connect_code, message);
-    e.message = out.message;
+    if (e.message.empty()) e.message = out.message;
     return e;
   }
   if (status == 503 && text_of(j, "error_code") == "no_isolation") { // our own host's word

@@ -94,19 +94,11 @@
   SKEP_OPERATION(environment, 10'000, 3, reads, "")
 
 // SKEP_STEP(name, operation, deadline in ms, why): uses of an operation whose limit differs from
-// the operation's own. A caller gives it as command::limit or call_options::deadline.
+// the operation's own and cannot be set. Their caller gives it as call_options::deadline; a row
+// without one is refused by tools/check. Limits of whole steps, which can be set:
+// actors/policy.hpp.
 #define SKEP_STEPS                                                                                 \
-  SKEP_STEP(part_write, upload_file, 120'000, "S1-01 part write")                                  \
-  SKEP_STEP(unpack, run, 300'000, "S1-01 extract")                                                 \
-  SKEP_STEP(pack, run, 120'000, "S1-01 tar in sandbox")                                            \
-  SKEP_STEP(git_status, run, 30'000, "S1-01 git status")                                           \
-  SKEP_STEP(size_check, stat, 5'000, "S1-01 size and type check")                                  \
-  SKEP_STEP(log_create, write_file, 5'000, "S1-01 temporary log")                                  \
-  SKEP_STEP(log_truncate, run, 30'000, "S1-01 log truncate")                                       \
-  SKEP_STEP(stability_check, stat, 5'000, "S1-01")                                                 \
-  SKEP_STEP(install, run, 600'000, "S2-07 installs")                                               \
-  SKEP_STEP(terminal, run, 10'000, "S2-07 tmux")                                                   \
-  SKEP_STEP(liveness, health, 30'000, "S1-02, all attempts of one liveness check")
+  SKEP_STEP(part_write, upload_file, 120'000, "S1-01 part write, of a part of at most 50 MiB")
 
 namespace skep::sandbox {
 

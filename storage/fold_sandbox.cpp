@@ -55,7 +55,7 @@ result<void> fact(const context& c, const create_failed& e) {
                      c.sandbox, e.intent);
   if (!done) return done.err();
   if (!*done) return why_not_sandbox(c, "sandbox.create_failed (for this intent)");
-  return charge_dropped(c);
+  return charge_dropped(c, e);
 }
 
 result<void> fact(const context& c, const phase_changed& e) {

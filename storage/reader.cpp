@@ -34,6 +34,14 @@ result<bool> take_chunks(query& q, const chunk_selector& want, std::vector<chunk
   }
 }
 
+/// Of a row whose sandbox is there as far as we know.
+constexpr std::string_view living_row = "remote_id <> '' AND kill_confirmed = 0 AND "
+                                        "(state <> 9 OR kept = 1 OR kill_intended = 1)";
+
+/// The longest time limit, the longest grace and an hour for clocks that differ. A sandbox that was
+/// taken up again has a longer one; its row says until when.
+constexpr std::chrono::hours longest_lease{26};
+
 template <class R>
 result<R> only_one(result<std::vector<R>> rows, errc missing, const std::string& what) {
   if (!rows) return rows.err();
@@ -298,9 +306,24 @@ result<std::vector<sandbox_record>> reader::unresolved_creates() {
 
 result<std::vector<sandbox_record>> reader::living_sandboxes() {
   return read_rows<sandbox_record>(
-      db_, "sandboxes",
-      "WHERE remote_id <> '' AND kill_confirmed = 0 AND "
-      "(state <> 9 OR kept = 1 OR kill_intended = 1) ORDER BY created_at_ms, rowid");
+      db_, "sandboxes", "WHERE " + std::string{living_row} + " ORDER BY created_at_ms, rowid");
+}
+
+result<std::map<std::string, bool>> reader::providers_to_list(utc_time now) {
+  auto q = db_.prepare("SELECT provider, max(" + std::string{living_row}
+                       + ") FROM sandboxes WHERE created_at_ms > ?1 OR lease_end_at_ms > ?2 OR ("
+                       + std::string{living_row} + ") GROUP BY provider");
+  if (!q) return q.err();
+  q->bind(now - longest_lease, now);
+  std::map<std::string, bool> out;
+  for (;;) {
+    auto row = q->step();
+    if (!row) return row.err();
+    if (!*row) return out;
+    std::string name;
+    q->read(0, name);
+    out[name] = q->integer(1) != 0;
+  }
 }
 
 result<bool> reader::switch_is_on(std::string_view name) {

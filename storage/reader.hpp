@@ -95,6 +95,10 @@ public:
   /// Sandboxes with a remote id that are still there as far as we know (open, kept, or with a kill
   /// to confirm): what the reaper compares with the provider's list.
   result<std::vector<sandbox_record>> living_sandboxes();
+  /// Providers that are to be asked what bears our label; true: one of living_sandboxes() is there.
+  /// The others are those of rows whose sandbox may be there all the same at `now`, whatever was
+  /// said of it: its lease is not over, or it is younger than the longest lease.
+  result<std::map<std::string, bool>> providers_to_list(utc_time now);
   /// True while the switch of this name ("draining") is on; false for one that nobody ever set.
   result<bool> switch_is_on(std::string_view name);
   /// Sequence of the swarm's swarm.created; 0 when it is not in the journal (any more).

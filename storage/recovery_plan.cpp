@@ -159,7 +159,7 @@ result<void> add_swarms(reader& r, utc_time now, std::vector<recovery_step>& out
 }
 
 // What SANDBOXes that are closed left to the REAPER.
-result<void> add_leftovers(reader& r, std::vector<recovery_step>& out) {
+result<void> add_leftovers(reader& r, utc_time now, std::vector<recovery_step>& out) {
   auto kills = r.unconfirmed_kills();
   if (!kills) return kills.err();
   for (const auto& box : *kills)
@@ -172,12 +172,9 @@ result<void> add_leftovers(reader& r, std::vector<recovery_step>& out) {
       out.push_back(about("find_create", box,
                           "its sandbox was given up without the provider's answer: looked for by "
                           "its label and ended where it shows"));
-  auto living = r.living_sandboxes();
-  if (!living) return living.err();
-  std::set<std::string> providers;
-  for (const auto& box : *living)
-    providers.insert(box.provider);
-  for (const auto& name : providers) {
+  auto providers = r.providers_to_list(now);
+  if (!providers) return providers.err();
+  for (const auto& [name, living] : *providers) {
     recovery_step look;
     look.action = "look_for_orphans";
     look.provider = name;
@@ -231,7 +228,7 @@ result<recovery_plan> plan_recovery(const state_paths& paths, utc_time now) {
   out.epoch = *epoch + 1;
   std::set<std::string> open;
   if (auto done = add_swarms(*r, now, out.steps, open); !done) return done.err();
-  if (auto done = add_leftovers(*r, out.steps); !done) return done.err();
+  if (auto done = add_leftovers(*r, now, out.steps); !done) return done.err();
   if (auto done = add_sweep(paths, open, out.steps); !done) return done.err();
   return out;
 }

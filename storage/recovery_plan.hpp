@@ -24,7 +24,9 @@ namespace skep::storage {
 ///                     which is done once
 ///   follow_pane       an agent runs: its log is continued at its end
 ///   close_pane        an agent has ended: its end is recorded
-///   look_for_orphans  the provider's list is compared with the tables
+///   look_for_orphans  the provider's list is compared with the tables: where sandboxes live, and
+///                     where one of ours may be there although its row says that it is gone. (The
+///                     daemon asks all others that are configured, too, once after its start.)
 ///   sweep             files of a run that is over are removed
 struct recovery_step {
   std::string action;

@@ -93,9 +93,13 @@ result<void> charge_begins(const context& c, const create_intended& e) {
                   e.intent, c.sandbox, c.at);
 }
 
-result<void> charge_dropped(const context& c) {
-  return c.db.run("UPDATE sandboxes SET charged_from_ms = 0, reserved_usd = 0 WHERE sandbox = ?1",
-                  c.sandbox);
+result<void> charge_dropped(const context& c, const create_failed& e) {
+  auto done = c.db.run("UPDATE sandboxes SET charged_from_ms = 0, reserved_usd = 0 "
+                       "WHERE sandbox = ?1",
+                       c.sandbox);
+  if (!done || (e.why.code != errc::quota && e.why.code != errc::rate)) return done;
+  // The provider counted for itself: what it did not take is no creation.
+  return c.db.run("DELETE FROM creates WHERE intent = ?1 AND sandbox = ?2", e.intent, c.sandbox);
 }
 
 result<void> charge_ends(const context& c) {

@@ -3,6 +3,7 @@
 #include "storage/rows.hpp"
 #include "storage/spend_state.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace skep::storage {
@@ -10,6 +11,14 @@ namespace {
 
 using std::chrono::days;
 using std::chrono::floor;
+
+// When the newest daemon began, by its clock; `now` where there was none, or where that is later.
+result<utc_time> newest_start(connection& db, utc_time now) {
+  auto ms = db.number("SELECT started_at_ms FROM epochs ORDER BY epoch DESC LIMIT 1",
+                      now.time_since_epoch().count());
+  if (!ms) return ms.err();
+  return std::min(utc_time{std::chrono::milliseconds{*ms}}, now);
+}
 
 std::chrono::year_month_day date_of(utc_time at) {
   return std::chrono::year_month_day{floor<days>(at)};
@@ -89,15 +98,21 @@ result<spend_state> reader::spend(utc_time now) {
   auto open = swarms(false);
   if (!open) return open.err();
   out.open_swarms = std::move(*open);
+  // A daemon's clock never goes back: what lies in the future is of a former one whose clock was
+  // ahead, and was before the newest one began. So no window is full for longer than its length.
+  auto began = newest_start(db_, now);
+  if (!began) return began.err();
   done = each_row(
       db_, "SELECT provider, at_ms FROM creates WHERE at_ms > ?1 ORDER BY provider, at_ms",
       [&](const query& q) {
         utc_time at;
         q.read(1, at);
-        out.creates[q.text(0)].push_back(at);
+        out.creates[q.text(0)].push_back(at > now ? *began : at);
       },
       now - std::chrono::hours{24});
   if (!done) return done.err();
+  for (auto& [provider, times] : out.creates)
+    std::sort(times.begin(), times.end());
   done = each_row(
       db_, "SELECT day_ms, time_usd, model_usd FROM spend_days WHERE day_ms >= ?1",
       [&](const query& q) {

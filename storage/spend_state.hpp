@@ -41,7 +41,8 @@ struct placed_sandbox {
 struct spend_state {
   std::vector<placed_sandbox> placed;
   std::vector<swarm_record> open_swarms; ///< Newest first.
-  /// Creates of the last 24 h by provider: when they were intended, oldest first.
+  /// Creates of the last 24 h by provider: when they were intended, oldest first. Those that a
+  /// former daemon with a clock ahead dated later than now count from the start of the newest one.
   std::map<std::string, std::vector<utc_time>> creates;
   /// Settled on this day and in this month (UTC).
   double day_time_usd = 0, day_model_usd = 0;

@@ -314,6 +314,7 @@ result<void> keep_changes(const std::string& dir, const pane_changes& changes) {
   j["version"] = 1;
   j["name"] = changes.name;
   j["summary"] = to_json(changes.summary);
+  j["patch"] = to_string(changes.patch);
   j["files"] = json::array();
   for (const auto& f : changes.files.files)
     j["files"].push_back(entry_json(f));
@@ -336,6 +337,10 @@ result<kept_pane> read_pane(const std::string& dir, const std::string& name) {
   auto summary = parse_diff_summary(to_line(j["summary"]));
   if (!summary) return damaged_record(path);
   out.summary = std::move(*summary);
+  std::string origin; // none in records of older releases
+  if (get_value(j, "patch", origin))
+    for (auto x : {patch_origin::proven, patch_origin::made_here})
+      if (origin == to_string(x)) out.patch = x;
   for (const auto* list : {&out.summary.modified, &out.summary.added, &out.summary.deleted})
     for (const auto& p : *list)
       if (!safe_relative(p) || names_git_dir(p)) return damaged_record(path);

@@ -5,7 +5,8 @@
 //   OUT/SWARM/base.manifest      every uploaded file: the canonical text of manifest.hpp
 //   OUT/SWARM/base/PATH          the uploaded content of files that HEAD does not have so, and of
 //                                files that panes changed (added when the swarm ends)
-//   OUT/SWARM/NAME/changes.json  {"version":1,"name":"p0","summary":{...},"files":[{"path":...,
+//   OUT/SWARM/NAME/changes.json  {"version":1,"name":"p0","summary":{...},
+//                                "patch":"claimed"|"proven"|"made_here","files":[{"path":...,
 //                                "kind":"file"|"symlink","mode":420,"size_bytes":3,"sha256":"..."}]}
 //
 //   base.json: {"version":1,"repo":"/home/u/x","head":"...","branch":"main","at_ms":1760000000000,
@@ -42,6 +43,7 @@ struct kept_pane {
   manifest files;        ///< What NAME/files holds, with hashes from the time of collecting.
   std::string files_dir; ///< OUT/SWARM/NAME/files
   std::string patch_path;
+  patch_origin patch = patch_origin::claimed; ///< Also of an older release, which compared nothing.
   const file_entry* find(std::string_view path) const;
   /// Paths that are there no more: deleted ones and the sources of renames.
   std::vector<std::string> removed() const;

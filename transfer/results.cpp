@@ -4,6 +4,7 @@
 #include "transfer/beneath.hpp"
 #include "transfer/kept.hpp"
 #include "transfer/process.hpp"
+#include "transfer/results_proof.hpp"
 #include "transfer/sha256.hpp"
 #include "transfer/worktree.hpp"
 
@@ -119,7 +120,57 @@ result<void> compare(const pane_changes& x) {
   return {};
 }
 
+result<void> copy_patch(const std::string& from, const std::string& to) {
+  crash_point(crash_kind::file, "pane_patch");
+  unique_fd out{::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
+  if (!out && errno == EEXIST) return make_error(errc::exists, to);
+  if (!out) return io_error(to, errno);
+  crash_point(crash_kind::file, "pane_patch_copy");
+  return append_file_to(out.get(), from);
+}
+
+/// Puts the patch of `x` beside its files: the one that came, or one that tells what they do.
+result<void> settle_patch(pane_changes& x, const std::string& came, const std::string& upload,
+                          const std::string& scratch) {
+  bool in_place = absolute(x.patch_path) == absolute(came);
+  struct stat st {};
+  if (upload.empty() || ::stat(upload.c_str(), &st) != 0)
+    return in_place ? result<void>{} : copy_patch(came, x.patch_path);
+  auto dir = temp_dir::make(scratch);
+  if (!dir) return dir.err();
+  auto anew = absolute(dir->path()) + "/patch";
+  auto proof = prove_patch(x, absolute(came), upload, dir->path(), anew);
+  if (!proof) return proof.err();
+  x.patch = proof->origin;
+  x.doubt = std::move(proof->doubt);
+  if (!proof->anew) return in_place ? result<void>{} : copy_patch(came, x.patch_path);
+  if (in_place) ::unlink(x.patch_path.c_str());
+  if (auto copied = copy_patch(anew, x.patch_path); !copied) return copied;
+  auto size = size_of(x.patch_path);
+  auto digest = sha256_of_file(x.patch_path);
+  auto touched = paths_of_patch(x.patch_path, scratch);
+  if (!size || !digest || !touched)
+    return !size ? size.err() : !digest ? digest.err() : touched.err();
+  x.summary.patch_bytes = *size;
+  x.summary.patch_sha256 = *digest;
+  x.summary.squashed = x.summary.squashed || x.patch == patch_origin::made_here;
+  x.touched = std::move(*touched);
+  return {};
+}
+
 } // namespace
+
+std::string_view to_string(patch_origin x) {
+  switch (x) {
+  case patch_origin::claimed:
+    return "claimed";
+  case patch_origin::proven:
+    return "proven";
+  case patch_origin::made_here:
+    return "made_here";
+  }
+  return "?";
+}
 
 result<std::vector<std::string>> paths_of_patch(const std::string& patch_path,
                                                 const std::string& scratch) {
@@ -151,7 +202,7 @@ result<std::map<std::string, line_counts>> lines_of_patch(const std::string& pat
 result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
                                   const std::string& out_dir, const std::string& name,
                                   const diff_summary& claim, const unpack_limits& limits,
-                                  const std::string& scratch) {
+                                  const std::string& scratch, const std::string& upload) {
   if (!safe_relative(name) || name.find('/') != name.npos)
     return make_error(errc::bad_argument, "not a pane's name: " + name);
   if (auto good = check_file(patch_path, claim.patch_bytes, claim.patch_sha256); !good)
@@ -167,14 +218,6 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   crash_point(crash_kind::file, "pane_folder");
   if (auto made = make_dirs(out_dir + "/" + name); !made) return made.err();
   out.patch_path = out_dir + "/" + name + ".patch";
-  if (absolute(out.patch_path) != absolute(patch_path)) {
-    crash_point(crash_kind::file, "pane_patch");
-    unique_fd to{::open(out.patch_path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
-    if (!to && errno == EEXIST) return make_error(errc::exists, out.patch_path);
-    if (!to) return io_error(out.patch_path, errno);
-    crash_point(crash_kind::file, "pane_patch_copy");
-    if (auto copied = append_file_to(to.get(), patch_path); !copied) return copied.err();
-  }
   crash_point(crash_kind::file, "pane_files");
   out.files_dir = out_dir + "/" + name + "/files";
   if (::mkdir(out.files_dir.c_str(), 0755) != 0) {
@@ -191,6 +234,7 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   out.files = std::move(*files);
   crash_point(crash_kind::file, "pane_compared");
   if (auto same = compare(out); !same) return same.err();
+  if (auto settled = settle_patch(out, patch_path, upload, scratch); !settled) return settled.err();
   crash_point(crash_kind::file, "pane_changes");
   if (auto kept = keep_changes(out_dir, out); !kept) return kept.err();
   // The sandbox goes as soon as somebody says that its results are here.

@@ -10,6 +10,15 @@
 
 namespace skep::transfer {
 
+/// How far a patch can be trusted to tell what the files beside it do. People read the one, and
+/// taking over writes the other.
+enum class patch_origin : std::uint8_t {
+  claimed,  ///< Nothing here compared them: what was uploaded was not at hand.
+  proven,   ///< Applied to what was uploaded, it gives exactly the files.
+  made_here ///< The one that came does not: it was made here, of what was uploaded and the files.
+};
+std::string_view to_string(patch_origin x);
+
 /// A pane's results on the host's disk.
 struct pane_changes {
   std::string name;
@@ -18,17 +27,24 @@ struct pane_changes {
   manifest files;                   ///< What was unpacked.
   std::string patch_path;           ///< out_dir/NAME.patch
   std::string files_dir;            ///< out_dir/NAME/files
+  patch_origin patch = patch_origin::claimed;
+  std::string doubt; ///< With made_here: what the patch that came gives differently, for people.
 };
 
-/// Checks size and hash of both files against `claim`, copies the patch to out_dir/NAME.patch,
-/// unpacks the changed files to out_dir/NAME/files (must not exist) and compares names: every
-/// claimed change is touched by the patch, every unpacked file is claimed. Then NAME/changes.json
-/// is written, which says so (kept.hpp). What it answers is on disk. Errors: checksum,
-/// unsafe_archive, verification, exists, io. `name` is one path component. `scratch` as below.
+/// Checks size and hash of both files against `claim`, unpacks the changed files to
+/// out_dir/NAME/files (must not exist) and compares names: every claimed change is touched by the
+/// patch, every unpacked file is claimed. Then the patch goes to out_dir/NAME.patch: the one that
+/// came where it is proven to give the files, else one that is made here; size and hash in the
+/// summary are of what lies there. Last NAME/changes.json is written, which says so (kept.hpp).
+/// What it answers is on disk. What is refused leaves neither patch nor record.
+///
+/// `upload`: the archive that the pane's tree began with; empty, or gone: nothing is proven.
+/// `name` is one path component. `scratch` as below. Errors: checksum, unsafe_archive,
+/// verification, exists, io.
 result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
                                   const std::string& out_dir, const std::string& name,
                                   const diff_summary& claim, const unpack_limits& limits = {},
-                                  const std::string& scratch = {});
+                                  const std::string& scratch = {}, const std::string& upload = {});
 
 /// The paths a patch touches, old and new names, sorted, each once. Paths that leave the tree are
 /// errc::unsafe_archive; a patch git cannot read is errc::protocol. An empty file touches nothing.

@@ -90,4 +90,11 @@ bool allow_list::allows(const scan_finding& f) const {
   });
 }
 
+bool allow_list::allows_everything() const {
+  return std::any_of(entries_.begin(), entries_.end(), [](const entry& e) {
+    return e.rule == "*" && e.path.find('*') != e.path.npos
+           && e.path.find_first_not_of("*?/") == e.path.npos;
+  });
+}
+
 } // namespace skep::transfer

@@ -27,6 +27,9 @@ public:
   static result<allow_list> read(const std::string& root);
 
   bool allows(const scan_finding& f) const;
+  /// True when a line has the rule '*' and a path of nothing but wildcards: such a list turns the
+  /// scan off.
+  bool allows_everything() const;
   /// A hash of all that it allows.
   std::string id() const;
 

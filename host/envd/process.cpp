@@ -169,6 +169,9 @@ bool process::signal(int number) {
   // Not reaped yet, so the pid is still this process's.
   if (status_) return false;
   if (::kill(pid_, number) != 0) return false;
+  // Its group, too, which it leads: a child that lived on would go on with its work. What made a
+  // session or a group of its own is not in it. Until it is reaped, the group's id is not reused.
+  if (number == SIGKILL) ::kill(-pid_, SIGKILL);
   signalled_ = true;
   return true;
 }

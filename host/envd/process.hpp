@@ -43,11 +43,12 @@ public:
   std::shared_ptr<event_queue> attach();
   event_feed& feed() { return feed_; }
 
-  /// Kills it (SIGKILL, this process only) when `limit` has passed.
+  /// Kills it, as signal(SIGKILL) does, when `limit` has passed.
   void kill_after(std::chrono::milliseconds limit);
   /// True when kill_after() was what ended it.
   bool killed_late() const { return killed_late_; }
-  /// False: it has exited already.
+  /// SIGKILL goes to its process group as well, every other signal to it alone. False: it has
+  /// exited already.
   bool signal(int number);
   /// Ends it now, if it has exited, whoever still holds its pipes.
   void stop_waiting() {

@@ -257,27 +257,6 @@ TEST_CASE_METHOD(limit_world, "what waits leaves the line when its swarm is stop
   finish();
 }
 
-TEST_CASE_METHOD(limit_world, "at the cap, unhealthy sandboxes are killed and make room") {
-  rule().max_active = 2;
-  begin();
-  spec->sandboxes = 2;
-  auto id = run();
-  REQUIRE(states(id) == strings{"running", "running"});
-  for (int i = 0; i < 6; ++i)
-    api->fail(operation::health, make_error(errc::network));
-  advance(80s); // three failures each
-  CHECK(count("unhealthy") == 6);
-  CHECK(api->boxes.size() == 2); // nobody needs their places
-  spec->no_queue = true;         // and nobody is refused while they are there
-  auto next = run();
-  advance(10s);
-  CHECK(states(next) == strings{"running", "running"});
-  CHECK(states(id) == strings{"closed failed", "closed failed"});
-  CHECK(sandboxes(id)[0].error_code == "gone");
-  CHECK(api->boxes.size() == 2);
-  finish();
-}
-
 TEST_CASE_METHOD(limit_world, "a closed sandbox whose kill is not confirmed holds its place") {
   rule().max_active = 1;
   svc->limits.reap_interval = 600s; // only who needs the place wakes the reaper
@@ -359,26 +338,6 @@ TEST_CASE_METHOD(limit_world, "a hung upload is ended and its place and reservat
   CHECK(spent > 0);
   advance(60s);
   CHECK(call(budget_request{})->budgets.at(0).spent_usd == spent); // cost has stopped
-  finish();
-}
-
-TEST_CASE_METHOD(limit_world, "a provider that refuses for its quota is waited for") {
-  begin();
-  auto full = make_error(errc::quota);
-  full.retry_after_ms = 20'000;
-  api->fail(operation::create, full);
-  auto id = run();
-  advance(2s);
-  CHECK(swarm(id).state == swarm_phase::running);
-  CHECK(all<create_failed>().size() == 1);
-  CHECK(all<sandbox_waits>().at(0).rule == "provider");
-  CHECK(all<sandbox_waits>().at(0).wait_ms > 15'000);
-  advance(17s);
-  CHECK(api->count(operation::create) == 1);
-  advance(5s);
-  CHECK(api->count(operation::create) == 2);
-  agents_end(only_sandbox(id));
-  CHECK(ending(id) == "closed completed");
   finish();
 }
 

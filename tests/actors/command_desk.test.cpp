@@ -235,6 +235,9 @@ TEST_CASE_METHOD(desk_world, "what can be refused is refused before anything is 
   spec->provider = "elsewhere";
   CHECK(refused(run_request{*spec}) == errc::unknown_provider);
   spec->provider = "local";
+  svc->key_secret = [](const std::string&) { return std::string{"PROVIDER_KEY"}; };
+  CHECK(refused(run_request{*spec}) == errc::secret_missing);
+  svc->key_secret = [](const std::string&) { return std::string{}; };
   spec->agent = agent_kind::claude;
   spec->argv.clear();
   spec->prompts = {"do it"};

@@ -220,3 +220,70 @@ TEST_CASE_METHOD(create_world, "a sandbox whose answer comes after a kill is kil
   REQUIRE(all<sandbox_closed>().size() == 1);
   CHECK(all<sandbox_closed>()[0].result == outcome::killed);
 }
+
+// ---- an end that comes before the provider is asked -------------------------------------------
+
+namespace {
+
+/// A JOURNAL that stores at once and keeps its answer to a create intent back until it is told to
+/// give it (flush_a).
+struct late_answer {
+  journal_actor real;
+  std::function<void()> give;
+};
+
+bool has_create_intent(const chunk& c) {
+  for (event_reader r{c.body.data}; !r.done();)
+    if (auto raw = r.next(); raw && raw->type == event_traits<create_intended>::info.type)
+      return true;
+  return false;
+}
+
+journal_actor::behavior_type answering_late(journal_actor::pointer self, late_answer* late) {
+  return {[self, late](append_a, chunk_ptr& c) -> caf::result<std::uint64_t> {
+            auto promise = self->make_response_promise<std::uint64_t>();
+            self->request(late->real, caf::infinite, append_a::value, c)
+                .then(
+                    [late, promise, keep = has_create_intent(*c)](std::uint64_t seq) mutable {
+                      if (keep)
+                        late->give = [promise, seq]() mutable { promise.deliver(seq); };
+                      else
+                        promise.deliver(seq);
+                    },
+                    [promise](caf::error& e) mutable { promise.deliver(e); });
+            return promise;
+          },
+          [late](flush_a) {
+            if (late->give) std::exchange(late->give, nullptr)();
+          }};
+}
+
+} // namespace
+
+TEST_CASE_METHOD(create_world, "an end that comes while the intent of a create goes to disk sends "
+                               "no create, and leaves none unresolved") {
+  auto [how, result] = GENERATE(table<stop_mode, outcome>(
+      {{stop_mode::graceful, outcome::cancelled}, {stop_mode::kill, outcome::killed}}));
+  late_answer late;
+  late.real = svc->handles->journal();
+  auto holder = v.sys.spawn(answering_late, &late);
+  svc->handles->put_journal(holder);
+  begin();
+  REQUIRE(all<create_intended>().size() == 1);
+  REQUIRE(late.give);
+  CHECK(api->count(operation::create) == 0);
+  stop(how);
+  caf::anon_send(holder, flush_a::value);
+  settle();
+  CHECK(api->count(operation::create) == 0);
+  auto told = all<create_failed>();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].intent == all<create_intended>()[0].intent);
+  CHECK(told[0].why.code == errc::cancelled);
+  REQUIRE(all<sandbox_closed>().size() == 1);
+  CHECK(all<sandbox_closed>()[0].result == result);
+  CHECK(count("sandbox.kill_intended") == 0);
+  svc->handles->put_journal(late.real);
+  holder = nullptr;
+  late = {};
+}

@@ -295,7 +295,13 @@ TEST_CASE(
     "what skep-guest says of a pane, of input and of parts is read by type, whoever wrote it") {
   CHECK(*read_launched(json::parse(R"({"pid":4711})")) == 4711);
   CHECK(*read_launched(json::parse("{}")) == 0); // it ended before it was asked again
-  for (const char* text : {R"({"pid":"4711"})", R"({"pid":-1})", R"({"pid":null})", "[]", "7"}) {
+  CHECK(*read_launched(json::parse(R"({"state":"running","pid":4711})")) == 4711);
+  auto not_yet = read_launched(json::parse(R"({"state":"starting"})"));
+  REQUIRE_FALSE(not_yet.ok());
+  CHECK(not_yet.err().code == errc::timed_out);
+  CHECK(retriable(not_yet.err()));
+  for (const char* text : {R"({"pid":"4711"})", R"({"pid":4711,"state":7})", R"({"pid":-1})",
+                           R"({"pid":null})", "[]", "7"}) {
     INFO(text);
     CHECK(read_launched(json::parse(text)).err().code == errc::protocol);
   }
@@ -526,7 +532,9 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.upload_deadline = 0s; }).find("upload") != std::string::npos);
   CHECK(refused([](p& x) { x.health_failures = 0; }).find("health") != std::string::npos);
   CHECK(refused([](p& x) { x.health_interval = 1s; }).find("health_int") != std::string::npos);
+  CHECK(refused([](p& x) { x.quota_wait = 601s; }).find("quota_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_wait_first = 6s; }).find("poll_wait") != std::string::npos);
+  CHECK(refused([](p& x) { x.poll_give_up = 2h; }).find("poll_give_up") != std::string::npos);
   CHECK(refused([](p& x) { x.pane_wait_first = 61s; }).find("pane_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.step_attempts = 0; }).find("attempts") != std::string::npos);
   CHECK(refused([](p& x) { x.attach_idle = 10s; }).find("attach_idle") != std::string::npos);

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 using namespace skep;
 using namespace skep::actors;
@@ -403,6 +404,54 @@ TEST_CASE("figures: times of phases also of what failed, and not of its clean-up
         != std::string::npos);
   CHECK(text.find("skep_queue_length 4\n") != std::string::npos);
   CHECK(text.find("skep_head_seq 77\n") != std::string::npos);
+}
+
+TEST_CASE("a sandbox that a former daemon left is measured in the phase that it is in") {
+  sandbox_record row;
+  row.sandbox = a_box;
+  row.created_at = at(100);
+  row.phase_since = at(200);
+  row.state = phase::running;
+  auto has = [](const metrics_book& m, const std::string& line) {
+    return m.text({}).find(line + "\n") != std::string::npos;
+  };
+  metrics_book m;
+  m.take_up({row});
+  tell(m, 18'200, phase_changed{phase::draining, 18'000'000});
+  CHECK(has(m, "skep_phase_seconds_sum{phase=\"running\",result=\"ok\"} 18000"));
+  CHECK(m.text({}).find("phase=\"queued\"") == std::string::npos);
+  tell(m, 18'201, sandbox_closed{outcome::failed, {}, false});
+  CHECK(has(m, "skep_phase_seconds_sum{phase=\"draining\",result=\"failed\"} 1"));
+  CHECK(m.text({}).find("skep_start_seconds_count") == std::string::npos); // it had begun long ago
+
+  metrics_book failed; // in the phase that it was found in, before its agents ran
+  row.state = phase::uploading;
+  failed.take_up({row});
+  tell(failed, 230, sandbox_closed{outcome::failed, make_error(errc::quota), false});
+  CHECK(has(failed, "skep_phase_seconds_sum{phase=\"uploading\",result=\"failed\"} 30"));
+  CHECK(has(failed, "skep_start_seconds_sum{result=\"failed\"} 130"));
+
+  metrics_book kept; // closed, and its provider still has it: not measured
+  row.state = phase::closed;
+  kept.take_up({row});
+  tell(kept, 300, usage_sampled{33, 2, 10, 20, 30, 40});
+  tell(kept, 301, phase_changed{phase::draining, 1000});
+  CHECK(kept.text({}).find("skep_phase_seconds_sum") == std::string::npos);
+  CHECK(kept.text({}).find("sb_h") == std::string::npos);
+}
+
+TEST_CASE("figures from inside that make no sense are written as they are, and warn at most") {
+  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+  auto v = usage_watch{}.take(usage_sampled{10, 2, most, 1, 10, 100}, at(0));
+  REQUIRE(v.notices.size() == 1);
+  CHECK(v.notices[0].text == "memory in use: 999 %");
+  metrics_book m;
+  tell(m, 1, sandbox_queued{0, "sim"});
+  tell(m, 2, usage_sampled{1e300, 2, most, 1, 30, 40});
+  auto text = m.text({});
+  CHECK(text.find("skep_sandbox_memory_bytes{sandbox=\"sb_h\"} 1.84467e+19\n")
+        != std::string::npos);
+  CHECK(text.find("skep_sandbox_cpu_percent{sandbox=\"sb_h\"} 1e+300\n") != std::string::npos);
 }
 
 TEST_CASE("the text of figures has a type before every name, and samples of open sandboxes alone") {

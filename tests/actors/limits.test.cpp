@@ -1,6 +1,10 @@
 // Limits and budgets without an actor: what each rule says when it alone is tight.
 #include "actors/run_rules.hpp"
+#include "storage/reader.hpp"
+#include "tests/storage/support.hpp"
 #include "tests/support/catch.hpp"
+
+#include <algorithm>
 
 using namespace skep;
 using namespace skep::actors;
@@ -98,6 +102,49 @@ TEST_CASE("the 11th creation in a minute, the 21st in an hour and the 51st in a 
     CHECK(refusal(*h).code == errc::rate);
     CHECK(refusal(*h).message.find(row.rule) != std::string::npos);
   }
+}
+
+TEST_CASE("creates of a daemon whose clock was two days ahead fill a window for its length alone") {
+  namespace st = storage::testing;
+  st::temp_dir dir;
+  auto j = st::open_journal(dir / "skep.db");
+  auto create = [&](int n, utc_time when) {
+    auto t = when.time_since_epoch().count();
+    auto box = st::sandbox_no(n);
+    REQUIRE(st::put(j, st::swarm_no(1), box, t,
+                    sandbox_queued{static_cast<std::uint32_t>(n), "cloud", 0.10},
+                    create_intended{"in" + std::to_string(n), "base", 1, 0.05})
+            == errc::none);
+  };
+  auto two_days_ahead = noon + 48h;
+  REQUIRE(storage::take_epoch(j, "1", 1, two_days_ahead).ok());
+  REQUIRE(st::put(j, st::swarm_no(1), {}, two_days_ahead.time_since_epoch().count(), st::a_swarm())
+          == errc::none);
+  for (int n = 0; n < 10; ++n)
+    create(n, two_days_ahead + n * 1s);
+  REQUIRE(storage::take_epoch(j, "1", 2, noon).ok()); // the clock was put right
+  auto tables = std::move(storage::reader::open(dir / "skep.db").value());
+  auto load_at = [&](utc_time t) { return load_of(tables.spend(t).value(), "cloud"); };
+  struct {
+    max_count provider_rules::*which;
+    std::chrono::milliseconds length;
+  } windows[] = {{&provider_rules::creates_per_minute, 1min},
+                 {&provider_rules::creates_per_hour, 1h},
+                 {&provider_rules::creates_per_day, 24h}};
+  for (const auto& w : windows) {
+    auto rules = only(w.which, 10);
+    auto h = first_hold(rules, load_at(noon + 1s), "/a", noon + 1s);
+    REQUIRE(h);
+    CHECK(h->wait == w.length - 1s);
+    CHECK(first_hold(rules, load_at(noon + w.length - 1ms), "/a", noon + w.length - 1ms));
+    CHECK_FALSE(first_hold(rules, load_at(noon + w.length), "/a", noon + w.length));
+  }
+  create(10, noon + 30s); // one of the present daemon stands behind them
+  auto load = load_at(noon + 40s);
+  REQUIRE(load.creates.size() == 11);
+  CHECK(std::is_sorted(load.creates.begin(), load.creates.end()));
+  CHECK(load.creates.front() == noon);
+  CHECK(load.creates.back() == noon + 30s);
 }
 
 TEST_CASE("max_starting holds what would only make others late; it passes and refuses nobody") {

@@ -1,66 +1,8 @@
-// Scripts of the PANE alone: its SANDBOX and its poller are the test.
-#include "actors/pane.hpp"
-
-#include "tests/actors/domain_fixture.hpp"
+// Scripts of the PANE: its attempts, its stops, its input, what its word is worth.
+#include "tests/actors/pane_world.hpp"
 
 using namespace skep;
 using namespace skep::test;
-
-namespace {
-
-struct pane_world : world {
-  pane_record rec;
-  pane_actor pane;
-
-  pane_world() {
-    rec.pane = {"pn_a"};
-    rec.sandbox = ctx->sandbox;
-    rec.swarm = ctx->swarm;
-    rec.name = "p0";
-    api->boxes["i1"].info.remote_id = "i1";
-    ctx->address({"i1"});
-    ctx->recorder(v.root(spawn_recorder(v.sys, ctx->swarm, ctx->sandbox, svc->handles)));
-    ctx->keeper(v.root(v.sys.spawn(fake_keeper, &up)));
-  }
-  ~pane_world() {
-    pane = nullptr;
-    CHECK(end() == 0);
-  }
-  void begin() {
-    under_supervisor({"pane", [this](caf::scheduled_actor* parent) {
-                        pane = spawn_pane(parent, ctx, rec);
-                        return caf::actor_cast<caf::strong_actor_ptr>(pane);
-                      }});
-    tell(begin_a::value);
-  }
-  template <class... Ts>
-  void tell(Ts... xs) {
-    caf::anon_send(pane, xs...);
-    v.run();
-  }
-  void exit(std::int32_t code, std::uint32_t generation = 1, std::uint64_t size = 10) {
-    tell(exited_a::value, follow_exit{rec.pane, generation, code, 0, size, {}});
-  }
-  /// The agent's starts: the generation's folder of each.
-  strings starts() const {
-    strings out;
-    for (const auto& c : api->calls)
-      if (auto at = c.what.find(" pane --dir "); c.op == operation::run && at != c.what.npos) {
-        auto dir = c.what.substr(at + 12, c.what.find(' ', at + 12) - at - 12);
-        out.push_back(dir.substr(dir.rfind('/') + 1));
-      }
-    return out;
-  }
-  strings signals() const {
-    strings out;
-    for (const auto& c : api->calls)
-      if (auto at = c.what.find(" --signal "); at != c.what.npos)
-        out.push_back(c.what.substr(at + 10));
-    return out;
-  }
-};
-
-} // namespace
 
 TEST_CASE_METHOD(pane_world, "an attempt leaves its facts in order") {
   begin();
@@ -195,15 +137,6 @@ TEST_CASE_METHOD(pane_world, "a running pane is adopted under its generation, as
   CHECK(events() == strings{"pane.exited", "pane.closed"});
 }
 
-TEST_CASE_METHOD(pane_world,
-                 "a start whose answer the last daemon did not see is asked for again") {
-  rec.state = pane_phase::starting;
-  rec.attempt = 1;
-  begin();
-  CHECK(starts() == strings{"1"});
-  CHECK(events() == strings{"pane.started"});
-}
-
 TEST_CASE_METHOD(pane_world, "a recorded exit is judged, a closed pane only told") {
   rec.attempt = 1;
   SECTION("exited") {
@@ -221,86 +154,6 @@ TEST_CASE_METHOD(pane_world, "a recorded exit is judged, a closed pane only told
     CHECK(up.lines == strings{"closed completed"});
   }
   CHECK(starts().empty());
-}
-
-TEST_CASE_METHOD(pane_world, "a start that may succeed later is repeated, then given up") {
-  for (int i = 0; i < 3; ++i)
-    api->fail(operation::run, make_error(errc::network));
-  SECTION("it succeeds in time") {
-    begin();
-    CHECK(starts().size() == 1);
-    v.advance(999ms);
-    CHECK(starts().size() == 1);
-    v.advance(1ms);
-    CHECK(starts().size() == 2);
-    v.advance(2s);
-    CHECK(starts().size() == 3);
-    v.advance(4s);
-    CHECK(starts() == strings{"1", "1", "1", "1"}); // one attempt all the time
-    CHECK(events() == strings{"pane.start_intended", "pane.started"});
-  }
-  SECTION("it never does") {
-    api->fail(operation::run, make_error(errc::network));
-    begin();
-    v.advance(5min);
-    CHECK(starts().size() == svc->limits.step_attempts);
-    CHECK(up.lines == strings{"closed failed network@run"});
-  }
-}
-
-TEST_CASE_METHOD(pane_world, "a pane runs when its holder says so, however slow within its limit") {
-  api->hold(operation::run);
-  begin();
-  v.advance(29s);
-  CHECK(up.lines.empty());
-  CHECK(count("pane.started") == 0);
-  api->release(operation::run);
-  v.run();
-  CHECK(events() == strings{"pane.start_intended", "pane.started"});
-  CHECK(up.lines == strings{"ready"});
-  v.advance(5min);
-  CHECK(count("pane.closed") == 0);
-}
-
-TEST_CASE_METHOD(pane_world,
-                 "a holder that does not answer within its limit is an error that names "
-                 "the pane, and is stopped inside") {
-  api->hold(operation::run);
-  begin();
-  v.advance(30s);
-  CHECK(up.lines == strings{"closed failed not_ready@start"});
-  CHECK(all<pane_closed>().at(0).why.message == "p0 (pn_a) gave no word within 30 s");
-  CHECK(signals() == strings{"KILL"});
-  api->release(operation::run); // its word comes too late
-  v.run();
-  CHECK(count("pane.started") == 0);
-  CHECK(signals() == strings{"KILL", "KILL"});
-}
-
-TEST_CASE_METHOD(pane_world,
-                 "an agent that did not become ready is started anew as often as asked") {
-  spec->pane_restarts = 1;
-  api->hold(operation::run);
-  begin();
-  v.advance(30s);
-  CHECK(count("pane.restarting") == 1);
-  v.advance(1s);
-  api->release(operation::run);
-  v.run();
-  CHECK(starts() == strings{"1", "2"});
-  CHECK(count("pane.started") == 1);
-  CHECK(all<pane_started>().at(0).attempt == 2);
-  CHECK(up.lines == strings{"ready"});
-}
-
-TEST_CASE_METHOD(pane_world, "a start that is refused is not repeated") {
-  guest["pane"] = [](const sandbox::command&) -> result<command_result> {
-    return said("{\"error\":\"x\",\"message\":\"no such program\"}\n", 2);
-  };
-  begin();
-  v.advance(5min);
-  CHECK(starts().size() == 1);
-  CHECK(up.lines == strings{"closed failed remote_command_failed@start"});
 }
 
 TEST_CASE_METHOD(pane_world, "input is acknowledged, written, and its fate told") {
@@ -392,40 +245,6 @@ TEST_CASE_METHOD(pane_world, "input is refused where nobody reads it") {
   CHECK(count("pane.input") == 0);
 }
 
-TEST_CASE_METHOD(pane_world, "an agent with very many blocks floods no journal, and how many were "
-                             "left out is told once") {
-  spec->agent = agent_kind::claude;
-  spec->argv.clear();
-  spec->prompts = {"work"};
-  svc->limits.pane_notes = {20, 10};
-  begin();
-  settle();
-  auto say = [&](int times) {
-    const std::string line =
-        R"({"type":"assistant","message":{"content":[{"type":"text","text":"x"}]}})"
-        "\n";
-    for (int i = 0; i < times; ++i)
-      tell(output_a::value, std::uint32_t{1}, line);
-    advance(20ms);
-  };
-  say(500);
-  CHECK(count("pane.block") == 20);
-  CHECK(count("pane.blocks_suppressed") == 0); // until it goes on, or ends
-  advance(3s);
-  say(1);
-  CHECK(count("pane.block") == 21);
-  auto told = all<notes_suppressed>();
-  REQUIRE(told.size() == 1);
-  CHECK(told[0].count == 480);
-  CHECK(told[0].attempt == 1);
-  CHECK(told[0].since.time_since_epoch().count() > 0);
-  say(500);
-  exit(0);
-  settle();
-  CHECK(all<notes_suppressed>().size() == 2); // with its end
-  CHECK(count("pane.block") < 60);
-}
-
 namespace {
 
 /// An agent that gives its word of success, over a work tree of which its sandbox says `answer`.
@@ -449,9 +268,8 @@ struct word_world : pane_world {
   }
   /// Its agent reports success and exits with 0.
   void says_done() {
-    tell(output_a::value, std::uint32_t{1},
-         std::string{R"({"type":"result","subtype":"success","is_error":false,"result":"done"})"
-                     "\n"});
+    outputs(R"({"type":"result","subtype":"success","is_error":false,"result":"done"})"
+            "\n");
     exit(0);
   }
   /// What the pane was closed with, after its agent said that all is done.

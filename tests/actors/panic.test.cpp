@@ -1,6 +1,7 @@
 // Scripts of the SAFETY desk in the whole tree: freeze, panic, and who survives it; and the end of
 // the daemon that ends its swarms.
 #include "actors/shutdown.hpp"
+#include "actors/swarm.hpp"
 
 #include "tests/actors/tree_fixture.hpp"
 
@@ -286,6 +287,36 @@ TEST_CASE_METHOD(panic_world, "a daemon that ends its swarms interrupts, collect
   finish();
 }
 
+TEST_CASE_METHOD(panic_world,
+                 "a swarm that comes up while the daemon ends is asked to end as well") {
+  auto id = run();
+  auto box = only_sandbox(id);
+  auto context = registry->find(id);
+  auto keeper = context->keeper();
+  context->keeper(swarm_actor{}); // as while it is being taken up or restarted
+  shutdown_course course{30s};
+  auto go_on = [&](std::chrono::milliseconds from, std::chrono::milliseconds until) {
+    for (auto t = from; t < until; t += 100ms) {
+      if (course.due(t, false) == shutdown_course::step::ask)
+        ask_all_to_end(*registry, course.mode());
+      advance(100ms);
+    }
+  };
+  ask_all_to_end(*registry, course.mode());
+  go_on(0ms, 2s);
+  CHECK(signals("INT") == 0);
+  context->keeper(keeper);
+  go_on(2s, 4s);
+  CHECK(signals("INT") == 1); // more than one word changes nothing
+  agents_end(box, 130);
+  advance(1s);
+  CHECK(ending(id) == "closed cancelled");
+  CHECK(registry->size() == 0);
+  keeper = nullptr;
+  context = nullptr;
+  finish();
+}
+
 TEST_CASE_METHOD(panic_world, "who has not ended is named with its swarm, sandbox and panes") {
   spec->panes = 2;
   auto id = run();
@@ -305,10 +336,16 @@ TEST_CASE("the end of the daemon forces after three quarters of its time and giv
   using step = shutdown_course::step;
   shutdown_course c{30s};
   CHECK(c.due(0s, false) == step::wait);
-  CHECK(c.due(22s, false) == step::wait);
+  CHECK(c.due(999ms, false) == step::wait);
+  CHECK(c.due(1s, false) == step::ask); // who was not there is asked again
+  CHECK(c.due(1'999ms, false) == step::wait);
+  CHECK(c.due(22s, false) == step::ask);
+  CHECK(c.mode() == stop_mode::shutdown);
   CHECK(c.due(22'500ms, false) == step::force);
+  CHECK(c.mode() == stop_mode::kill);
   CHECK(c.due(23s, false) == step::wait);
-  CHECK(c.due(29'999ms, false) == step::wait);
+  CHECK(c.due(23'500ms, false) == step::ask);
+  CHECK(c.due(23'600ms, false) == step::wait);
   CHECK(c.due(30s, false) == step::give_up);
   shutdown_course again{30s};
   CHECK(again.due(1s, true) == step::give_up);

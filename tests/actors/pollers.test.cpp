@@ -23,7 +23,8 @@ pane_actor::behavior_type slow_pane(pane_actor::stateful_pointer<slow_pane_state
         for (auto& given : std::exchange(*open, {}))
           answer(given, result<void>{});
       },
-      [self, open](output_a, std::uint32_t, const std::string&) -> caf::result<void> {
+      [self, open](output_a, std::uint32_t, std::uint64_t,
+                   const std::string&) -> caf::result<void> {
         open->push_back(self->make_response_promise<void>());
         return open->back();
       },
@@ -99,19 +100,24 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox that vanishes is lost once its output
 TEST_CASE_METHOD(sandbox_world,
                  "output that fails is told n/5, success resets, the fifth ends it") {
   begin();
-  auto breaks = [this] {
-    api->streams.back()->fail(make_error(errc::network));
-    advance(6s); // longer than any wait
+  auto breaks = [this](int times) {
+    for (int i = 0; i < times; ++i) {
+      api->streams.back()->fail(make_error(errc::network));
+      advance(6s); // longer than any wait
+    }
   };
-  for (int i = 0; i < 4; ++i)
-    breaks();
+  breaks(4);
   output("pn_0", 0, "it works again");
-  for (int i = 0; i < 4; ++i)
-    breaks();
+  breaks(4);
   CHECK(count("output_incomplete") == 0);
   CHECK(count("sandbox.closed") == 0);
-  REQUIRE(api->streams.size() == 9);
-  breaks();
+  // The network may come back: for two minutes no further failure is the fifth.
+  REQUIRE(svc->limits.poll_give_up == 120s);
+  breaks(16);
+  CHECK(count("sandbox.poll_failed") == 8);
+  CHECK(count("output_incomplete") == 0);
+  REQUIRE(api->streams.size() == 25);
+  breaks(1);
   std::vector<std::uint32_t> counts;
   for (const auto& e : all<poll_failed>()) {
     CHECK(e.limit == 5);
@@ -119,8 +125,8 @@ TEST_CASE_METHOD(sandbox_world,
     counts.push_back(e.count);
   }
   CHECK(counts == std::vector<std::uint32_t>{1, 2, 3, 4, 1, 2, 3, 4, 5});
-  CHECK(api->streams.size() == 9); // polling has stopped
-  advance(21s);                    // nobody hears of the agent's end: its graces pass
+  CHECK(api->streams.size() == 25); // polling has stopped
+  advance(21s);                     // nobody hears of the agent's end: its graces pass
   CHECK(ending() == "failed network@output");
   auto told = all<notice>();
   auto critical =
@@ -130,6 +136,40 @@ TEST_CASE_METHOD(sandbox_world,
   CHECK(all<sandbox_closed>().at(0).why.message.starts_with("output incomplete"));
   CHECK(up.endings.at(0).why.message.starts_with("output incomplete"));
   CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a network that is away for less than two minutes ends no sandbox") {
+  begin();
+  output("pn_0", 0, "before");
+  for (int i = 0; i < 19; ++i) {
+    api->streams.back()->fail(make_error(errc::network));
+    advance(6s);
+  }
+  output("pn_0", 6, " and after");
+  for (int i = 0; i < 19; ++i) { // its time begins anew with each success
+    api->streams.back()->fail(make_error(errc::timed_out));
+    advance(6s);
+  }
+  CHECK(count("output_incomplete") == 0);
+  std::ifstream file{ctx->log_path({"pn_0"}, 1)};
+  CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "before and after");
+  exit("pn_0", 0, 16);
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a failure of output that will not pass counts as the fifth at once") {
+  begin();
+  for (int i = 0; i < 5; ++i) {
+    CHECK(count("output_incomplete") == 0);
+    api->streams.back()->end(1);
+    advance(6s);
+  }
+  CHECK(count("sandbox.poll_failed") == 5);
+  CHECK(count("output_incomplete") == 1);
+  advance(21s);
+  CHECK(ending() == "failed remote_command_failed@output");
 }
 
 TEST_CASE_METHOD(sandbox_world,

@@ -13,6 +13,7 @@ struct reaper_world : world {
   std::vector<sandbox_record> unresolved;
   std::map<std::string, sandbox_record> rows;
   strings providers{"local"};
+  strings recent, configured;
 
   ~reaper_world() { CHECK(end() == 0); }
 
@@ -44,6 +45,8 @@ struct reaper_world : world {
       return i->second;
     };
     tables.providers = [this] { return providers; };
+    tables.recent = [this] { return recent; };
+    tables.configured = [this] { return configured; };
     under_supervisor({"reaper", [this, tables](caf::scheduled_actor* parent) {
                         return spawn_reaper(parent, svc, tables);
                       }});
@@ -129,6 +132,64 @@ TEST_CASE_METHOD(reaper_world, "orphans at one provider die, whatever the other 
   advance(2min);
   CHECK(api->boxes.empty());
   CHECK(elsewhere->boxes.empty());
+}
+
+TEST_CASE_METHOD(reaper_world, "a sandbox that is listed after its kill was confirmed is killed "
+                               "after the grace time") {
+  auto& r = rows["sb_a"];
+  r.remote_id = "i1";
+  r.state = phase::closed;
+  r.kill_intended = true;
+  r.kill_confirmed = true; // by an answer in passing
+  box("i1", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}});
+  begin();
+  advance(40s); // seen first at 15 s
+  CHECK(api->count(operation::kill) == 0);
+  advance(10s);
+  CHECK(api->count(operation::kill) == 1);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(reaper_world,
+                 "a provider without a living sandbox is listed once a minute, and at "
+                 "every look from its first orphan on") {
+  providers = {};
+  recent = {"local"};
+  begin();
+  advance(5min);
+  CHECK(api->count(operation::list) == 5);
+  box("ours", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  advance(15s);
+  CHECK(api->count(operation::list) == 6);
+  CHECK(api->boxes.size() == 1);
+  advance(30s);
+  CHECK(api->boxes.empty());
+  auto lists = api->count(operation::list);
+  advance(5min);
+  CHECK(api->count(operation::list) <= lists + 6);
+}
+
+TEST_CASE_METHOD(reaper_world,
+                 "every provider that can be asked is listed after the start until it "
+                 "has answered once") {
+  providers = {};
+  configured = {"local"};
+  std::size_t asked = 0;
+  SECTION("at once") {
+    asked = 1;
+  }
+  SECTION("when it is reached") {
+    api->fail(operation::list, make_error(errc::network));
+    api->fail(operation::list, make_error(errc::timed_out));
+    asked = 3;
+  }
+  SECTION("a refusal is an answer") {
+    api->fail(operation::list, make_error(errc::auth));
+    asked = 1;
+  }
+  begin();
+  advance(5min);
+  CHECK(api->count(operation::list) == asked);
 }
 
 TEST_CASE_METHOD(reaper_world,

@@ -32,13 +32,6 @@ struct replacing_world : tree_world {
     FAIL("no successor began");
     return {};
   }
-  strings order(std::initializer_list<const char*> wanted) {
-    strings out;
-    for (const auto& e : log->events())
-      for (const auto* w : wanted)
-        if (e.find(w) != std::string::npos) out.push_back(w);
-    return out;
-  }
 };
 
 } // namespace
@@ -121,6 +114,92 @@ TEST_CASE_METHOD(tree_world, "a sandbox that was winding down fails with its fir
   CHECK(after.error_text == before.error_text);
   CHECK(count("sandbox.failing") == 1);
   CHECK(count("transfer.intended") >= 2); // the upload, and what came back
+  finish();
+}
+
+namespace {
+
+/// Two panes whose agents end; the difference of p0 cannot be made, the first `failures` times.
+struct collecting_world : tree_world {
+  int failures = 100;
+
+  collecting_world() {
+    spec->panes = 2;
+    api->on_run =
+        [this, usual = api->on_run](const sandbox::remote& r,
+                                    const sandbox::command& c) -> result<sandbox::command_result> {
+      auto of_p0 = c.argv.size() > 1 && c.argv[1] == "diff"
+                   && std::find(c.argv.begin(), c.argv.end(), "p0") != c.argv.end();
+      if (!of_p0 || failures-- <= 0) return usual(r, c);
+      return said("{\"error\":\"not_found\",\"message\":\"no commit in the tree\"}\n", 1);
+    };
+  }
+  strings order(std::initializer_list<const char*> wanted) {
+    strings out;
+    for (const auto& e : log->events())
+      for (const auto* w : wanted)
+        if (e.find(w) != std::string::npos) out.push_back(w);
+    return out;
+  }
+  bool has_patch(const swarm_id& id, const std::string& pane) const {
+    return std::filesystem::exists(std::filesystem::path{spec->out_dir} / id.value
+                                   / (pane + ".patch"));
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(collecting_world, "a result that could not be fetched is not forgotten by a "
+                                   "daemon that dies after the kill intent") {
+  auto stopped = GENERATE(false, true);
+  INFO(stopped);
+  start();
+  auto id = run();
+  if (stopped) REQUIRE(call(stop_request{id, false}));
+  api->hold(operation::kill);
+  agents_end(only_sandbox(id), stopped ? 130 : 0);
+  advance(5s);
+  REQUIRE(count("transfer.failed") == 1);
+  REQUIRE(count("sandbox.kill_intended") == 1);
+  REQUIRE(count("sandbox.closed") == 0);
+  CHECK(order({"sandbox.failing", "sandbox.kill_intended"})
+        == strings{"sandbox.failing", "sandbox.kill_intended"});
+  auto before = only_sandbox(id);
+  CHECK(before.error_code == "remote_command_failed");
+  stop();
+  start();
+  api->release(operation::kill);
+  advance(30s);
+  auto after = only_sandbox(id);
+  CHECK(ending(id) == (stopped ? "closed cancelled" : "closed failed"));
+  CHECK(after.result == (stopped ? outcome::cancelled : outcome::failed)); // the stop came first
+  CHECK(after.error_code == before.error_code);
+  CHECK(after.error_step == "diff");
+  CHECK(count("sandbox.failing") == 1);
+  CHECK(has_patch(id, "p1"));
+  CHECK_FALSE(has_patch(id, "p0"));
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(collecting_world, "a daemon that dies while it collects leaves all of it to the "
+                                   "next one, what could not be fetched included") {
+  failures = 1;
+  start();
+  auto id = run();
+  api->hold(operation::download_file); // of p1
+  agents_end(only_sandbox(id));
+  REQUIRE(count("transfer.failed") == 1);
+  REQUIRE(count("sandbox.kill_intended") == 0);
+  stop();
+  api->release(operation::download_file);
+  start();
+  advance(30s);
+  CHECK(ending(id) == "closed completed");
+  CHECK(has_patch(id, "p0"));
+  CHECK(has_patch(id, "p1"));
+  CHECK(count("sandbox.failing") == 0);
+  CHECK(api->boxes.empty());
   finish();
 }
 

@@ -96,6 +96,22 @@ TEST_CASE_METHOD(place_world,
 }
 
 TEST_CASE_METHOD(tree_world,
+                 "a pack under way ends when the daemon does, and the next one packs anew") {
+  auto id = swarm_id::make();
+  auto first = svc->pool;
+  svc->pool = std::make_shared<work_pool>(1);
+  svc->pool->stop(); // what main does once the tree is down
+  auto packed = prepare_bundle(*svc, *spec, id);
+  svc->pool = first;
+  REQUIRE_FALSE(packed.ok());
+  CHECK(packed.err().code == errc::cancelled);
+  CHECK(prepare_bundle(*svc, *spec, id).ok());
+  remove_work_files(*svc, id);
+  start();
+  finish();
+}
+
+TEST_CASE_METHOD(tree_world,
                  "what the scan of a work tree found is told by the next daemon when the "
                  "first one died before it was on record, and only then") {
   tree.put("a.py", "t = '" + token() + "'\n");

@@ -260,6 +260,37 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox to keep is left running, unless it fa
     CHECK_FALSE(all<sandbox_closed>().at(0).kept);
     CHECK(api->boxes.empty());
   }
+  SECTION("stopped by a person") {
+    stop(stop_mode::graceful);
+    exit("pn_0", 130);
+    CHECK(ending() == "cancelled");
+    CHECK(all<sandbox_closed>().at(0).kept);
+    CHECK(api->boxes.size() == 1);
+  }
+  SECTION("past its time limit") {
+    stop(stop_mode::timed_out);
+    exit("pn_0", 130);
+    CHECK(ending() == "timed_out timed_out@");
+    CHECK(guest_calls("diff") == 1);
+    CHECK_FALSE(all<sandbox_closed>().at(0).kept);
+    CHECK(api->boxes.empty());
+  }
+  SECTION("stopped by a person, and then past its time limit") {
+    stop(stop_mode::graceful);
+    stop(stop_mode::timed_out);
+    exit("pn_0", 130);
+    CHECK(ending() == "cancelled");
+    CHECK_FALSE(all<sandbox_closed>().at(0).kept);
+    CHECK(api->boxes.empty());
+  }
+  SECTION("the daemon ends and ends everything") {
+    stop(stop_mode::shutdown);
+    exit("pn_0", 130);
+    CHECK(ending() == "cancelled");
+    CHECK(guest_calls("diff") == 1);
+    CHECK_FALSE(all<sandbox_closed>().at(0).kept);
+    CHECK(api->boxes.empty());
+  }
 }
 
 TEST_CASE_METHOD(sandbox_world, "a kill without an answer is repeated, then left to the reaper") {
@@ -388,4 +419,39 @@ TEST_CASE_METHOD(sandbox_world,
   CHECK(api->boxes.empty());
   REQUIRE(all<sandbox_closed>().size() == 1);
   CHECK(guest_calls("diff") == 0);
+}
+
+TEST_CASE_METHOD(sandbox_world, "what was being collected when the daemon died is collected by the "
+                                "next one, whatever had ended the agents") {
+  recorded(phase::collecting);
+  start.panes[0].state = pane_phase::closed;
+  start.panes[0].result = outcome::cancelled;
+  api->hold(operation::list_processes); // what the former daemon began inside is looked for
+  auto expected = outcome::cancelled;
+  SECTION("a stop, told again meanwhile") {
+    start.stop = stop_mode::graceful;
+    begin();
+    stop(stop_mode::graceful);
+  }
+  SECTION("the time limit") {
+    expected = outcome::timed_out;
+    start.panes[0].result = outcome::timed_out;
+    start.stop = stop_mode::timed_out;
+    spec->keep = true;
+    begin();
+  }
+  SECTION("a failure") {
+    expected = outcome::failed;
+    start.record.error_code = "agent_failed";
+    begin();
+  }
+  CHECK(count("sandbox.kill_intended") == 0);
+  api->release(operation::list_processes);
+  advance(2s);
+  CHECK(guest_calls("diff") == 1);
+  CHECK(count("transfer.done") == 1);
+  REQUIRE(all<sandbox_closed>().size() == 1);
+  CHECK(all<sandbox_closed>().at(0).result == expected);
+  CHECK_FALSE(all<sandbox_closed>().at(0).kept);
+  CHECK(api->boxes.empty());
 }

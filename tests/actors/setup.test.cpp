@@ -76,10 +76,14 @@ TEST_CASE_METHOD(setup_world,
 
 TEST_CASE_METHOD(setup_world, "a setup that does not end is a failed setup, not a failed network") {
   begin();
-  setup().fail(make_error(errc::timed_out));
+  setup().emit("waiting for the lock");
+  setup().fail(make_error(errc::timed_out, "`npm ci`: did not end within 600000 ms")); // the client
   settle();
   CHECK(ending() == "failed setup_failed@setup");
-  CHECK(all<sandbox_closed>().at(0).why.message == "no end within 600 s");
+  auto why = all<sandbox_closed>().at(0).why;
+  CHECK(why.message.find("npm ci") != std::string::npos);
+  CHECK(why.message.find("600000 ms") != std::string::npos);
+  CHECK(why.cause == "waiting for the lock");
 }
 
 TEST_CASE_METHOD(setup_world, "a connection that breaks during the setup is no failed setup") {

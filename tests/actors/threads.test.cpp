@@ -2,9 +2,11 @@
 #include "actors/journal.hpp"
 #include "actors/recorder.hpp"
 #include "actors/supervisor.hpp"
+#include "actors/work_pool.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/memory_journal.hpp"
 
+#include <future>
 #include <set>
 
 #include <sys/wait.h>
@@ -142,6 +144,40 @@ TEST_CASE("a supervised detached journal is restarted and the tree ends without 
     dir->clear();
   }
   CHECK_FALSE(log->open);
+}
+
+TEST_CASE("a pool that stops tells the job that runs, and drops those that wait") {
+  work_pool pool{1};
+  std::promise<void> begun;
+  std::atomic<bool> dropped{true};
+  pool.submit([&] {
+    begun.set_value();
+    while (!pool.cancelled())
+      std::this_thread::yield();
+  });
+  pool.submit([&] { dropped = false; });
+  begun.get_future().wait();
+  CHECK_FALSE(pool.cancelled());
+  CHECK(pool.stop(60s));
+  CHECK(pool.cancelled());
+  CHECK(pool.waiting() == 0);
+  CHECK(dropped);
+  CHECK(pool.stop(0ms)); // twice is once
+}
+
+TEST_CASE("a job that does not listen holds up the end of its pool for no longer than the limit") {
+  std::promise<void> begun, over;
+  auto until = over.get_future().share();
+  work_pool pool{2};
+  pool.submit([&begun, until] {
+    begun.set_value();
+    until.wait();
+  });
+  begun.get_future().wait();
+  CHECK_FALSE(pool.stop(1ms));
+  CHECK_FALSE(pool.stop(1ms));
+  over.set_value();
+  CHECK(pool.stop(60s));
 }
 
 TEST_CASE("a failed commit ends the process with status 74 before anything is answered") {

@@ -41,6 +41,13 @@ struct transfer_world : sandbox_world {
       return where(r, c);
     };
   }
+  /// Downloads of this file that were begun.
+  std::size_t asked_for(const std::string& ending) const {
+    auto is = [&](const fake_api::record& c) {
+      return c.op == operation::download_file && c.what.ends_with(ending);
+    };
+    return static_cast<std::size_t>(std::count_if(api->calls.begin(), api->calls.end(), is));
+  }
   bool has_patch(const std::string& pane) const {
     return std::filesystem::exists(tmp.path / "out" / "sw_a" / (pane + ".patch"));
   }
@@ -184,7 +191,7 @@ TEST_CASE_METHOD(transfer_world,
                                                 {"dies", "failed internal@download"},
                                                 {"hangs", "failed timed_out@download"}}));
   INFO(how << " " << which);
-  svc->limits.download_deadline = 20s;
+  if (how == "hangs") svc->limits.download_deadline = 20s;
   panes(3);
   auto usual = api->on_run;
   auto where = sandbox::remote{"i100000", "token-i100000", ""};
@@ -192,16 +199,27 @@ TEST_CASE_METHOD(transfer_world,
     if (way == "refused") return refused(c);
     if (way == "dies") throw std::runtime_error("a bug");
     auto out = usual(where, c);
-    if (way == "cut") api->fail(operation::download_file, make_error(errc::network));
     if (way == "hangs") api->hold(operation::download_file);
     if (way == "damaged")
       for (auto& [path, content] : api->boxes.at("i100000").files)
         if (path.ends_with(".patch") || path.ends_with(".tar")) content += "x";
     return out;
   });
+  auto its_patch = "/p" + std::to_string(which) + ".patch";
+  api->turn_down = [&, way = how](operation op, const std::string& what) -> error {
+    if (way != "cut" || op != operation::download_file || !what.ends_with(its_patch)) return {};
+    return make_error(errc::network);
+  };
   begin();
   for (int i = 0; i < 3; ++i)
     exit("pn_" + std::to_string(i));
+  if (how == "cut") {
+    advance(126s); // 1 + 2 + 4 + 8 + 16 + 32 + 64
+    CHECK(count("transfer.failed") == 0);
+    advance(2s);
+    CHECK(asked_for(its_patch) == svc->limits.download_tries);
+    CHECK(all<transfer_failed>().at(0).why.message.find("after 8 attempts") != std::string::npos);
+  }
   if (how == "hangs") {
     advance(19s);
     CHECK(count("transfer.failed") == 0);
@@ -218,6 +236,103 @@ TEST_CASE_METHOD(transfer_world,
     CHECK(cleaned(t.transfer));
   CHECK(left_here() == 0);
   CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(transfer_world, "a connection that is cut while results come back costs the step "
+                                 "that was under way, and nothing that agents did") {
+  std::string cut = GENERATE(as<std::string>{}, "out", "diff", "p0.patch", "p0.tar");
+  INFO(cut);
+  auto times = GENERATE(1, 3);
+  auto down = [&, left = times](operation op, const std::string& what) mutable -> error {
+    auto hit = cut == "out"    ? op == operation::remove && what.ends_with("/.skep/out")
+               : cut == "diff" ? op == operation::run && what.find(" diff ") != std::string::npos
+                               : op == operation::download_file && what.ends_with("/" + cut);
+    return hit && left-- > 0 ? make_error(errc::network) : error{};
+  };
+  begin();
+  api->turn_down = down;
+  exit("pn_0");
+  CHECK(count("sandbox.closed") == 0);
+  advance(times == 1 ? 1s : 7s); // 1 + 2 + 4
+  CHECK(ending() == "completed");
+  CHECK(count("transfer.failed") == 0);
+  CHECK(count("transfer.done") == 2);
+  CHECK(has_patch("p0"));
+  auto asked = static_cast<std::size_t>(times) + 1;
+  CHECK(guest_calls("diff") == (cut == "diff" ? asked : 1));
+  CHECK(asked_for("/p0.patch") == (cut == "p0.patch" ? asked : 1));
+  CHECK(asked_for("/p0.tar") == (cut == "p0.tar" ? asked : 1));
+  CHECK(left_here() == 0);
+}
+
+TEST_CASE_METHOD(transfer_world, "a difference that is made again has a folder of its own: the "
+                                 "first one may still be writing") {
+  strings folders;
+  auto usual = api->on_run;
+  api->on_run = [&, usual](const sandbox::remote& r,
+                           const sandbox::command& c) -> result<command_result> {
+    if (c.argv.size() < 2 || c.argv[1] != "diff") return usual(r, c);
+    folders.push_back(*(std::find(c.argv.begin(), c.argv.end(), "--out") + 1));
+    auto out = usual(r, c);
+    if (folders.size() > 1) return out;
+    return make_error(errc::network); // its answer is lost
+  };
+  begin();
+  exit("pn_0");
+  advance(1s);
+  CHECK(ending() == "completed");
+  REQUIRE(folders.size() == 2);
+  CHECK(folders[0] != folders[1]);
+  for (const auto& c : api->calls)
+    if (c.op == operation::download_file) CHECK(c.what.starts_with(folders[1] + "/"));
+}
+
+TEST_CASE_METHOD(transfer_world,
+                 "results are not asked for again where that is of no use, or past their time") {
+  error why = make_error(errc::network);
+  std::string code = "network";
+  std::size_t asked = 5;
+  SECTION("the next wait would end after the whole download's time") {
+    svc->limits.download_deadline = 20s;
+  }
+  SECTION("the sandbox is gone") {
+    why = make_error(errc::gone);
+    code = "gone";
+    asked = 1;
+  }
+  SECTION("the provider refuses") {
+    why = make_error(errc::refused);
+    code = "refused";
+    asked = 1;
+  }
+  api->turn_down = [&](operation op, const std::string&) {
+    return op == operation::download_file ? why : error{};
+  };
+  begin();
+  exit("pn_0");
+  if (asked == 5) advance(15s); // 1 + 2 + 4 + 8
+  CHECK(ending() == "failed " + code + "@download");
+  CHECK(api->count(operation::download_file) == asked);
+  CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(transfer_world,
+                 "a slow line has the whole download's time for its results, file by file") {
+  svc->limits.download_deadline = 1000s;
+  api->hold(operation::download_file);
+  begin();
+  exit("pn_0");
+  REQUIRE(api->download_deadlines == std::vector<std::chrono::milliseconds>{1000s});
+  advance(400s);
+  api->release(operation::download_file);
+  api->hold(operation::download_file);
+  settle();
+  REQUIRE(api->download_deadlines.size() == 2);
+  CHECK(api->download_deadlines[1] == 600s);
+  advance(400s);
+  api->release(operation::download_file);
+  CHECK(ending() == "completed");
+  CHECK(has_patch("p0"));
 }
 
 TEST_CASE_METHOD(transfer_world,
@@ -325,6 +440,15 @@ TEST_CASE_METHOD(parts_world,
   advance(1s);
   CHECK(sent() == strings{"00001", "00002", "00003", "00003", "00004"});
   CHECK(phases().back() == "running");
+}
+
+TEST_CASE_METHOD(parts_world, "each part of an archive has the time of a part, not of a file") {
+  begin();
+  REQUIRE(sent().size() == 4);
+  const auto& given = api->upload_limits; // that of the guest program stands before them
+  REQUIRE(given.size() >= 4);
+  for (std::size_t i = given.size() - 4; i < given.size(); ++i)
+    CHECK(given[i] == sandbox::limit_of(sandbox::step::part_write).deadline);
 }
 
 TEST_CASE_METHOD(parts_world, "the next daemon sends only the parts that are not inside") {

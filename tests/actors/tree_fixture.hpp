@@ -71,6 +71,7 @@ struct tree_world : world {
   int controls_started = 0;
   int shut_downs = 0;
   std::function<void()> on_control_start;
+  std::function<reaper_tables()> reaper_reads; ///< Set: instead of those of this fixture.
   supervisor_actor root;
 
   tree_world() {
@@ -119,6 +120,7 @@ struct tree_world : world {
     p.tables.unresolved_creates = [this] { return tables->unresolved_creates(); };
     p.tables.sandbox = [this](const sandbox_id& id) { return tables->sandbox(id); };
     p.tables.providers = [] { return strings{"local"}; };
+    if (reaper_reads) p.tables = reaper_reads();
     p.open_runs = [this] {
       std::vector<open_run> out;
       auto rows = tables->open_swarms().value();

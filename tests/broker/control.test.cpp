@@ -284,7 +284,7 @@ TEST_CASE("foreign versions, unknown commands and garbage get an answer") {
   CHECK(reply->failure.code == errc::bad_frame);
 }
 
-TEST_CASE("a request over the limit ends its sender's connection and nothing else") {
+TEST_CASE("a part over the limit ends its sender's connection and nothing else") {
   scratch_dir dir;
   fake_edge edge{dir.path, std::make_shared<memory_journal>(), list_desk};
   control_client other{edge.where.control};

@@ -237,6 +237,20 @@ TEST_CASE_METHOD(files_world,
   CHECK(bad.document()["dry_run"]["would_start"] == false);
 }
 
+TEST_CASE_METHOD(files_world, "an allow-list that allows everything is warned of") {
+  auto told = [&] {
+    auto x = run({"--dry-run", "--", "true"});
+    INFO(x.err);
+    CHECK(x.code == 0);
+    return x.err.find("WARNING: a line of .skep-scan-allow allows everything") != x.err.npos;
+  };
+  put("tests/x", value_of_github() + "\n");
+  put(".skep-scan-allow", "tests/*  *  # made up for a test\n");
+  CHECK_FALSE(told());
+  put(".skep-scan-allow", "*  *  # fixtures\n");
+  CHECK(told());
+}
+
 TEST_CASE_METHOD(
     files_world,
     "a dry run shows files, findings, cost and the limits it would meet, and makes nothing") {

@@ -92,6 +92,37 @@ TEST_CASE("apply writes results into the work tree, and 83 says that both versio
   CHECK(none.out.find("Nothing to take over") != std::string::npos);
 }
 
+TEST_CASE("diff and apply warn of results that change what later runs upload, or scan for") {
+  swarm_results w;
+  w.user.put("a", "1\n");
+  w.user.put("sub/.skepignore", "data*\n");
+  w.user.commit();
+  w.begin();
+  w.pane("p0", [](const repo& r) { r.put(".skep-scan-allow", "* * # fixtures\n"); });
+  w.pane("p1", [](const repo& r) {
+    std::filesystem::remove(r / "sub/.skepignore");
+    r.put(".gitignore", "!all\n");
+  });
+  w.pane("p2", [](const repo& r) { r.put("sub/.skep-scan-allow", "of no effect there\n"); });
+  cli_world c;
+  auto told = [&](std::vector<std::string> words, const std::string& text) {
+    auto x = c.skep(std::move(words));
+    INFO(x.out << x.err);
+    CHECK(x.code == 0);
+    return x.err.find(text) != std::string::npos;
+  };
+  const std::string p0 = "WARNING: p0 changed .skep-scan-allow:";
+  const std::string p1 = "WARNING: p1 changed sub/.skepignore:";
+  const std::string git = "Note: p1 changed .gitignore:";
+  for (const auto& text : {p0, p1, git})
+    CHECK(told({"diff", w.dir()}, text));
+  CHECK(told({"apply", w.dir() + "/p0", "--check"}, p0));
+  CHECK_FALSE(test::exists(w.user / ".skep-scan-allow")); // told before anything is written
+  CHECK(told({"apply", w.dir() + "/p0", "--json"}, p0));
+  CHECK(told({"apply", w.dir() + "/p1", "--mode", "patch"}, p1));
+  CHECK_FALSE(told({"apply", w.dir() + "/p2"}, "p2 changed"));
+}
+
 TEST_CASE("apply makes one branch for each pane, and options that do not go together are refused") {
   two_panes w;
   cli_world c;

@@ -135,6 +135,28 @@ TEST_CASE("ps and status show what runs, and find a swarm by id, beginning and n
   CHECK(w.skep({"status", "sw_nosuch"}).code == info(errc::no_such_swarm).exit_code);
 }
 
+TEST_CASE("a name means the swarm that has not ended, several of them are refused with their ids") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto older = start(w, "runs");
+  auto newer = start(w, "runs");
+  auto named = [&] { return w.skep({"status", "runs", "--json"}).document()["swarm"]["swarm"]; };
+  for (const auto* command : {"status", "stop", "kill", "panic"}) {
+    INFO(command);
+    auto refused = w.skep({command, "runs"});
+    CHECK(refused.code == info(errc::bad_argument).exit_code);
+    CHECK(refused.err.find(older) != std::string::npos);
+    CHECK(refused.err.find(newer) != std::string::npos);
+  }
+  CHECK(state_of(w, older) == "running");
+  CHECK(state_of(w, newer) == "running");
+  REQUIRE(w.skep({"kill", newer}).code == 0); // the newest has ended, the other one still costs
+  CHECK(named() == older);
+  auto killed = w.skep({"kill", "runs", "--json"});
+  CHECK(killed.document()["swarms"] == json::array({older}));
+  CHECK(named() == newer);
+}
+
 TEST_CASE("logs show a pane as it is, a swarm with names, and follow to the end") {
   cli_world w;
   fake_daemon daemon{w};

@@ -414,6 +414,45 @@ TEST_CASE("doctor names a copied state, and the user decides whose it is") {
   CHECK_FALSE(std::filesystem::exists(w.dir.path + "/nowhere"));
 }
 
+TEST_CASE("a run at a provider without its key is refused, and nothing is made") {
+  cli_world w;
+  std::filesystem::create_directories(w.state);
+  std::filesystem::permissions(w.state, std::filesystem::perms::owner_all);
+  write_text(w.state + "/skep.toml",
+             "[providers.far]\napi_url = \"http://127.0.0.1:1\"\nkey = \"FAR_KEY\"\n");
+  for (const char* more : {"--detach", "--dry-run", "--keep"}) {
+    auto x = w.run({"--provider", "far", more, "--json", "--", "true"});
+    INFO(x.out << x.err);
+    CHECK(x.code == 77);
+    auto told = x.document()["error"];
+    CHECK(told["code"] == "secret_missing");
+    CHECK(told["message"].get<std::string>().find("FAR_KEY") != std::string::npos);
+  }
+  for (const auto& made : std::filesystem::directory_iterator(w.state))
+    CHECK(made.path().filename() == "skep.toml");
+}
+
+TEST_CASE("a run whose end could not ask the forge is refused at its beginning") {
+  cli_world w;
+  auto refused = [&] {
+    auto x = w.run({"--apply", "pr", "--json", "--", "true"});
+    INFO(x.out << x.err);
+    return x.document()["error"].value("code", "") + ": "
+           + x.document()["error"].value("message", "");
+  };
+  CHECK(refused().starts_with("bad_argument: no remote of this name"));
+  CHECK_FALSE(std::filesystem::exists(w.state));
+  w.git({"remote", "add", "origin", w.dir.path + "/elsewhere.git"});
+  std::filesystem::create_directories(w.state);
+  std::filesystem::permissions(w.state, std::filesystem::perms::owner_all);
+  write_text(w.state + "/skep.toml", "[forge]\ntoken = \"GIT_TOKEN\"\n");
+  CHECK(refused() == "secret_missing: GIT_TOKEN");
+  write_text(w.state + "/skep.toml", "[forge]\ntarget = \"a..b\"\n");
+  CHECK_FALSE(refused().starts_with(": "));
+  for (const auto& made : std::filesystem::directory_iterator(w.state))
+    CHECK(made.path().filename() == "skep.toml");
+}
+
 TEST_CASE("doctor names everything it looked at and its exit code tells the result") {
   cli_world w;
   auto x = w.skep({"doctor", "--json"});
@@ -444,6 +483,21 @@ TEST_CASE("doctor names everything it looked at and its exit code tells the resu
       CHECK(c["problem"]["code"] == "network");
     }
   CHECK(seen);
+  // Until somebody says that it is.
+  auto verdict_of = [&](const std::string& name, errc code) {
+    auto asked_for = w.skep({"doctor", "--provider", name, "--json"});
+    CHECK(asked_for.code != 0);
+    for (const auto& c : asked_for.document()["checks"])
+      if (c["name"] == "provider " + name) {
+        CHECK(c["problem"]["code"] == std::string{info(code).name});
+        return c["verdict"].get<std::string>();
+      }
+    return std::string{"not looked at"};
+  };
+  CHECK(verdict_of("far", errc::network) == "missing");
+  CHECK(verdict_of("nowhere", errc::unknown_provider) == "missing");
+  REQUIRE(w.skep({"secret", "remove", "FAR_KEY"}).code == 0);
+  CHECK(verdict_of("far", errc::secret_missing) == "missing");
   write_text(w.state + "/skep.toml", "[local\n");
   auto broken = w.skep({"doctor", "--json"});
   CHECK(broken.code != 0);

@@ -1,9 +1,13 @@
 #include "tests/envd/envd_fixture.hpp"
 #include "tests/support/catch.hpp"
 
+#include <cerrno>
 #include <csignal>
 #include <fstream>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -243,6 +247,28 @@ TEST_CASE("the deadline of Start kills the process and ends the stream") {
   auto after = e.stream("Connect", {{"process", selector(pid)}});
   after.finish();
   CHECK(after.end.at("status") == "signal: killed");
+}
+
+TEST_CASE("a command that is killed takes its children along, at its deadline and by a signal") {
+  envd e;
+  const bool deadline = GENERATE(true, false);
+  INFO((deadline ? "deadline" : "signal"));
+  auto s =
+      e.start({{"process", {{"cmd", "/bin/sh"}, {"args", {"-c", "sleep 600 & echo $!; wait"}}}}},
+              deadline ? "Connect-Timeout-Ms: 1500\r\n" : "");
+  int pid = s.pid();
+  std::string child;
+  base64_decode(s.event().at("data").at("stdout").get<std::string>(), child);
+  auto handle = static_cast<int>(::syscall(SYS_pidfd_open, std::stoi(child), 0));
+  REQUIRE((handle >= 0 || (deadline && errno == ESRCH))); // or over already
+  if (!deadline)
+    e.unary("process.Process/SendSignal",
+            {{"process", selector(pid)}, {"signal", "SIGNAL_SIGKILL"}});
+  s.finish();
+  if (handle < 0) return;
+  pollfd gone{handle, POLLIN, 0};
+  CHECK(::poll(&gone, 1, 20'000) == 1);
+  ::close(handle);
 }
 
 TEST_CASE("the deadline of Connect ends that stream only") {

@@ -52,6 +52,12 @@ for file in ("exit.json", "pid", "claim"):
     os.rename(directory + file + ".new", directory + file)
 sys.exit(3)
 """
+FILTERER = """#!/bin/sh
+set -e
+echo '* filter=e' > "$(git rev-parse --git-common-dir)/info/attributes"
+git config filter.e.clean 'sed s/EVIL/0/'
+echo 'int main(){return EVIL;}' > main.c
+"""
 USURPER = """#!/bin/sh
 echo '18446744073709551615 forged' > /home/user/.skep/panes/epoch
 exec sleep 1000
@@ -144,6 +150,16 @@ def forged_records(host):
         [frames] = (repo / "skep-out").rglob("frames")
         assert len(log) > 2000 and log == frames.read_bytes(), f"{len(log)} bytes of a log: {log[:100]}"
         assert skep.daemon_pid() == daemon, "the daemon did not outlive it"
+
+
+def filtered_patch(host):
+    """Git inside is told to show harmless code in the place of what is there: the patch has what the files have."""
+    repo = repository(host.work / "filtered", {"main.c": "int main(){return  1;}\n", "agent": FILTERER})
+    with Installation(host.work, name="filtered-state") as skep:
+        pane = skep.closed(skep.start(repo, "--", "./agent"))["panes"][0]
+        assert pane["result"] == "completed", pane
+    [patch], [file] = (repo / "skep-out").rglob("p0.patch"), (repo / "skep-out").rglob("p0/files/main.c")
+    assert "EVIL" in file.read_text() and "+int main(){return EVIL;}" in patch.read_text(), patch.read_text()
 
 
 def forged_epoch(host):

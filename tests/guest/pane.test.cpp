@@ -43,10 +43,32 @@ TEST_CASE("many starts at once start one agent") {
   for (auto& t : threads)
     t.join();
   CHECK(std::count(states.begin(), states.end(), "started") == 1);
-  CHECK(std::count(states.begin(), states.end(), "running") == 7);
+  CHECK(std::count(states.begin(), states.end(), "running")
+            + std::count(states.begin(), states.end(), "starting")
+        == 7);
   CHECK(test::guest({"input", "--dir", p.dir(), "--key", "k"}, "\n").j["state"] == "written");
   REQUIRE(p.await_exit());
   CHECK(get(p / "runs") == "run\n");
+}
+
+TEST_CASE("a pane is starting, and not running, until its holder has named the agent's process") {
+  pane_dir p;
+  std::filesystem::create_directories(p.dir());
+  transfer::unique_fd lock; // as the holder has it
+  auto ours = guest::claim(p.dir(), 1, lock);
+  REQUIRE((ours.ok() && *ours));
+  auto again = [&] { return p.start({"sh", "-c", "echo run >> runs"}); };
+  auto a = again();
+  CHECK(a.exit_code == 0);
+  CHECK(a.j["state"] == "starting");
+  CHECK_FALSE(a.j.contains("pid"));
+  put(p.dir() + "/pid", "4711 4710\n");
+  a = again();
+  CHECK(a.j["state"] == "running");
+  CHECK(a.j["pid"] == 4711);
+  lock.reset();
+  CHECK(again().j["state"] == "exited");
+  CHECK_FALSE(exists(p / "runs"));
 }
 
 TEST_CASE("an agent that cannot be executed is an exit with 127 and a text") {

@@ -125,8 +125,10 @@ private:
   void come_back() {
     auto summary = must(guest::diff_pane({tree(), base_commit_, "p0", place_ / "diff"}), "diff");
     auto claim = must(parse_diff_summary(to_line(to_json(summary))), "its summary");
-    must(collect_pane(place_ / "diff/p0.patch", place_ / "diff/p0.tar", out(), "p0", claim),
-         "collect");
+    auto got = must(collect_pane(place_ / "diff/p0.patch", place_ / "diff/p0.tar", out(), "p0",
+                                 claim, {}, place_.path, place_ / "a.tar"),
+                    "collect");
+    demand(got.patch == patch_origin::proven, "an honest patch was doubted: " + got.doubt);
     counts_.saw(claim.empty()    ? "result: nothing"
                 : claim.squashed ? "result: squashed"
                                  : "result: series");

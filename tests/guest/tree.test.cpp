@@ -451,6 +451,32 @@ TEST_CASE("a commit message that looks like a patch changes nothing") {
   u.check_patch("p0");
 }
 
+TEST_CASE("filters and attributes that an agent sets have no say in what comes back of its tree") {
+  uploaded u{[](const repo& r) {
+    r.put("m.c", "int main(){return  1;}\n");
+    r.put("data.bin", "pointer\n");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(u.work + "/.git/info/attributes", "* filter=e -diff\n");
+  put(p0 + "/.gitattributes", "*.bin filter=lfs diff=lfs -text\n");
+  git(p0, {"config", "filter.e.clean", "sed s/EVIL/0/"});
+  git(p0, {"config", "filter.lfs.clean", "echo pointer; cat > /dev/null"});
+  put(p0 + "/m.c", "int main(){return EVIL;}\n");
+  put(p0 + "/data.bin", "what the pointer stands for\n");
+  auto s = u.diff("p0");
+  CHECK(s.modified == std::vector<std::string>{"data.bin", "m.c"});
+  auto patch = get(u.patch("p0"));
+  CHECK(patch.find("+int main(){return EVIL;}") != patch.npos);
+  CHECK(patch.find("+what the pointer stands for") != patch.npos);
+  auto got = transfer::collect_pane(u.patch("p0"), u / "out/p0.tar", u / "host", "p0", s, {}, {},
+                                    u / "a.tar.zst");
+  INFO((got ? "" : render(got.err())));
+  REQUIRE(got.ok());
+  CHECK(got->patch == transfer::patch_origin::proven);
+  CHECK(get(u / "host/p0/files/m.c") == "int main(){return EVIL;}\n");
+}
+
 TEST_CASE("a look at a tree whose agent still works finds what changed, and HEAD and index stay") {
   uploaded u{[](const repo& r) {
     r.put("a", "one\n");

@@ -74,16 +74,18 @@ TEST_CASE("a known value is masked where a terminal or base64 breaks its line", 
 TEST_CASE("a value of many lines is masked as a terminal prints it") {
   const std::string key = "-----BEGIN X-----\nabcdefgh\nijklmnop\n-----END X-----";
   masker m{masked_forms({key})};
-  auto out = m.feed("a -----BEGIN X-----\r\nabcd") + m.feed("efgh\r\nijklmnop\r\n-----END X-----.\r\n");
-  CHECK(out + m.flush()
-        == "a *****************\r\n********\r\n********\r\n***************.\r\n");
+  auto out = m.feed("a -----BEGIN X-----\r\nabcd");
+  out += m.feed("efgh\r\nijklmnop\r\n-----END X-----.\r\n");
+  out += m.flush();
+  CHECK(out == "a *****************\r\n********\r\n********\r\n***************.\r\n");
 }
 
 TEST_CASE("a line that ends like a value begins does not wait for the next") {
   masker m{masked_forms({secret})};
   CHECK(m.feed("all tests\n") == "all tests\n");
   CHECK(m.feed("it said sk-x") == "it said "); // this may go on
-  CHECK(m.feed("\r\n/+T0p~S3cret=?42\n") == "****\r\n" + std::string(secret.size() - 4, '*') + "\n");
+  CHECK(m.feed("\r\n/+T0p~S3cret=?42\n")
+        == "****\r\n" + std::string(secret.size() - 4, '*') + "\n");
 }
 
 TEST_CASE("what looks like a secret is removed though nobody named it", "[owasp-a09]") {

@@ -244,28 +244,6 @@ TEST_CASE("an error about a variable shows a bounded part of its name and never 
   CHECK(render(e).find("the secret") == std::string::npos);
 }
 
-TEST_CASE("a prompt is text: no control character but newline, tab and carriage return") {
-  for (int c = 0; c < 256; ++c) {
-    INFO(c);
-    auto e = check_prompt("a" + std::string(1, static_cast<char>(c)) + "b");
-    const bool control = (c < 0x20 && c != '\n' && c != '\t' && c != '\r') || c == 0x7f;
-    CHECK(e.code == (control ? errc::prompt_has_nul : errc::none));
-    if (control) CHECK(e.message == "byte " + std::to_string(c) + " at offset 1");
-  }
-}
-
-TEST_CASE("placeholders of a prompt become the pane's number and the number of panes") {
-  auto s = sound_claude();
-  s.prompts = {"pane {index} of {count}: {index}{index} {other} {index"};
-  CHECK(prompt_for(s, 0) == "pane 0 of 6: 00 {other} {index");
-  CHECK(prompt_for(s, 5) == "pane 5 of 6: 55 {other} {index");
-  s.prompts.clear();
-  CHECK(prompt_for(s, 0).empty());
-  for (int i = 0; i < 6; ++i)
-    s.prompts.push_back("own " + std::to_string(i) + "/{count}");
-  CHECK(prompt_for(s, 4) == "own 4/6");
-}
-
 TEST_CASE("what is wrong with a host to allow is said with that host, and acts on no terminal") {
   auto said = [](const std::string& host) {
     auto s = sound();

@@ -324,6 +324,10 @@ class Fold:
                 row["remote_id"] = body["remote_id"]
             else:
                 row.update(charged_from_ms=0, reserved_usd=0.0)
+                made = self.tables["creates"].get(body["intent"])
+                if body["why"]["code"] in ("quota", "rate") and made is not None \
+                        and made["sandbox"] == event["sandbox"]:
+                    del self.tables["creates"][body["intent"]]
         elif kind == "sandbox.phase_changed":
             row = self.sandbox(event)
             need(body["to"] != "closed" and PHASES.index(body["to"]) > PHASES.index(row["state"]),

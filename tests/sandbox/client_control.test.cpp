@@ -55,6 +55,21 @@ TEST_CASE("quota and rate are told apart, and keys never appear in an error") {
   CHECK(render(quota.err()).find(key) == std::string::npos);
 }
 
+TEST_CASE("the key is asked for at each request, and no key that was sent appears in an error") {
+  std::atomic<int> asked{0};
+  script_server server{[](peer& p, const request& r) {
+    p.answer(401, R"({"code":401,"message":"k1-abcde, k2-abcde, )" + r.header("x-api-key") + "\"}");
+  }};
+  endpoint where{"test", server.url(), server.url(), "", ""};
+  where.api_key = key_source{[&asked] { return "k" + std::to_string(++asked) + "-abcde"; }};
+  client api{std::make_shared<http_engine>(), where};
+  auto get = [&] { return await<sandbox::detail>([&](auto then) { api.get("i1", then); }).err(); };
+  CHECK(get().cause == "[key], k2-abcde, [key]");
+  CHECK(get().cause == "[key], [key], [key]");
+  CHECK(server.requests().at(1).header("x-api-key") == "k2-abcde");
+  CHECK(asked == 2);
+}
+
 TEST_CASE("list follows all pages and keeps what matches the filter") {
   fixture f{[](peer& p, const request& r) {
     auto at = r.target.find("nextToken=");

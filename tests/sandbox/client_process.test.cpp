@@ -131,6 +131,51 @@ TEST_CASE("a command past its limit is named in the error, and envd was told the
   CHECK(f.server.requests()[0].header("connect-timeout-ms") == "100");
 }
 
+TEST_CASE("a command in an error is masked before it is cut, and cut between two characters") {
+  policy limits = fixture::quick();
+  limits.command_grace = 10ms;
+  fixture f{[](peer& p, const request&) {
+              p.begin_chunks(200, {});
+              p.chunk(start_event(1));
+              p.wait_closed();
+            },
+            limits};
+  auto shown = [&](std::vector<std::string> words) {
+    auto c = argv(std::move(words));
+    c.limit = 10ms;
+    auto r = await<command_result>([&](auto then) { f.api.run(box, c, then); });
+    REQUIRE_FALSE(r);
+    auto text = r.err().message;
+    auto begin = text.find('`') + 1;
+    return text.substr(begin, text.find("`: ") - begin);
+  };
+  // The cut at 100 bytes would leave the key's beginning, which no mask knows.
+  const std::string secret = "e2b_0123456789abcdef0123456789abcdef01234567";
+  auto told = shown({"curl", std::string(80, 'x'), secret});
+  CHECK(told.find("e2b_") == std::string::npos);
+  CHECK(told.starts_with("curl xxxx"));
+  CHECK(told.size() <= 100);
+  CHECK(shown({std::string(99, 'a') + "\u00e9\u00e9"}) == std::string(99, 'a'));
+  CHECK(shown({std::string(98, 'a') + "\u00e9\u00e9"}) == std::string(98, 'a') + "\u00e9");
+}
+
+TEST_CASE("a process that the sandbox has no room for is not the provider's quota") {
+  fixture f{[](peer& p, const request& r) {
+    const auto* why = R"({"code":"resource_exhausted","message":"fork: try again"})";
+    if (r.target.ends_with("/Start"))
+      stream(p, last(std::string{R"({"error":)"} + why + "}"));
+    else
+      p.answer(429, why);
+  }};
+  auto run = await<command_result>([&](auto then) { f.api.run(box, argv({"x"}), then); });
+  auto list = await<std::vector<process_info>>([&](auto t) { f.api.list_processes(box, t); });
+  for (const auto& why : {run.err(), list.err()}) {
+    CHECK(why.code == errc::remote_command_failed);
+    CHECK(why.message.find("out of something") != std::string::npos);
+    CHECK(why.cause.find("fork: try again") != std::string::npos);
+  }
+}
+
 TEST_CASE("output above the cap is dropped and said") {
   policy limits = fixture::quick();
   limits.output_cap_bytes = 5;

@@ -344,3 +344,64 @@ TEST_CASE("a stream that starts and then gives no whole message ends at its idle
   CHECK(e.message.find("no message within 300 ms") != std::string::npos);
   CHECK(clock_type::now() - begin < limit + 1000ms);
 }
+
+TEST_CASE("a download that goes on may take as long as its caller allows, and a silent one ends "
+          "after its operation's deadline") {
+  scratch dir;
+  still_clock::passed_ms = 0;
+  watched<int> allowed{0}; // bytes that the server may send
+  auto promise = std::make_shared<std::promise<result<std::uint64_t>>>();
+  auto end = promise->get_future();
+  script_server slow{[&](peer& p, const request&) {
+    p.send("HTTP/1.1 200 x\r\nContent-Length: 4\r\n\r\n");
+    for (int i = 1; i <= 4; ++i) {
+      if (!allowed.until([i](int n) { return n >= i; })) return;
+      p.send("x");
+    }
+  }};
+  engine_options options;
+  options.now = &still_clock::now;
+  auto engine = std::make_shared<http_engine>(options);
+  client api{engine, {"test", slow.url(), slow.url(), "", key}}; // 120 s for a download
+  call_options within;
+  within.deadline = 600s;
+  api.download_file(box, "/x", dir.path / "down", 9999, within,
+                    [promise](result<std::uint64_t> r) { promise->set_value(std::move(r)); });
+  auto arrived = [&](int bytes, std::chrono::milliseconds at) {
+    allowed.change([bytes](int& n) { n = bytes; });
+    std::uintmax_t there = 0;
+    const auto until = clock_type::now() + await_limit;
+    while (there < static_cast<std::uintmax_t>(bytes) && clock_type::now() < until) {
+      still_clock::set(*engine, at);
+      there = 0;
+      for (const auto& e : std::filesystem::directory_iterator{dir.path})
+        there += e.file_size();
+    }
+    return there == static_cast<std::uintmax_t>(bytes);
+  };
+  REQUIRE(arrived(1, 0ms));
+  SECTION("it goes on") {
+    still_clock::set(*engine, 100s);
+    REQUIRE(arrived(2, 100s));
+    still_clock::set(*engine, 200s);
+    REQUIRE(arrived(3, 200s));
+    still_clock::set(*engine, 300s);
+    allowed.change([](int& n) { n = 4; });
+    auto size = value_of(std::move(end));
+    REQUIRE(size.ok());
+    CHECK(*size == 4);
+    CHECK(dir.entries() == 1);
+  }
+  SECTION("it is silent") {
+    still_clock::set(*engine, 120s - 1ms);
+    CHECK(end.wait_for(0s) != std::future_status::ready); // no wait: a look
+    still_clock::set(*engine, 120s);
+    auto why = value_of(std::move(end));
+    REQUIRE_FALSE(why.ok());
+    CHECK(why.err().code == errc::timed_out);
+    CHECK(why.err().step == "download_file");
+    CHECK(why.err().message.find("silent for 120000 ms") != std::string::npos);
+    CHECK(dir.entries() == 0); // no half download stayed
+    allowed.change([](int& n) { n = 4; });
+  }
+}

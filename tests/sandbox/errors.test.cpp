@@ -14,6 +14,11 @@ errc code_of(int status, std::string_view body,
   return classify(status, headers, body).code;
 }
 
+errc envd_code_of(int status, std::string_view body,
+                  const std::map<std::string, std::string>& headers = {}) {
+  return classify(status, headers, body, answerer::envd).code;
+}
+
 } // namespace
 
 TEST_CASE("a host that cannot isolate says so with its cause") {
@@ -65,6 +70,41 @@ TEST_CASE("429 is a rate with Retry-After and a quota without") {
   CHECK(code_of(429, R"({"code":429,"message":"you have reached the maximum number"})")
         == errc::quota);
   CHECK(code_of(429, R"({"sandboxId":"i","connectionLimit":100,"code":429})") == errc::rate);
+}
+
+TEST_CASE("a code in the body that is no word of Connect leaves the meaning to the status") {
+  CHECK(code_of(401, R"({"code":"unauthorized","message":"x"})") == errc::auth);
+  CHECK(code_of(402, R"({"code":"payment_required","message":"x"})") == errc::quota);
+  CHECK(code_of(403, R"({"code":"forbidden","message":"x"})") == errc::auth);
+  CHECK(code_of(408, R"({"code":"request_timeout","message":"x"})") == errc::timed_out);
+  CHECK(code_of(409, R"({"code":"conflict","message":"x"})") == errc::wrong_phase);
+  CHECK(code_of(500, R"({"code":"internal_server_error","message":"x"})") == errc::network);
+  CHECK(code_of(503, R"({"code":"service_unavailable","message":"x"})") == errc::network);
+  CHECK(code_of(503, R"({"code":"busy","error_code":"sandbox_capacity_unavailable"})")
+        == errc::capacity);
+  CHECK(code_of(400, R"({"code":"bad_template","message":"x"})") == errc::refused);
+  // Such a word may be a proxy's: nobody is told by it that a sandbox is not there.
+  CHECK(code_of(404, R"({"code":"route_not_found","message":"x"})") == errc::protocol);
+  auto e = classify(401, {}, R"({"code":"unauthorized","message":"token expired"})");
+  CHECK(e.message == "HTTP status 401");
+  CHECK(e.cause == "token expired");
+}
+
+TEST_CASE("a sandbox that is out of something is no quota of the provider") {
+  const auto* body = R"({"code":"resource_exhausted","message":"cannot fork: try again"})";
+  auto e = classify(429, {}, body, answerer::envd);
+  CHECK(e.code == errc::remote_command_failed);
+  CHECK(e.message == "the sandbox itself is out of something");
+  CHECK(e.cause == "[resource_exhausted] cannot fork: try again");
+  CHECK(envd_code_of(503, body) == errc::remote_command_failed);
+  CHECK(envd_code_of(429, body, {{"retry-after", "3"}}) == errc::rate);
+  CHECK(envd_code_of(429, R"({"sandboxId":"i","connectionLimit":5,"code":429})") == errc::rate);
+  CHECK(envd_code_of(429, R"({"code":429,"message":"too many"})") == errc::rate);
+  CHECK(envd_code_of(429, "too many") == errc::rate);
+  // The control API's is.
+  CHECK(code_of(429, body) == errc::quota);
+  CHECK(code_of(403, body) == errc::quota);
+  CHECK(code_of(429, R"({"code":"resource_exhausted","connectionLimit":5})") == errc::rate);
 }
 
 TEST_CASE("502 is gone only when it names the sandbox and no port") {
@@ -181,7 +221,7 @@ TEST_CASE("the error of a stream's end is told apart by its code, not its words"
       {"unauthenticated", errc::auth},        {"not_found", errc::not_found},
       {"already_exists", errc::exists},       {"aborted", errc::wrong_phase},
       {"deadline_exceeded", errc::timed_out}, {"canceled", errc::timed_out},
-      {"unavailable", errc::network},         {"resource_exhausted", errc::quota},
+      {"unavailable", errc::network},         {"resource_exhausted", errc::remote_command_failed},
       {"unimplemented", errc::protocol},      {"internal", errc::refused},
       {"permission_denied", errc::refused},   {"tomorrow", errc::refused}};
   for (const auto& [code, wanted] : codes)

@@ -90,6 +90,8 @@ public:
   /// it, as plans of E2B have it. 0: no such cap.
   std::chrono::seconds longest_life{0};
   std::vector<record> calls;
+  std::vector<std::chrono::milliseconds> download_deadlines; ///< As asked for, 0: the policy's.
+  std::vector<std::chrono::milliseconds> upload_limits; ///< Of each upload_file; 0: the policy's.
   std::vector<std::shared_ptr<stream>> streams;
   std::function<result<command_result>(const remote&, const command&)> on_run;
   /// Called after on_start of a new stream.
@@ -329,8 +331,9 @@ public:
                                              });
   }
 
-  call_id upload_file(remote where, file_slice from, std::string to, call_options,
+  call_id upload_file(remote where, file_slice from, std::string to, call_options how,
                       done<void> then) override {
+    upload_limits.push_back(how.deadline);
     return inside<void>(operation::upload_file, where, to, then, [&](box& b) -> result<void> {
       std::ifstream in{from.file, std::ios::binary};
       if (!in) return make_error(errc::file_not_found, from.file.string());
@@ -358,7 +361,9 @@ public:
         });
   }
   call_id download_file(remote where, std::string from, std::filesystem::path to,
-                        std::uint64_t cap_bytes, call_options, done<std::uint64_t> then) override {
+                        std::uint64_t cap_bytes, call_options options,
+                        done<std::uint64_t> then) override {
+    download_deadlines.push_back(options.deadline);
     return inside<std::uint64_t>(operation::download_file, where, from, then,
                                  [&](box& b) -> result<std::uint64_t> {
                                    auto i = b.files.find(from);

@@ -152,6 +152,7 @@ def main():
             for done in (*agent_deeds.git_tricks(host), *agent_deeds.terminal_tricks(host)):
                 judge_deed(*done)
             expect("forged frames and records of a pane are only data, and the daemon goes on", agent_deeds.forged_records, host)
+            expect("a filter that an agent gives git hides nothing from the patch", agent_deeds.filtered_patch, host)
             expect("an agent that shuts its follower out fails its own run by name", agent_deeds.forged_epoch, host)
         if not words:
             print(f"{len(counted)} probes count", flush=True)

@@ -64,7 +64,7 @@ def _(work):
         found = ends_refused(skep, ["skep", "run", "--json", "--repo", repo, "--", "true"], "program_missing", 69, "git")
         assert "install" in found["hint"], found
         assert skep.daemon_pid() is None and not skep.state.exists(), "something was made"
-        told = skep.json("doctor", code=None)
+        told = skep.json("doctor", code=69)
         git = next(c for c in told["checks"] if c["name"] == "git")
         assert git["verdict"] == "missing" and "apt install git" in git["problem"]["message"], git
 
@@ -110,19 +110,28 @@ def _(work):
                     '[providers.keyless]\napi_url = "http://127.0.0.1:1"\nkey = "NOT_SET"\n')
         skep.json("secret", "set", "SILENT_KEY", input="e2b_canary_7d1f")
         began = time.monotonic()
-        told = schemas.check(skep.json("doctor", code=None, limit_s=60), "doctor")
+        told = schemas.check(skep.json("doctor", code=0, limit_s=60), "doctor")  # local runs need none of them
         spent = time.monotonic() - began
         assert 5 < spent < 15, f"doctor took {spent:.1f} s"
         found = {c["name"]: c for c in told["checks"]}
         for name, code in (("silent", "timed_out"), ("away", "network"), ("keyless", "secret_missing")):
             check = found[f"provider {name}"]
-            assert check["verdict"] != "ok" and check["problem"]["code"] == code and check["problem"]["hint"], check
+            assert check["verdict"] == "optional" and check["problem"]["code"] == code and check["problem"]["hint"], check
         assert "silent" in found["provider silent"]["problem"]["message"], found["provider silent"]
         for name in ("git", "bwrap", "isolation", "skepd", "state", "configuration"):
             assert found[name]["verdict"] == "ok", found[name]
-        plain = skep.run("doctor", limit_s=60)
+        plain = skep.run("doctor", code=0, limit_s=60)
+        assert "but not for provider away, keyless, silent." in plain.stdout, plain.stdout
         assert "provider silent" in plain.stdout and "timed_out" in plain.stdout, plain.stdout
         assert "e2b_canary" not in plain.stdout + plain.stderr + json.dumps(told)
+        # A provider that is named counts as needed: the first that is missing gives the exit code.
+        named = skep.json("doctor", "--provider", "silent", "--provider", "keyless", code=77, limit_s=60)
+        verdicts = {c["name"]: c["verdict"] for c in named["checks"]}
+        assert not named["ok"] and verdicts["provider away"] == "optional", verdicts
+        assert verdicts["provider silent"] == verdicts["provider keyless"] == "missing", verdicts
+        skep.config(f'[providers.away]\napi_url = "http://127.0.0.1:{closed_port()}"\nkey = "SILENT_KEY"\n')
+        skep.json("doctor", "--provider", "away", code=69)
+        skep.json("doctor", "--provider", "local", "--provider", "nowhere", code=64)
 
 
 main()

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What a user gives arrives as it is: prompts of any bytes, arguments, values and paths of any characters, and no shell reads any of it."""
+"""What a user gives arrives as it is: prompts, arguments, values and paths of any characters, and no shell reads any of it."""
 # timeout: 240
 import json
 import os
@@ -12,7 +12,7 @@ from scenario import main, scenario
 SEED = 20240607
 SPECIAL = ["'", '"', "\\", "\\\\", "`", "$", "$(", ")", "${x}", ";", "&&", "||", "|", "<", ">", "*", "?", "[a-z]", "{a,b}", "~",
            "!", "#", "%s", "%n", "\n", "\t", " ", "  ", "-", "--", "=", "\\n", "\\0", "\\x41", "ä", "日本", "🐝", "\u202e", "\ufeff"]
-WORDS = ["x", "rm -rf", "index", "prompt", "EOF", "null", "{index", "count}", "0"]
+WORDS = ["x", "rm -rf", "index", "prompt", "EOF", "null", "{index", "count}", "{index}", "{count}", "{{index}}", "{{count}", "0"]
 
 
 def poison(marker):
@@ -47,11 +47,12 @@ print(json.dumps({"type": "result", "subtype": "success", "is_error": False, "re
 def prompts(marker):
     """24 prompts of a run: the hand-picked ones, then random ones, always the same."""
     chance = random.Random(SEED)
-    # Every byte a prompt may hold: no control characters but tab, newline and carriage return.
-    allowed = bytes(b for b in range(256) if b >= 0x20 and b != 0x7f or b in b"\t\n\r")
+    # Characters of all lengths in UTF-8; no control characters but tab, newline and carriage return.
+    allowed = "".join(map(chr, (*b"\t\n\r", *range(0x20, 0x7f), *range(0xa0, 0x900), 0xfffd, 0xffff, 0x10000, 0x10ffff))).encode()
     picked = [
         b"x" * 100_000, ("\\" * 99_999 + "n").encode(), "".join(SPECIAL).encode(), "".join(poison(marker)).encode(),
         b"\n\n  leading and trailing \n\n", b"-p --model evil -- @/etc/passwd", b"\r\nlines\rof\r\nothers\r", allowed,
+        b"Fix f'row {index}' of {count}, and {{index}} and {{{count}}} in \\{{index} {{count}", b"{index}" * 14_285,
         ("日本語 ümläut \U0001f41d\n" * 3000).encode()[:99_990] + b"!", b'{"type":"result","is_error":true}\n',
     ]
     while len(picked) < 24:
@@ -59,7 +60,7 @@ def prompts(marker):
     return picked
 
 
-@scenario("prompts of any bytes arrive as they are, one file for each of 24 panes")
+@scenario("prompts of any characters arrive as they are, one file for each of 24 panes")
 def _(work):
     tools, marker = work / "tools", work / "marks" / "made"
     for folder in (tools, marker.parent):
@@ -89,6 +90,22 @@ def _(work):
             names = {p.name for p in (out / f"p{number}/files").iterdir()}
             assert names == {f"prompt-{number}", f"given-{number}"}, names
     assert not os.listdir(marker.parent), "a shell of this machine read a prompt"
+
+
+@scenario("a prompt on the command line and a template are filled in for each pane, and a file alone is not")
+def _(work):
+    repo = repository(work / "repo", {"keep": "#!/bin/sh\ncat >prompt\n"})
+    written, filled = "{{index}}: row {index} of {count} {other}", "{index}: row %d of 2 {other}"
+    (work / "file").write_text(written)
+    file = ["--prompt-file", str(work / "file")]
+    cases = [(["--prompt", written], [filled % 0, filled % 1]), (file + ["--prompt-template"], [filled % 0, filled % 1]),
+             (file, [written, written])]
+    with Installation(work) as skep:
+        for options, wanted in cases:
+            lines = skep.json_lines("run", "--repo", repo, "--panes", "2", *options, "--", "./keep", limit_s=120)
+            out = repo / "skep-out" / lines[0]["run"]["swarm"]
+            arrived = [(out / f"p{i}/files/prompt").read_text() for i in range(2)]
+            assert arrived == wanted, (options, arrived)
 
 
 # Writes what it was given, each string in hex, and what lies around it.

@@ -80,6 +80,32 @@ TEST_CASE("what counts against limits and budgets is read as it is at one moment
   CHECK(s.warnings.count("day 1970-01-01 50") == 1);
 }
 
+TEST_CASE("a create that the provider refused for its quota or rate is in no window, and every "
+          "other one that failed is") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  auto w = swarm_no(9);
+  auto s = sandbox_no(91);
+  REQUIRE(put(j, w, {}, 1, with_budget(5)) == errc::none);
+  REQUIRE(put(j, w, s, 2, sandbox_queued{0, "cloud", 0.10}) == errc::none);
+  auto fails = [&](const std::string& intent, errc code) {
+    REQUIRE(put(j, w, s, 10, create_intended{intent, "base", 1, 0.05}) == errc::none);
+    REQUIRE(put(j, w, s, 11, create_failed{intent, make_error(code)}) == errc::none);
+    auto r = reader_of(dir / "skep.db");
+    auto creates = r.spend(at(20)).value().creates;
+    return creates.count("cloud") ? creates.at("cloud").size() : 0;
+  };
+  CHECK(fails("a", errc::quota) == 0);
+  CHECK(fails("b", errc::auth) == 1);
+  CHECK(fails("c", errc::rate) == 1);
+  std::size_t counted = 1;
+  for (auto code :
+       {errc::capacity, errc::timed_out, errc::network, errc::protocol, errc::refused}) {
+    auto now = fails("d" + std::to_string(counted), code);
+    CHECK(now == ++counted);
+  }
+}
+
 TEST_CASE("facts about money that make no sense are refused by name") {
   temp_dir dir;
   auto j = open_journal(dir / "skep.db");

@@ -15,7 +15,7 @@ inline swarm_created with_budget(double usd) {
 }
 
 /// A swarm that costs something over two midnights: one sandbox counted by a gateway, one not, one
-/// lost, one whose create failed at first.
+/// lost, one whose create failed at first, one that its provider refuses.
 inline void tell_of_money(journal& j) {
   auto ok = [&](errc c) { REQUIRE(c == errc::none); };
   auto w = swarm_no(9);
@@ -49,6 +49,9 @@ inline void tell_of_money(journal& j) {
   ok(put(j, w, gone, t + hour_ms, sandbox_closed{outcome::lost, why, false}));
   auto twice = box(94, "m4");
   ok(put(j, w, twice, t + 300, create_failed{"m4", why}, create_intended{"m5", "base", 1, 0.06}));
+  auto refused = box(95, "m6");
+  ok(put(j, w, refused, t + 300, create_failed{"m6", make_error(errc::quota)},
+         create_intended{"m7", "base", 1, 0.06}, create_failed{"m7", make_error(errc::rate)}));
   ok(put(j, w, {}, t + 400, swarm_budget_warned{50, 2.5, 5}, swarm_budget_warned{80, 4, 5}));
   ok(put(j, {}, {}, t + 500, budget_warned{budget_scope::day, "1970-01-01", 50, 10, 20}));
   ok(put(j, w, {}, t + 600, swarm_phase_changed{swarm_phase::stopping, "budget"}));

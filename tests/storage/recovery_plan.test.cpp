@@ -184,6 +184,38 @@ TEST_CASE_METHOD(plan_world, "the plan lists lost sandboxes that get a successor
 }
 
 TEST_CASE_METHOD(plan_world,
+                 "orphans are looked for wherever a sandbox of ours may still be there, "
+                 "whatever its row says") {
+  constexpr std::int64_t hour = 3'600'000;
+  {
+    auto j = open();
+    REQUIRE(put(j, swarm_no(1), {}, 1, a_swarm()) == errc::none);
+    born(j, 1, "r1"); // its provider knew none, in passing perhaps
+    REQUIRE(put(j, swarm_no(1), sandbox_no(1), 4,
+                sandbox_closed{outcome::lost, make_error(errc::not_found)})
+            == errc::none);
+    born(j, 2, "r2"); // taken up again after a day, with a whole lease from then on
+    REQUIRE(put(j, swarm_no(1), sandbox_no(2), 24 * hour, lease_intended{at(40 * hour)},
+                kill_intended{"over"}, kill_confirmed{"r2"}, sandbox_closed{outcome::completed, {}})
+            == errc::none);
+    REQUIRE(put(j, swarm_no(1), sandbox_no(3), 5, sandbox_queued{1, "cloud"}) == errc::none);
+    REQUIRE(put(j, swarm_no(1), sandbox_no(3), 6, sandbox_closed{outcome::cancelled, {}})
+            == errc::none);
+    REQUIRE(put(j, swarm_no(1), {}, 24 * hour, swarm_closed{outcome::failed, {}}) == errc::none);
+  }
+  auto looked_at = [this](std::int64_t ms) {
+    strings out;
+    for (const auto& s : plan(at(ms)).steps)
+      if (s.action == "look_for_orphans") out.push_back(s.provider);
+    return out;
+  };
+  CHECK(looked_at(hour) == strings{"cloud", "local"});
+  CHECK(looked_at(25 * hour) == strings{"cloud", "local"});
+  CHECK(looked_at(27 * hour) == strings{"local"}); // as long as its lease
+  CHECK(looked_at(41 * hour).empty());
+}
+
+TEST_CASE_METHOD(plan_world,
                  "files of runs that are over are to be swept, those of open ones are not") {
   {
     auto j = open();

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <random>
+#include <regex>
 
 using namespace skep;
 using namespace skep::storage;
@@ -22,6 +23,29 @@ connection open_raw(const fs::path& file) {
   auto db = connection::open(file);
   REQUIRE(db.ok());
   return std::move(*db);
+}
+
+/// A column that takes the numbers from 0 to a last one, and what SQLite says when it is another:
+/// its constraint's name, or the expression of one without.
+struct enumeration_column {
+  std::string table, name, constraint;
+};
+
+/// All that the schema has, by table and name.
+std::vector<enumeration_column> enumeration_columns(connection& db) {
+  static const std::regex check{R"((?:CONSTRAINT (\w+) )?CHECK \(((\w+) BETWEEN 0 AND \d+)\))"};
+  std::vector<enumeration_column> out;
+  auto q = db.prepare("SELECT name, sql FROM sqlite_master WHERE type = 'table'");
+  REQUIRE(q.ok());
+  while (q->step().value()) {
+    auto sql = std::string{q->text(1)};
+    for (std::sregex_iterator i{sql.begin(), sql.end(), check}, end; i != end; ++i)
+      out.push_back({std::string{q->text(0)}, (*i)[3], (*i)[1].matched ? (*i)[1] : (*i)[2]});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.table, a.name) < std::tie(b.table, b.name);
+  });
+  return out;
 }
 
 /// Every fact at least once, in two swarms, with failures, restarts, late answers and kills.
@@ -375,43 +399,51 @@ TEST_CASE("every enumeration column takes exactly the values of its enumeration"
     tell_of_money(j);
   }
   auto db = open_raw(dir / "skep.db");
-  struct column {
-    const char* table;
-    const char* name;
-    std::size_t size;
+  const std::map<std::string, std::size_t> sizes = {
+      {"swarms.agent", enum_size<agent_kind>},
+      {"swarms.state", enum_size<swarm_phase>},
+      {"swarms.result", enum_size<outcome>},
+      {"swarms.keep", 2},
+      {"sandboxes.state", enum_size<phase>},
+      {"sandboxes.result", enum_size<outcome>},
+      {"sandboxes.unresolved", 2},
+      {"sandboxes.kill_intended", 2},
+      {"sandboxes.kill_confirmed", 2},
+      {"sandboxes.degraded", 2},
+      {"sandboxes.kept", 2},
+      {"sandboxes.counted", 2},
+      {"sandboxes.output_incomplete", 2},
+      {"sandboxes.frozen", 2},
+      {"panes.agent", enum_size<agent_kind>},
+      {"panes.state", enum_size<pane_phase>},
+      {"panes.result", enum_size<outcome>},
+      {"panes.counted", 2},
+      {"panes.output_incomplete", 2},
+      {"panes.idle", 2},
+      {"transfers.direction", enum_size<transfer_direction>},
+      {"transfers.state", enum_size<transfer_phase>},
+      {"switches.state", 2},
+      {"budgets.scope", 2},
+      {"spend_warnings.scope", enum_size<budget_scope>},
   };
-  const column columns[] = {
-      {"swarms", "agent", enum_size<agent_kind>},
-      {"swarms", "state", enum_size<swarm_phase>},
-      {"swarms", "result", enum_size<outcome>},
-      {"swarms", "keep", 2},
-      {"sandboxes", "state", enum_size<phase>},
-      {"sandboxes", "result", enum_size<outcome>},
-      {"sandboxes", "unresolved", 2},
-      {"sandboxes", "kill_intended", 2},
-      {"sandboxes", "kill_confirmed", 2},
-      {"sandboxes", "degraded", 2},
-      {"sandboxes", "kept", 2},
-      {"panes", "agent", enum_size<agent_kind>},
-      {"panes", "state", enum_size<pane_phase>},
-      {"panes", "result", enum_size<outcome>},
-      {"transfers", "direction", enum_size<transfer_direction>},
-      {"transfers", "state", enum_size<transfer_phase>},
-      {"sandboxes", "counted", 2},
-      {"panes", "counted", 2},
-      {"budgets", "scope", 2},
-      {"spend_warnings", "scope", enum_size<budget_scope>},
-  };
+  auto columns = enumeration_columns(db);
+  std::vector<std::string> found, known;
+  for (const auto& c : columns)
+    found.push_back(c.table + "." + c.name);
+  for (const auto& [name, size] : sizes)
+    known.push_back(name);
+  REQUIRE(found == known); // a new one is looked at as well
   for (const auto& c : columns) {
-    auto constraint = std::string{c.table} + "_" + c.name;
-    INFO(constraint);
-    // The named constraint refuses; another one (closed needs an outcome) may refuse beside it.
+    auto name = c.table + "." + c.name;
+    INFO(name);
+    REQUIRE(db.number("SELECT count(*) FROM " + c.table, 0).value() > 0); // else nothing is checked
+    // Its constraint refuses; another one (closed needs an outcome) may refuse beside it.
     auto refused_by = [&](std::int64_t value) {
-      auto done = db.run("UPDATE " + std::string{c.table} + " SET " + c.name + " = ?1", value);
+      auto done = db.run("UPDATE " + c.table + " SET " + c.name + " = ?1", value);
       return done ? std::string{} : done.err().cause;
     };
-    auto last = static_cast<std::int64_t>(c.size) - 1;
-    auto own = "CHECK constraint failed: " + constraint;
+    auto last = static_cast<std::int64_t>(sizes.at(name)) - 1;
+    auto own = "CHECK constraint failed: " + c.constraint;
     REQUIRE(db.run("BEGIN").ok());
     CHECK(refused_by(last + 1) == own);
     CHECK(refused_by(-1) == own);

@@ -222,6 +222,23 @@ TEST_CASE(
       spaces->allows({"a file with spaces.txt", 1, "github_token", "git", finding_severity::high}));
 }
 
+TEST_CASE("an allow-list knows whether one of its lines turns the scan off") {
+  auto off = [](const std::string& line) {
+    auto list = transfer::allow_list::parse(line + "  # looked at\n");
+    REQUIRE(list.ok());
+    return list->allows_everything();
+  };
+  for (const char* line : {"* *", "** *", "*/* *", "?* *"}) {
+    INFO(line);
+    CHECK(off(line));
+  }
+  for (const char* line : {"docs/* *", "* github_token", "? *", "*.pem *"}) {
+    INFO(line);
+    CHECK_FALSE(off(line));
+  }
+  CHECK_FALSE(transfer::allow_list{}.allows_everything());
+}
+
 TEST_CASE("a file that cannot be read, a broken engine, and a time limit count as findings") {
   repo r;
   r.put("a", "x");

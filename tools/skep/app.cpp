@@ -107,14 +107,33 @@ result<T> pick(const std::vector<T>& all, const std::string& text, errc missing,
                       text + " is the beginning of " + std::to_string(begins.size()) + " ids");
   return make_error(missing, text);
 }
+
+/// Names are not unique, a job of every night has one: the run that has not ended is meant, else
+/// the newest. Several that have not ended are never chosen from. Empty id: nothing has the name.
+result<swarm_id> swarm_named(const std::vector<swarm_record>& newest_first,
+                             const std::string& name) {
+  swarm_id newest;
+  std::vector<swarm_id> open;
+  for (const auto& s : newest_first) {
+    if (s.name.empty() || s.name != name) continue;
+    if (newest.empty()) newest = s.swarm;
+    if (s.state != swarm_phase::closed) open.push_back(s.swarm);
+  }
+  if (open.empty()) return newest;
+  if (open.size() == 1) return open.front();
+  auto text = name + " is the name of " + std::to_string(open.size())
+              + " swarms that have not ended; give the id of one:";
+  for (const auto& x : open)
+    text += " " + x.value;
+  return make_error(errc::bad_argument, text);
+}
 } // namespace
 
 result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text) {
   if (swarm_id exact{text}; exact.valid() && text.size() == 19) return exact;
   auto list = daemon.call(list_request{true}, call_deadline);
   if (!list) return list.err();
-  for (const auto& s : list->swarms) // newest first
-    if (!s.name.empty() && s.name == text) return s.swarm;
+  if (auto named = swarm_named(list->swarms, text); !named || !named->empty()) return named;
   auto found = pick(list->swarms, text, errc::no_such_swarm,
                     [](const swarm_record& s) { return s.swarm.value; });
   if (!found) return found.err();

@@ -54,7 +54,9 @@ void remark(const std::string& text);
 CLI::App* add_command(CLI::App& parent, app& a, const std::string& name, const std::string& about,
                       const std::string& examples, std::function<int()> body);
 
-/// "sw_...": the swarm meant by an id, the beginning of one that is unique, or a name.
+/// "sw_...": the swarm meant by an id, the beginning of one that is unique, or a name. Of several
+/// with the name the one that has not ended, else the newest; bad_argument with their ids when more
+/// than one has not ended.
 result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text);
 struct found_pane {
   swarm_id swarm;

@@ -2,6 +2,7 @@
 
 #include "storage/secrets.hpp"
 #include "tools/skep/term.hpp"
+#include "tools/skep/upload_rules.hpp"
 #include "tools/skepd/config.hpp"
 #include "transfer/apply.hpp"
 #include "transfer/apply_branch.hpp"
@@ -39,6 +40,33 @@ result<std::string> work_tree(const apply_options& o, const transfer::kept_base&
   if (!top->good()) return make_error(errc::not_a_repository, repo, top->err);
   if (top->out.ends_with('\n')) top->out.pop_back();
   return top->out;
+}
+
+/// [forge] with what the options say instead, and its token.
+struct ready_forge {
+  tools::forge_entry how;
+  std::string token;
+};
+
+result<ready_forge> look_at_forge(const app& a, const std::string& repo, const apply_options& o) {
+  auto paths = state_of(a);
+  if (!paths) return paths.err();
+  auto settings = tools::load_config(tools::default_config_file(paths->root), false);
+  if (!settings) return settings.err();
+  ready_forge out;
+  out.how = settings->forge;
+  if (!o.remote.empty()) out.how.remote = o.remote;
+  if (!o.target.empty()) out.how.target = o.target;
+  if (auto good = transfer::check_branch_name(out.how.target); !good) return good.err();
+  if (auto good = transfer::check_remote(repo, out.how.remote); !good) return good.err();
+  if (!out.how.command.empty())
+    if (auto argv = transfer::forge_argv({out.how.command, {}, {}, {}, {}, {}, {}, {}, {}}); !argv)
+      return argv.err();
+  if (out.how.token_secret.empty()) return out;
+  auto value = storage::secret_store{*paths}.get(out.how.token_secret);
+  if (!value) return value.err();
+  out.token = *value;
+  return out;
 }
 
 class applying {
@@ -124,23 +152,10 @@ private:
   }
 
   result<void> prepare_forge() {
-    auto paths = state_of(app_);
-    if (!paths) return paths.err();
-    auto settings = tools::load_config(tools::default_config_file(paths->root), false);
-    if (!settings) return settings.err();
-    forge_ = settings->forge;
-    if (!o_.remote.empty()) forge_.remote = o_.remote;
-    if (!o_.target.empty()) forge_.target = o_.target;
-    if (auto good = transfer::check_branch_name(forge_.target); !good) return good;
-    if (auto good = transfer::check_remote(out_.repo, forge_.remote); !good) return good;
-    if (!forge_.command.empty())
-      if (auto argv = transfer::forge_argv({forge_.command, {}, {}, {}, {}, {}, {}, {}, {}}); !argv)
-        return argv.err();
-    if (!forge_.token_secret.empty()) {
-      auto value = storage::secret_store{*paths}.get(forge_.token_secret);
-      if (!value) return value.err();
-      token_ = *value;
-    }
+    auto ready = look_at_forge(app_, out_.repo, o_);
+    if (!ready) return ready.err();
+    forge_ = std::move(ready->how);
+    token_ = std::move(ready->token);
     if (!o_.body_file.empty()) {
       auto text = text_of(o_.body_file);
       if (!text) return text.err();
@@ -272,12 +287,19 @@ error check_apply(const apply_options& o) {
   return check_names(o);
 }
 
+error check_forge(const app& a, const std::string& repo, const apply_options& o) {
+  auto ready = look_at_forge(a, repo, o);
+  return ready ? error{} : ready.err();
+}
+
 result<apply_answer> apply_results(const app& a, const results_target& t, const apply_options& o) {
   if (auto e = check_apply(o)) return e;
   auto base = transfer::read_base(t.folder);
   if (!base) return base.err();
   auto repo = work_tree(o, *base);
   if (!repo) return repo.err();
+  for (const auto& text : remarks_on_upload_rules(t.panes)) // before anything is written
+    remark(text);
   return applying{a, t, o, *base, *repo}.run();
 }
 

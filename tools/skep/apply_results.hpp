@@ -19,6 +19,11 @@ struct apply_options {
 /// Options against each other, before anything is looked at.
 error check_apply(const apply_options& o);
 
+/// What a request to a forge needs besides results, for the work tree `repo`: the remote, the
+/// target, the command and the token of [forge]. None when all of it is there; bad_argument,
+/// bad_config, secret_missing.
+error check_forge(const app& a, const std::string& repo, const apply_options& o);
+
 /// Does it. Conflicts are no error here: `conflicts` counts them.
 result<apply_answer> apply_results(const app& a, const results_target& t, const apply_options& o);
 

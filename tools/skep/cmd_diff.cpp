@@ -4,6 +4,7 @@
 #include "tools/skep/results_json.hpp"
 #include "tools/skep/results_target.hpp"
 #include "tools/skep/term.hpp"
+#include "tools/skep/upload_rules.hpp"
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -51,6 +52,14 @@ std::string lines_text(const changed_path& c) {
          + style(stdout, tint::red, "-" + std::to_string(c.deleted_lines));
 }
 
+/// A sandbox that shows other changes than it brings is worth knowing of.
+void remark_origin(const transfer::kept_pane& p) {
+  if (p.patch == transfer::patch_origin::made_here)
+    remark("Note: the patch of " + safe_line(p.name)
+           + " that came from the sandbox was not what its files are. What is shown was made here,"
+             " from the files that skep apply takes over.");
+}
+
 void show_pane(const pane_diff& p) {
   auto head = safe_line(p.name) + ": ";
   if (p.changes.empty()) {
@@ -95,6 +104,9 @@ int diff(const app& a, const diff_command& o) {
     if (auto whole = transfer::check_kept(p); !whole) return fail(a, whole.err());
   if (live && !a.json_mode)
     remark(safe_line(t->panes.front().name) + " still works: this is what it has changed so far.");
+  if (!a.json_mode)
+    for (const auto& p : t->panes)
+      remark_origin(p);
   if (o.patch && !a.json_mode) return show_patches(a, *t);
   diff_answer out{live ? std::string{} : t->folder, {}, live.has_value()};
   for (const auto& p : t->panes) {
@@ -109,6 +121,8 @@ int diff(const app& a, const diff_command& o) {
   }
   for (const auto& p : out.panes)
     show_pane(p);
+  for (const auto& text : remarks_on_upload_rules(t->panes))
+    remark(text);
   return 0;
 }
 

@@ -22,6 +22,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::string_view provider_prefix = "provider "; // of a finding's name
+
 /// One thing that was looked at. A problem has an error, a remark only has text.
 struct finding {
   std::string name;
@@ -63,12 +65,22 @@ public:
       print_json({{"ok", code == 0}, {"checks", checks}});
     else {
       std::fputs(table(rows).c_str(), stdout);
-      print_line(code == 0 ? "Ready." : "Not ready: mend what is missing.");
+      print_line(code == 0 ? ready() : "Not ready: mend what is missing.");
     }
     return code;
   }
 
 private:
+  /// That runs can be started, and at which configured providers they cannot.
+  std::string ready() const {
+    std::string away;
+    for (const auto& f : findings_)
+      if (f.problem && f.name.starts_with(provider_prefix))
+        away += (away.empty() ? "" : ", ") + safe_line(f.name.substr(provider_prefix.size()));
+    return away.empty() ? "Ready."
+                        : "Ready for local sandboxes, but not for provider " + away + ".";
+  }
+
   const app& app_;
   std::vector<finding> findings_;
 };
@@ -147,7 +159,9 @@ void look_at_daemon(examination& out, const storage::state_paths& paths) {
     out.add("daemon", "skepd " + status->version + " runs, process " + std::to_string(status->pid));
 }
 
-void look_at_providers(examination& out, const storage::state_paths& paths) {
+/// Each configured one, and each of `needed`, without which this is not ready.
+void look_at_providers(examination& out, const storage::state_paths& paths,
+                       const std::vector<std::string>& needed) {
   auto file = tools::default_config_file(paths.root);
   auto settings = tools::load_config(file, false);
   if (!settings) return out.add("configuration", {}, settings.err());
@@ -156,8 +170,12 @@ void look_at_providers(examination& out, const storage::state_paths& paths) {
   constexpr std::chrono::seconds limit{10};
   for (const auto& [name, entry] : settings->providers) {
     auto problem = check_provider(name, entry, storage::secret_store{paths}, limit);
-    out.add("provider " + name, "answers", problem, false);
+    bool asked_for = std::find(needed.begin(), needed.end(), name) != needed.end();
+    out.add(std::string{provider_prefix} + name, "answers", problem, asked_for);
   }
+  for (const auto& name : needed) // "local" is what isolation and programs are looked at for
+    if (name != "local" && settings->providers.count(name) == 0)
+      out.add(std::string{provider_prefix} + name, {}, make_error(errc::unknown_provider, name));
 }
 
 void look_at_agents(examination& out, const storage::state_paths& paths, bool claude_asked) {
@@ -176,7 +194,7 @@ void look_at_agents(examination& out, const storage::state_paths& paths, bool cl
     out.add("claude", transfer::in_path("claude"));
 }
 
-int doctor(const app& a, const std::string& agent) {
+int doctor(const app& a, const std::string& agent, const std::vector<std::string>& providers) {
   agent_kind kind = agent_kind::command;
   if (!agent.empty() && !from_string(agent, kind))
     return fail(a, make_error(errc::unknown_agent, agent));
@@ -188,7 +206,7 @@ int doctor(const app& a, const std::string& agent) {
   look_at_isolation(out);
   look_at_state(out, *paths);
   look_at_daemon(out, *paths);
-  look_at_providers(out, *paths);
+  look_at_providers(out, *paths, providers);
   look_at_agents(out, *paths, kind == agent_kind::claude);
   // Only where the rest is sound: a trial makes a sandbox.
   if (kind != agent_kind::command && out.good()) {
@@ -208,11 +226,20 @@ int doctor(const app& a, const std::string& agent) {
 
 void add_doctor(CLI::App& cli, app& a) {
   auto agent = std::make_shared<std::string>();
+  auto providers = std::make_shared<std::vector<std::string>>();
   auto* c = add_command(cli, a, "doctor", "Look for what is missing on this machine",
-                        "  skep doctor\n  skep doctor --agent claude --json",
-                        [&a, agent] { return doctor(a, *agent); });
+                        "  skep doctor\n  skep doctor --agent claude --json\n"
+                        "  skep doctor --provider cloud",
+                        [&a, agent, providers] { return doctor(a, *agent, *providers); });
   c->add_option("--agent", *agent,
                 "What this agent needs counts as needed, and it is started once inside a sandbox");
+  c->add_option(
+       "--provider", *providers,
+       "This configured provider counts as needed: without its key, or when it refuses it\n"
+       "or does not answer, the exit code says so; repeatable (default: local alone)")
+      ->expected(1)
+      ->allow_extra_args(false) // one value each time it is given
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 } // namespace skep::cli

@@ -6,6 +6,7 @@
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <set>
 
@@ -62,6 +63,22 @@ void ask_one(const std::string& name, const tools::config& settings,
   plan.steps.insert(plan.steps.end(), orphans.begin(), orphans.end());
 }
 
+/// The daemon asks them, too, once after its start: a restored backup may lack sandboxes.
+void add_configured(const tools::config& settings, const storage::state_paths& paths,
+                    recovery_plan& plan) {
+  for (const auto& [name, entry] : settings.providers) {
+    auto looked_at = std::any_of(plan.steps.begin(), plan.steps.end(), [&](const auto& s) {
+      return s.action == "look_for_orphans" && s.provider == name;
+    });
+    if (looked_at || !storage::secret_store{paths}.has(entry.key_secret)) continue;
+    recovery_step look;
+    look.action = "look_for_orphans";
+    look.provider = name;
+    look.text = "what bears our label and nobody knows is ended after the grace time";
+    plan.steps.push_back(std::move(look));
+  }
+}
+
 error ask_providers(const recover_options& opt, const storage::state_paths& paths,
                     recovery_plan& plan) {
   auto file = opt.config_file.empty() ? tools::default_config_file(paths.root)
@@ -70,6 +87,7 @@ error ask_providers(const recover_options& opt, const storage::state_paths& path
   if (!settings) return settings.err();
   auto install = storage::look_at_install(paths);
   if (!install) return install.err();
+  add_configured(*settings, paths, plan);
   std::set<std::string> providers, known;
   for (const auto& step : plan.steps) {
     if (!step.provider.empty()) providers.insert(step.provider);
@@ -121,7 +139,8 @@ int recover(const app& a, const recover_options& opt) {
   if (!paths) return fail(a, paths.err());
   auto plan = storage::plan_recovery(*paths, storage::now());
   if (!plan) return fail(a, plan.err());
-  if (opt.ask && !plan->steps.empty())
+  const bool first_ever = plan->steps.empty() && plan->epoch <= 1;
+  if (opt.ask && !first_ever)
     if (auto e = ask_providers(opt, *paths, *plan)) return fail(a, e);
   if (a.json_mode)
     print_json(to_json(*plan));

@@ -159,10 +159,28 @@ private:
   int revivals_ = 0;
 };
 
+/// What becomes of the placeholders in its prompts, or that nothing does: both may be meant
+/// otherwise. Empty where there are none.
+std::string remark_on_prompts(const run_options& o, const swarm_spec& spec) {
+  bool filled = false, kept = false;
+  for (std::uint32_t i = 0; i < spec.prompts.size(); ++i)
+    if (has_placeholders(spec.prompts[i]))
+      filled = true;
+    else
+      kept = kept || prompt_for(spec, i) != spec.prompts[i];
+  if (filled)
+    return "Note: in the prompt, {index} and {count} become the pane's number and the number of "
+           "panes; {{index}} and {{count}} stand for {index} and {count} themselves.";
+  if (kept && !o.prompt_files.empty() && !o.prompt_template)
+    return "Note: in a prompt file, {index} and {count} stay as they are; with --prompt-template "
+           "they become the pane's number and the number of panes.";
+  return {};
+}
+
 int run(const app& a, const run_options& o) {
   signal_watch signals;
+  apply_options later;
   if (!o.apply.empty()) {
-    apply_options later;
     later.mode = o.apply;
     if (auto e = check_apply(later)) return fail(a, e);
     if (o.detach)
@@ -173,6 +191,9 @@ int run(const app& a, const run_options& o) {
   if (!planned) return fail(a, planned.err());
   auto spec = make_spec(o, a.trailing, *planned);
   if (!spec) return fail(a, spec.err());
+  // Known now, and not after hours that cost money.
+  if (later.mode == "pr")
+    if (auto e = check_forge(a, spec->repo, later)) return fail(a, e);
   // Asked here as well, so that nothing is made where no sandbox could be.
   if (spec->provider == "local") {
     for (const auto* name : {"skep-host", "skep-envd"})
@@ -191,7 +212,9 @@ int run(const app& a, const run_options& o) {
   if (!files) return fail(a, files.err());
   auto settings = tools::load_config(tools::default_config_file(planned->root), false);
   if (!settings) return fail(a, settings.err());
+  if (auto text = remark_on_prompts(o, *spec); !text.empty() && !a.json_mode) remark(text);
   auto scanned = scan_upload(*spec, *files, settings->scan_limit);
+  if (auto text = remark_on_allowed(*spec, scanned); !text.empty()) remark(text);
   if (o.dry_run) {
     auto plan = plan_run(*spec, *planned, *files, scanned);
     if (!plan) return fail(a, plan.err());
@@ -248,9 +271,11 @@ void add_run(CLI::App& cli, app& a) {
       "  skep run --budget 5usd --agent claude --prompt \"Update the dependencies\"\n"
       "  skep run --dry-run --sandboxes 10 --agent claude --prompt-file task.md\n\n"
       "Ctrl+C stops the swarm and keeps its results; a second one leaves it running. A closed\n"
-      "terminal leaves it running, too. In a prompt, {index} and {count} are the pane's number "
-      "and\n"
-      "the number of panes; a command finds them in SKEP_PANE_INDEX and SKEP_PANE_COUNT.\n\n"
+      "terminal leaves it running, too.\n\n"
+      "In --prompt, {index} and {count} are the pane's number, from 0, and the number of panes;\n"
+      "{{index}} and {{count}} stand for {index} and {count} themselves. Prompt files arrive byte\n"
+      "for byte, unless --prompt-template is given. A command finds both numbers in\n"
+      "SKEP_PANE_INDEX and SKEP_PANE_COUNT.\n\n"
       "Exit code: 0 completed, 77 key refused, 79 time limit, 80 budget, 81 an agent failed,\n"
       "82 credentials in the work tree, 130 cancelled or left, 137 killed.",
       [&a, o] { return run(a, *o); });
@@ -267,10 +292,12 @@ void add_run(CLI::App& cli, app& a) {
       },
       "What the agents shall do");
   c->add_option("--prompt-file", o->prompt_files,
-                "The prompt from a file; repeated: one for each pane")
+                "The prompt from a file, byte for byte; repeated: one for each pane")
       ->expected(1)
       ->allow_extra_args(false) // one value each time it is given
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_flag("--prompt-template", o->prompt_template,
+              "Fill in {index} and {count} in prompt files as well");
   c->add_option("--provider", o->provider, "Where the sandboxes are made")->capture_default_str();
   c->add_option("--template", o->template_name, "Sandbox template")->capture_default_str();
   c->add_option("--limit", o->limit, "Longest life of a sandbox, such as 90s, 30min, 2h")

@@ -36,8 +36,9 @@ result<std::string> answer_of(const result<sandbox::command_result>& r) {
 
 class looking {
 public:
-  looking(sandbox::api& api, sandbox::remote where, std::string guest)
-      : api_(api), where_(std::move(where)), guest_(std::move(guest)),
+  /// `upload`: what the pane began with; compared with where it is still there.
+  looking(sandbox::api& api, sandbox::remote where, std::string guest, std::string upload)
+      : api_(api), where_(std::move(where)), guest_(std::move(guest)), upload_(std::move(upload)),
         folder_(std::string{skep_inside} + "/look/" + random_token(12)) {}
   looking(const looking&) = delete;
   ~looking() {
@@ -65,7 +66,7 @@ public:
       if (auto got = fetch(name + ending, raw); !got) return got;
     auto kept =
         transfer::collect_pane((raw / (name + ".patch")).string(), (raw / (name + ".tar")).string(),
-                               into.string(), name, *summary);
+                               into.string(), name, *summary, {}, {}, upload_);
     if (!kept) return kept.err();
     return {};
   }
@@ -82,7 +83,7 @@ private:
 
   sandbox::api& api_;
   sandbox::remote where_;
-  std::string guest_, folder_;
+  std::string guest_, upload_, folder_;
 };
 
 /// The program that the daemon put into the sandbox, by the one that lies beside us.
@@ -132,7 +133,9 @@ result<live_results> look_at_running(const app& a, const std::string& target) {
   auto folder = transfer::temp_dir::make();
   if (!folder) return folder.err();
   live_results out{std::move(*folder), {}};
-  looking look{provider->api(), there->address, *guest};
+  // As actors/results_dir.hpp says.
+  auto upload = paths->root / "work" / pane->swarm.value / "worktree.tar";
+  looking look{provider->api(), there->address, *guest, upload.string()};
   auto name = pane->name;
   auto done = look.at(trees_inside + name, box->base_commit, name, out.folder.path());
   if (!done && done.err().code == errc::remote_command_failed) { // panes that share a tree

@@ -25,9 +25,9 @@ result<sandbox::endpoint> local_endpoint(const storage::state_paths& paths,
   sandbox::endpoint out;
   out.name = "local";
   out.api_url = out.sandbox_url = said.value("url", std::string{});
+  while (key->ends_with('\n'))
+    key->pop_back();
   out.api_key = *key;
-  while (!out.api_key.empty() && out.api_key.back() == '\n')
-    out.api_key.pop_back();
   return out;
 }
 

@@ -37,11 +37,13 @@ result<std::string> read_prompt(const std::string& file) {
 
 error add_prompts(swarm_spec& spec, const run_options& o) {
   if (o.prompt_given && !o.prompt_files.empty()) return make_error(errc::prompt_and_prompt_file);
+  if (o.prompt_template && o.prompt_files.empty())
+    return usage("--prompt-template goes with --prompt-file");
   if (o.prompt_given) spec.prompts.push_back(o.prompt);
   for (const auto& file : o.prompt_files) {
     auto text = read_prompt(file);
     if (!text) return text.err();
-    spec.prompts.push_back(std::move(*text));
+    spec.prompts.push_back(o.prompt_template ? std::move(*text) : literal_prompt(*text));
   }
   for (const auto& p : spec.prompts)
     if (auto e = check_prompt(p)) return e;
@@ -164,6 +166,13 @@ result<tools::config> settings_of(const storage::state_paths& paths) {
 
 error check_keys(const swarm_spec& spec, const storage::state_paths& paths) {
   storage::secret_store secrets{paths};
+  auto settings = settings_of(paths);
+  if (!settings) return settings.err();
+  if (auto entry = settings->providers.find(spec.provider);
+      entry != settings->providers.end() && !secrets.has(entry->second.key_secret))
+    return make_error(errc::secret_missing, "provider " + spec.provider + " needs "
+                                                + entry->second.key_secret + ": skep secret set "
+                                                + entry->second.key_secret);
   for (const auto& name : actors::make_adapter(spec.agent)->plan(spec, {}).needs_secrets)
     if (!secrets.has(name))
       return make_error(errc::secret_missing, std::string{to_string(spec.agent)} + " needs " + name

@@ -18,7 +18,8 @@ struct run_options {
   std::string agent; ///< Empty: command when there is a command after --.
   std::string prompt;
   bool prompt_given = false;
-  std::vector<std::string> prompt_files;
+  std::vector<std::string> prompt_files; ///< Arrive as they are, unless they are templates.
+  bool prompt_template = false;          ///< Placeholders in prompt files are filled in, too.
   std::string provider = "local";
   std::string template_name = "base";
   std::string limit = "60min";
@@ -51,7 +52,8 @@ struct run_options {
 result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string>& argv,
                              const storage::state_paths& paths);
 
-/// secret_missing with the name of the first key that the spec's agent needs and that is not set.
+/// secret_missing with the name of the first key that the spec's provider or agent needs and that
+/// is not set.
 error check_keys(const swarm_spec& spec, const storage::state_paths& paths);
 /// agent_not_visible with the path on this machine when local sandboxes do not see the agent's
 /// program. None where that cannot be known here: other providers, programs named by a path.

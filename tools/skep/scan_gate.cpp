@@ -80,6 +80,15 @@ scan_report scan_upload(const swarm_spec& spec, const transfer::inventory& files
   return transfer::scan_files(spec.repo, paths, options);
 }
 
+std::string remark_on_allowed(const swarm_spec& spec, const scan_report& r) {
+  if (r.allowed == 0) return {};
+  auto allowed = transfer::allow_list::read(spec.repo);
+  if (!allowed || !allowed->allows_everything()) return {};
+  return "WARNING: a line of " + std::string{transfer::allow_file_name}
+         + " allows everything: " + count_text(r.allowed, "finding is", "findings are")
+         + " uploaded as if nothing were there";
+}
+
 error pass_gate(const app& a, const storage::state_paths& paths, swarm_spec& spec,
                 const scan_report& r) {
   if (!a.json_mode)
@@ -104,8 +113,8 @@ std::vector<std::string> remarks_on_upload(const swarm_spec& spec,
   auto out = files.remarks;
   if (files.size_bytes >= huge_bytes || files.files.size() >= huge_files)
     out.push_back(std::to_string(files.files.size()) + " files with " + size_text(files.size_bytes)
-                  + " are uploaded to each of "
-                  + count_text(spec.sandboxes, "sandbox", "sandboxes") + ": `skep files list --largest 20` shows what is large, .skepignore "
+                  + " are uploaded to each of " + count_text(spec.sandboxes, "sandbox", "sandboxes")
+                  + ": `skep files list --largest 20` shows what is large, .skepignore "
                     "leaves it out");
   return out;
 }

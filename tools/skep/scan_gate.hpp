@@ -15,6 +15,10 @@ std::string findings_text(const scan_report& r, finding_severity least);
 scan_report scan_upload(const swarm_spec& spec, const transfer::inventory& files,
                         std::chrono::milliseconds limit);
 
+/// A warning where .skep-scan-allow of `spec.repo` allows everything and something was found:
+/// then there is no scan. Else empty.
+std::string remark_on_allowed(const swarm_spec& spec, const scan_report& r);
+
 /// Tells what was found, asks where the policy is `prompt`, and leaves word for the audit log of a
 /// refusal and of an assent. After an assent `spec.scan` is `warn`. None: the run may go on.
 error pass_gate(const app& a, const storage::state_paths& paths, swarm_spec& spec,

@@ -2,6 +2,8 @@
 
 #include "tools/skepd/json_log.hpp"
 
+#include <unistd.h>
+
 namespace skep::tools {
 
 namespace {
@@ -11,6 +13,16 @@ bool another_signal(const sigset_t& signals) {
   timespec moment{0, 100'000'000};
   auto got = ::sigtimedwait(&signals, nullptr, &moment);
   return got == SIGTERM || got == SIGINT;
+}
+
+/// True when a signal that ends us came from outside since the last look; never waits. Those that
+/// this process sends to itself only wake its main thread.
+bool signalled(const sigset_t& signals) {
+  timespec none{0, 0};
+  siginfo_t from{};
+  for (int got; (got = ::sigtimedwait(&signals, &from, &none)) > 0;)
+    if ((got == SIGTERM || got == SIGINT) && from.si_pid != ::getpid()) return true;
+  return false;
 }
 
 void tell(caf::actor_system& sys, const actors::services& svc, const ending& end) {
@@ -35,16 +47,19 @@ ending end_swarms(caf::actor_system& sys, const actors::services& svc,
   auto began = std::chrono::steady_clock::now();
   log_line(log_level::info, "daemon", "daemon.ending_swarms",
            {{"count", registry.size()}, {"limit_s", svc.limits.shutdown_limit.count()}});
-  actors::ask_all_to_end(registry, actors::stop_mode::shutdown);
+  actors::ask_all_to_end(registry, plan.mode());
   while (registry.size() > 0) {
     auto again = another_signal(signals);
     out.took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began);
     switch (plan.due(out.took, again)) {
     case course::step::wait:
       continue;
+    case course::step::ask:
+      actors::ask_all_to_end(registry, plan.mode());
+      continue;
     case course::step::force:
       log_line(log_level::warn, "daemon", "daemon.ending_forced", {{"left", registry.size()}});
-      actors::ask_all_to_end(registry, actors::stop_mode::kill);
+      actors::ask_all_to_end(registry, plan.mode());
       continue;
     case course::step::give_up:
       if (registry.size() == 0) break;
@@ -54,6 +69,19 @@ ending end_swarms(caf::actor_system& sys, const actors::services& svc,
     }
   }
   return out;
+}
+
+void await_or_exit(const sigset_t& signals, std::chrono::steady_clock::time_point until,
+                   const char* what, const std::function<bool()>& over) {
+  while (!over()) {
+    if (signalled(signals)) {
+      log_line(log_level::warn, "daemon", "daemon.ending_forced", {{"waited_for", what}});
+      std::_Exit(info(errc::stop_refused).exit_code);
+    }
+    if (std::chrono::steady_clock::now() < until) continue;
+    log_line(log_level::error, "daemon", "daemon.stop_timed_out", {{"waited_for", what}});
+    std::_Exit(info(errc::timed_out).exit_code);
+  }
 }
 
 } // namespace skep::tools

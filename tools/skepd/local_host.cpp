@@ -160,6 +160,15 @@ result<std::shared_ptr<sandbox::api>> local_host::connect() {
   return try_running();
 }
 
+// A directory for each holder, which it removes last (host/state.cpp). One that cannot be read may
+// have some.
+bool local_host::may_hold() const {
+  std::error_code ec;
+  fs::directory_iterator holders{host_dir_ / "holders", ec};
+  if (ec) return ec != std::errc::no_such_file_or_directory;
+  return holders != fs::directory_iterator{};
+}
+
 // The key is the host's and ours alone; made once, 0600.
 result<std::string> local_host::key() {
   auto file = own_dir_ / "key";

@@ -28,6 +28,8 @@ public:
   /// A client of a host that answers. Blocks up to 30 s; any thread, one start at a time.
   /// host_failed with the end of its log, no_isolation as it says.
   result<std::shared_ptr<sandbox::api>> connect();
+  /// False: its directory names no sandbox, so that it needs no host to be asked. Any thread.
+  bool may_hold() const;
 
 private:
   result<std::shared_ptr<sandbox::api>> try_running();

@@ -186,7 +186,8 @@ int run(const options& opt) {
   auto engine = std::make_shared<sandbox::http_engine>(std::move(engine_options));
   auto tables = std::make_shared<state_reader>(paths->database());
   auto host = std::make_shared<local_host>(paths->root, *install, *settings, own_folder(), engine);
-  auto known = std::make_shared<providers>(*settings, host, secrets, engine);
+  auto known = std::make_shared<providers>(
+      *settings, [host] { return host->connect(); }, watch.guard, engine);
 
   auto svc = std::make_shared<actors::services>();
   // Health compares with the times of log files, which are the system's.
@@ -196,28 +197,23 @@ int run(const options& opt) {
   svc->gateway_url = [](const std::string& name) {
     return name == "local" ? std::string{"http://127.0.0.1:49984"} : std::string{};
   };
-  svc->secret = [secrets](const std::string& name) {
-    auto value = secrets->get(name);
-    return value.ok() ? *value : std::string{};
-  };
-  svc->known_secrets = [secrets] {
-    std::vector<std::string> out;
-    if (auto names = secrets->list())
-      for (const auto& name : *names)
-        if (auto value = secrets->get(name)) out.push_back(*value);
-    return out;
-  };
+  svc->key_secret = [known](const std::string& name) { return known->key_secret(name); };
+  svc->secret = [guard = watch.guard](const std::string& name) { return guard->value(name); };
+  svc->known_secrets = [guard = watch.guard] { return guard->seen(); };
   svc->limits = policies_of(*settings);
   svc->rules = std::make_shared<const actors::limit_table>(limits_of(*settings));
   svc->counts_models = [](const std::string& name) { return name == "local"; };
   svc->knows_price = priced_models(*settings);
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
+  if (auto rows = tables->with([](storage::reader& r) { return r.open_sandboxes(); }))
+    watch.metrics->take_up(*rows);
   // Asked for by a client, after the word that runs go on: never a kill.
   auto detach = std::make_shared<std::atomic<bool>>(false);
-  svc->shut_down = [detach] {
+  auto told_to_end = std::make_shared<std::atomic<bool>>(false); // asked twice, it ends once
+  svc->shut_down = [detach, told_to_end] {
     *detach = true;
-    ::kill(::getpid(), SIGTERM);
+    if (!told_to_end->exchange(true)) ::kill(::getpid(), SIGTERM);
   };
   svc->pool = std::make_shared<actors::work_pool>(2);
   svc->state_dir = paths->root;
@@ -257,7 +253,11 @@ int run(const options& opt) {
                  [sent = watch.published] { return sent->load(); }};
   watch.published->store(head);
   parts.open_reader = [database = paths->database()] { return storage::reader::open(database); };
-  parts.tables = reaper_tables_of(tables, known);
+  parts.tables =
+      reaper_tables_of(tables,
+                       {[known](const std::string& name) { return known->knows(name); },
+                        [known] { return known->with_key(); }, [host] { return host->may_hold(); }},
+                       wall_now);
   parts.open_runs = [tables] { return tables->open_runs(); };
   parts.start_publisher = [svc, sent = watch.published, path = paths->events_socket().string(),
                            stream_id](caf::actor_system& sys) {
@@ -321,6 +321,7 @@ int run(const options& opt) {
           take_up_words(self, *svc, paths->root);
           tell_clock_jump(*svc, *clock);
         });
+    *told_to_end = true;
     // Ended by us, the tree sets `down` as well: what counts is whether it was down before.
     const bool by_itself = down;
     log_line(log_level::info, "daemon", "daemon.ending",
@@ -333,16 +334,16 @@ int run(const options& opt) {
                     actors::pack_now(wall_now(), daemon_stopping{*epoch, why}))
           .receive([](std::uint64_t) {}, [](caf::error&) {});
     self->send_exit(tree, caf::exit_reason::user_shutdown);
-    self->receive(
-        [&](caf::down_msg&) {},
-        caf::after(60s) >>
-            [&] {
-              log_line(log_level::error, "daemon", "daemon.stop_timed_out", {{"limit_s", 60}});
-              std::_Exit(info(errc::timed_out).exit_code);
-            });
+    const auto until = std::chrono::steady_clock::now() + own_end_limit;
+    await_or_exit(signals, until, "tree", [&self] {
+      bool gone = false;
+      self->receive([&gone](caf::down_msg&) { gone = true; }, caf::after(100ms) >> [] {});
+      return gone;
+    });
     if (by_itself) status = info(errc::internal).exit_code;
     svc->handles->clear();
-    svc->pool->stop();
+    // A pack under way is cancelled, whose swarm is gone: the next daemon packs anew.
+    await_or_exit(signals, until, "work", [&svc] { return svc->pool->stop(100ms); });
   }
   // The last connection to close writes the whole journal into the database file.
   metrics->reset();

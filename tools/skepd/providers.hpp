@@ -1,24 +1,40 @@
 // The configured providers and their clients.
 #pragma once
 
-#include "storage/secrets.hpp"
-#include "tools/skepd/local_host.hpp"
+#include "sandbox/client.hpp"
+#include "tools/skepd/config.hpp"
+#include "tools/skepd/secret_guard.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
 
 namespace skep::tools {
 
 class providers {
 public:
-  providers(config settings, std::shared_ptr<local_host> local,
-            std::shared_ptr<storage::secret_store> secrets,
+  /// Gives the client of the local host.
+  using local_connect = std::function<result<std::shared_ptr<sandbox::api>>()>;
+
+  providers(config settings, local_connect local, std::shared_ptr<secret_guard> secrets,
             std::shared_ptr<sandbox::http_engine> engine);
   bool knows(const std::string& name) const;
-  /// unknown_provider, secret_missing, or what the local host says. May block; any thread.
+  /// Configured ones whose key is set; without "local".
+  std::vector<std::string> with_key() const;
+  /// Name of the secret that holds the provider's key; empty where none is needed.
+  std::string key_secret(const std::string& name) const;
+  /// The provider's one client. A key that is replaced counts from its next request on; one that is
+  /// removed is used on, since what runs there must still be ended. unknown_provider,
+  /// secret_missing when there was no key yet, or what the local host says. May block; any thread.
   result<std::shared_ptr<sandbox::api>> connect(const std::string& name);
 
 private:
   config settings_;
-  std::shared_ptr<local_host> local_;
-  std::shared_ptr<storage::secret_store> secrets_;
+  local_connect local_;
+  std::shared_ptr<secret_guard> secrets_;
   std::shared_ptr<sandbox::http_engine> engine_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<sandbox::api>> clients_;

@@ -1,7 +1,5 @@
 #include "tools/skepd/tables.hpp"
 
-#include <set>
-
 namespace skep::tools {
 namespace {
 
@@ -86,8 +84,8 @@ void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
   };
 }
 
-actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> t,
-                                       std::shared_ptr<providers> known) {
+actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> t, askable_providers known,
+                                       std::function<utc_time()> now) {
   actors::reaper_tables out;
   out.unconfirmed_kills = [t] {
     return t->with([](storage::reader& r) { return r.unconfirmed_kills(); });
@@ -98,12 +96,24 @@ actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> t,
   out.sandbox = [t](const sandbox_id& id) {
     return t->with([&](storage::reader& r) { return r.sandbox(id); });
   };
-  out.providers = [t, known] {
-    std::set<std::string> names;
-    if (auto rows = t->with([](storage::reader& r) { return r.living_sandboxes(); }))
-      for (const auto& row : *rows)
-        if (known->knows(row.provider)) names.insert(row.provider);
-    return std::vector<std::string>(names.begin(), names.end());
+  auto named = [t, known, now = std::move(now)](bool living) {
+    std::vector<std::string> names;
+    if (auto rows = t->with([&](storage::reader& r) { return r.providers_to_list(now()); }))
+      for (const auto& [name, lives] : *rows)
+        if (lives == living && known.knows(name)) names.push_back(name);
+    return names;
+  };
+  out.providers = [named] { return named(true); };
+  out.recent = [named, known] {
+    auto names = named(false);
+    // Its host would be started for a look, or kept from its end.
+    if (!known.local_holds()) std::erase(names, "local");
+    return names;
+  };
+  out.configured = [known] {
+    auto names = known.with_key();
+    if (known.local_holds()) names.emplace_back("local");
+    return names;
   };
   return out;
 }

@@ -5,7 +5,11 @@
 #include "actors/command_desk.hpp"
 #include "actors/reaper.hpp"
 #include "storage/reader.hpp"
-#include "tools/skepd/providers.hpp"
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
 
 namespace skep::tools {
 
@@ -40,9 +44,16 @@ private:
 
 /// Fills the table functions of the services.
 void bind_tables(actors::services& svc, std::shared_ptr<state_reader> tables);
-/// The REAPER asks the providers of living sandboxes; local ones only while a host runs or may have
-/// some.
+/// Who can be asked for a list of sandboxes. Called by the REAPER; short.
+struct askable_providers {
+  std::function<bool(const std::string&)> knows;      ///< It is configured, or "local".
+  std::function<std::vector<std::string>()> with_key; ///< Configured with a key that is set.
+  std::function<bool()> local_holds;                  ///< The local host may have a sandbox.
+};
+/// The REAPER asks the providers that the state tables name (reader::providers_to_list), and after
+/// a start all of these; the local host only while it may have a sandbox, unless the tables say
+/// that one lives there.
 actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> tables,
-                                       std::shared_ptr<providers> known);
+                                       askable_providers known, std::function<utc_time()> now);
 
 } // namespace skep::tools

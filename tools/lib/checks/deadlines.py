@@ -1,4 +1,5 @@
-"""No call to a provider or a sandbox without a deadline: sandbox/policy.hpp against every function that sends."""
+"""No call to a provider or a sandbox without a deadline: sandbox/policy.hpp against every function that sends, and
+against what docs/configuration.md says of it."""
 import re
 
 from .tree import Problem, without_comments
@@ -9,6 +10,11 @@ TABLE = "sandbox/policy.hpp"
 # The classes whose functions send; each function that gives a call_id is an operation.
 HEADERS = ("sandbox/api.hpp", "sandbox/control.hpp", "sandbox/templates.hpp", "sandbox/envd.hpp")
 ROW = re.compile(r"SKEP_OPERATION\((\w+), ([\d']+), (\d+), (\w+),")
+# Uses of an operation with another limit: each has a caller, else it bounds nothing.
+STEP = re.compile(r"SKEP_STEP\((\w+), (\w+), ([\d']+),")
+DOCUMENT = "docs/configuration.md"
+DOCUMENT_HEAD = "| operations | deadline | tries | guard |"
+DOCUMENT_STEPS = "Steps with a limit of their own: "
 DECLARED = re.compile(r"^\s+(?:virtual )?call_id (\w+)\(", re.MULTILINE)
 OPENED = re.compile(r"(?:->|\.)(?:open|simple\s*<[^(;]*>)\(\s*(operation::)?(\w*)")
 # The one place that makes requests, and the files that are the engine itself.
@@ -25,6 +31,52 @@ def line_of(text, at):
     return text.count("\n", 0, at) + 1
 
 
+def number(text):
+    return int(text.replace("'", ""))
+
+
+def documented(tree):
+    """({operation: (deadline in s, tries, guard)}, {step: deadline in s}, {name: line}) of the document."""
+    operations, steps, lines, inside = {}, {}, {}, False
+    for at, line in tree.lines(DOCUMENT):
+        if line.startswith(DOCUMENT_STEPS):
+            for name, seconds in re.findall(r"`(\w+)` (\d+) s", line):
+                steps[name], lines[name] = int(seconds), at
+        inside = line.startswith("|") and (inside or line.strip() == DOCUMENT_HEAD)
+        cells = [c.strip() for c in line.strip().strip("|").split("|")] if inside else []
+        if len(cells) != 4 or not re.fullmatch(r"\d+ s", cells[1]):
+            continue
+        for name in re.findall(r"`(\w+)`", cells[0]):
+            operations[name], lines[name] = (int(cells[1][:-2]), int(cells[2]), cells[3]), at
+    return operations, steps, lines
+
+
+def check_document(tree):
+    """What the document says of operations and steps is what the tables hold."""
+    text = tree.text(TABLE)
+    code = {n: (number(d) // 1000, int(tries), guard) for n, d, tries, guard in ROW.findall(text)}
+    code_steps = {n: number(d) // 1000 for n, _, d in STEP.findall(text)}
+    operations, steps, lines = documented(tree)
+    for said, held, what in ((operations, code, "operation"), (steps, code_steps, "step")):
+        for name in sorted(said.keys() | held.keys()):
+            if said.get(name) != held.get(name):
+                yield Problem(DOCUMENT, lines.get(name, 0),
+                              f"{what} {name}: {said.get(name, 'nothing')} here, {held.get(name, 'nothing')} in {TABLE}")
+
+
+def check_steps(tree):
+    """Each row of the table of steps is the limit of a call."""
+    text = tree.text(TABLE)
+    rows = {m.group(1): line_of(text, m.start()) for m in STEP.finditer(text)}
+    used = set()
+    for path in tree.cxx():
+        if not path.startswith(("tests/", "sandbox/policy.")):
+            used.update(re.findall(r"\bstep::(\w+)", without_comments(tree.text(path))))
+    for name, line in rows.items():
+        if name not in used:
+            yield Problem(TABLE, line, f"{name}: no call has the limit of step::{name}")
+
+
 def table_rows(tree):
     """({name: line}, problems) of the table."""
     rows, problems = {}, []
@@ -35,7 +87,7 @@ def table_rows(tree):
         if name in rows:
             problems.append(Problem(TABLE, line, f"{name} stands in the table twice"))
         rows[name] = line
-        if int(deadline.replace("'", "")) <= 0:
+        if number(deadline) <= 0:
             problems.append(Problem(TABLE, line, f"{name} has no deadline"))
         if int(attempts) > 1 and guard == "once":
             problems.append(Problem(TABLE, line, f"{name} is repeated and nothing guards it"))
@@ -81,4 +133,6 @@ def run(tree):
             problems.append(Problem(TABLE, line, f"{name} is no function of {', '.join(HEADERS)}"))
         elif name not in opened:
             problems.append(Problem(TABLE, line, f"{name}: no call is opened as operation::{name}"))
+    problems.extend(check_steps(tree))
+    problems.extend(check_document(tree))
     return problems

@@ -1,0 +1,101 @@
+// Sandboxes that their provider has although the tables say they are gone, or never heard of them:
+// the whole tree, and the REAPER's view of the tables as skepd has it.
+#include "tests/actors/tree_fixture.hpp"
+#include "tools/skepd/tables.hpp"
+
+using namespace skep;
+using namespace skep::test;
+
+namespace {
+
+struct orphan_world : tree_world {
+  strings keyed;            ///< Configured providers with a key.
+  bool local_holds = false; ///< The local host's directory names a sandbox.
+
+  orphan_world() {
+    auto reads = std::make_shared<tools::state_reader>(database());
+    reaper_reads = [this, reads] {
+      return tools::reaper_tables_of(reads,
+                                     {[](const std::string&) { return true; },
+                                      [this] { return keyed; }, [this] { return local_holds; }},
+                                     svc->wall_now);
+    };
+  }
+  std::size_t lists() const { return api->count(operation::list); }
+  void unheard_of(const std::string& id) {
+    auto& info = api->boxes[id].info;
+    info.remote_id = id;
+    info.metadata = {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}};
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(orphan_world, "a sandbox that its provider did not know in passing is ended when "
+                               "the list still shows it, though no other lives there") {
+  spec->provider = "cloud";
+  start();
+  auto id = run();
+  REQUIRE(api->boxes.size() == 1);
+  stop();
+  api->fail(operation::get, make_error(errc::not_found));
+  start();
+  REQUIRE(states(id) == strings{"closed lost"});
+  REQUIRE(count("sandbox.kill_intended") == 0);
+  REQUIRE(tables->living_sandboxes().value().empty());
+  advance(40s); // seen first at 15 s
+  CHECK(api->boxes.size() == 1);
+  advance(10s);
+  CHECK(api->boxes.empty());
+  CHECK(count("orphan_kill_intended") == 1);
+  // From then on a list a minute, as long as a lease may last.
+  advance(1min);
+  auto before = lists();
+  advance(5min);
+  CHECK(lists() == before + 5);
+  wall_jump = 27h;
+  before = lists();
+  advance(5min);
+  CHECK(lists() == before);
+  finish();
+}
+
+TEST_CASE_METHOD(orphan_world, "sandboxes that a restored backup has not heard of are ended after "
+                               "the start, at every provider with a key") {
+  keyed = {"cloud"};
+  unheard_of("i9");
+  SECTION("that answers") {
+    start();
+    advance(50s);
+  }
+  SECTION("once it answers") {
+    api->fail(operation::list, make_error(errc::network));
+    start();
+    advance(60s);
+    CHECK(api->boxes.size() == 1);
+    advance(50s);
+  }
+  CHECK(api->boxes.empty());
+  advance(1min);
+  auto before = lists();
+  advance(5min);
+  CHECK(lists() == before); // nothing is known to be there
+  finish();
+}
+
+TEST_CASE_METHOD(orphan_world,
+                 "the local host is not started for a look while it can hold nothing") {
+  start();
+  auto id = run();
+  agents_end(only_sandbox(id));
+  REQUIRE(ending(id) == "closed completed");
+  advance(1min);
+  auto before = lists();
+  advance(5min);
+  CHECK(lists() == before);
+  local_holds = true;
+  unheard_of("left behind");
+  advance(2min);
+  CHECK(api->boxes.empty());
+  finish();
+}
