@@ -399,5 +399,5 @@ TEST_CASE_METHOD(
   std::string remarks = x.document()["dry_run"]["remarks"].dump();
   CHECK(remarks.find("Git LFS pointer") != std::string::npos);
   CHECK(remarks.find("lfs.bin") != std::string::npos);
-  CHECK(remarks.find("1.1 GiB are uploaded to each of 1 sandboxes") != std::string::npos);
+  CHECK(remarks.find("1.1 GiB are uploaded to the sandbox: ") != std::string::npos);
 }

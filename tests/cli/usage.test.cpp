@@ -487,7 +487,8 @@ TEST_CASE("doctor names everything it looked at and its exit code tells the resu
   auto verdict_of = [&](const std::string& name, errc code) {
     auto asked_for = w.skep({"doctor", "--provider", name, "--json"});
     CHECK(asked_for.code != 0);
-    for (const auto& c : asked_for.document()["checks"])
+    auto said = asked_for.document();
+    for (const auto& c : said["checks"])
       if (c["name"] == "provider " + name) {
         CHECK(c["problem"]["code"] == std::string{info(code).name});
         return c["verdict"].get<std::string>();

@@ -4,9 +4,7 @@
 #include "transfer/apply_branch.hpp"
 #include "transfer/forge.hpp"
 
-#include <atomic>
-#include <fcntl.h>
-#include <thread>
+#include <cstdlib>
 #include <unistd.h>
 
 using namespace skep;
@@ -121,22 +119,17 @@ TEST_CASE("a file that somebody writes all the time is named, and nothing is tak
     r.put("a", with_line(0, "agent"));
     r.put("c", "agent\n");
   });
-  // Lines at the end merge with the agent's first one, but no plan of it is true for long.
-  unique_fd log{::open((w.user / "a").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC)};
-  REQUIRE(log);
-  std::atomic<bool> begun{false}, enough{false};
-  std::thread writer{[&] {
-    do {
-      if (::write(log.get(), "more\n", 5) != 5) enough = true;
-      begun = true;
-      begun.notify_all();
-      std::this_thread::yield();
-    } while (!enough);
-  }};
-  begun.wait(false);
+  // Lines at the end merge with the agent's first one, but a plan of it is out of date as soon as
+  // it is made: each merge is followed by another line.
+  temp bin;
+  put(bin / "git",
+      "#!/bin/sh\n\"" + in_path("git") + "\" \"$@\"\nresult=$?\n"
+          + "[ \"$1\" != merge-file ] || echo more >>\"" + (w.user / "a") + "\"\nexit $result\n",
+      0755);
+  const std::string path = ::getenv("PATH");
+  ::setenv("PATH", (bin.path + ":" + path).c_str(), 1);
   auto done = take_over(w.dir(), w.base(), w.panes(), {w.user.path, take_mode::patch, false});
-  enough = true;
-  writer.join();
+  ::setenv("PATH", path.c_str(), 1);
   REQUIRE_FALSE(done.ok());
   CHECK(done.err().code == errc::apply_conflict);
   CHECK(done.err().message

@@ -113,7 +113,10 @@ std::vector<std::string> remarks_on_upload(const swarm_spec& spec,
   auto out = files.remarks;
   if (files.size_bytes >= huge_bytes || files.files.size() >= huge_files)
     out.push_back(std::to_string(files.files.size()) + " files with " + size_text(files.size_bytes)
-                  + " are uploaded to each of " + count_text(spec.sandboxes, "sandbox", "sandboxes")
+                  + " are uploaded to "
+                  + (spec.sandboxes == 1
+                         ? std::string{"the sandbox"}
+                         : "each of " + std::to_string(spec.sandboxes) + " sandboxes")
                   + ": `skep files list --largest 20` shows what is large, .skepignore "
                     "leaves it out");
   return out;
