@@ -43,28 +43,37 @@ private:
   std::uint64_t last_ = 0;
 };
 
-/// What is left of the tightest budget of each swarm, the cost of its end taken off. Written by
-/// ADMISSION, read by SANDBOXES, which bound their models by it.
+/// What the tables said at one moment of a swarm's money.
+struct budget_rest {
+  double usd = 0; ///< Left of its tightest budget, the cost of its end taken off.
+  std::map<sandbox_id, double> models_usd; ///< What the models of each sandbox had cost by then.
+};
+
+/// The rest of each swarm's budgets. Written by ADMISSION, read by SANDBOXES, which bound their
+/// models by it.
 class rest_board {
 public:
-  void put(const swarm_id& id, double usd) {
+  void put(const swarm_id& id, budget_rest rest) {
     std::lock_guard guard{mutex_};
-    rest_[id] = usd;
+    rest_[id] = std::move(rest);
   }
   void drop(const swarm_id& id) {
     std::lock_guard guard{mutex_};
     rest_.erase(id);
   }
-  /// Nothing: no budget is in force.
-  std::optional<double> of(const swarm_id& id) const {
+  /// What the models of a sandbox may cost in all, in USD; nothing: no budget is in force. Both
+  /// parts are of one moment: a newer cost with an older rest would allow what was spent between.
+  std::optional<double> models_of(const swarm_id& id, const sandbox_id& sandbox) const {
     std::lock_guard guard{mutex_};
     auto i = rest_.find(id);
-    return i == rest_.end() ? std::nullopt : std::optional{i->second};
+    if (i == rest_.end()) return std::nullopt;
+    auto spent = i->second.models_usd.find(sandbox);
+    return i->second.usd + (spent == i->second.models_usd.end() ? 0 : spent->second);
   }
 
 private:
   mutable std::mutex mutex_;
-  std::map<swarm_id, double> rest_;
+  std::map<swarm_id, budget_rest> rest_;
 };
 
 } // namespace skep::actors

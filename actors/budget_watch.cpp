@@ -3,6 +3,16 @@
 #include "actors/swarm.hpp"
 
 namespace skep::actors {
+namespace {
+
+std::map<sandbox_id, double> models_of(const storage::spend_state& s, const swarm_id& swarm) {
+  std::map<sandbox_id, double> out;
+  for (const auto& x : s.placed)
+    if (x.swarm == swarm) out[x.sandbox] = x.model_cost_usd;
+  return out;
+}
+
+} // namespace
 
 bool budget_watch::look(const storage::spend_state& s, utc_time now) {
   bool again = false;
@@ -39,7 +49,7 @@ void budget_watch::publish(const storage::spend_state& s, utc_time now) {
     tighter(rest, budget_of(s, w, now));
     if (!rest) continue;
     open.insert(w.swarm);
-    svc_->rests->put(w.swarm, *rest);
+    svc_->rests->put(w.swarm, {*rest, models_of(s, w.swarm)});
   }
   for (const auto& id : published_)
     if (open.count(id) == 0) svc_->rests->drop(id);

@@ -89,11 +89,12 @@ private:
   outcome stop_outcome_ = outcome::cancelled;
   error stop_why_;
   std::chrono::seconds interrupt_grace_{10}, kill_grace_{10}; ///< Of the stop that was asked for.
-  std::uint32_t awaited_ = 0;   ///< The attempt whose word is awaited, see await_ready().
-  std::uint32_t asked_ = 0;     ///< The attempt whose launch was asked for in this life.
-  std::uint32_t word_ = 0;      ///< The attempt of which is known that its agent was started.
-  std::uint32_t exit_seen_ = 0; ///< The attempt whose exit was taken.
-  std::uint32_t given_up_ = 0;  ///< The attempt that gave no word in its time.
+  std::uint32_t interrupted_ = 0; ///< The attempt that was asked to end.
+  std::uint32_t awaited_ = 0;     ///< The attempt whose word is awaited, see await_ready().
+  std::uint32_t asked_ = 0;       ///< The attempt whose launch was asked for in this life.
+  std::uint32_t word_ = 0;        ///< The attempt of which is known that its agent was started.
+  std::uint32_t exit_seen_ = 0;   ///< The attempt whose exit was taken.
+  std::uint32_t given_up_ = 0;    ///< The attempt that gave no word in its time.
   std::uint32_t tries_ = 0;
   bool began_ = false;
   bool stopping_ = false;

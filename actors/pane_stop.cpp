@@ -33,8 +33,9 @@ void pane_impl::take_reason(stop_mode how) {
 }
 
 // SIGINT, then after the grace time SIGKILL, then after another one the pane is closed regardless.
-// One that did not listen is named.
+// One that did not listen is named. Once for each attempt.
 void pane_impl::interrupt() {
+  if (std::exchange(interrupted_, rec_.attempt) == rec_.attempt) return;
   send_signal("INT");
   later(interrupt_grace_, [this] {
     if (rec_.state != pane_phase::running) return;

@@ -117,11 +117,13 @@ child_spec sandbox_impl::pane_child(const pane_record& p) {
                 if (row.pane == id) record = std::move(row);
               if (!record) return nullptr;
             }
-            auto ended = record->state == pane_phase::exited;
+            auto may_end =
+                record->state == pane_phase::exited || record->state == pane_phase::running;
             auto h = spawn_pane(parent, ctx, std::move(*record));
             ctx->pane(id, h);
-            // It ended while it was being stopped, and is not to judge its end as its own doing.
-            if (ended && stop) caf::anon_send(h, stop_a::value, *stop);
+            // It ended while it was being stopped, or that is told before its launch is answered:
+            // it is not to judge its end as its own doing.
+            if (may_end && stop) caf::anon_send(h, stop_a::value, *stop);
             caf::anon_send(h, begin_a::value);
             return caf::actor_cast<caf::strong_actor_ptr>(h);
           },

@@ -236,7 +236,7 @@ private:
   bool counting_ = true;          ///< Until the provider says that it counts nothing.
   std::optional<bool> may_spend_; ///< Does not change; see may_spend().
   bool asking_spend_ = false;
-  std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0, spent_micro_ = 0;
+  std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0;
   std::optional<std::uint64_t> allowed_micro_;
   std::set<std::string> warned_;
   std::set<pane_id> panes_out_of_money_;

@@ -87,7 +87,6 @@ bool sandbox_impl::may_spend() {
 }
 
 void sandbox_impl::counted(const sandbox::model_usage& u) {
-  spent_micro_ = u.micro_usd;
   if (u.cut_calls > std::exchange(counted_cut_, u.cut_calls))
     note(ctx_->recorder(), now(),
          notice{severity::warning, "model_count_incomplete",
@@ -121,7 +120,7 @@ std::optional<std::uint64_t> sandbox_impl::allowance() const {
     return static_cast<std::uint64_t>(std::max(usd, 0.0) * 1e6 + 0.5);
   };
   std::optional<std::uint64_t> most;
-  if (auto rest = ctx_->svc->rests->of(ctx_->swarm)) most = spent_micro_ + micro(*rest);
+  if (auto usd = ctx_->svc->rests->models_of(ctx_->swarm, ctx_->sandbox)) most = micro(*usd);
   if (ctx_->spec->pane_budget_usd > 0) {
     auto panes = ctx_->spec->pane_budget_usd * static_cast<double>(panes_.all().size());
     auto of_panes = micro(panes - time_cost_usd(charged_record(), now()));

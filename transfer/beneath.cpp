@@ -11,7 +11,7 @@
 namespace skep::transfer {
 namespace {
 
-constexpr std::string_view git_dir = ".git";
+constexpr std::string_view dot_git = ".git";
 
 int openat2(int dir, const char* path, int flags, mode_t mode) {
   open_how how{};
@@ -67,7 +67,7 @@ bool names_git_dir(std::string_view path) {
     auto end = std::min(path.find('/', at), path.size());
     auto part = path.substr(at, end - at);
     auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-    if (std::equal(part.begin(), part.end(), git_dir.begin(), git_dir.end(),
+    if (std::equal(part.begin(), part.end(), dot_git.begin(), dot_git.end(),
                    [&](char a, char b) { return lower(a) == b; }))
       return true;
     at = end + 1;

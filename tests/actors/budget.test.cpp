@@ -317,6 +317,24 @@ TEST_CASE_METHOD(budget_world, "the gateway's count is the cost of models, and b
   finish();
 }
 
+TEST_CASE_METHOD(budget_world, "models that spend between two looks are allowed no more for it") {
+  rule().usd_per_hour = 0;
+  use_a_model();
+  spec->budget_usd = 1;
+  begin();
+  auto id = run();
+  auto& box = api->boxes.at(only_sandbox(id).remote_id);
+  for (std::uint64_t calls = 1; calls <= 90; ++calls) {
+    box.spent = {calls, calls * 10'000, 0, 1000, 100, false};
+    advance(300ms);
+    REQUIRE(box.allowance.has_value());
+    CHECK(*box.allowance <= 1'000'000u);
+  }
+  CHECK(states(id) == strings{"running"});
+  CHECK(swarm(id).cost_usd > 0.8);
+  finish();
+}
+
 TEST_CASE_METHOD(budget_world, "what agents tell is their word, and counts where nobody counts") {
   rule().usd_per_hour = 0;
   use_a_model();

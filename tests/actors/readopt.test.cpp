@@ -297,6 +297,22 @@ TEST_CASE_METHOD(
   CHECK(ending() == "cancelled");
 }
 
+TEST_CASE_METHOD(sandbox_world, "an agent whose end by a stop is told before the answer to its "
+                                "launch is cancelled, not failed") {
+  recorded(phase::draining);
+  start.stop = stop_mode::graceful;
+  start.panes[0].state = pane_phase::running;
+  start.panes[0].attempt = 1;
+  api->hold(operation::run);
+  begin();
+  exit("pn_0", 130);
+  advance(1s);
+  REQUIRE(all<pane_closed>().size() == 1);
+  CHECK(all<pane_closed>().at(0).result == outcome::cancelled);
+  api->release(operation::run);
+  CHECK(ending() == "cancelled");
+}
+
 TEST_CASE_METHOD(sandbox_world, "a lease that the provider does not renew now ends no work") {
   recorded(phase::running);
   api->fail(operation::set_timeout, make_error(errc::network, "after 3 attempts"));

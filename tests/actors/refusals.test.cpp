@@ -196,7 +196,9 @@ TEST_CASE_METHOD(limit_world, "a provider that is at its quota for long uses up 
   advance(6min);
   CHECK(states(id) == strings(5, "running"));
   CHECK(api->count(operation::create) == at_first + 9);
-  for (const auto& line : call(budget_request{})->limits)
+  auto shown = call(budget_request{});
+  REQUIRE(shown);
+  for (const auto& line : shown->limits)
     if (line.rule == "creates_per_hour") CHECK(line.count == 5);
   finish();
 }
