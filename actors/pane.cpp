@@ -142,6 +142,31 @@ void pane_impl::judge() {
   }
   if (stopping_) return close(stop_outcome_, stop_why_);
   auto end = output_->adapter().on_exit(rec_.exit_code, rec_.signal);
+  auto bounded = ctx_->spec->pane_budget_usd > 0
+                 || ctx_->svc->rests->models_of(ctx_->swarm, ctx_->sandbox).has_value();
+  end.result != outcome::completed&& bounded ? ask_if_spent(end, 1) : conclude(end);
+}
+
+// Whose models are refused for its budget ends by itself, with words of its own, and often sooner
+// than a look at the budget stops it. A gateway that does not answer leaves it those words.
+void pane_impl::ask_if_spent(const verdict& end, std::uint32_t attempt) {
+  ctx_->api->get_model_usage(
+      ctx_->address().remote_id,
+      home<sandbox::model_usage>([this, end, attempt](result<sandbox::model_usage> r) {
+        if (closing_) return;
+        if (stopping_) return close(stop_outcome_, stop_why_);
+        const auto& p = limits();
+        if (!r && retriable(r.err()) && attempt < p.step_attempts)
+          return later(p.step_wait * (1u << attempt), [this, end, attempt] {
+            if (!closing_) ask_if_spent(end, attempt + 1);
+          });
+        if (r && r->used_up)
+          return close(outcome::budget, with_step(make_error(errc::budget_spent), "agent"));
+        conclude(end);
+      }));
+}
+
+void pane_impl::conclude(const verdict& end) {
   auto again = end.result == outcome::failed && end.worth_retrying
                && rec_.attempt <= ctx_->spec->pane_restarts;
   if (again) return restart(end.why);

@@ -43,6 +43,8 @@ private:
   void tell_usage();
   void on_exited(const follow_exit& x);
   void judge();
+  void ask_if_spent(const verdict& end, std::uint32_t attempt);
+  void conclude(const verdict& end);
   void ask_for_changes(std::uint32_t attempt);
   void restart(const error& why);
   void close(outcome result, error why);

@@ -335,6 +335,22 @@ TEST_CASE_METHOD(budget_world, "models that spend between two looks are allowed 
   finish();
 }
 
+TEST_CASE_METHOD(budget_world, "an agent that fails because its models are refused for the budget "
+                               "ends as budget, and one that fails otherwise as failed") {
+  rule().usd_per_hour = 0;
+  use_a_model();
+  spec->budget_usd = 1;
+  auto refused = GENERATE(false, true);
+  begin();
+  auto id = run();
+  // No look at the tables finds this cost: only the gateway knows that it refuses.
+  api->boxes.at(only_sandbox(id).remote_id).spent = {3, 400'000, 0, 1000, 100, refused};
+  agents_end(only_sandbox(id), 1);
+  advance(1s);
+  CHECK(ending(id) == (refused ? "closed budget" : "closed failed"));
+  finish();
+}
+
 TEST_CASE_METHOD(budget_world, "what agents tell is their word, and counts where nobody counts") {
   rule().usd_per_hour = 0;
   use_a_model();

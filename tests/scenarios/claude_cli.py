@@ -239,9 +239,10 @@ def _(work):
             assert [p["result"] for p in summary["panes"]] == ["budget"], summary["panes"]
             out = repo / "skep-out" / swarm
             written = json.loads((out / "summary.json").read_text())
-            # The gateway answers the last call it lets through whatever that costs, and then none.
+            # The gateway answers the last call it lets through whatever that costs, and then none. A call whose answer
+            # the end of the sandbox cut may not be counted.
             answered = model.state()["requests"]
-            assert abs(written["cost_usd"] - answered * 0.5) < 0.01, (written["cost_usd"], answered)
+            assert (answered - 1) * 0.5 - 0.01 < written["cost_usd"] < answered * 0.5 + 0.01, (written["cost_usd"], answered)
             assert 4 <= written["cost_usd"] <= 6.5, written["cost_usd"]
             told = [e["body"]["percent"] for e in skep.events(swarm) if e["type"] == "swarm.budget_warned"]
             assert told and told == sorted(set(told)) and told[0] == 50, told
