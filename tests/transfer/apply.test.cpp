@@ -121,6 +121,7 @@ TEST_CASE("a file that somebody writes all the time is named, and nothing is tak
   });
   // Lines at the end merge with the agent's first one, but a plan of it is out of date as soon as
   // it is made: each merge is followed by another line.
+  w.user.put("a", text_of_lines(ten) + "more\n");
   temp bin;
   put(bin / "git",
       "#!/bin/sh\n\"" + in_path("git") + "\" \"$@\"\nresult=$?\n"
