@@ -211,6 +211,17 @@ TEST_CASE("a command that does not exist is named, also below a group of command
   CHECK(w.skep({"secret"}).err.find("subcommand is required") != std::string::npos);
 }
 
+TEST_CASE("every program tells its version when it is asked by --version") {
+  for (const std::string name : {"skep", "skepd", "skep-host", "skep-guest", "skep-envd"}) {
+    INFO(name);
+    auto told = run_to_end({bin_dir() + "/" + name, "--version"}, "/");
+    CHECK(told.code == 0);
+    CHECK(told.out.starts_with(name + " "));
+    CHECK(told.out.find_first_of("0123456789") != told.out.npos);
+    CHECK(told.err.empty());
+  }
+}
+
 TEST_CASE("what could not be printed is an error, not an exit code of 0") {
   cli_world w;
   auto shell = [&](const std::string& line) {

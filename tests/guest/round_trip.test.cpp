@@ -6,6 +6,7 @@
 #include "guest/base.hpp"
 #include "guest/diff.hpp"
 #include "tests/guest/histories.hpp"
+#include "tests/support/memory_as_temp.hpp"
 #include "transfer/apply.hpp"
 #include "transfer/apply_branch.hpp"
 #include "transfer/collision.hpp"
@@ -360,21 +361,6 @@ private:
   tree_map agent_;
   kept_base base_;
   kept_pane pane_;
-};
-
-/// git waits for the disk, too, thousands of times; in memory there is nothing to wait for.
-struct memory_as_temp {
-  std::string before = std::getenv("TMPDIR") ? std::getenv("TMPDIR") : "";
-  memory_as_temp() {
-    if (::access("/dev/shm", W_OK) == 0) ::setenv("TMPDIR", "/dev/shm", 1);
-  }
-  memory_as_temp(const memory_as_temp&) = delete;
-  ~memory_as_temp() {
-    if (before.empty())
-      ::unsetenv("TMPDIR");
-    else
-      ::setenv("TMPDIR", before.c_str(), 1);
-  }
 };
 
 constexpr std::size_t most_steps = 9;

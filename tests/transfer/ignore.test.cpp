@@ -1,5 +1,6 @@
 // .skepignore means what .gitignore means, and the defaults give way to it.
 #include "transfer/ignore.hpp"
+#include "tests/support/memory_as_temp.hpp"
 #include "tests/support/skip.hpp"
 #include "tests/transfer/repo.hpp"
 #include "tests/transfer/scan_corpus.hpp"
@@ -345,6 +346,7 @@ TEST_CASE("the line that ignores a path is named, of git's files and of ours") {
 }
 
 TEST_CASE("our listing agrees with git check-ignore about generated rules and paths") {
+  memory_as_temp quick;
   // SKEP_IGNORE_PAIRS=100000 for the long form.
   const char* wanted = std::getenv("SKEP_IGNORE_PAIRS");
   auto pairs = wanted ? std::strtoul(wanted, nullptr, 10) : 3000ul;
@@ -465,6 +467,7 @@ std::pair<names, names> with_gitignore(const ignore_case& c) {
 } // namespace
 
 TEST_CASE("our listing agrees with git check-ignore about the ignore files of large projects") {
+  memory_as_temp quick;
   // Their sources are fetched by name and never committed: tools/setup --for test.
   auto source = std::getenv("SKEP_SOURCE") ? std::string{std::getenv("SKEP_SOURCE")} : ".";
   source += "/build/sources/";

@@ -13,8 +13,9 @@ Three kinds of test:
   prints no result at all, counts as one failure. A line `# timeout: SECONDS` near its top sets its limit
   (default 300), a line `# presets: dev asan` the builds it is for (default dev and asan).
 - With --offline, Catch2 programs see no network interface but lo (tools/lib/offline) and no key in their environment.
-- Programs and scripts run N at a time (default: one a processor), for most of them wait more than they work. A line
-  `# alone: WHY` near a script's top keeps it for itself, after the others.
+- Programs and scripts run N at a time (default: one a processor), for most of them wait more than they work; those
+  with the longest limits begin. A line `# alone: WHY` near a script's top keeps it for itself, after the others.
+- Under a sanitizer TMPDIR is in memory where the machine has room there: what is on disk is tested with dev.
 - A Catch2 case that cannot run here prints `SKIPPED: CASE: reason` (tests/support/skip.hpp).
 
 Everything goes to build/test-results/PRESET[-LABEL].json: {"preset", "results": [{name, program, status,
@@ -26,6 +27,7 @@ import html
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,6 +44,7 @@ SCENARIO_LINE = re.compile(r"^(ok|not ok|skip) - ([^:\n]+?)(?:: (.*))?$")
 DEFAULT_UNIT_LIMIT_S = 300
 DEFAULT_SCENARIO_LIMIT_S = 300
 SANITIZED_LIMIT_FACTOR = 4
+LEAST_MEMORY_BYTES = 6 << 30  # Free in memory before tests keep their files there.
 running = set()  # Process groups of what is being run, to be taken along when we are interrupted.
 
 
@@ -87,10 +90,21 @@ def interrupted(*_):
     os._exit(130)
 
 
+def in_memory():
+    """A folder in memory with room for what the tests write; None where there is none."""
+    place = Path("/dev/shm")
+    try:
+        available = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        room = min(shutil.disk_usage(place).free, int(available.group(1)) << 10)
+    except (OSError, AttributeError):
+        return None
+    return str(place) if room >= LEAST_MEMORY_BYTES and os.access(place, os.W_OK) else None
+
+
 def sanitizer_env(preset):
-    """Settings of the sanitizers, with the suppression files that exist."""
+    """Settings of the sanitizers, with the suppression files that exist, and folders in memory."""
     support = ROOT / "tests" / "support" / "sanitizers"
-    env = {}
+    env = {"TMPDIR": in_memory()} if preset in ("asan", "tsan") and in_memory() else {}
     if preset == "asan":
         env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1"
         env["UBSAN_OPTIONS"] = f"print_stacktrace=1:halt_on_error=1:suppressions={support}/ubsan.supp"
@@ -216,7 +230,7 @@ def run_unit(name, argv, env, limit_s, preset, build, offline):
 def run_scenario(script, preset, build):
     """One scenario script."""
     report = Report(f"scenarios/{script.stem}")
-    limit_s = allowed(float(header(script, "timeout") or DEFAULT_SCENARIO_LIMIT_S), preset)
+    limit_s = allowed(scenario_limit(script), preset)
     env = {**os.environ, **sanitizer_env(preset), "PATH": search_path(), "SKEP_BIN": str(build / "bin"),
            "SKEP_SOURCE": str(ROOT), "SKEP_PRESET": preset, "PYTHONUNBUFFERED": "1",
            "PYTHONPATH": str(ROOT / "tests" / "support"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -244,9 +258,14 @@ def header(script, word):
     return found.group(1) if found else None
 
 
+def scenario_limit(script):
+    return float(header(script, "timeout") or DEFAULT_SCENARIO_LIMIT_S)
+
+
 def scenarios(preset, only, alone):
-    """The scripts for this build; those that run by themselves, or the others."""
-    for script in sorted((ROOT / "tests" / "scenarios").glob("*.py")):
+    """The scripts for this build; those that run by themselves, or the others. The longest first: none begins last
+    and goes on alone."""
+    for script in sorted((ROOT / "tests" / "scenarios").glob("*.py"), key=lambda s: (-scenario_limit(s), s.name)):
         if not script.name.startswith("_") and (not only or only in script.name) \
                 and preset in (header(script, "presets") or "dev asan").split() \
                 and bool(header(script, "alone")) == alone:

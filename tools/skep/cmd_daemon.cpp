@@ -79,7 +79,7 @@ int version(const app& a) {
   if (a.json_mode)
     print_json({{"version", own_version()}, {"protocol", protocol_version}});
   else
-    print_line("skep " + own_version() + " (protocol " + std::to_string(protocol_version) + ")");
+    print_line(version_line());
   return 0;
 }
 

@@ -28,6 +28,10 @@ std::string own_version() {
   return SKEP_VERSION_TEXT;
 }
 
+std::string version_line() {
+  return "skep " + own_version() + " (protocol " + std::to_string(protocol_version) + ")";
+}
+
 fs::path beside_self(const std::string& name) {
   std::error_code failed;
   auto self = fs::read_symlink("/proc/self/exe", failed);

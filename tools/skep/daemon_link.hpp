@@ -9,6 +9,8 @@ namespace skep::cli {
 
 /// What every program of this release calls itself.
 std::string own_version();
+/// "skep VERSION (protocol N)".
+std::string version_line();
 /// A program that stands beside this one; empty when there is none.
 std::filesystem::path beside_self(const std::string& name);
 

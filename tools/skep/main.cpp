@@ -1,6 +1,7 @@
 // skep: sends commands to skepd and follows what it tells. Only the parser lives here; every family
 // of commands has a file of its own.
 #include "tools/skep/commands.hpp"
+#include "tools/skep/daemon_link.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -126,6 +127,7 @@ int main(int argc, char** argv) {
                  "State directory (default: $SKEP_STATE, else /var/lib/skep\nfor root, "
                  "~/.local/state/skep for others)");
   cli.add_flag("--json", a.json_mode, "Machine-readable output");
+  cli.set_version_flag("--version", skep::cli::version_line(), "Print the version and exit");
   skep::cli::add_run(cli, a);
   skep::cli::add_list(cli, a);
   skep::cli::add_logs(cli, a);
@@ -158,6 +160,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::CallForHelp& e) {
     return cli.exit(e);
   } catch (const CLI::CallForAllHelp& e) {
+    return cli.exit(e);
+  } catch (const CLI::CallForVersion& e) {
     return cli.exit(e);
   } catch (const CLI::ParseError& e) {
     return usage_error(a, cli, parse_error_text(cli, given, e));

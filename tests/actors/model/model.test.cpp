@@ -1,15 +1,15 @@
 // Random histories of commands, misfortunes and time, each step judged by a model written from the
 // documents (model.hpp): daemon, journal, tables and provider agree after each.
 //
-//   SKEP_MODEL_RUNS=10000 test_model      more than the 500 of a plain run (50 under sanitizers)
+//   SKEP_MODEL_RUNS=10000 test_model      more than the 500 of a plain run (25 under sanitizers)
 //   SKEP_MODEL_SEED=17 test_model         one history again, printed step by step
 #include "tests/actors/model/model.hpp"
 #include "tests/actors/tree_fixture.hpp"
+#include "tests/support/memory_as_temp.hpp"
 
 #include <cmath>
 #include <cstdio>
 #include <random>
-#include <unistd.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -24,10 +24,7 @@ constexpr int default_runs = 500;
 #endif
 
 /// Histories wait for no disk: what a database survives is not their subject.
-const bool without_a_disk = [] {
-  if (::access("/dev/shm", W_OK) == 0) ::setenv("TMPDIR", "/dev/shm", 0);
-  return true;
-}();
+const memory_as_temp quick;
 
 /// A provider that hears each kill twice, for the model's own test.
 struct stuttering_api : fake_api {
