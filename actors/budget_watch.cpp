@@ -1,6 +1,7 @@
 #include "actors/budget_watch.hpp"
 
 #include "actors/swarm.hpp"
+#include "messages/warnings.hpp"
 
 namespace skep::actors {
 namespace {
@@ -67,10 +68,12 @@ void budget_watch::warn(const storage::spend_state& s, const budget_view& b) {
     auto then = [this, key](bool stored) {
       if (!stored) warned_.erase(key); // it is due again in a second
     };
+    auto text =
+        budget_text(percent, budget_owner(b.scope, b.id), b.limit_usd, {b.spent_usd, true});
     if (b.scope == budget_scope::swarm)
-      journal({b.id}, {}, swarm_budget_warned{percent, b.spent_usd, b.limit_usd}, then);
+      journal({b.id}, {}, swarm_budget_warned{percent, b.spent_usd, b.limit_usd, text}, then);
     else
-      journal({}, {}, budget_warned{b.scope, b.id, percent, b.spent_usd, b.limit_usd}, then);
+      journal({}, {}, budget_warned{b.scope, b.id, percent, b.spent_usd, b.limit_usd, text}, then);
   }
 }
 

@@ -5,8 +5,8 @@
 //   max_active_per_repo   the same, of one repository
 //   creates_per_minute    creates that were intended in the last 60 s, ... 3,600 s, ... 86,400 s;
 //   creates_per_hour      failed ones too, unless the provider refused them for its own quota or
-//   rate creates_per_day max_starting          sandboxes between the intent of their create and the
-//   start of their
+//   creates_per_day       rate, or they were called off before the provider was asked
+//   max_starting          sandboxes between the intent of their create and the start of their
 //                         agents: more at once would only make each other late. It passes within
 //                         moments, so that it refuses nobody, not even who does not queue
 //

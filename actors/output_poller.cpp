@@ -11,29 +11,32 @@ namespace {
 
 class output_poller_impl : public domain_actor<poller_actor> {
 public:
-  output_poller_impl(caf::actor_config& cfg, context_ptr context,
-                     std::vector<std::pair<pane_id, std::uint32_t>> known)
+  output_poller_impl(caf::actor_config& cfg, context_ptr context, std::vector<log_key> known,
+                     std::optional<last_look> last = std::nullopt)
       : domain_actor(cfg), ctx_(std::move(context)), known_(std::move(known)),
-        forms_(masked_forms(ctx_->svc->known_secrets())), limits_(ctx_->svc->limits) {}
+        last_(std::move(last)), forms_(masked_forms(ctx_->svc->known_secrets())),
+        limits_(ctx_->svc->limits) {}
 
   const char* name() const override { return "output_poller"; }
 
   behavior_type make_behavior() override {
     return {
-        [this](begin_a) { open_stream(); },
+        [this](begin_a) {
+          open_stream();
+          listen();
+        },
         [](done_a, const continuation& c) { c.run(); },
     };
   }
 
   void on_exit() override {
     if (stream_ != 0) ctx_->api->cancel(stream_);
+    tell_last(make_error(errc::timed_out, "the rest was not fetched in time"));
     logs_.clear();
     ctx_.reset();
   }
 
 private:
-  using log_key = std::pair<pane_id, std::uint32_t>;
-
   // What the engine's thread and this actor share about one stream: bytes that wait for this actor,
   // or for a PANE that it has handed them to.
   struct stream_state {
@@ -43,6 +46,8 @@ private:
   /// What a piece costs besides its bytes while it waits for a PANE, and how much a PANE is given
   /// between two questions whether it has taken it.
   static constexpr std::size_t piece_cost = 256, pane_share = 64 * 1024;
+  /// In how many parts follow_silence is waited for.
+  static constexpr std::uint32_t silent_looks = 4;
 
   result<output_log*> log_of(const log_key& key) {
     auto i = logs_.find(key);
@@ -54,15 +59,12 @@ private:
 
   void open_stream() {
     sandbox::command what;
-    what.argv = {ctx_->guest_path(),
-                 "follow",
-                 "--root",
-                 std::string{inside::panes},
-                 "--epoch",
-                 std::to_string(ctx_->svc->epoch),
-                 "--deadline-s",
-                 std::to_string((polling_ ? limits_.poll_life : limits_.follower_life).count())};
+    what.argv = {ctx_->guest_path(), "follow",
+                 "--root",           std::string{inside::panes},
+                 "--epoch",          std::to_string(ctx_->svc->epoch),
+                 "--deadline-s",     std::to_string(life().count())};
     heard_ = false;
+    silent_ = 0;
     for (const auto& key : known_) {
       auto log = log_of(key);
       if (!log) return failed(log.err());
@@ -101,16 +103,38 @@ private:
     stream_ = ctx_->api->open_stream(ctx_->address(), std::move(what), std::move(handlers));
   }
 
+  std::chrono::seconds life() const {
+    if (last_) return limits_.last_look;
+    return polling_ ? limits_.poll_life : limits_.follower_life;
+  }
+
   void take(const std::string& data) {
+    silent_ = 0;
     reader_.feed(data);
     for (;;) {
       follow_reader::frame f;
       auto got = reader_.next(f);
-      if (!got) return broken(got.err());
+      if (!got) return broken(breaks({}, got.err()));
       if (!*got) break;
       if (auto e = on_frame(f)) return broken(e);
     }
     done_with(state_, data.size());
+    if (last_ && last_->wanted.empty()) end_last({});
+  }
+
+  // A follower that hangs holds its stream open, and keepalives only prove the connection. Its
+  // silence is counted in looks and not taken from a clock: a daemon that was itself stopped for a
+  // while has all that came meanwhile still before it. While this side takes nothing, silence is
+  // what it asked for. All pollers look at the same moments, as sandboxes tick.
+  void listen() {
+    const auto flows = stream_ != 0 && !state_->paused && state_->waiting == 0;
+    silent_ = flows ? silent_ + 1 : 0;
+    if (silent_ > (last_ ? 1 : silent_looks)) {
+      auto why = make_error(errc::timed_out, "the follower gave no sign of life");
+      last_ ? end_last(why) : broken(why);
+    }
+    caf::timespan every = caf::timespan{limits_.follow_silence} / silent_looks;
+    later(every - clock().now().time_since_epoch() % every, [this] { listen(); });
   }
 
   void done_with(const std::shared_ptr<stream_state>& state, std::size_t size) {
@@ -135,36 +159,42 @@ private:
         return make_error(errc::remote_command_failed, "the follower ended", x.text.substr(0, 500));
       });
     }
-    return make_error(errc::bad_frame, "unknown kind of frame");
+    return breaks({}, make_error(errc::bad_frame, "unknown kind of frame"));
   }
 
   template <class T, class F>
   error on_frame_as(const follow_reader::frame& f, F k) {
     T x;
     if (!unpack_value(f.body.get(), x))
-      return make_error(errc::bad_frame, "a follower's frame does not fit its kind");
+      return breaks({}, make_error(errc::bad_frame, "a follower's frame does not fit its kind"));
     return k(x);
   }
 
   // Everything in a frame is a claim from inside: only panes of this sandbox are believed, and only
   // attempts that were started, since each costs a file and a descriptor of ours.
-  bool ours(const pane_id& id) const { return static_cast<bool>(ctx_->pane(id)); }
+  bool ours(const pane_id& id) const {
+    if (!last_) return static_cast<bool>(ctx_->pane(id));
+    return std::any_of(known_.begin(), known_.end(), [&](auto& k) { return k.first == id; });
+  }
 
-  error check_attempt(const log_key& key) const {
+  error check_attempt(const log_key& key) {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) return {};
     auto rows = ctx_->svc->load_panes(ctx_->sandbox);
     if (!rows) return {}; // nobody can tell
     auto row = std::find_if(rows->begin(), rows->end(),
                             [&](const pane_record& p) { return p.pane == key.first; });
     if (row != rows->end() && key.second >= 1 && key.second <= row->attempt) return {};
-    return make_error(errc::bad_frame, "output of attempt " + std::to_string(key.second) + " of "
-                                           + key.first.value + ", which was never started");
+    return breaks({key.first, 0},
+                  make_error(errc::bad_frame, "output of attempt " + std::to_string(key.second)
+                                                  + " of " + key.first.value
+                                                  + ", which was never started"));
   }
 
-  // A log that cannot be written counts on whatever arrives for others: only its own next write
-  // clears it.
-  error unwritable(const log_key& key, error why) {
-    failures_ = std::max(failures_, unwritable_[key]++);
+  // What breaks a stream at one log, such as a frame that does not fit or a write that fails,
+  // counts on whatever arrives for others: only a good frame of its own clears it. Of no log that
+  // there is (generation 0): a follower that lived to its end.
+  error breaks(const log_key& key, error why) {
+    failures_ = std::max(failures_, breaking_[key]++);
     return why;
   }
 
@@ -173,12 +203,12 @@ private:
     log_key key{x.pane, x.generation};
     if (auto e = check_attempt(key)) return e;
     auto log = log_of(key);
-    if (!log) return unwritable(key, log.err());
+    if (!log) return breaks(key, log.err());
     remember(key);
     auto at = (*log)->position();
     auto written = (*log)->append(x.offset, x.data.data);
-    if (!written) return unwritable(key, written.err());
-    unwritable_.erase(key);
+    if (!written) return breaks(key, written.err());
+    breaking_.erase(key);
     succeeded();
     heard_ = true;
     ctx_->active(x.pane);
@@ -205,17 +235,22 @@ private:
     log_key key{x.pane, x.generation};
     if (auto e = check_attempt(key)) return e;
     auto log = log_of(key);
-    if (!log) return unwritable(key, log.err());
+    if (!log) return breaks(key, log.err());
     if ((*log)->expected() < x.final_offset)
-      return make_error(errc::bad_frame, "an agent's end came before the end of its log");
+      return breaks(key,
+                    make_error(errc::bad_frame, "an agent's end came before the end of its log"));
     remember(key);
     auto at = (*log)->position();
     auto rest = (*log)->finish();
-    if (!rest) return unwritable(key, rest.err());
+    if (!rest) return breaks(key, rest.err());
+    breaking_.erase(key);
     succeeded();
     hand_over(x.pane, x.generation, at, std::move(*rest));
     trim({x.pane, x.generation}, **log, true);
-    caf::anon_send(ctx_->pane(x.pane), exited_a::value, x);
+    if (last_)
+      last_->wanted.erase(key);
+    else
+      caf::anon_send(ctx_->pane(x.pane), exited_a::value, x);
     return {};
   }
 
@@ -223,7 +258,7 @@ private:
     if (bytes.empty()) return;
     auto piece = std::make_shared<output_piece>(
         output_piece{ctx_->swarm, ctx_->sandbox, id, generation, at, std::move(bytes)});
-    if (ctx_->spec->agent != agent_kind::command) // its adapter reads nothing
+    if (!last_ && ctx_->spec->agent != agent_kind::command) // its adapter reads nothing
       hand_to_pane(*piece);
     if (auto publisher = ctx_->svc->handles->publisher())
       caf::anon_send(publisher, output_a::value, output_ptr{piece});
@@ -257,8 +292,11 @@ private:
 
   void ended(const result<sandbox::command_result>& r) {
     stream_ = 0;
-    if (r.ok() && r->exited && r->exit_code == 0)
-      return polling_ ? poll_again() : open_stream(); // its time was over; a new one goes on
+    if (r.ok() && r->exited && r->exit_code == 0) { // its time was over; a new one goes on
+      std::erase_if(breaking_, [](const auto& x) { return x.first.second == 0; });
+      if (last_ && !heard_) return end_last({}); // all that there is is here
+      return polling_ ? poll_again() : open_stream();
+    }
     failed(r.ok() ? make_error(errc::remote_command_failed, "the follower ended with " + r->status)
                   : r.err());
   }
@@ -303,10 +341,35 @@ private:
            || at - *failing_since_ >= limits_.poll_give_up;
   }
 
+  // ---- a last look ----
+
+  void last_failed(const error& why) {
+    if (!retriable(why) || why.code == errc::gone || ++failures_ >= limits_.step_attempts)
+      return end_last(why);
+    later(limits_.step_wait * (1u << failures_), [this] { open_stream(); });
+  }
+
+  void end_last(const error& why) {
+    tell_last(why);
+    this->quit();
+  }
+
+  // Once, whatever ends it.
+  void tell_last(error why) {
+    if (!last_ || !last_->over) return;
+    last_looked x;
+    if (why)
+      for (const auto& key : last_->wanted)
+        x.missing.push_back(key.first);
+    x.why = std::move(why);
+    std::exchange(last_->over, nullptr)(std::move(x));
+  }
+
   // Logs are opened again: what was held back by a masker of the broken stream will be sent once
   // more.
   void failed(error why) {
     logs_.clear();
+    if (last_) return last_failed(why);
     if (!counts(why)) return later(limits_.poll_wait_most, [this] { open_stream(); });
     ++failures_;
     why.sandbox = ctx_->sandbox;
@@ -329,17 +392,19 @@ private:
 
   context_ptr ctx_;
   std::vector<log_key> known_;
+  std::optional<last_look> last_;
   std::vector<std::string> forms_;
   policies limits_;
   std::map<log_key, output_log> logs_;
-  std::map<pane_id, std::size_t> given_;        ///< To a PANE since it was asked last.
-  std::map<log_key, std::uint32_t> unwritable_; ///< Failed writes in a row.
+  std::map<pane_id, std::size_t> given_;      ///< To a PANE since it was asked last.
+  std::map<log_key, std::uint32_t> breaking_; ///< In a row; see breaks().
   follow_reader reader_;
   std::shared_ptr<stream_state> state_;
   sandbox::call_id stream_ = 0;
   std::uint64_t generation_ = 0;
   std::uint32_t failures_ = 0;                                ///< In a row, those that count.
   std::optional<caf::actor_clock::time_point> failing_since_; ///< Nothing has come since.
+  std::uint32_t silent_ = 0; ///< Looks in a row that found nothing new; see listen().
   bool told_of_trim_ = false;
 
   bool polling_ = false; ///< Streams fail: followers are short.
@@ -356,10 +421,35 @@ std::chrono::milliseconds next_poll(const policies& p, std::chrono::milliseconds
 }
 
 caf::strong_actor_ptr spawn_output_poller(caf::scheduled_actor* parent, context_ptr context,
-                                          std::vector<std::pair<pane_id, std::uint32_t>> known) {
+                                          std::vector<log_key> known) {
   auto h = parent->spawn<output_poller_impl>(std::move(context), std::move(known));
   caf::anon_send(h, begin_a::value);
   return caf::actor_cast<caf::strong_actor_ptr>(h);
+}
+
+child_spec last_look_child(context_ptr context, std::vector<log_key> known, last_look what) {
+  auto deadline = context->svc->limits.download_deadline;
+  return {last_look_name,
+          [context = std::move(context), known = std::move(known),
+           what = std::move(what)](caf::scheduled_actor* parent) {
+            auto h = parent->spawn<output_poller_impl>(context, known, what);
+            caf::anon_send(h, begin_a::value);
+            return caf::actor_cast<caf::strong_actor_ptr>(h);
+          },
+          restart_kind::temporary, std::chrono::seconds{5}, deadline};
+}
+
+std::vector<log_key> unseen_ends(const sandbox_context& context,
+                                 const std::vector<pane_record>& panes) {
+  std::vector<log_key> out;
+  for (const auto& p : panes) {
+    if (p.attempt == 0) continue;
+    std::error_code ec;
+    auto size = std::filesystem::file_size(context.log_path(p.pane, p.attempt), ec);
+    const bool short_of_it = (ec ? 0 : size) < p.final_offset;
+    if (short_of_it || (p.exit_code == -1 && p.signal == 0)) out.emplace_back(p.pane, p.attempt);
+  }
+  return out;
 }
 
 } // namespace skep::actors

@@ -13,12 +13,21 @@
 // Failures in a row are counted up to policies::poll_failures; then the output is incomplete and
 // the SANDBOX is told. The last of them, where it is of a kind that may pass (network, no answer),
 // counts only when nothing has come for policies::poll_give_up; until then a follower is tried each
-// policies::poll_wait_most.
+// policies::poll_wait_most. A follower from which nothing came for policies::follow_silence, not
+// even its pulse, hangs: that is one such failure.
+//
+// A last look is the same with another aim: once the agents are over, it fetches what is missing of
+// logs whose end nobody has seen, and ends.
 #pragma once
 
 #include "actors/domain.hpp"
 
+#include <set>
+
 namespace skep::actors {
+
+/// The log of a pane's attempt.
+using log_key = std::pair<pane_id, std::uint32_t>;
 
 /// The wait before the next poll: short after one that brought something, else twice the last, up
 /// to the longest.
@@ -28,6 +37,33 @@ std::chrono::milliseconds next_poll(const policies& p, std::chrono::milliseconds
 /// Spawns the poller of `context`'s sandbox as a child of `parent`. `known`: panes and generations
 /// whose logs exist already (after a restart); others are found by the follower.
 caf::strong_actor_ptr spawn_output_poller(caf::scheduled_actor* parent, context_ptr context,
-                                          std::vector<std::pair<pane_id, std::uint32_t>> known);
+                                          std::vector<log_key> known);
+
+/// How a last look ended.
+struct last_looked {
+  std::vector<pane_id> missing; ///< Their logs may end too early.
+  error why;                    ///< None: nothing is missing.
+};
+
+struct last_look {
+  std::set<log_key> wanted; ///< Ends that were not seen; each is of the pane's newest attempt.
+  /// Called once, in the child's context, also when the child is removed or dies.
+  std::function<void(last_looked)> over;
+};
+
+/// The id of a last look among the children of a sandbox.
+inline constexpr const char* last_look_name = "last-look";
+
+/// A last look as a child: short followers (policies::last_look) at the logs' ends, one after the
+/// other, until the ends wanted have come or one of them brought nothing more. What fails in
+/// passing goes again, policies::step_attempts times in a row; all of it has
+/// policies::download_deadline. `known` are the logs of all attempts; those wanted among them. No
+/// other poller may write them meanwhile.
+child_spec last_look_child(context_ptr context, std::vector<log_key> known, last_look what);
+
+/// Of closed panes: logs of newest attempts whose end nobody has seen, or that are shorter than
+/// their end was. Reads file sizes.
+std::vector<log_key> unseen_ends(const sandbox_context& context,
+                                 const std::vector<pane_record>& panes);
 
 } // namespace skep::actors

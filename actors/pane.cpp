@@ -48,9 +48,12 @@ void pane_impl::begin() {
     return tell_closed();
   case pane_phase::queued:
     return start_attempt(1);
-  case pane_phase::restarting:
-    return start_attempt(rec_.attempt + 1);
+  case pane_phase::restarting: // a former daemon may not have ended the one before
+    given_up_ = rec_.attempt;
+    kill_attempt(rec_.attempt);
+    return next_attempt();
   case pane_phase::exited:
+    over_ = rec_.attempt;
     return judge(); // the fact was stored, its consequence was not
   case pane_phase::starting:
   case pane_phase::running:
@@ -109,6 +112,7 @@ void pane_impl::tell_usage() {
 // ---- the end of an attempt ------------------------------------------------------------------
 
 void pane_impl::on_exited(const follow_exit& x) {
+  if (x.generation == given_up_) return attempt_over(x.generation);
   auto under_way = rec_.state == pane_phase::starting || rec_.state == pane_phase::running;
   if (!under_way || closing_ || x.generation != rec_.attempt || is_over(x.generation))
     return;                                 // followers repeat exits
@@ -116,7 +120,7 @@ void pane_impl::on_exited(const follow_exit& x) {
     early_exit_ = std::make_unique<follow_exit>(x);
     return;
   }
-  exit_seen_ = x.generation;
+  exit_seen_ = over_ = x.generation;
   rec_.exit_code = x.exit_code;
   rec_.signal = x.signal;
   rec_.final_offset = x.final_offset;
@@ -208,9 +212,7 @@ void pane_impl::restart(const error& why) {
                       why.message},
       [this, wait](std::uint64_t) {
         rec_.state = pane_phase::restarting;
-        later(wait, [this] {
-          if (rec_.state == pane_phase::restarting) start_attempt(rec_.attempt + 1);
-        });
+        later(wait, [this] { next_attempt(); });
       },
       [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
 }

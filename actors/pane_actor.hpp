@@ -56,6 +56,8 @@ private:
 
   // ---- an attempt's launch (pane_start.cpp) ----
   void start_attempt(std::uint32_t attempt);
+  void next_attempt();
+  void attempt_over(std::uint32_t attempt);
   void admit();
   void release_place();
   void prepare();
@@ -97,7 +99,9 @@ private:
   std::uint32_t word_ = 0;        ///< The attempt of which is known that its agent was started.
   std::uint32_t exit_seen_ = 0;   ///< The attempt whose exit was taken.
   std::uint32_t given_up_ = 0;    ///< The attempt that gave no word in its time.
+  std::uint32_t over_ = 0; ///< The attempt that is known to have ended inside, or never began.
   std::uint32_t tries_ = 0;
+  bool next_waits_ = false; ///< For the end of the attempt before.
   bool began_ = false;
   bool stopping_ = false;
   bool closing_ = false;

@@ -30,6 +30,32 @@ void pane_impl::start_attempt(std::uint32_t attempt) {
       [this](const error& e) { close(outcome::failed, with_step(e, "journal")); });
 }
 
+// Two agents never work in one tree: the next one waits until the one before has ended, or until a
+// holder has answered its kill. Without either within the limit there is no next one.
+void pane_impl::next_attempt() {
+  if (rec_.state != pane_phase::restarting || closing_) return;
+  const auto before = rec_.attempt;
+  if (over_ == before) return start_attempt(before + 1);
+  next_waits_ = true;
+  later(limits().attempt_end_limit, [this, before] {
+    if (!next_waits_ || rec_.attempt != before || closing_) return;
+    next_waits_ = false;
+    close(outcome::failed,
+          with_step(make_error(errc::timed_out,
+                               "attempt " + std::to_string(before) + " of " + rec_.name + " ("
+                                   + rec_.pane.value + ") may still run: nothing inside confirmed "
+                                   + "its end within "
+                                   + std::to_string(limits().attempt_end_limit.count()) + " s"),
+                    "start"));
+  });
+}
+
+void pane_impl::attempt_over(std::uint32_t attempt) {
+  if (attempt != rec_.attempt) return;
+  over_ = attempt;
+  if (std::exchange(next_waits_, false)) next_attempt();
+}
+
 // Starting an agent costs about a second of CPU: the LIMITER spreads starts over time. It keeps our
 // turn when we ask again, so the wait is made of short requests.
 void pane_impl::admit() {
@@ -85,7 +111,7 @@ void pane_impl::no_word(std::uint32_t attempt) {
   auto why =
       make_error(errc::not_ready, rec_.name + " (" + rec_.pane.value + ") gave no word within "
                                       + std::to_string(limits().ready_limit.count()) + " s");
-  if (asked_ == attempt) kill_attempt(attempt);
+  asked_ == attempt ? kill_attempt(attempt) : attempt_over(attempt);
   release_place();
   if (stopping_) return close(stop_outcome_, stop_why_);
   if (attempt <= ctx_->spec->pane_restarts) return restart(std::move(why));

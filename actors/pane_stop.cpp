@@ -64,13 +64,15 @@ void pane_impl::send_signal(const char* signal_name) {
 }
 
 // Ends an agent that nobody follows, or its start that may still come: asked again until a holder
-// has answered or the sandbox is gone, for it works in a tree that may be another attempt's.
+// has answered or the sandbox is gone, for it works in a tree that may be another attempt's. Where
+// nothing was started, the answer is that nothing can be any more (`skep-guest signal`).
 void pane_impl::kill_attempt(std::uint32_t attempt, std::uint32_t tries) {
   ctx_->api->run(
       ctx_->address(), signal_command(*ctx_, rec_.pane, attempt, "KILL"),
       home<sandbox::command_result>([this, attempt, tries](result<sandbox::command_result> r) {
         auto answer = read_guest_answer(r);
-        if (answer || answer.err().code == errc::gone) return;
+        if (answer) return attempt_over(attempt);
+        if (answer.err().code == errc::gone) return;
         const auto& p = limits();
         auto wait = std::min(p.kill_retry * (1 << std::min(tries, 6u)), p.pane_wait_most);
         later(wait, [this, attempt, tries] { kill_attempt(attempt, tries + 1); });

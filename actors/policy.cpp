@@ -37,6 +37,11 @@ error validate(const policies& p) {
     if (auto e = validate(create)) return e;
   if (p.lease_grace < 1s) return bad("lease_grace must be positive");
   if (p.ready_limit < 1s || p.ready_limit > 1h) return bad("ready_limit takes 1 s to 3600 s");
+  if (p.attempt_end_limit < 1s || p.attempt_end_limit > 1h)
+    return bad("attempt_end_limit takes 1 s to 3600 s");
+  if (p.own_end_limit < 1s || p.own_end_limit > 1h) return bad("own_end_limit takes 1 s to 3600 s");
+  if (p.quiet_interval < 1s || p.quiet_interval > 1h)
+    return bad("quiet_interval takes 1 s to 3600 s");
   if (p.upload_part_bytes < 64 * 1024 || p.upload_part_bytes > 1ull << 30)
     return bad("upload_part_bytes takes 64 KiB to 1 GiB");
   if (p.upload_tries < 1 || p.upload_tries > 20) return bad("upload_tries takes 1 to 20");
@@ -69,6 +74,9 @@ error validate(const policies& p) {
   if (p.poll_life < 1s || p.poll_interval_first < 1ms
       || p.poll_interval_first > p.poll_interval_most)
     return bad("poll_life must be at least 1 s, poll_interval_first at most poll_interval_most");
+  if (p.follow_silence < 60s || p.follow_silence > 1h)
+    return bad("follow_silence takes 60 s to 3600 s");
+  if (p.last_look < 1s || p.last_look > 60s) return bad("last_look takes 1 s to 60 s");
   if (p.poll_buffer_bytes < 64 * 1024) return bad("poll_buffer_bytes must be at least 64 KiB");
   if (p.attach_idle <= std::chrono::milliseconds{max_attach_wait_ms} || p.attach_life < 1s)
     return bad("attach_idle must be above the longest wait, attach_life positive");

@@ -45,6 +45,9 @@ struct policies {
   }
   /// From the start of an agent's holder inside until its word that the agent runs; 1 s to 1 h.
   std::chrono::seconds ready_limit{30};
+  /// From the moment when a pane's next attempt could start until a holder inside must have said
+  /// that the one before is over; else the pane fails. 1 s to 1 h.
+  std::chrono::seconds attempt_end_limit{60};
   /// Between the warning of an idle pane and its stop; 0 to 1 h.
   std::chrono::seconds idle_grace{60};
   /// More than so many percent of a sandbox's panes out fail it. 1 to 100 (never).
@@ -57,6 +60,10 @@ struct policies {
   std::chrono::seconds shutdown_limit{30};
   std::chrono::seconds shutdown_interrupt{5};
   std::chrono::seconds shutdown_grace{2};
+
+  /// How long the daemon's own parts (actors, jobs of the work pool) have to end, together; then
+  /// its process ends all the same. 1 s to 1 h.
+  std::chrono::seconds own_end_limit{60};
   /// Full lists without its label that settling a create needs, besides
   /// create_policy::settle_after.
   std::uint32_t settle_looks = 3;
@@ -68,6 +75,8 @@ struct policies {
   std::uint32_t settle_failures = 6;
   /// Largest part of a sandbox's life before its agents run: create, provision, upload.
   std::chrono::seconds guest_command{30};
+  /// The look from inside a new sandbox at what its network lets through: all addresses at once.
+  std::chrono::milliseconds network_look{2000};
   /// Whole life of one TRANSFER, whatever its single calls may take; a missed one is a failed
   /// transfer.
   std::chrono::seconds upload_deadline{1200};
@@ -95,10 +104,19 @@ struct policies {
   std::chrono::seconds kill_retry{2};
   std::uint32_t kill_attempts = 5; ///< Then the REAPER goes on.
   std::chrono::seconds reap_interval{15};
+  /// Between two looks of the REAPER at providers where nothing of ours is known to live; 1 s to
+  /// 1 h.
+  std::chrono::seconds quiet_interval{60};
   /// A sandbox of ours that nobody knows lives this long before the REAPER ends it.
   std::chrono::seconds orphan_grace{30};
   /// A follower is renewed after this; it is a new Start each time.
   std::chrono::seconds follower_life{1800};
+  /// Nothing at all from a follower for so long, not even the pulse that it gives every 30 s: it
+  /// hangs, and another one is begun. Noticed at most a quarter later; 60 s to 1 h.
+  std::chrono::seconds follow_silence{120};
+  /// Life of the followers that look for the rest of logs whose end was not seen, after the
+  /// downloads; 1 s to 60 s.
+  std::chrono::seconds last_look{5};
   /// Reconnection of the output stream: first and largest wait, failures in a row until it gives
   /// up.
   std::chrono::milliseconds poll_wait_first{200};

@@ -13,9 +13,6 @@ std::string label(const sandbox::listed& x, const char* name) {
   return i == x.metadata.end() ? std::string{} : i->second;
 }
 
-/// Between two looks at providers where nothing of ours is known to live.
-constexpr std::chrono::seconds quiet_interval{60};
-
 struct orphan {
   std::chrono::milliseconds since; ///< Seen as one since, on the boot-time clock.
   bool intended = false;           ///< Its kill is in the journal.
@@ -65,7 +62,7 @@ private:
     for (const auto& [provider, seen] : orphans_)
       if (!seen.empty()) out.insert(provider);
     auto now = svc_->boot_now();
-    if (listed_all_at_ && now - *listed_all_at_ < quiet_interval) return out;
+    if (listed_all_at_ && now - *listed_all_at_ < svc_->limits.quiet_interval) return out;
     if (!listed_all_at_ && tables_.configured)
       for (auto& provider : tables_.configured())
         unheard_.insert(std::move(provider));

@@ -55,10 +55,10 @@ void sandbox_impl::add_child(child_spec child, std::function<void(error)> failed
       add_child_a::value, std::move(child));
 }
 
-void sandbox_impl::remove_child(std::string id) {
+void sandbox_impl::remove_child(std::string id, std::function<void()> then) {
   ask<void>(
-      this, supervisor_, std::chrono::seconds{30}, [] {}, [](caf::error&) {}, del_child_a::value,
-      std::move(id));
+      this, supervisor_, std::chrono::seconds{30}, then, [then](caf::error&) { then(); },
+      del_child_a::value, std::move(id));
 }
 
 // ---- verifying, provisioning ----------------------------------------------------------------
@@ -69,8 +69,12 @@ void sandbox_impl::verify() {
 }
 
 void sandbox_impl::provision() {
+  // Nothing of the user is inside before its network is known to be what was ordered.
+  auto check_network = [this] {
+    verify_network(ctx_, then_or_fail<void>([this] { extend_lease(); }));
+  };
   enter(phase::provisioning,
-        [this] { provision_guest(ctx_, then_or_fail<void>([this] { extend_lease(); })); });
+        [this, check_network] { provision_guest(ctx_, then_or_fail<void>(check_network)); });
 }
 
 // ---- starting, running ----------------------------------------------------------------------

@@ -3,7 +3,7 @@
 //   sandbox.cpp            its messages, the order of its phases while all goes well, its panes
 //   sandbox_create.cpp     how it comes to be: create, search, adoption
 //   sandbox_lease.cpp      how long it may live: its lease, and the end before the lease's
-//   sandbox_transfers.cpp  what travels: the upload, the downloads one by one
+//   sandbox_transfers.cpp  what travels: the upload, the downloads, a last look at output
 //   sandbox_attach.cpp     people who attach
 //   sandbox_watch.cpp      what is watched while it runs: idle panes, panes that are out; freezing
 //   sandbox_spend.cpp      its place among the limits, what its models cost, its panes' budgets
@@ -12,6 +12,7 @@
 #pragma once
 
 #include "actors/idle_watch.hpp"
+#include "actors/output_poller.hpp"
 #include "actors/pane_set.hpp"
 #include "actors/sandbox.hpp"
 #include "actors/sandbox_birth.hpp"
@@ -82,7 +83,11 @@ private:
   /// Adds a child of the supervisor behind the others; `failed` when it could not be started. One
   /// that is there already is fine: the supervisor restarts what stands behind this actor.
   void add_child(child_spec child, std::function<void(error)> failed);
-  void remove_child(std::string id);
+  /// `then` runs when it is down, or was not there.
+  void remove_child(std::string id, std::function<void()> then);
+  void remove_child(std::string id) {
+    remove_child(std::move(id), [] {});
+  }
 
   // ---- sandbox_spend.cpp ----
   void wait_for_place(std::function<void()> next);
@@ -116,6 +121,7 @@ private:
   void refused(const error& why);
   void resume_search();
   void end_leftovers(std::function<void()> next);
+  void leftovers_stay(const error& why, const std::function<void()>& next);
   void resume_phase();
 
   // ---- sandbox_lease.cpp ----
@@ -148,6 +154,7 @@ private:
   bool too_many_out();
   void watch_idle();
   void on_idle_word(const pane_record& p, idle_watch::word word);
+  pane_idle idle_warning(const pane_record& p) const;
 
   // ---- sandbox_transfers.cpp ----
   void upload();
@@ -158,6 +165,9 @@ private:
   void uploaded(const transfer_ending& x);
   void downloaded(const transfer_ending& x);
   void cancel_transfer();
+  /// The rest of logs whose end was not seen, then the end.
+  void look_at_output();
+  void looked_at_output(const last_looked& x, bool was_lost);
 
   // ---- sandbox_attach.cpp ----
   using attached = caf::typed_response_promise<caf::strong_actor_ptr, std::uint32_t>;
@@ -183,6 +193,7 @@ private:
   void bound_end();
   void lost(error why, std::string_view step);
   void on_output_lost(const error& why);
+  void tell_output_lost();
   void on_lost(const error& why);
   void on_stop(stop_mode how);
   void destroy();
@@ -215,7 +226,7 @@ private:
   bool reaching_ = false;            ///< A former daemon's; its provider has not answered yet.
   std::uint32_t away_looks_ = 0;     ///< That found the provider out of reach.
   std::uint32_t adopt_failures_ = 0; ///< Other answers without the sandbox.
-  std::uint32_t leftover_looks_ = 0; ///< That found something.
+  std::uint32_t leftover_looks_ = 0; ///< That found something, or failed.
   // All on the boot-time clock.
   std::optional<std::chrono::milliseconds> stop_seen_at_; ///< Out of reach, by a look.
   std::optional<std::chrono::milliseconds> asked_at_;     ///< Its create was sent, in this life.
@@ -246,6 +257,8 @@ private:
   bool bounded_ = false;      ///< See bound_end().
   error first_error_;
   error collect_error_; ///< Of the first download that failed; see downloaded().
+  error output_lost_;   ///< Output could not be fetched; not told yet, a last look may bring it.
+  std::vector<pane_id> output_ends_early_; ///< With output_lost_: of these panes.
   std::optional<stop_mode> stop_;
   bool stopped_first_ = false; ///< Before anything failed: the stop is its outcome.
   std::uint32_t kills_ = 0;

@@ -13,6 +13,13 @@ pane_created created_event(const pane_record& p) {
   return {p.pane, p.index, p.name, p.agent, p.branch};
 }
 
+// In create_failed `cancelled` says that the provider was never asked, and such a create counts in
+// no window: one whose call was cut off must not be told as that.
+error of_sent(error e) {
+  if (e.code == errc::cancelled) e.code = errc::timed_out;
+  return e;
+}
+
 } // namespace
 
 // ---- queued, creating -----------------------------------------------------------------------
@@ -54,7 +61,7 @@ void sandbox_impl::intend_create() {
                              home<sandbox::created>([this, at](result<sandbox::created> r) {
                                if (r.ok() || create_is_settled(r.err()))
                                  return on_created(std::move(r));
-                               create_error_ = r.err();
+                               create_error_ = of_sent(r.err());
                                if (ending()) return; // what came of it is the REAPER's to find out
                                search(at);
                              }));
@@ -62,11 +69,14 @@ void sandbox_impl::intend_create() {
   });
 }
 
-// Its end came while the intent was on its way to the disk: the provider never hears of it, and
-// nothing is left to be looked for.
+// Its end came while the intent was on its way to the disk: the provider never hears of it, nothing
+// is left to be looked for, and it counts in no window of creations.
 void sandbox_impl::drop_intent() {
   auto why = make_error(errc::cancelled, "its end came before the provider was asked");
-  fact(create_failed{rec_.intent, why}, [this] { ending(); });
+  fact(create_failed{rec_.intent, why}, [this] {
+    give_place_back();
+    ending();
+  });
 }
 
 void sandbox_impl::on_created(result<sandbox::created> r) {
@@ -243,21 +253,37 @@ void sandbox_impl::resume_search() {
 
 // What a former daemon began inside may still run, an unpacking for instance: what follows removes
 // and makes the same folders, so it waits until a look finds none of it, however a kill was
-// answered.
+// answered. A look that failed is repeated as one that found something.
 void sandbox_impl::end_leftovers(std::function<void()> next) {
-  kill_leftovers(
-      ctx_, then_or_fail<bool>([this, next](bool found) {
-        if (!found) return next();
-        auto looks = ++leftover_looks_;
-        if (looks > limits().kill_attempts)
-          return fail(
-              at_step(make_error(errc::timed_out, "what a former daemon began inside does not end"),
-                      "adopt"));
-        auto again = [this, next] {
-          if (!ending()) end_leftovers(next);
-        };
-        looks == 1 ? again() : later(limits().kill_retry, again);
-      }));
+  kill_leftovers(ctx_, home<bool>([this, next](result<bool> found) {
+                   if (ending()) return;
+                   if (found.ok() && !*found) return next();
+                   if (!found.ok() && found.err().code == errc::gone) return fail(found.err());
+                   auto looks = ++leftover_looks_;
+                   if (looks > limits().kill_attempts)
+                     return leftovers_stay(
+                         found.ok() ? make_error(errc::timed_out,
+                                                 "what a former daemon began inside does not end")
+                                    : found.err(),
+                         next);
+                   auto again = [this, next] {
+                     if (!ending()) end_leftovers(next);
+                   };
+                   found.ok() && looks == 1 ? again() : later(limits().kill_retry, again);
+                 }));
+}
+
+// Nothing is unpacked beside an unpacking. What agents did is not given up for that: each result
+// is checked where it arrives, and the sandbox goes right after.
+void sandbox_impl::leftovers_stay(const error& why, const std::function<void()>& next) {
+  if (rec_.state != phase::collecting) return fail(at_step(why, "adopt"));
+  note(ctx_->recorder(), now(),
+       notice{severity::warning, "leftovers_stay",
+              ctx_->sandbox.value
+                  + ": whether what a former daemon began inside has ended is not known, and its "
+                    "results are collected all the same: "
+                  + render(why)});
+  next();
 }
 
 void sandbox_impl::resume_phase() {

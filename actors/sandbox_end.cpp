@@ -90,9 +90,18 @@ void sandbox_impl::on_output_lost(const error& why) {
                    auto e = why;
                    e.message =
                        "output incomplete" + (why.message.empty() ? "" : ": " + why.message);
-                   // On disk before anything else is done: the results say it, too.
-                   fact(output_incomplete{panes_.open(), e}, [this, e] { fail(e); });
+                   output_lost_ = e;
+                   output_ends_early_ = panes_.open();
+                   fail(e);
                  }));
+}
+
+// On disk before the end is: the results say it, too.
+void sandbox_impl::tell_output_lost() {
+  auto why = std::exchange(output_lost_, {});
+  if (!why) return;
+  if (why.sandbox.empty()) why.sandbox = ctx_->sandbox;
+  fact(output_incomplete{output_ends_early_, why}, [] {});
 }
 
 void sandbox_impl::on_lost(const error& why) {
@@ -133,6 +142,8 @@ void sandbox_impl::destroy() {
   remove_attachments();
   remove_child("health");
   remove_child("poller"); // its stream would only break when the sandbox goes
+  remove_child(last_look_name);
+  tell_output_lost();
   for (const auto& p : panes_.all()) {
     if (p.state == pane_phase::closed) continue;
     if (auto h = ctx_->pane(p.pane))

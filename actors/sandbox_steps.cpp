@@ -2,6 +2,7 @@
 
 #include "actors/guest_call.hpp"
 #include "actors/isolation_check.hpp"
+#include "actors/network_check.hpp"
 #include "actors/transfer.hpp"
 
 #include <set>
@@ -81,6 +82,18 @@ void verify_inside(context_ptr ctx, std::string mark, done<void> then) {
                            then(proven ? std::move(proven) : at_step(proven.err(), "verify"));
                          });
                    }));
+}
+
+void verify_network(context_ptr ctx, done<void> then) {
+  const auto& limits = ctx->svc->limits;
+  auto what = guest_command(*ctx, network_question(*ctx->spec, limits.network_look),
+                            limits.guest_command + limits.network_look);
+  ctx->api->run(ctx->address(), std::move(what), [ctx, then](const result<command_result>& r) {
+    auto answer = read_guest_answer(r);
+    if (!answer) return then(at_step(answer.err(), "verify"));
+    auto holds = judge_network(*answer, *ctx->spec);
+    then(holds ? std::move(holds) : at_step(holds.err(), "verify"));
+  });
 }
 
 void kill_leftovers(context_ptr ctx, done<bool> then) {

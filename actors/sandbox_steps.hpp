@@ -10,9 +10,14 @@ namespace skep::actors {
 /// what is refused. `mark` is the intent of the create that made the sandbox.
 void verify_inside(context_ptr ctx, std::string mark, sandbox::done<void> then);
 
+/// Has skep-guest, which must be there, try whether a metadata service or something that the run's
+/// network policy does not allow answers from inside: network_check.hpp says what is refused.
+void verify_network(context_ptr ctx, sandbox::done<void> then);
+
 /// Sends SIGKILL to short commands of skep-guest that a former daemon or a dead TRANSFER started
 /// and that still run (an unpack, a diff), and to a setup: their steps are about to be repeated.
-/// Panes and their holders are not touched. False when there was none; after true look again.
+/// Panes and their holders are not touched. False when there was none; after true look again. An
+/// error, at step "adopt": they could not be looked for.
 void kill_leftovers(context_ptr ctx, sandbox::done<bool> then);
 
 /// Uploads skep-guest under its hash, makes it executable, checks that it runs.

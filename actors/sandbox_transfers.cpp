@@ -32,7 +32,7 @@ void sandbox_impl::collect() {
 void sandbox_impl::next_download() {
   if (destroying_) return;
   auto shared = ctx_->spec->share_tree;
-  if (collect_next_ == (shared ? 1 : panes_.all().size())) return destroy();
+  if (collect_next_ == (shared ? 1 : panes_.all().size())) return look_at_output();
   const auto& p = panes_.all()[collect_next_++];
   download_plan plan{transfer_id::make(),
                      shared ? "sandbox-" + std::to_string(ctx_->index) : p.name, rec_.base_commit};
@@ -89,6 +89,61 @@ void sandbox_impl::downloaded(const transfer_ending& x) {
   why.sandbox = ctx_->sandbox;
   if (!collect_error_) collect_error_ = why;
   fact(transfer_failed{x.transfer, why}, [this] { next_download(); });
+}
+
+// Once the results are here, so that it costs them no time. Of an agent that was killed while
+// nothing came from its sandbox the end was not seen; the log inside may have it.
+void sandbox_impl::look_at_output() {
+  auto rows = ctx_->svc->load_panes(ctx_->sandbox);
+  if (!rows) return destroy(); // nobody can tell
+  std::vector<log_key> known;
+  for (const auto& p : *rows)
+    for (std::uint32_t g = 1; g <= p.attempt; ++g)
+      known.emplace_back(p.pane, g);
+  std::set<log_key> wanted;
+  output_ends_early_.clear();
+  for (const auto& key : unseen_ends(*ctx_, *rows)) {
+    wanted.insert(key);
+    output_ends_early_.push_back(key.first);
+  }
+  const auto was_lost = static_cast<bool>(output_lost_);
+  if (wanted.empty()) {
+    output_lost_ = {};
+    return destroy();
+  }
+  if (!was_lost) // as it is where the sandbox ends meanwhile
+    output_lost_ =
+        at_step(make_error(errc::timed_out,
+                           "output incomplete: the sandbox ended before its rest was here"),
+                "output");
+  // Two pollers must not write one log.
+  remove_child("poller", [this, was_lost, known = std::move(known), wanted = std::move(wanted)] {
+    if (destroying_) return;
+    auto over = home<last_looked>(
+        [this, was_lost](const result<last_looked>& r) { looked_at_output(*r, was_lost); });
+    add_child(last_look_child(ctx_, known, {wanted, std::move(over)}),
+              [this, was_lost, missing = output_ends_early_](const error& why) {
+                looked_at_output({missing, why}, was_lost);
+              });
+  });
+}
+
+void sandbox_impl::looked_at_output(const last_looked& x, bool was_lost) {
+  if (destroying_) return; // that was told
+  output_ends_early_ = x.missing;
+  if (x.missing.empty()) {
+    output_lost_ = {};
+    if (was_lost)
+      note(ctx_->recorder(), now(),
+           notice{severity::info, "output_completed",
+                  "the rest of the output of " + ctx_->sandbox.value
+                      + " was fetched after its results: its logs are whole"});
+  } else if (!was_lost) {
+    auto why = at_step(x.why, "output");
+    why.message = "output incomplete" + (why.message.empty() ? "" : ": " + why.message);
+    output_lost_ = std::move(why);
+  }
+  destroy();
 }
 
 void sandbox_impl::cancel_transfer() {

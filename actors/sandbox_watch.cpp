@@ -1,5 +1,6 @@
 // What a SANDBOX watches while its agents work: panes without a sign of life, too many panes that
 // are out; and agents that are stopped where they are.
+#include "actors/cost_so_far.hpp"
 #include "actors/sandbox_actor.hpp"
 
 #include <algorithm>
@@ -35,6 +36,19 @@ void sandbox_impl::watch_idle() {
       on_idle_word(p, idle_.look(p.pane, ctx_->active_at(p.pane), ctx_->svc->boot_now()));
 }
 
+pane_idle sandbox_impl::idle_warning(const pane_record& p) const {
+  auto cost = cost_so_far(*ctx_->svc, ctx_->swarm);
+  pane_idle e;
+  e.pane = p.pane;
+  e.idle_ms = idle_.idle(p.pane, ctx_->svc->boot_now()).count();
+  e.limit_ms = ctx_->spec->idle_limit_ms;
+  e.grace_ms = std::chrono::milliseconds{limits().idle_grace}.count();
+  e.cost_usd = cost.usd;
+  e.cost_whole = cost.whole;
+  e.text = idle_text(p.name, e.idle_ms, e.grace_ms, cost);
+  return e;
+}
+
 // The pane may be closing at this moment: a fact that comes too late is refused, and is no harm.
 void sandbox_impl::on_idle_word(const pane_record& p, idle_watch::word word) {
   auto tell = [this](const auto& e) {
@@ -45,9 +59,7 @@ void sandbox_impl::on_idle_word(const pane_record& p, idle_watch::word word) {
   case idle_watch::word::none:
     return;
   case idle_watch::word::warn:
-    return tell(pane_idle{p.pane, idle_.idle(p.pane, ctx_->svc->boot_now()).count(),
-                          ctx_->spec->idle_limit_ms,
-                          std::chrono::milliseconds{limits().idle_grace}.count()});
+    return tell(idle_warning(p));
   case idle_watch::word::active:
     return tell(pane_active{p.pane});
   case idle_watch::word::stop:

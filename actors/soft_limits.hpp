@@ -8,9 +8,10 @@
 // limit never come.
 #pragma once
 
-#include "actors/cost_so_far.hpp"
 #include "messages/events.hpp"
+#include "messages/warnings.hpp"
 
+#include <chrono>
 #include <optional>
 
 namespace skep::actors {
@@ -31,9 +32,6 @@ private:
   std::int64_t limit_ms_;
   std::int64_t told_ms_;
 };
-
-/// "30 min of 60 min are over, $0.05 so far": short times keep their seconds.
-std::string time_text(std::int64_t elapsed_ms, std::int64_t limit_ms, const run_cost& cost);
 
 /// The same event with cost and text.
 time_warning with_cost(time_warning w, const run_cost& cost);

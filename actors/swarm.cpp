@@ -93,8 +93,10 @@ void swarm_impl::take_up() {
   ++life_;
   comparing_ = false;
   limit_from(start_.record.created_at);
-  if (start_.record.state == swarm_phase::stopping && !stop_)
+  if (start_.record.state == swarm_phase::stopping && !stop_) {
     stop_ = former_stop(start_.record, ctx_->limit()->over(boot_now()));
+    former_end_ = stop_ == stop_mode::shutdown;
+  }
   sandboxes_.clear();
   replacing_ = 0;
   went_on();

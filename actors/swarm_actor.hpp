@@ -6,6 +6,7 @@
 //   swarm_collisions.cpp  panes that changed the same paths
 #pragma once
 
+#include "actors/cost_so_far.hpp"
 #include "actors/replacement.hpp"
 #include "actors/soft_limits.hpp"
 #include "actors/swarm.hpp"
@@ -125,6 +126,7 @@ private:
   error first_error_;
   std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;
+  bool former_end_ = false; ///< Stopped by the end of a former daemon, which ended everything.
   std::vector<sandbox_id> uncompared_; ///< Closed, and their results not yet looked at.
   told_collisions told_;
   std::uint64_t life_ = 0; ///< Grows with every take_up(); what an older one began is dropped.

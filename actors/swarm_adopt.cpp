@@ -30,11 +30,14 @@ void swarm_impl::adopt() {
       }));
 }
 
-// Sandboxes live there, so a provider that does not answer is waited for, up to the run's end.
+// Sandboxes live there, so a provider that does not answer is waited for, up to the run's end. A
+// daemon that ends has no time for that; the one after it has.
 void swarm_impl::reach(std::vector<sandbox_record> open) {
   connect([this, open = std::move(open)](const error& why) mutable {
     if (!why) return with_bundle(std::move(open));
-    if (retriable(why) && (!stop_ || stop_ == stop_mode::graceful))
+    const auto patient =
+        !stop_ || stop_ == stop_mode::graceful || (stop_ == stop_mode::shutdown && former_end_);
+    if (retriable(why) && patient)
       return later(ctx_->svc->limits.settle_interval,
                    mine([this, open = std::move(open)] { reach(open); }));
     for (const auto& r : open) {

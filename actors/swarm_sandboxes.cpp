@@ -73,7 +73,10 @@ std::string reason_of(stop_mode how) {
 stop_mode former_stop(const swarm_record& record, bool over) {
   for (auto how : {stop_mode::budget, stop_mode::kill})
     if (record.stop_reason == reason_of(how)) return how;
-  return over ? stop_mode::timed_out : stop_mode::graceful;
+  if (over) return stop_mode::timed_out;
+  // A user who stops may keep sandboxes; nobody asked for that where a daemon ended everything.
+  return record.stop_reason == reason_of(stop_mode::shutdown) ? stop_mode::shutdown
+                                                              : stop_mode::graceful;
 }
 
 context_ptr sandbox_set::add(const services_ptr& svc, std::shared_ptr<const swarm_spec> spec,

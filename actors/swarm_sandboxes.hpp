@@ -23,7 +23,8 @@ std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,
 /// already. Reads the tables.
 result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why);
 
-/// Why a swarm stops, as swarm.phase_changed says it: "stop", "time limit", "kill", "budget".
+/// Why a swarm stops, as swarm.phase_changed says it: "stop", "time limit", "kill", "budget",
+/// "the daemon ends".
 std::string reason_of(stop_mode how);
 /// How a swarm that a former life left stopping goes on; `over`: its time limit is reached.
 stop_mode former_stop(const swarm_record& record, bool over);

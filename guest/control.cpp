@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <vector>
 
@@ -40,6 +41,18 @@ result<json> state_of(result<std::string> reply) {
   json out = json::object();
   out["state"] = *reply;
   return out;
+}
+
+/// A start that comes after its kill starts nothing: `dir` is claimed, and its agent has ended.
+result<void> bar_start(const std::string& dir) {
+  if (look(dir) != pane_state::absent) return {};
+  ::umask(0077);
+  if (auto made = transfer::make_dirs(dir); !made) return made.err();
+  unique_fd lock;
+  auto ours = claim(dir, 0, lock);
+  if (!ours) return ours.err();
+  if (!*ours) return {}; // its start was quicker
+  return write_exit(dir, {-1, SIGKILL, 0, now()});
 }
 
 } // namespace
@@ -156,6 +169,8 @@ result<json> send_input(const std::string& dir, const std::string& key, std::str
 }
 
 result<json> send_signal(const std::string& dir, const std::string& name) {
+  if (name == "KILL")
+    if (auto barred = bar_start(dir); !barred) return barred.err();
   return state_of(ask_holder(dir, "signal " + name, {}, ask_limit));
 }
 

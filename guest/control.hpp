@@ -43,7 +43,8 @@ result<sockaddr_un> control_address(const std::string& dir, unique_fd& dir_fd);
 result<std::string> ask_holder(const std::string& dir, const std::string& line,
                                std::string_view data, std::chrono::milliseconds limit);
 
-/// {"state": ...} of the three commands.
+/// {"state": ...} of the three commands. A KILL where nothing was started bars a later start, and
+/// is answered as one of a pane that has ended.
 result<json> send_input(const std::string& dir, const std::string& key, std::string_view data,
                         bool end_of_input);
 result<json> send_signal(const std::string& dir, const std::string& name);

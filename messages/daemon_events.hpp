@@ -74,11 +74,12 @@ struct budget_warned {
   budget_scope scope = budget_scope::day; ///< day or month.
   std::string period;                     ///< "2026-11-26" or "2026-11".
   std::uint32_t percent = 0;              ///< 50 or 80.
-  double spent_usd = 0;
+  double spent_usd = 0;                   ///< The cost so far of all swarms in it.
   double limit_usd = 0;
+  std::string text = {}; ///< The same for people; empty in older journals.
   SKEP_FIELDS(field(1, "scope", x.scope), field(2, "period", x.period),
               field(3, "percent", x.percent), field(4, "spent_usd", x.spent_usd),
-              field(5, "limit_usd", x.limit_usd))
+              field(5, "limit_usd", x.limit_usd), field(6, "text", x.text))
 };
 
 /// Somebody asked for a command that changes something; recorded as it arrives, whatever becomes of

@@ -48,10 +48,11 @@ struct swarm_phase_changed {
 /// A share of the swarm's budget is spent; told once for each.
 struct swarm_budget_warned {
   std::uint32_t percent = 0; ///< 50 or 80.
-  double spent_usd = 0;
+  double spent_usd = 0;      ///< The cost so far.
   double limit_usd = 0;
+  std::string text = {}; ///< The same for people; empty in older journals.
   SKEP_FIELDS(field(1, "percent", x.percent), field(2, "spent_usd", x.spent_usd),
-              field(3, "limit_usd", x.limit_usd))
+              field(3, "limit_usd", x.limit_usd), field(4, "text", x.text))
 };
 
 /// The last event of a swarm.
@@ -185,7 +186,7 @@ struct sandbox_created {
 /// The create of `intent` is known not to have made a sandbox.
 struct create_failed {
   std::string intent;
-  error why;
+  error why; ///< `cancelled`: the provider was never asked.
   SKEP_FIELDS(field(1, "intent", x.intent), field(2, "why", x.why))
 };
 
@@ -366,10 +367,12 @@ struct pane_usage {
 struct pane_budget_warned {
   pane_id pane;
   std::uint32_t percent = 0; ///< 50 or 80.
-  double spent_usd = 0;
+  double spent_usd = 0;      ///< The cost so far of the pane.
   double limit_usd = 0;
+  std::string text = {}; ///< The same for people; empty in older journals.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "percent", x.percent),
-              field(3, "spent_usd", x.spent_usd), field(4, "limit_usd", x.limit_usd))
+              field(3, "spent_usd", x.spent_usd), field(4, "limit_usd", x.limit_usd),
+              field(5, "text", x.text))
 };
 
 /// Note: a block of an agent's structured output. `text` is cut at 4 KiB; the log has all of it.
@@ -419,8 +422,13 @@ struct pane_idle {
   std::int64_t idle_ms = 0;
   std::int64_t limit_ms = 0;
   std::int64_t grace_ms = 0;
+  double cost_usd = 0;     ///< Of its swarm, so far.
+  bool cost_whole = false; ///< The sandboxes' price is known and part of it.
+  std::string text = {};   ///< The same for people; empty, with no cost, in older journals.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "idle_ms", x.idle_ms),
-              field(3, "limit_ms", x.limit_ms), field(4, "grace_ms", x.grace_ms))
+              field(3, "limit_ms", x.limit_ms), field(4, "grace_ms", x.grace_ms),
+              field(5, "cost_usd", x.cost_usd), field(6, "cost_whole", x.cost_whole),
+              field(7, "text", x.text))
 };
 
 /// A pane that was idle gave a sign of life.

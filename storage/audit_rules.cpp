@@ -236,8 +236,9 @@ maybe_entry say(const collision& e, const audit_terms&) {
       {{"path", e.path}, {"panes", e.panes}, {"level", std::string{to_string(e.level)}}});
 }
 maybe_entry say(const pane_idle& e, const audit_terms&) {
-  return entry_of(audit_level::warn, audit_category::resource, "AGENT_IDLE",
-                  {{"pane", e.pane.value}, {"idle_ms", e.idle_ms}, {"limit_ms", e.limit_ms}});
+  json about{{"pane", e.pane.value}, {"idle_ms", e.idle_ms}, {"limit_ms", e.limit_ms}};
+  if (!e.text.empty()) about["cost_usd"] = e.cost_usd; // an older daemon did not say
+  return entry_of(audit_level::warn, audit_category::resource, "AGENT_IDLE", std::move(about));
 }
 maybe_entry say(const pane_active& e, const audit_terms&) {
   return entry_of(audit_level::info, audit_category::resource, "AGENT_ACTIVE",

@@ -97,8 +97,11 @@ result<void> charge_dropped(const context& c, const create_failed& e) {
   auto done = c.db.run("UPDATE sandboxes SET charged_from_ms = 0, reserved_usd = 0 "
                        "WHERE sandbox = ?1",
                        c.sandbox);
-  if (!done || (e.why.code != errc::quota && e.why.code != errc::rate)) return done;
-  // The provider counted for itself: what it did not take is no creation.
+  // What a provider that counts for itself did not take is no creation, and what was called off
+  // before it was sent (`cancelled`) is none either.
+  auto uncounted =
+      e.why.code == errc::quota || e.why.code == errc::rate || e.why.code == errc::cancelled;
+  if (!done || !uncounted) return done;
   return c.db.run("DELETE FROM creates WHERE intent = ?1 AND sandbox = ?2", e.intent, c.sandbox);
 }
 

@@ -7,6 +7,7 @@
 #include "guest/diff.hpp"
 #include "guest/follow.hpp"
 #include "guest/pane.hpp"
+#include "guest/reach.hpp"
 #include "guest/version.hpp"
 #include "guest/view.hpp"
 #include "guest/windows.hpp"
@@ -99,6 +100,23 @@ int show(windows_options& o, const std::vector<std::string>& panes) {
   }
   if (::isatty(0) != 1) return print(make_windows(o));
   return fail(show_windows(o), 2);
+}
+
+result<json> reached(const std::vector<std::string>& http, const std::vector<std::string>& tls,
+                     std::chrono::milliseconds limit) {
+  if (http.empty() && tls.empty()) return make_error(errc::bad_argument, "no target");
+  std::vector<reach_target> targets;
+  auto add = [&targets](result<reach_target> target) {
+    if (target) targets.push_back(std::move(*target));
+    return target.ok() ? error{} : target.err();
+  };
+  for (const auto& text : http)
+    if (auto e = add(parse_http_target(text))) return e;
+  for (const auto& text : tls)
+    if (auto e = add(parse_tls_target(text))) return e;
+  auto answers = try_to_reach(targets, limit);
+  if (!answers) return answers.err();
+  return reach_json(*answers);
 }
 
 int run(int argc, char** argv) {
@@ -268,6 +286,14 @@ int run(int argc, char** argv) {
   all->add_option("--pane", shown, "NAME:DIR")->required()->take_all();
   all->add_flag("--read-only", windows.read_only, "pass nothing in");
   all->callback([&] { code = show(windows, shown); });
+
+  std::vector<std::string> http, tls;
+  std::int64_t reach_ms = 2000;
+  auto* reach = app.add_subcommand("reach", "try what answers from in here, side by side");
+  reach->add_option("--http", http, "ADDRESS@PORT/PATH, asked by GET")->take_all();
+  reach->add_option("--tls", tls, "ADDRESS@PORT, asked for a server's hello")->take_all();
+  reach->add_option("--limit-ms", reach_ms, "for all of them")->check(CLI::Range(1, 60'000));
+  reach->callback([&] { code = print(reached(http, tls, std::chrono::milliseconds{reach_ms})); });
 
   try {
     app.parse(std::move(words));

@@ -168,6 +168,27 @@ task<void> play(std::shared_ptr<box> where, std::shared_ptr<pane> x) {
   where->changed.notify();
 }
 
+std::shared_ptr<pane> pane_of(const std::string& dir) {
+  auto x = std::make_shared<pane>();
+  x->dir = dir;
+  auto slash = dir.rfind('/');
+  x->generation = static_cast<std::uint32_t>(std::strtoul(dir.c_str() + slash + 1, nullptr, 10));
+  auto before = dir.rfind('/', slash - 1);
+  x->id.value = dir.substr(before + 1, slash - before - 1);
+  return x;
+}
+
+/// A KILL came before the start: it starts nothing any more.
+void bar_start(box& where, const std::string& dir) {
+  auto x = pane_of(dir);
+  x->ended = true;
+  json record = {
+      {"exit_code", -1}, {"signal", SIGKILL}, {"final_offset", 0}, {"ended_at_ms", wall_now_ms()}};
+  where.files.write(dir + "/exit.json", std::make_shared<std::string>(dump(record) + "\n"));
+  where.panes[dir] = std::move(x);
+  where.changed.notify();
+}
+
 result<json> start_pane(program& p, const options& o) {
   auto& where = *p.home;
   auto dir = normal_path(p.cwd, o.of("dir"));
@@ -176,12 +197,7 @@ result<json> start_pane(program& p, const options& o) {
     return make_error(errc::stale_epoch, "a newer daemon has taken over");
   where.epoch = o.number("epoch");
   if (auto i = where.panes.find(dir); i != where.panes.end()) return as_it_is(where, *i->second);
-  auto x = std::make_shared<pane>();
-  x->dir = dir;
-  auto slash = dir.rfind('/');
-  x->generation = static_cast<std::uint32_t>(std::strtoul(dir.c_str() + slash + 1, nullptr, 10));
-  auto before = dir.rfind('/', slash - 1);
-  x->id.value = dir.substr(before + 1, slash - before - 1);
+  auto x = pane_of(dir);
   std::string input;
   if (auto file = o.of("stdin-file"); !file.empty()) {
     auto text = text_of(p, file);
@@ -238,10 +254,12 @@ result<json> input(program& p, const options& o) {
 }
 
 result<json> send_signal(program& p, const options& o) {
+  auto name = o.of("signal");
+  auto dir = normal_path(p.cwd, o.of("dir"));
+  if (name == "KILL" && !p.home->panes.contains(dir)) bar_start(*p.home, dir);
   auto x = pane_at(p, o);
   if (!x) return x.err();
   if ((*x)->ended) return state("exited");
-  auto name = o.of("signal");
   (*x)->agent->signal(name == "INT"    ? SIGINT
                       : name == "TERM" ? SIGTERM
                       : name == "STOP" ? SIGSTOP
@@ -256,11 +274,27 @@ result<json> resize(program& p, const options& o) {
   return state((*x)->ended ? "exited" : "no_pty");
 }
 
+// There is no network here; what a provider lets through by mistake, a scenario says.
+result<json> reach(program& p, const options& o) {
+  const auto& faults = p.home->world.play.faults;
+  auto list = json::array();
+  for (const auto& target : o.all("http")) {
+    json one = {{"target", target}, {"state", faults.open_metadata ? "answered" : "unreachable"}};
+    if (faults.open_metadata) one["status"] = 200;
+    list.push_back(std::move(one));
+  }
+  for (const auto& target : o.all("tls"))
+    list.push_back(
+        {{"target", target}, {"state", faults.open_network ? "answered" : "unreachable"}});
+  return json{{"targets", std::move(list)}};
+}
+
 using subcommand = result<json> (*)(program&, const options&);
 const std::map<std::string, subcommand, std::less<>> subcommands = {
     {"parts", parts},   {"unpack", unpack},      {"verify", verify}, {"base", base},
     {"settle", settle}, {"worktree", worktree},  {"diff", diff},     {"pane", start_pane},
-    {"input", input},   {"signal", send_signal}, {"resize", resize}, {"changed", changed}};
+    {"input", input},   {"signal", send_signal}, {"resize", resize}, {"changed", changed},
+    {"reach", reach}};
 
 } // namespace
 

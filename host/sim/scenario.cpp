@@ -91,6 +91,13 @@ setter to(std::string& x) {
   };
 }
 
+setter to(bool& x) {
+  return [&x](const json& j, const std::string& p) {
+    if (!j.is_boolean()) throw bad_field{p + ": true or false"};
+    x = j.get<bool>();
+  };
+}
+
 void read_agent(const json& j, const std::string& path, agent_script& a) {
   read_object(j, path,
               {{"lines", to(a.lines)},
@@ -151,7 +158,9 @@ void read_faults(const json& j, const std::string& path, fault_plan& f) {
                {"early_death_ms", to(f.early_death_ms)},
                {"resume_ms", to(f.resume_ms)},
                {"restart_after_creates", creates},
-               {"restart_down_ms", to_whole(f.restart_down_ms)}});
+               {"restart_down_ms", to_whole(f.restart_down_ms)},
+               {"open_network", to(f.open_network)},
+               {"open_metadata", to(f.open_metadata)}});
 }
 
 void read_foreign(const json& j, const std::string& path, std::vector<foreign_sandbox>& out) {

@@ -75,6 +75,8 @@ struct fault_plan {
   spread resume_ms; ///< How long a paused sandbox takes to come back.
   std::vector<std::uint64_t> restart_after_creates; ///< The host "restarts" after these creates:
   std::int64_t restart_down_ms = 500;               ///< streams break, 503 for so long.
+  bool open_network = false;                        ///< `network` of a create has no effect.
+  bool open_metadata = false;                       ///< A metadata service answers inside.
   std::vector<broken_step> requests;                ///< Kinds of request that never work.
   std::vector<broken_step> programs;                ///< Programs that never work.
 };

@@ -1,4 +1,5 @@
 // ADMISSION in the whole tree: limits, the line, what survives a restart.
+#include "tests/actors/late_answer.hpp"
 #include "tests/actors/limit_world.hpp"
 
 using namespace skep;
@@ -151,6 +152,45 @@ TEST_CASE_METHOD(limit_world, "a creation that fails counts in the windows and f
   CHECK(states(three) == strings{"queued"});
   CHECK(all<sandbox_waits>().back().rule == "creates_per_hour");
   CHECK(all<sandbox_waits>().back().count == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a creation that was called off before it was sent counts in no "
+                              "window, also after a restart of the daemon") {
+  rule().creates_per_hour = 1;
+  begin();
+  late_answer late{svc->handles->journal(), {}};
+  auto holder = v.sys.spawn(answering_late, &late);
+  svc->handles->put_journal(holder);
+  auto one = run();
+  REQUIRE(late.give);
+  REQUIRE(call(stop_request{one, false}));
+  caf::anon_send(holder, flush_a::value);
+  settle();
+  svc->handles->put_journal(late.real);
+  holder = nullptr;
+  late = {};
+  advance(2s);
+  CHECK(ending(one) == "closed cancelled");
+  REQUIRE(all<create_failed>().size() == 1);
+  CHECK(all<create_failed>()[0].why.code == errc::cancelled);
+  CHECK(api->count(operation::create) == 0);
+  auto counted = [this]() -> std::uint64_t {
+    auto shown = call(budget_request{});
+    REQUIRE(shown);
+    for (const auto& line : shown->limits)
+      if (line.rule == "creates_per_hour") return line.count;
+    return 99;
+  };
+  CHECK(counted() == 0);
+  stop();
+  start();
+  CHECK(counted() == 0);
+  auto two = run();
+  advance(2s);
+  CHECK(states(two) == strings{"running"});
+  CHECK(api->count(operation::create) == 1);
+  CHECK(counted() == 1);
   finish();
 }
 

@@ -1,4 +1,5 @@
 // Budgets in the whole tree: warnings, winding down, the kill, the gateway's count, restarts.
+#include "messages/money.hpp"
 #include "tests/actors/limit_world.hpp"
 
 using namespace skep;
@@ -54,6 +55,9 @@ TEST_CASE_METHOD(budget_world,
   CHECK(warned[0].limit_usd == 3);
   CHECK(warned[0].spent_usd >= 1.5);
   CHECK(warned[0].spent_usd < 1.55);
+  CHECK(warned[0].text
+        == "50 % of the budget of the run ($3.00) is spent, " + money_text(warned[0].spent_usd)
+               + " so far");
   CHECK(states(id) == strings{"running"});
   advance(82s); // 60 s before the cap it begins to stop
   CHECK(states(id) == strings{"running"});
@@ -217,7 +221,11 @@ TEST_CASE_METHOD(budget_world,
   CHECK(info(refused.err().code).exit_code == 80);
   CHECK(refused.err().message.find("day") != std::string::npos);
   CHECK(all<budget_warned>().size() == 2);
-  CHECK(all<budget_warned>().at(0).scope == budget_scope::day);
+  auto first = all<budget_warned>().at(0);
+  CHECK(first.scope == budget_scope::day);
+  CHECK(first.text
+        == "50 % of the budget of the day " + first.period + " ($4.00) is spent, "
+               + money_text(first.spent_usd) + " so far");
   CHECK(swarm(id).state == swarm_phase::stopping);
   advance(60s);
   CHECK(ending(id) == "closed budget");
@@ -456,6 +464,9 @@ TEST_CASE_METHOD(budget_world, "a pane whose budget ends is stopped, and the oth
     CHECK(w.pane == panes[0].pane);
   CHECK(warned[0].percent == 50);
   CHECK(warned[0].spent_usd > 0.15);
+  CHECK(warned[0].text
+        == "50 % of the budget of " + panes[0].name + " ($0.20) is spent, "
+               + money_text(warned[0].spent_usd) + " so far");
   CHECK(guest_calls("signal") >= 1);
   CHECK(swarm(id).state == swarm_phase::running);
   CHECK(tables->panes(id)->at(1).state == pane_phase::running);

@@ -1,4 +1,5 @@
 // Scripts of the SANDBOX: creates, and what becomes of one without an answer.
+#include "tests/actors/late_answer.hpp"
 #include "tests/actors/sandbox_world.hpp"
 
 using namespace skep;
@@ -221,51 +222,27 @@ TEST_CASE_METHOD(create_world, "a sandbox whose answer comes after a kill is kil
   CHECK(all<sandbox_closed>()[0].result == outcome::killed);
 }
 
+TEST_CASE_METHOD(create_world, "a create whose call was cut off is not told as one that was never "
+                               "sent") {
+  api->fail(operation::create, make_error(errc::cancelled));
+  begin();
+  advance(svc->limits.create.settle_after() + 2s);
+  auto told = all<create_failed>();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].intent == all<create_intended>().at(0).intent);
+  CHECK(told[0].why.code == errc::timed_out); // and so it counts in the windows of creations
+  CHECK(api->count(operation::create) == 2);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
 // ---- an end that comes before the provider is asked -------------------------------------------
-
-namespace {
-
-/// A JOURNAL that stores at once and keeps its answer to a create intent back until it is told to
-/// give it (flush_a).
-struct late_answer {
-  journal_actor real;
-  std::function<void()> give;
-};
-
-bool has_create_intent(const chunk& c) {
-  for (event_reader r{c.body.data}; !r.done();)
-    if (auto raw = r.next(); raw && raw->type == event_traits<create_intended>::info.type)
-      return true;
-  return false;
-}
-
-journal_actor::behavior_type answering_late(journal_actor::pointer self, late_answer* late) {
-  return {[self, late](append_a, chunk_ptr& c) -> caf::result<std::uint64_t> {
-            auto promise = self->make_response_promise<std::uint64_t>();
-            self->request(late->real, caf::infinite, append_a::value, c)
-                .then(
-                    [late, promise, keep = has_create_intent(*c)](std::uint64_t seq) mutable {
-                      if (keep)
-                        late->give = [promise, seq]() mutable { promise.deliver(seq); };
-                      else
-                        promise.deliver(seq);
-                    },
-                    [promise](caf::error& e) mutable { promise.deliver(e); });
-            return promise;
-          },
-          [late](flush_a) {
-            if (late->give) std::exchange(late->give, nullptr)();
-          }};
-}
-
-} // namespace
 
 TEST_CASE_METHOD(create_world, "an end that comes while the intent of a create goes to disk sends "
                                "no create, and leaves none unresolved") {
   auto [how, result] = GENERATE(table<stop_mode, outcome>(
       {{stop_mode::graceful, outcome::cancelled}, {stop_mode::kill, outcome::killed}}));
-  late_answer late;
-  late.real = svc->handles->journal();
+  late_answer late{svc->handles->journal(), {}};
   auto holder = v.sys.spawn(answering_late, &late);
   svc->handles->put_journal(holder);
   begin();

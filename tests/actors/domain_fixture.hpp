@@ -15,6 +15,7 @@
 #include "transfer/sha256.hpp"
 
 #include <cstdlib>
+#include <set>
 #include <stdlib.h>
 
 namespace skep::test {
@@ -156,6 +157,10 @@ struct world {
   std::shared_ptr<swarm_spec> spec = std::make_shared<swarm_spec>();
   context_ptr ctx = std::make_shared<sandbox_context>();
   gated_pool gate;
+  /// Followers give their pulse as real ones do, half a minute after they came or later. False:
+  /// they hang.
+  bool pulses = true;
+  std::set<const fake_api::stream*> followers_seen;
   virtual_system v;
   bool ended = false;
 
@@ -178,6 +183,12 @@ struct world {
     svc->gateway_url = [](const std::string&) { return std::string{}; };
     svc->secret = [](const std::string&) { return std::string{"real-key-value"}; };
     svc->known_secrets = [] { return strings{"hunter2-secret"}; };
+    svc->load_swarm = [](const swarm_id&) -> result<swarm_record> {
+      return make_error(errc::not_found);
+    };
+    svc->load_sandboxes = [](const swarm_id&) -> result<std::vector<sandbox_record>> {
+      return make_error(errc::not_found);
+    };
     svc->load_sandbox = [](const sandbox_id&) -> result<sandbox_record> {
       return make_error(errc::not_found);
     };
@@ -199,6 +210,7 @@ struct world {
     ctx->swarm = {"sw_a"};
     ctx->sandbox = {"sb_a"};
     script_guest();
+    script_followers();
     auto journal =
         v.root(spawn_journal_undetached(v.sys, svc->handles, in_memory(log), journal_options{}));
     svc->handles->put_journal(journal);
@@ -297,6 +309,22 @@ struct world {
     return label == box.info.metadata.end() ? "former" : label->second;
   }
 
+  /// What `skep-guest reach` says of all that it is asked: nothing is reached, but what `open`
+  /// names, by its target, with an HTTP status that is not 0.
+  static std::string reached_from_inside(const sandbox::command& c,
+                                         const std::map<std::string, int>& open = {}) {
+    auto list = json::array();
+    for (std::size_t i = 2; i + 1 < c.argv.size(); i += 2) {
+      if (c.argv[i] != "--http" && c.argv[i] != "--tls") continue;
+      auto there = open.find(c.argv[i + 1]);
+      json one = {{"target", c.argv[i + 1]},
+                  {"state", there == open.end() ? "unreachable" : "answered"}};
+      if (there != open.end() && there->second != 0) one["status"] = there->second;
+      list.push_back(std::move(one));
+    }
+    return to_line(json{{"targets", std::move(list)}});
+  }
+
   /// What `skep-guest parts` says of a folder of this sandbox.
   result<command_result> parts_there(const sandbox::remote& where, const std::string& dir) {
     auto list = json::array();
@@ -308,7 +336,34 @@ struct world {
     return said(to_line({{"parts", std::move(list)}}) + "\n");
   }
 
+  bool is_follower(const fake_api::stream& s) const {
+    return s.what.argv.size() > 1 && s.what.argv[1] == "follow";
+  }
+  /// One that looks for the rest of a log, by its short life.
+  bool is_last_look(const fake_api::stream& s) const {
+    const auto& argv = s.what.argv;
+    auto life = std::find(argv.begin(), argv.end(), "--deadline-s");
+    return is_follower(s) && life != argv.end()
+           && *(life + 1) == std::to_string(svc->limits.last_look.count());
+  }
+
 private:
+  // A last look brings nothing more, and takes no time, unless a test has it otherwise.
+  void script_followers() {
+    api->on_stream = [this](fake_api::stream& s) {
+      if (is_last_look(s)) s.end(0);
+    };
+    v.outside = [this] {
+      if (!pulses) return;
+      std::string pulse;
+      pack_follow(pulse, follow_kind::pulse, follow_pulse{1});
+      for (const auto& s : std::vector{api->streams})
+        if (s->open && !s->paused && is_follower(*s) && api->boxes.contains(s->where.remote_id)
+            && !followers_seen.insert(s.get()).second)
+          s->emit(pulse);
+    };
+  }
+
   void script_guest() {
     auto says = [](std::string text) {
       return [text](const sandbox::command&) -> result<command_result> { return said(text); };
@@ -328,6 +383,7 @@ private:
       if (i != guest.end()) return i->second(c);
       if (word == "diff") return empty_diff(where, c);
       if (word == "parts") return parts_there(where, c.argv.at(3));
+      if (word == "reach") return said(reached_from_inside(c) + "\n");
       if (word == "/bin/sh") return said(inside(mark_of(where.remote_id)));
       return said("{\"message\":\"no such command in this test: " + word + "\"}", 2);
     };

@@ -523,6 +523,9 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.create.lease_cap = 59s; }).find("lease_cap") != std::string::npos);
   CHECK(refused([](p& x) { x.ready_limit = 0s; }).find("ready_limit") != std::string::npos);
   CHECK(refused([](p& x) { x.idle_grace = 2h; }).find("idle_grace") != std::string::npos);
+  CHECK(refused([](p& x) { x.attempt_end_limit = 0s; }).find("attempt_end") != std::string::npos);
+  CHECK(refused([](p& x) { x.own_end_limit = 0s; }).find("own_end") != std::string::npos);
+  CHECK(refused([](p& x) { x.quiet_interval = 2h; }).find("quiet_int") != std::string::npos);
   CHECK(refused([](p& x) { x.panes_out_percent = 0; }).find("panes_out") != std::string::npos);
   CHECK(refused([](p& x) { x.log_cap_bytes = 1; }).find("log_cap") != std::string::npos);
   CHECK(refused([](p& x) { x.shutdown_limit = 7s; }).find("shutdown") != std::string::npos);
@@ -540,6 +543,8 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.attach_idle = 10s; }).find("attach_idle") != std::string::npos);
   CHECK(refused([](p& x) { x.attach_most = 0; }).find("attach") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_buffer_bytes = 1; }).find("poll_buffer") != std::string::npos);
+  CHECK(refused([](p& x) { x.follow_silence = 30s; }).find("follow_sil") != std::string::npos);
+  CHECK(refused([](p& x) { x.last_look = 0s; }).find("last_look") != std::string::npos);
 }
 
 TEST_CASE(

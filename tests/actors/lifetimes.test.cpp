@@ -1,4 +1,6 @@
 // How long runs live, in the whole tree: soft limits, the hard one, leases and their caps.
+#include "messages/money.hpp"
+#include "messages/warnings.hpp"
 #include "tests/actors/tree_fixture.hpp"
 
 using namespace skep;
@@ -13,6 +15,15 @@ struct lifetime_world : tree_world {
     svc->boot_now = [this] {
       return std::chrono::duration_cast<std::chrono::milliseconds>(v.now()) + slept;
     };
+    start();
+  }
+  /// Another daemon, for which a sandbox costs a cent a second.
+  void with_price() {
+    stop();
+    limit_table rules;
+    rules.providers[spec->provider].section = "providers." + spec->provider;
+    rules.providers[spec->provider].usd_per_hour = 36;
+    svc->rules = std::make_shared<const limit_table>(rules);
     start();
   }
   void restart(caf::timespan later = 0s) {
@@ -72,12 +83,7 @@ TEST_CASE_METHOD(lifetime_world,
 
 TEST_CASE_METHOD(lifetime_world,
                  "the cost so far in a warning is that of its sandboxes' time and of its models") {
-  stop();
-  limit_table rules;
-  rules.providers[spec->provider].section = "providers." + spec->provider;
-  rules.providers[spec->provider].usd_per_hour = 36; // a cent a second
-  svc->rules = std::make_shared<const limit_table>(rules);
-  start();
+  with_price();
   auto id = run();
   auto s = only_sandbox(id);
   auto pane = tables->panes(s.sandbox)->at(0).pane;
@@ -94,6 +100,26 @@ TEST_CASE_METHOD(lifetime_world,
   CHECK(told_of.cost_usd > 1.25 + 17.9);
   CHECK(told_of.cost_usd < 1.25 + 18.1);
   CHECK(told_of.text.find("$19.2") != std::string::npos);
+  finish();
+}
+
+TEST_CASE_METHOD(lifetime_world,
+                 "the warning of an idle pane carries the cost so far of its run, as number and "
+                 "as text") {
+  with_price();
+  spec->idle_limit_ms = 60'000;
+  auto id = run();
+  auto pane = tables->panes(only_sandbox(id).sandbox)->at(0);
+  advance(70s);
+  REQUIRE(all<pane_idle>().size() == 1);
+  auto told_of = all<pane_idle>()[0];
+  CHECK(told_of.pane == pane.pane);
+  CHECK(told_of.cost_whole);
+  CHECK(told_of.cost_usd > 0.59);
+  CHECK(told_of.cost_usd < 0.71);
+  CHECK(told_of.text
+        == pane.name + " gave no sign of life for " + minutes_text(told_of.idle_ms)
+               + " and is stopped in 1 min, " + money_text(told_of.cost_usd) + " so far");
   finish();
 }
 

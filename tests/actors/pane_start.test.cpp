@@ -238,3 +238,111 @@ TEST_CASE_METHOD(pane_world, "a start that is refused is not repeated") {
   CHECK(starts().size() == 1);
   CHECK(up.lines == strings{"closed failed remote_command_failed@start"});
 }
+
+// ---- one attempt after the other --------------------------------------------------------------
+
+namespace {
+
+/// The first attempt gives no word and is given up after 30 s; the second one could start 1 s
+/// later.
+struct two_attempts : pane_world {
+  int kills = 0;
+  int deaf = 0; ///< So many kills have no answer.
+
+  two_attempts() {
+    spec->pane_restarts = 1;
+    guest["pane"] = [](const sandbox::command& c) -> result<command_result> {
+      auto dir = *(std::find(c.argv.begin(), c.argv.end(), "--dir") + 1);
+      return said(dir.ends_with("/1") ? "{\"state\":\"starting\"}\n" : "{\"pid\":42}\n");
+    };
+    guest["signal"] = [this](const sandbox::command&) -> result<command_result> {
+      if (++kills <= deaf) return make_error(errc::network);
+      return said("{\"state\":\"signalled\"}\n");
+    };
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(two_attempts,
+                 "the next attempt waits until the kill of the one before is confirmed") {
+  deaf = 3;
+  begin();
+  v.advance(30s);
+  REQUIRE(count("pane.restarting") == 1);
+  v.advance(13s);
+  CHECK(kills == 3); // after 2, 4 and 8 s
+  CHECK(starts().back() == "1");
+  CHECK(count("pane.start_intended") == 1);
+  v.advance(1s);
+  CHECK(kills == 4);
+  CHECK(starts().back() == "2");
+  CHECK(up.lines == strings{"ready"});
+  v.advance(5min); // the limit of that wait is nothing to the second one
+  CHECK(count("pane.closed") == 0);
+  CHECK(kills == 4);
+}
+
+TEST_CASE_METHOD(two_attempts,
+                 "where nobody confirms the kill of an attempt, its pane fails and no second agent "
+                 "is started") {
+  deaf = 1000;
+  begin();
+  v.advance(31s);
+  REQUIRE(count("pane.restarting") == 1);
+  SECTION("nothing is heard of it") {
+    v.advance(59s);
+    CHECK(up.lines.empty());
+    v.advance(1s);
+    CHECK(up.lines == strings{"closed failed timed_out@start"});
+    CHECK(all<pane_closed>().at(0).why.message
+          == "attempt 1 of p0 (pn_a) may still run: nothing inside confirmed its end within 60 s");
+    v.advance(5min);
+    CHECK(starts().back() == "1");
+    CHECK(count("pane.start_intended") == 1);
+  }
+  SECTION("its exit is seen in time") {
+    v.advance(30s);
+    CHECK(starts().back() == "1");
+    exit(-1, 1);
+    CHECK(starts().back() == "2");
+    CHECK(count("pane.exited") == 0);
+    v.advance(1min);
+    CHECK(up.lines == strings{"ready"});
+  }
+  SECTION("a stop comes first") {
+    tell(stop_a::value, stop_mode::graceful);
+    CHECK(up.lines == strings{"closed cancelled"});
+    v.advance(2min);
+    CHECK(count("pane.closed") == 1);
+  }
+}
+
+TEST_CASE_METHOD(pane_world, "an attempt whose launch was never asked for holds up no next one") {
+  runs_claude();
+  spec->pane_restarts = 1;
+  api->hold(operation::write_file); // its prompt
+  begin();
+  v.advance(31s);
+  REQUIRE(count("pane.start_intended") == 2);
+  CHECK(signals().empty());
+  api->release(operation::write_file);
+  v.run();
+  CHECK(starts() == strings{"2"});
+}
+
+TEST_CASE_METHOD(pane_world, "a pane that a former daemon left between two attempts ends the first "
+                             "one before it starts the second") {
+  rec.state = pane_phase::restarting;
+  rec.attempt = 1;
+  api->hold(operation::run);
+  begin();
+  CHECK(signals() == strings{"KILL"});
+  CHECK(starts().empty());
+  v.advance(59s);
+  CHECK(events().empty());
+  api->release(operation::run);
+  v.run();
+  CHECK(starts() == strings{"2"});
+  CHECK(events() == strings{"pane.start_intended", "pane.started"});
+}

@@ -287,6 +287,40 @@ TEST_CASE_METHOD(panic_world, "a daemon that ends its swarms interrupts, collect
   finish();
 }
 
+TEST_CASE_METHOD(panic_world, "with --keep no sandbox is kept by the daemon after one that was "
+                              "killed while it ended everything") {
+  spec->keep = true;
+  auto id = run();
+  ask_all_to_end(*registry, stop_mode::shutdown);
+  settle();
+  REQUIRE(swarm(id).stop_reason == "the daemon ends");
+  REQUIRE(only_sandbox(id).state != phase::closed);
+  stop();
+  registry->ending(false); // as in a new process
+  SECTION("its provider answers") {
+    start();
+  }
+  SECTION("its provider is away at first") {
+    auto real = svc->provider;
+    svc->provider = [](const std::string&) -> result<std::shared_ptr<sandbox::api>> {
+      return make_error(errc::network);
+    };
+    start();
+    advance(6s);
+    CHECK(only_sandbox(id).state != phase::closed);
+    CHECK(count("sandbox.kill_intended") == 0);
+    svc->provider = real;
+    advance(6s);
+  }
+  agents_end(only_sandbox(id), 130);
+  advance(10s);
+  CHECK(ending(id) == "closed cancelled");
+  CHECK(guest_calls("diff") == 1);
+  CHECK_FALSE(only_sandbox(id).kept);
+  CHECK(api->boxes.empty());
+  finish();
+}
+
 TEST_CASE_METHOD(panic_world,
                  "a swarm that comes up while the daemon ends is asked to end as well") {
   auto id = run();

@@ -173,6 +173,96 @@ TEST_CASE_METHOD(sandbox_world,
 }
 
 TEST_CASE_METHOD(sandbox_world,
+                 "a follower that hangs while its stream lives is replaced at the logs' ends") {
+  pulses = false;
+  begin();
+  output("pn_0", 0, "said\n");
+  REQUIRE(svc->limits.follow_silence == 120s);
+  advance(119s);
+  CHECK(api->streams.size() == 1);
+  CHECK(count("sandbox.poll_failed") == 0);
+  advance(32s); // a quarter later at most
+  REQUIRE(api->streams.size() == 2);
+  CHECK_FALSE(api->streams[0]->open);
+  CHECK(api->streams[1]->open);
+  CHECK(api->streams[1]->what.argv.back() == "pn_0:1:5");
+  auto told = all<poll_failed>();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].count == 1);
+  CHECK(told[0].why.code == errc::timed_out); // of a kind that may pass
+  output("pn_0", 5, "more\n");
+  pulses = true; // one that says nothing and lives
+  advance(10min);
+  CHECK(api->streams.size() == 2);
+  CHECK(count("sandbox.poll_failed") == 1);
+  std::ifstream file{ctx->log_path({"pn_0"}, 1)};
+  CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "said\nmore\n");
+  exit("pn_0", 0, 10);
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(sandbox_world, "the silence of a stream that is not read counts against nobody") {
+  pulses = false;
+  svc->limits.follow_silence = 8s;
+  spec->agent = agent_kind::claude;
+  spec->prompts = {"work"};
+  taking open;
+  begin();
+  auto pane = ctx->pane({"pn_0"});
+  auto slow = v.root(v.sys.spawn(slow_pane, &open));
+  ctx->pane({"pn_0"}, slow);
+  const std::string piece(32 * 1024, 'x');
+  auto& stream = *api->streams.back();
+  for (std::uint64_t at = 0; !stream.paused && at < (10U << 20); at += piece.size())
+    output("pn_0", at, piece);
+  REQUIRE(stream.paused);
+  advance(25s); // three times as long
+  CHECK(stream.paused);
+  CHECK(api->streams.size() == 1);
+  CHECK(count("sandbox.poll_failed") == 0);
+  caf::anon_send(slow, begin_a::value);
+  settle();
+  REQUIRE_FALSE(stream.paused);
+  advance(7s);
+  CHECK(count("sandbox.poll_failed") == 0);
+  advance(5s); // it is read, and nothing comes
+  CHECK(count("sandbox.poll_failed") == 1);
+  ctx->pane({"pn_0"}, pane);
+  slow = pane = pane_actor{};
+  stop(stop_mode::kill);
+  CHECK(ending() == "killed");
+}
+
+TEST_CASE_METHOD(
+    sandbox_world,
+    "frames of a pane that break their stream count until a good one of its own comes, "
+    "whatever comes for another") {
+  panes(2);
+  begin();
+  auto breaks = [this](int times) {
+    for (int i = 0; i < times; ++i) {
+      output("pn_1", 0, "it fits");
+      output("pn_0", 1000, "it does not");
+      advance(6s); // longer than any wait
+    }
+  };
+  breaks(4);
+  output("pn_0", 0, "it fits");
+  breaks(4);
+  CHECK(count("output_incomplete") == 0);
+  breaks(1);
+  std::vector<std::uint32_t> counts;
+  for (const auto& e : all<poll_failed>()) {
+    CHECK(e.why.code == errc::bad_frame);
+    counts.push_back(e.count);
+  }
+  CHECK(counts == std::vector<std::uint32_t>{1, 2, 3, 4, 1, 2, 3, 4, 5});
+  CHECK(count("output_incomplete") == 1);
+  advance(21s);
+  CHECK(ending() == "failed bad_frame@output");
+}
+
+TEST_CASE_METHOD(sandbox_world,
                  "where streams fail output is polled: often while some comes, seldom "
                  "while none does, and one call at a time") {
   auto& streams = api->streams;

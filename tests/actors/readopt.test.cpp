@@ -245,6 +245,45 @@ TEST_CASE_METHOD(sandbox_world,
   CHECK(api->boxes.empty());
 }
 
+TEST_CASE_METHOD(sandbox_world, "results are collected after a restart, whatever comes of the look "
+                                "for what the former daemon began") {
+  recorded(phase::collecting);
+  start.panes[0].state = pane_phase::closed;
+  start.panes[0].result = outcome::completed;
+  std::size_t told = 1;
+  SECTION("the list of processes is read at the last try") {
+    told = 0;
+    for (std::uint32_t i = 0; i < svc->limits.kill_attempts; ++i)
+      api->fail(operation::list_processes, make_error(errc::protocol));
+    begin();
+    advance(9s);
+    CHECK(guest_calls("diff") == 0); // not beside what may still run
+    CHECK(count("sandbox.failing") == 0);
+  }
+  SECTION("it is never read") {
+    api->turn_down = [](operation op, const std::string&) {
+      return op == operation::list_processes ? make_error(errc::network) : error{};
+    };
+    begin();
+  }
+  SECTION("what it names does not end") {
+    sandbox::command former;
+    former.argv = {ctx->guest_path(), "diff"};
+    api->boxes["i1"].processes[77] = former;
+    api->turn_down = [](operation op, const std::string&) {
+      return op == operation::send_signal ? make_error(errc::network) : error{};
+    };
+    begin();
+  }
+  advance(15s);
+  CHECK(count("leftovers_stay") == told);
+  CHECK(guest_calls("diff") == 1);
+  CHECK(count("transfer.done") == 1);
+  REQUIRE(all<sandbox_closed>().size() == 1);
+  CHECK(all<sandbox_closed>().at(0).result == outcome::completed);
+  CHECK(api->boxes.empty());
+}
+
 TEST_CASE_METHOD(sandbox_world, "a sandbox that is found again has a whole lease from then on") {
   recorded(phase::running);
   begin();

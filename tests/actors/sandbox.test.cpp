@@ -91,6 +91,63 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox whose isolation is not proven is dest
   CHECK(api->count(operation::upload_file) == 0);
 }
 
+TEST_CASE_METHOD(sandbox_world,
+                 "a sandbox whose network is not what was ordered is destroyed before the upload") {
+  auto [what, policy, open, answer] =
+      GENERATE_REF(table<std::string, network_policy, std::string, int>(
+          {{"none does not hold", network_policy::none, "1.1.1.1@443", 0},
+           {"an allow-list does not hold", network_policy::allowlist, "2620:fe::fe@443", 0},
+           {"metadata can be read", network_policy::open, "100.100.100.200@80/latest/meta-data/",
+            200}}));
+  INFO(what);
+  spec->network = policy;
+  if (policy == network_policy::allowlist) spec->allow_hosts = {"a.example.com"};
+  guest["reach"] = [open = open, answer = answer](const sandbox::command& c) {
+    return said(reached_from_inside(c, {{open, answer}}) + "\n");
+  };
+  begin();
+  CHECK(ending() == "failed no_isolation@verify");
+  CHECK(all<sandbox_closed>().at(0).why.message.find(open) != std::string::npos);
+  CHECK(api->boxes.empty());
+  CHECK(api->count(operation::upload_file) == 0); // skep-guest is there, nothing of the user
+  CHECK(guest_calls("unpack") == 0);
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a sandbox that cannot say what its network lets through is destroyed") {
+  auto [what, how, ends] = GENERATE_REF(table<std::string, command_result, std::string>(
+      {{"the look fails", said("{\"error\":\"io\",\"message\":\"no socket\"}\n", 1),
+        "failed remote_command_failed@verify"},
+       {"its answer makes no sense", said("reached\n"), "failed protocol@verify"},
+       {"it leaves out what was asked", said("{\"targets\":[]}\n"),
+        "failed no_isolation@verify"}}));
+  INFO(what);
+  guest["reach"] = [how = how](const sandbox::command&) -> result<command_result> { return how; };
+  begin();
+  CHECK(ending() == ends);
+  CHECK(api->boxes.empty());
+  CHECK(guest_calls("unpack") == 0);
+}
+
+TEST_CASE_METHOD(sandbox_world, "each sandbox's network is looked at once, before the upload") {
+  spec->network = network_policy::open;
+  guest["reach"] = [](const sandbox::command& c) -> result<command_result> {
+    CHECK(std::count(c.argv.begin(), c.argv.end(), "--tls") == 0);
+    CHECK(std::count(c.argv.begin(), c.argv.end(), "--http") == 5);
+    return said(reached_from_inside(c, {{"169.254.169.254@80/latest/meta-data/", 401}}) + "\n");
+  };
+  begin();
+  exit("pn_0");
+  CHECK(ending() == "completed");
+  CHECK(guest_calls("reach") == 1);
+  auto first = [this](const std::string& word) {
+    return std::find_if(api->calls.begin(), api->calls.end(), [&](const fake_api::record& c) {
+      return c.op == operation::run && c.what.starts_with(ctx->guest_path() + " " + word);
+    });
+  };
+  CHECK(first("reach") < first("unpack"));
+}
+
 TEST_CASE_METHOD(sandbox_world, "a sandbox on this kernel with namespaces of its own is isolated") {
   guest["/bin/sh"] = [&](const sandbox::command&) -> result<command_result> {
     auto mark = mark_of(api->boxes.begin()->first);

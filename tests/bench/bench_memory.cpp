@@ -85,6 +85,12 @@ result<sandbox::command_result> inside(const sandbox::create_params& made,
   if (c.argv[0] == "/bin/chmod") return says("");
   if (c.argv.size() < 2) return says("");
   if (c.argv[1] == "--version") return says("skep-guest 0\n");
+  if (c.argv[1] == "reach") {
+    auto list = json::array();
+    for (std::size_t i = 2; i + 1 < c.argv.size(); i += 2)
+      list.push_back({{"target", c.argv[i + 1]}, {"state", "unreachable"}});
+    return says(json{{"targets", std::move(list)}}.dump());
+  }
   if (c.argv[1] == "unpack") return says(R"({"files":1,"size_bytes":1,"manifest_sha256":"m"})");
   if (c.argv[1] == "base") return says(R"({"commit":"c0ffee","is_head":false})");
   if (c.argv[1] == "pane") return says(R"({"state":"started","pid":7})");
@@ -111,6 +117,7 @@ services_ptr make_services(const directory_ptr& handles, const std::filesystem::
   svc->guest_sha256 = std::string(64, 'a');
   svc->install_id = "bench";
   svc->epoch = 1;
+  svc->limits.follow_silence = std::chrono::hours{1}; // followers here give one pulse and no more
   return svc;
 }
 

@@ -44,6 +44,8 @@ TEST_CASE("the exit code of a run is that of what went wrong") {
   auto refused = w.run({"--provider", "nowhere", "--json", "--", "true"});
   CHECK(refused.code == info(errc::unknown_provider).exit_code);
   CHECK(refused.document()["error"]["code"] == "unknown_provider");
+  CHECK(refused.document()["error"]["message"].get<std::string>().starts_with(
+      "nowhere (configured: local; another one is a section [providers.NAME] of "));
 }
 
 TEST_CASE("a run in JSON mode is lines: the run, its events in order, the summary") {

@@ -508,6 +508,16 @@ TEST_CASE("doctor names everything it looked at and its exit code tells the resu
   };
   CHECK(verdict_of("far", errc::network) == "missing");
   CHECK(verdict_of("nowhere", errc::unknown_provider) == "missing");
+  // What is configured and where another one belongs, not the command that says so.
+  auto nowhere = w.skep({"doctor", "--provider", "nowhere", "--json"}).document();
+  auto about = std::find_if(nowhere["checks"].begin(), nowhere["checks"].end(),
+                            [](const json& c) { return c["name"] == "provider nowhere"; });
+  REQUIRE(about != nowhere["checks"].end());
+  CHECK((*about)["problem"]["message"]
+        == "nowhere (configured: local, far; another one is a section [providers.NAME] of "
+               + std::filesystem::canonical(w.state).string() + "/skep.toml)");
+  CHECK((*about)["problem"]["hint"]
+        == "name a configured one, or add its section [providers.NAME] to skep.toml");
   REQUIRE(w.skep({"secret", "remove", "FAR_KEY"}).code == 0);
   CHECK(verdict_of("far", errc::secret_missing) == "missing");
   write_text(w.state + "/skep.toml", "[local\n");

@@ -2,6 +2,7 @@
 // bytes come, an answer is read by type or refused, and what was accepted keeps its promises.
 #include "actors/guest_answers.hpp"
 #include "actors/isolation_check.hpp"
+#include "actors/network_check.hpp"
 #include "tests/fuzz/targets.hpp"
 
 #include <algorithm>
@@ -26,6 +27,9 @@ void to_readers(const json& answer) {
   }
   if (auto pid = read_launched(answer)) fuzz::require(*pid >= 0, "a process has a number");
   if (read_input_arrived(answer)) fuzz::require(answer["state"].is_string(), "a state is a word");
+  if (judge_network(answer, {}))
+    fuzz::require(answer["targets"].size() >= std::size(metadata_places),
+                  "a network is believed only after an answer to each question");
   auto parts = read_parts(answer);
   fuzz::require(parts.empty() || parts.size() <= answer["parts"].size(), "no part is made up");
 }

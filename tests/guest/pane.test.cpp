@@ -205,6 +205,26 @@ TEST_CASE("a terminal has the asked size and takes typed lines") {
   CHECK(p.log().find("33 90") != std::string::npos);
 }
 
+TEST_CASE("a start that comes after its KILL starts nothing") {
+  pane_dir p;
+  auto signal = [&](const char* name) {
+    return test::guest({"signal", "--dir", p.dir(), "--signal", name}).j;
+  };
+  CHECK(signal("TERM")["error"] == "not_found"); // bars nothing
+  CHECK_FALSE(exists(p.dir()));
+  CHECK(signal("KILL")["state"] == "exited");
+  CHECK(signal("KILL")["state"] == "exited");
+  auto late = p.start({"sh", "-c", "echo run >> runs"});
+  CHECK(late.exit_code == 0);
+  CHECK(late.j["state"] == "exited");
+  CHECK(late.j["exit_code"] == -1);
+  CHECK(late.j["signal"] == SIGKILL);
+  CHECK(late.j["final_offset"] == 0);
+  CHECK_FALSE(exists(p / "runs"));
+  CHECK(p.start({"sh", "-c", "echo run >> runs"}, {}, 2).j["state"] == "started");
+  REQUIRE(await(p.path, [&] { return exists(p / "runs"); })); // the next attempt is another one
+}
+
 TEST_CASE("a pane whose holder was killed is settled, not started again") {
   pane_dir p;
   auto a = p.start({"sh", "-c", "echo run >> runs; echo text; exec sleep 60"});

@@ -325,7 +325,7 @@ class Fold:
             else:
                 row.update(charged_from_ms=0, reserved_usd=0.0)
                 made = self.tables["creates"].get(body["intent"])
-                if body["why"]["code"] in ("quota", "rate") and made is not None \
+                if body["why"]["code"] in ("quota", "rate", "cancelled") and made is not None \
                         and made["sandbox"] == event["sandbox"]:
                     del self.tables["creates"][body["intent"]]
         elif kind == "sandbox.phase_changed":

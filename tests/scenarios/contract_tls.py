@@ -4,9 +4,12 @@
 The proxy is Debian's nghttpx, the certificates are made here; the client maps every name to the proxy's address."""
 # timeout: 300
 # presets: dev
+import json
+import os
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 from _contract import KEY, Server, judge, wire
 from scenario import wait_until
@@ -38,6 +41,14 @@ def listens(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
+def reach(port):
+    """How far skep-guest comes at a server of TLS, without a name for it."""
+    done = subprocess.run([Path(os.environ["SKEP_BIN"]) / "skep-guest", "reach", "--limit-ms", "10000", "--tls",
+                           f"127.0.0.1@{port}"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)["targets"][0]["state"]
+
+
 def main():
     proxy = shutil.which("nghttpx")
     if not proxy:
@@ -60,7 +71,12 @@ def main():
 
             def spoken():
                 return "" if set(target.versions) == {"2"} else f"versions of HTTP spoken: {dict(target.versions)}"
-            judge("through TLS", target, [("every exchange was HTTP/2", spoken)])
+
+            def hello_taken():
+                said = reach(port)
+                return "" if said == "answered" else f"skep-guest reach said {said}"
+            judge("through TLS", target, [("every exchange was HTTP/2", spoken),
+                                          ("a look from inside takes the hello of a real server for an answer", hello_taken)])
         finally:
             running.terminate()
             running.wait(20)

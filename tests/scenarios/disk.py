@@ -90,6 +90,32 @@ def _(work):
         wait_until("no sandbox is left", lambda: not sim.alive(), 60)
 
 
+@scenario("output that a full disk lost is fetched after the results where there is room again, and nothing is marked")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    with Simulator(work, scenario=SLOW) as sim, prepared(work, sim) as skep:
+        disk = FailingDisk(work, skep)
+        swarm = skep.start(repo, "--provider", "sim", "--", "./agent")
+        pane = skep.running(swarm)["panes"][0]
+        wait_until("it has written", lambda: skep.log_of(pane).exists() and skep.log_of(pane).stat().st_size > 0, 30)
+        disk.fail(f"full logs/{swarm}/{pane['pane']}")
+
+        def told(code):
+            return [e for e in skep.events(swarm) if e["body"].get("code") == code]
+        wait_until("its output is given up", lambda: told("output_incomplete"), 60, every_s=0.2)
+        short = skep.log_of(pane).read_bytes()
+        disk.heal()
+        done = skep.closed(swarm, 120)
+        assert done["swarm"]["result"] == "failed", done["swarm"]
+        text = skep.log_of(pane).read_bytes()
+        assert text.startswith(short) and len(text) > len(short), (len(short), len(text))
+        assert (repo / "skep-out" / swarm / "p0.log").read_bytes() == text
+        assert len(told("output_completed")) == 1
+        assert not done["panes"][0].get("output_incomplete"), done["panes"]
+        assert not done["sandboxes"][0].get("output_incomplete"), done["sandboxes"]
+        assert not disk.daemon.ended(), "skepd ended"
+
+
 @scenario("a full disk under the results of one pane fails that download alone")
 def _(work):
     repo = repository(work / "repo", {"file.txt": "text\n"})

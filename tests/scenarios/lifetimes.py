@@ -321,6 +321,9 @@ def _(work):
         assert summary["panes"][0]["result"] == "timed_out" and summary["panes"][0]["error_code"] == "idle", summary
         told = [e for e in lines if e.get("type") == "pane.idle"]
         assert len(told) == 1, told
+        text = told[0]["body"]["text"]
+        assert text.startswith("p0 gave no sign of life for ") and text.endswith(" and is stopped in 5 s, $0.00 so far"), told
+        assert told[0]["body"]["cost_usd"] == 0 and told[0]["body"]["cost_whole"], told
         assert "result.txt" in (repo / "skep-out" / summary["swarm"]["swarm"] / "p0.patch").read_text()
 
 

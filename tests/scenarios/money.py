@@ -42,8 +42,10 @@ def _(work):
         assert summary["swarm"]["error_code"] == "budget_spent", summary["swarm"]
         assert [s["result"] for s in summary["sandboxes"]] == ["budget"], summary["sandboxes"]
         assert sim.alive() == [], sim.record()
-        told = [e["body"]["percent"] for e in skep.events(swarm) if e["type"] == "swarm.budget_warned"]
+        warnings = [e["body"] for e in skep.events(swarm) if e["type"] == "swarm.budget_warned"]
+        told = [w["percent"] for w in warnings]
         assert told in ([50], [50, 80]), told  # it begins to stop at 75 %
+        assert warnings[0]["text"].startswith("50 % of the budget of the run ($2.00) is spent, $1."), warnings
         box = summary["sandboxes"][0]
         charged = box["usd_per_hour"] * (box["charged_until_ms"] - box["charged_from_ms"]) / 3600000
         assert 1.4 < charged <= 2 + 5 * 0.1, charged

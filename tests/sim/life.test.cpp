@@ -52,6 +52,21 @@ TEST_CASE(
   CHECK(kills[0].at("metadata").at("skep.intent") == "in_1");
 }
 
+TEST_CASE("in a simulated sandbox, too, a start that comes after its KILL starts nothing") {
+  simulator sim;
+  auto s = sim->create();
+  auto guest = [&](const std::string& arguments) {
+    return json::parse(sim->run(s, "./skep-guest " + arguments), nullptr, false);
+  };
+  const std::string dir = " --dir /home/user/panes/pn_a/1 ";
+  CHECK(sim->run(s, "printf x > skep-guest; chmod 0755 skep-guest").empty());
+  CHECK(guest("signal" + dir + "--signal TERM").value("error", "") == "file_not_found");
+  CHECK(guest("signal" + dir + "--signal KILL").value("state", "") == "exited");
+  auto late = guest("pane" + dir + "--cwd /home/user --epoch 1 -- sim-agent");
+  CHECK(late.value("state", "") == "exited");
+  CHECK(late.value("signal", 0) == SIGKILL);
+}
+
 TEST_CASE("a signal ends a simulated program, a killed sandbox ends its streams without an end") {
   simulator sim;
   auto s = sim->create();

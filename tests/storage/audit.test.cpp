@@ -197,13 +197,18 @@ TEST_CASE("events whose line depends on what they say have the one that fits") {
   CHECK(operation_of(done_outside{"SECRET_SET", "A", 1, 2, at(3)}) == "SECRET_SET");
 }
 
-TEST_CASE("lines about orphans, survivors and models say which and how much") {
+TEST_CASE("lines about orphans, survivors, idle panes and models say which and how much") {
   for (const auto* code : {"orphan_kill_intended", "orphan_ended", "survivor_kill_intended"}) {
     INFO(code);
     auto line = audit_entry_of(notice{severity::warning, code, "i1 (sb_x)"}, {});
     REQUIRE(line);
     CHECK(line->metadata == json{{"text", "i1 (sb_x)"}});
   }
+  auto idle = pane_idle{pane_no(1), 60'000, 60'000, 60'000};
+  CHECK_FALSE(audit_entry_of(idle, {})->metadata.contains("cost_usd")); // an older daemon's
+  idle.cost_usd = 0.75;
+  idle.text = "p1 gave no sign of life";
+  CHECK(audit_entry_of(idle, {})->metadata["cost_usd"] == 0.75);
   auto cost = audit_entry_of(model_spend{3, 0.25, 1, 10, 20}, {});
   REQUIRE(cost);
   CHECK(cost->category == audit_category::cost);

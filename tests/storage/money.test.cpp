@@ -80,8 +80,8 @@ TEST_CASE("what counts against limits and budgets is read as it is at one moment
   CHECK(s.warnings.count("day 1970-01-01 50") == 1);
 }
 
-TEST_CASE("a create that the provider refused for its quota or rate is in no window, and every "
-          "other one that failed is") {
+TEST_CASE("a create that the provider refused for its quota or rate, or that was never sent, is in "
+          "no window, and every other one that failed is") {
   temp_dir dir;
   auto j = open_journal(dir / "skep.db");
   auto w = swarm_no(9);
@@ -98,6 +98,7 @@ TEST_CASE("a create that the provider refused for its quota or rate is in no win
   CHECK(fails("a", errc::quota) == 0);
   CHECK(fails("b", errc::auth) == 1);
   CHECK(fails("c", errc::rate) == 1);
+  CHECK(fails("e", errc::cancelled) == 1); // called off before it was sent
   std::size_t counted = 1;
   for (auto code :
        {errc::capacity, errc::timed_out, errc::network, errc::protocol, errc::refused}) {

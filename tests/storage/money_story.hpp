@@ -51,7 +51,8 @@ inline void tell_of_money(journal& j) {
   ok(put(j, w, twice, t + 300, create_failed{"m4", why}, create_intended{"m5", "base", 1, 0.06}));
   auto refused = box(95, "m6");
   ok(put(j, w, refused, t + 300, create_failed{"m6", make_error(errc::quota)},
-         create_intended{"m7", "base", 1, 0.06}, create_failed{"m7", make_error(errc::rate)}));
+         create_intended{"m7", "base", 1, 0.06}, create_failed{"m7", make_error(errc::rate)},
+         create_intended{"m8", "base", 1, 0.06}, create_failed{"m8", make_error(errc::cancelled)}));
   ok(put(j, w, {}, t + 400, swarm_budget_warned{50, 2.5, 5}, swarm_budget_warned{80, 4, 5}));
   ok(put(j, {}, {}, t + 500, budget_warned{budget_scope::day, "1970-01-01", 50, 10, 20}));
   ok(put(j, w, {}, t + 600, swarm_phase_changed{swarm_phase::stopping, "budget"}));

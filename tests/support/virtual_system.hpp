@@ -10,7 +10,9 @@
 #include <caf/detail/test_actor_clock.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <functional>
 #include <stdexcept>
 #include <vector>
 
@@ -73,13 +75,25 @@ public:
   void advance(caf::timespan d) {
     const auto end = clock().current_time + d;
     run();
-    while (!clock().schedule().empty() && clock().schedule().begin()->first <= end) {
-      const auto due = clock().schedule().begin()->first;
-      clock().advance_time(std::max(due - clock().current_time, caf::timespan{0}));
+    for (;;) {
+      const auto outside_at = next_outside();
+      const auto due = clock().schedule().empty() ? caf::actor_clock::time_point::max()
+                                                  : clock().schedule().begin()->first;
+      if (std::min(due, outside_at) > end) break;
+      if (due < outside_at) {
+        clock().advance_time(std::max(due - clock().current_time, caf::timespan{0}));
+      } else {
+        clock().current_time = outside_at;
+        outside();
+      }
       run();
     }
     clock().current_time = end;
   }
+
+  /// What happens outside the actors each time so much has passed; nothing while it is empty.
+  std::function<void()> outside;
+  caf::timespan outside_every{std::chrono::seconds{30}};
 
   /// Deadlines of requests that the clock still holds.
   std::size_t deadlines() {
@@ -124,6 +138,11 @@ public:
 
 private:
   caf::detail::test_actor_clock& clock() { return scheduler.clock(); }
+  caf::actor_clock::time_point next_outside() {
+    if (!outside) return caf::actor_clock::time_point::max();
+    const auto now = clock().current_time;
+    return now + (outside_every - now.time_since_epoch() % outside_every);
+  }
   bool has_mail() { return !self->mailbox().empty() || self->peek_at_next_mailbox_element(); }
 
   std::size_t baseline_ = 0;

@@ -175,7 +175,8 @@ void look_at_providers(examination& out, const storage::state_paths& paths,
   }
   for (const auto& name : needed) // "local" is what isolation and programs are looked at for
     if (name != "local" && settings->providers.count(name) == 0)
-      out.add(std::string{provider_prefix} + name, {}, make_error(errc::unknown_provider, name));
+      out.add(std::string{provider_prefix} + name, {},
+              tools::no_such_provider(name, *settings, file));
 }
 
 void look_at_agents(examination& out, const storage::state_paths& paths, bool claude_asked) {

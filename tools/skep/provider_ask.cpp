@@ -34,7 +34,8 @@ result<sandbox::endpoint> local_endpoint(const storage::state_paths& paths,
 result<sandbox::endpoint> endpoint_of(const std::string& name, const tools::config& settings,
                                       const storage::state_paths& paths) {
   auto entry = settings.providers.find(name);
-  if (entry == settings.providers.end()) return make_error(errc::unknown_provider, name);
+  if (entry == settings.providers.end())
+    return tools::no_such_provider(name, settings, tools::default_config_file(paths.root));
   auto key = storage::secret_store{paths}.get(entry->second.key_secret);
   if (!key) return key.err();
   sandbox::endpoint out;

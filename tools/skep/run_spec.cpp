@@ -268,7 +268,8 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
                                    : fs::absolute(o.out_dir, failed).lexically_normal().string();
   if (auto e = check_spec(spec)) return e;
   if (spec.provider != "local" && settings->providers.count(spec.provider) == 0)
-    return make_error(errc::unknown_provider, spec.provider);
+    return tools::no_such_provider(spec.provider, *settings,
+                                   tools::default_config_file(paths.root));
   if (spec.provider == "local" && spec.template_name != "base")
     return usage("local sandboxes have the template base alone, not " + spec.template_name);
   if (auto e = check_out_dir(spec.out_dir)) return e;

@@ -1,5 +1,6 @@
 #include "tools/skep/run_view.hpp"
 
+#include "messages/warnings.hpp"
 #include "tools/skep/app.hpp"
 #include "tools/skep/money.hpp"
 #include "tools/skep/show.hpp"
@@ -35,6 +36,12 @@ std::string upload_text(const transfer_progress& x) {
                      : out + ", " + duration_text(static_cast<std::int64_t>(left_ms)) + " left";
 }
 
+// What a budget's warning says; those of an older daemon have no text of their own.
+template <class E>
+std::string warning_text(const E& x, std::string_view whose) {
+  return x.text.empty() ? budget_text(x.percent, whose, x.limit_usd, {x.spent_usd, true}) : x.text;
+}
+
 } // namespace
 
 template <class E>
@@ -55,11 +62,9 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
   } else if constexpr (std::is_same_v<E, sandbox_waits>) {
     return box_name(e.sandbox) + " " + waits_sentence(x);
   } else if constexpr (std::is_same_v<E, swarm_budget_warned>) {
-    return "WARNING: " + std::to_string(x.percent) + " % of the budget is spent: "
-           + money_text(x.spent_usd) + " of " + money_text(x.limit_usd);
+    return "WARNING: " + warning_text(x, budget_owner(budget_scope::swarm, {}));
   } else if constexpr (std::is_same_v<E, pane_budget_warned>) {
-    return "WARNING: " + pane_name(x.pane) + " has spent " + std::to_string(x.percent)
-           + " % of its budget: " + money_text(x.spent_usd) + " of " + money_text(x.limit_usd);
+    return "WARNING: " + warning_text(x, pane_name(x.pane));
   } else if constexpr (std::is_same_v<E, phase_changed>) {
     boxes[e.sandbox].state = x.to;
     return box_name(e.sandbox) + " " + std::string{to_string(x.to)};
@@ -114,8 +119,9 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
   } else if constexpr (std::is_same_v<E, time_warning> || std::is_same_v<E, time_limit_reached>) {
     return x.text;
   } else if constexpr (std::is_same_v<E, pane_idle>) {
+    if (!x.text.empty()) return x.text;
     return pane_name(x.pane) + " gave no sign of life for " + duration_text(x.idle_ms)
-           + "; it is stopped in " + duration_text(x.grace_ms);
+           + "; it is stopped in " + duration_text(x.grace_ms); // an older daemon's
   } else if constexpr (std::is_same_v<E, pane_active>) {
     return pane_name(x.pane) + " is at work again";
   } else if constexpr (std::is_same_v<E, sandbox_degraded>) {

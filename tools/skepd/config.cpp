@@ -272,6 +272,16 @@ error read_table(const std::filesystem::path& file, const toml::table& t, const 
 
 } // namespace
 
+error no_such_provider(const std::string& name, const config& settings,
+                       const std::filesystem::path& file) {
+  auto known = std::string{"local"};
+  for (const auto& [other, entry] : settings.providers)
+    known += ", " + other;
+  return make_error(errc::unknown_provider,
+                    name + " (configured: " + known
+                        + "; another one is a section [providers.NAME] of " + file.string() + ")");
+}
+
 std::filesystem::path default_config_file(const std::filesystem::path& state_root) {
   if (const char* file = std::getenv("SKEP_CONFIG"); file && *file) return file;
   return state_root / "skep.toml";

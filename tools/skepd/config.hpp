@@ -117,6 +117,10 @@ struct config {
 /// bad_config names file, line and key.
 result<config> load_config(const std::filesystem::path& file, bool must_exist);
 
+/// unknown_provider: which names are configured, and the file that another one belongs in.
+error no_such_provider(const std::string& name, const config& settings,
+                       const std::filesystem::path& file);
+
 /// $SKEP_CONFIG, else STATE/skep.toml.
 std::filesystem::path default_config_file(const std::filesystem::path& state_root);
 

@@ -22,12 +22,10 @@ struct ending {
 ending end_swarms(caf::actor_system& sys, const actors::services& svc,
                   actors::swarm_registry& registry, const sigset_t& signals);
 
-/// How long the daemon's own parts (actors, jobs of the work pool) have to end, together.
-inline constexpr std::chrono::seconds own_end_limit{60};
-
 /// Waits for a part of this process, `what`, until `over` says true, which waits a moment itself,
-/// about 100 ms. At `until`, and at another of `signals` from outside, the log says so and this
-/// process ends at once, with the status of timed_out or of stop_refused. Main's thread.
+/// about 100 ms. At `until`, policies::own_end_limit after the first such wait began, and at
+/// another of `signals` from outside, the log says so and this process ends at once, with the
+/// status of timed_out or of stop_refused. Main's thread.
 void await_or_exit(const sigset_t& signals, std::chrono::steady_clock::time_point until,
                    const char* what, const std::function<bool()>& over);
 

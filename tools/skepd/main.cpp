@@ -334,7 +334,7 @@ int run(const options& opt) {
                     actors::pack_now(wall_now(), daemon_stopping{*epoch, why}))
           .receive([](std::uint64_t) {}, [](caf::error&) {});
     self->send_exit(tree, caf::exit_reason::user_shutdown);
-    const auto until = std::chrono::steady_clock::now() + own_end_limit;
+    const auto until = std::chrono::steady_clock::now() + svc->limits.own_end_limit;
     await_or_exit(signals, until, "tree", [&self] {
       bool gone = false;
       self->receive([&gone](caf::down_msg&) { gone = true; }, caf::after(100ms) >> [] {});

@@ -44,6 +44,7 @@ public:
     if (fault == planted::double_kill) {
       auto twice = std::make_shared<stuttering_api>();
       twice->on_run = api->on_run;
+      twice->on_stream = api->on_stream;
       api = twice;
       svc->provider = [twice](const std::string&) -> result<std::shared_ptr<sandbox::api>> {
         return std::shared_ptr<sandbox::api>{twice};
