@@ -68,8 +68,7 @@ void budget_watch::warn(const storage::spend_state& s, const budget_view& b) {
     auto then = [this, key](bool stored) {
       if (!stored) warned_.erase(key); // it is due again in a second
     };
-    auto text =
-        budget_text(percent, budget_owner(b.scope, b.id), b.limit_usd, {b.spent_usd, true});
+    auto text = budget_text(percent, budget_owner(b.scope, b.id), b.limit_usd, {b.spent_usd, true});
     if (b.scope == budget_scope::swarm)
       journal({b.id}, {}, swarm_budget_warned{percent, b.spent_usd, b.limit_usd, text}, then);
     else

@@ -428,7 +428,7 @@ caf::strong_actor_ptr spawn_output_poller(caf::scheduled_actor* parent, context_
 }
 
 child_spec last_look_child(context_ptr context, std::vector<log_key> known, last_look what) {
-  auto deadline = context->svc->limits.download_deadline;
+  auto deadline = context->svc->limits.last_look_limit;
   return {last_look_name,
           [context = std::move(context), known = std::move(known),
            what = std::move(what)](caf::scheduled_actor* parent) {

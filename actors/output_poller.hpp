@@ -57,7 +57,7 @@ inline constexpr const char* last_look_name = "last-look";
 /// A last look as a child: short followers (policies::last_look) at the logs' ends, one after the
 /// other, until the ends wanted have come or one of them brought nothing more. What fails in
 /// passing goes again, policies::step_attempts times in a row; all of it has
-/// policies::download_deadline. `known` are the logs of all attempts; those wanted among them. No
+/// policies::last_look_limit. `known` are the logs of all attempts; those wanted among them. No
 /// other poller may write them meanwhile.
 child_spec last_look_child(context_ptr context, std::vector<log_key> known, last_look what);
 

@@ -77,6 +77,8 @@ error validate(const policies& p) {
   if (p.follow_silence < 60s || p.follow_silence > 1h)
     return bad("follow_silence takes 60 s to 3600 s");
   if (p.last_look < 1s || p.last_look > 60s) return bad("last_look takes 1 s to 60 s");
+  if (p.last_look_limit < 1s || p.last_look_limit > 600s)
+    return bad("last_look_limit takes 1 s to 600 s");
   if (p.poll_buffer_bytes < 64 * 1024) return bad("poll_buffer_bytes must be at least 64 KiB");
   if (p.attach_idle <= std::chrono::milliseconds{max_attach_wait_ms} || p.attach_life < 1s)
     return bad("attach_idle must be above the longest wait, attach_life positive");

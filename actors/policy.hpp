@@ -117,6 +117,9 @@ struct policies {
   /// Life of the followers that look for the rest of logs whose end was not seen, after the
   /// downloads; 1 s to 60 s.
   std::chrono::seconds last_look{5};
+  /// All of them together: the log of an agent that wrote without end is not waited for. 1 s to
+  /// 600 s.
+  std::chrono::seconds last_look_limit{20};
   /// Reconnection of the output stream: first and largest wait, failures in a row until it gives
   /// up.
   std::chrono::milliseconds poll_wait_first{200};

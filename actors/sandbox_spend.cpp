@@ -157,9 +157,9 @@ void sandbox_impl::judge_panes() {
       if (!panes_out_of_money_.count(p.pane) && warning_level(b) >= percent
           && warned_.insert(warning_key(b.scope, b.id, percent)).second)
         note(ctx_->recorder(), now(),
-             pane_budget_warned{p.pane, percent, b.spent_usd, limit,
-                                budget_text(percent, budget_owner(b.scope, p.name), limit,
-                                            {b.spent_usd, true})});
+             pane_budget_warned{
+                 p.pane, percent, b.spent_usd, limit,
+                 budget_text(percent, budget_owner(b.scope, p.name), limit, {b.spent_usd, true})});
     if (!ends) continue;
     panes_out_of_money_.insert(p.pane);
     if (auto h = ctx_->pane(p.pane)) caf::anon_send(h, stop_a::value, stop_mode::budget);

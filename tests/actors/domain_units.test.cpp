@@ -545,6 +545,7 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.poll_buffer_bytes = 1; }).find("poll_buffer") != std::string::npos);
   CHECK(refused([](p& x) { x.follow_silence = 30s; }).find("follow_sil") != std::string::npos);
   CHECK(refused([](p& x) { x.last_look = 0s; }).find("last_look") != std::string::npos);
+  CHECK(refused([](p& x) { x.last_look_limit = 0s; }).find("last_look_l") != std::string::npos);
 }
 
 TEST_CASE(

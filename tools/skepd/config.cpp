@@ -277,9 +277,9 @@ error no_such_provider(const std::string& name, const config& settings,
   auto known = std::string{"local"};
   for (const auto& [other, entry] : settings.providers)
     known += ", " + other;
-  return make_error(errc::unknown_provider,
-                    name + " (configured: " + known
-                        + "; another one is a section [providers.NAME] of " + file.string() + ")");
+  return make_error(errc::unknown_provider, name + " (configured: " + known
+                                                + "; another one is a section [providers.NAME] of "
+                                                + file.string() + ")");
 }
 
 std::filesystem::path default_config_file(const std::filesystem::path& state_root) {
