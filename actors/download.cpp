@@ -1,6 +1,7 @@
 #include "actors/results_dir.hpp"
 #include "actors/transfer_base.hpp"
 #include "messages/crash_point.hpp"
+#include "transfer/kept.hpp"
 #include "transfer/results.hpp"
 #include "transfer/scan.hpp"
 
@@ -127,6 +128,7 @@ private:
           if (got->about_place)
             note(context().recorder(), context().svc->wall_now(), *got->about_place);
           tell_scan(got->found);
+          tell_links(changes);
           tell_patch(changes);
           transfer_ending x;
           x.files = changes.files.files.size();
@@ -141,6 +143,21 @@ private:
     if (found.alarming() || found.medium > 0)
       note(context().recorder(), context().svc->wall_now(),
            results_scanned{plan_.transfer, plan_.tree, found});
+  }
+
+  // A link to a place of the sandbox means nothing here, or something else.
+  void tell_links(const transfer::pane_changes& changes) {
+    const auto& links = changes.left_out;
+    if (links.empty()) return;
+    const auto more = links.size() - 1;
+    note(context().recorder(), context().svc->wall_now(),
+         notice{severity::warning, "links_left_out",
+                "what " + plan_.tree + " brought leaves out " + transfer::shown_path(links[0].path)
+                    + " -> " + transfer::shown_path(links[0].target)
+                    + (more == 0   ? ", a symlink"
+                       : more == 1 ? " and another symlink"
+                                   : " and " + std::to_string(more) + " other symlinks")
+                    + " out of its tree"});
   }
 
   // Where a setup changed files that the agent changed too, this is as it must be.

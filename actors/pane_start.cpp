@@ -34,6 +34,7 @@ void pane_impl::start_attempt(std::uint32_t attempt) {
 // holder has answered its kill. Without either within the limit there is no next one.
 void pane_impl::next_attempt() {
   if (rec_.state != pane_phase::restarting || closing_) return;
+  if (stopping_) return close(stop_outcome_, stop_why_); // it came while the fact was on its way
   const auto before = rec_.attempt;
   if (over_ == before) return start_attempt(before + 1);
   next_waits_ = true;

@@ -151,10 +151,11 @@ void sandbox_impl::destroy() {
     else
       close_unborn(p);
   }
-  // People may look at what they stopped. No limit is outlived, and no daemon that ends everything.
+  // People may look at what they stopped. No limit is outlived, and no daemon that ends everything,
+  // nor was one before this life whose stop came too late for the agents.
+  const auto end_of = stop_.value_or(former_stop_.value_or(stop_mode::graceful));
   kept_ = ctx_->spec->keep && !rec_.remote_id.empty() && !lost_ && !first_error_
-          && stop_.value_or(stop_mode::graceful) == stop_mode::graceful && !bounded_
-          && !rec_.kill_intended;
+          && end_of == stop_mode::graceful && !bounded_ && !rec_.kill_intended;
   if (rec_.remote_id.empty() || lost_ || kept_) {
     gone_ = true;
     return finish_when_quiet();

@@ -150,10 +150,11 @@ bool is_server_hello(std::string_view got) {
   return got.size() >= 6 && got[0] == 0x16 && got[5] == 0x02;
 }
 
-/// Errors of making a socket or a connection that tell of this process, not of the network.
+/// Errors of making a socket or a connection that tell of this process, not of the network. Not
+/// EINVAL: it is what a blackhole route answers.
 bool is_our_fault(int number) {
   return number == EMFILE || number == ENFILE || number == ENOMEM || number == ENOBUFS
-         || number == EBADF || number == EFAULT || number == EINVAL || number == ENOTSOCK;
+         || number == EBADF || number == EFAULT || number == ENOTSOCK;
 }
 
 // ---- one target -----------------------------------------------------------------------------

@@ -69,6 +69,21 @@ bool entry_of_json(const json& j, file_entry& f) {
          && f.sha256.size() == 64;
 }
 
+/// False: what stands there makes no sense. Records of older releases have none.
+bool links_of_json(const json& record, std::vector<left_out_link>& out) {
+  auto i = record.find("left_out");
+  if (i == record.end()) return true;
+  if (!i->is_array()) return false;
+  for (const auto& x : *i) {
+    if (!x.is_object() || !x.contains("path") || !x.contains("target")) return false;
+    auto& link = out.emplace_back();
+    if (!name_from_json(x["path"], link.path) || !name_from_json(x["target"], link.target)
+        || !safe_relative(link.path))
+      return false;
+  }
+  return true;
+}
+
 program look_git(const std::string& root, std::vector<std::string> arguments) {
   program p;
   p.argv = {"git", "-C", root, "-c", "core.fsmonitor=false"};
@@ -318,6 +333,9 @@ result<void> keep_changes(const std::string& dir, const pane_changes& changes) {
   j["files"] = json::array();
   for (const auto& f : changes.files.files)
     j["files"].push_back(entry_json(f));
+  j["left_out"] = json::array();
+  for (const auto& x : changes.left_out)
+    j["left_out"].push_back({{"path", name_to_json(x.path)}, {"target", name_to_json(x.target)}});
   return write_file_durably(dir + "/" + changes.name + "/changes.json", to_line(j) + "\n", 0644);
 }
 
@@ -339,7 +357,7 @@ result<kept_pane> read_pane(const std::string& dir, const std::string& name) {
   out.summary = std::move(*summary);
   std::string origin; // none in records of older releases
   if (get_value(j, "patch", origin))
-    for (auto x : {patch_origin::proven, patch_origin::made_here})
+    for (auto x : {patch_origin::proven, patch_origin::made_here, patch_origin::without_links})
       if (origin == to_string(x)) out.patch = x;
   for (const auto* list : {&out.summary.modified, &out.summary.added, &out.summary.deleted})
     for (const auto& p : *list)
@@ -349,6 +367,7 @@ result<kept_pane> read_pane(const std::string& dir, const std::string& name) {
       return damaged_record(path);
   for (const auto& f : j["files"])
     if (!entry_of_json(f, out.files.files.emplace_back())) return damaged_record(path);
+  if (!links_of_json(j, out.left_out)) return damaged_record(path);
   out.files.finish();
   out.files_dir = dir + "/" + name + "/files";
   out.patch_path = dir + "/" + name + ".patch";

@@ -6,8 +6,9 @@
 //   OUT/SWARM/base/PATH          the uploaded content of files that HEAD does not have so, and of
 //                                files that panes changed (added when the swarm ends)
 //   OUT/SWARM/NAME/changes.json  {"version":1,"name":"p0","summary":{...},
-//                                "patch":"claimed"|"proven"|"made_here","files":[{"path":...,
-//                                "kind":"file"|"symlink","mode":420,"size_bytes":3,"sha256":"..."}]}
+//                                "patch":"claimed"|"proven"|"made_here"|"without_links","files":[{"path":...,
+//                                "kind":"file"|"symlink","mode":420,"size_bytes":3,"sha256":"..."}],
+//                                "left_out":[{"path":...,"target":...}]}
 //
 //   base.json: {"version":1,"repo":"/home/u/x","head":"...","branch":"main","at_ms":1760000000000,
 //               "files":12,"manifest_sha256":"...","dirty":["a"],"gone":["b"]}
@@ -44,6 +45,7 @@ struct kept_pane {
   std::string files_dir; ///< OUT/SWARM/NAME/files
   std::string patch_path;
   patch_origin patch = patch_origin::claimed; ///< Also of an older release, which compared nothing.
+  std::vector<left_out_link> left_out; ///< See pane_changes; none in records of older releases.
   const file_entry* find(std::string_view path) const;
   /// Paths that are there no more: deleted ones and the sources of renames.
   std::vector<std::string> removed() const;

@@ -120,6 +120,20 @@ result<void> compare(const pane_changes& x) {
   return {};
 }
 
+/// Takes the links that were not made out of what `x` brings.
+void leave_out(pane_changes& x) {
+  std::set<std::string> gone;
+  for (const auto& link : x.left_out)
+    gone.insert(link.path);
+  auto is_gone = [&](const std::string& path) { return gone.contains(path); };
+  std::erase_if(x.summary.modified, is_gone);
+  std::erase_if(x.summary.added, is_gone);
+  for (const auto& [from, to] : x.summary.renamed)
+    if (is_gone(to)) x.summary.deleted.push_back(from);
+  std::erase_if(x.summary.renamed, [&](const auto& names) { return is_gone(names.second); });
+  std::sort(x.summary.deleted.begin(), x.summary.deleted.end());
+}
+
 result<void> copy_patch(const std::string& from, const std::string& to) {
   crash_point(crash_kind::file, "pane_patch");
   unique_fd out{::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
@@ -134,8 +148,13 @@ result<void> settle_patch(pane_changes& x, const std::string& came, const std::s
                           const std::string& scratch) {
   bool in_place = absolute(x.patch_path) == absolute(came);
   struct stat st {};
-  if (upload.empty() || ::stat(upload.c_str(), &st) != 0)
+  if (upload.empty() || ::stat(upload.c_str(), &st) != 0) {
+    // The patch that came makes the link, and nothing is at hand that another one could be made of.
+    if (!x.left_out.empty())
+      return make_error(errc::unsafe_archive,
+                        "a symlink that leaves the tree: " + x.left_out.front().path);
     return in_place ? result<void>{} : copy_patch(came, x.patch_path);
+  }
   auto dir = temp_dir::make(scratch);
   if (!dir) return dir.err();
   auto anew = absolute(dir->path()) + "/patch";
@@ -153,7 +172,7 @@ result<void> settle_patch(pane_changes& x, const std::string& came, const std::s
     return !size ? size.err() : !digest ? digest.err() : touched.err();
   x.summary.patch_bytes = *size;
   x.summary.patch_sha256 = *digest;
-  x.summary.squashed = x.summary.squashed || x.patch == patch_origin::made_here;
+  x.summary.squashed = x.summary.squashed || x.patch != patch_origin::proven;
   x.touched = std::move(*touched);
   return {};
 }
@@ -168,6 +187,8 @@ std::string_view to_string(patch_origin x) {
     return "proven";
   case patch_origin::made_here:
     return "made_here";
+  case patch_origin::without_links:
+    return "without_links";
   }
   return "?";
 }
@@ -229,9 +250,11 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   auto announced = limits;
   announced.max_files = std::min<std::uint64_t>(
       limits.max_files, claim.modified.size() + claim.added.size() + claim.renamed.size() + 1);
+  announced.left_out = &out.left_out;
   auto files = unpack_archive(tar_path, out.files_dir, announced);
   if (!files) return files.err();
   out.files = std::move(*files);
+  leave_out(out);
   crash_point(crash_kind::file, "pane_compared");
   if (auto same = compare(out); !same) return same.err();
   if (auto settled = settle_patch(out, patch_path, upload, scratch); !settled) return settled.err();

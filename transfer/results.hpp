@@ -13,9 +13,10 @@ namespace skep::transfer {
 /// How far a patch can be trusted to tell what the files beside it do. People read the one, and
 /// taking over writes the other.
 enum class patch_origin : std::uint8_t {
-  claimed,  ///< Nothing here compared them: what was uploaded was not at hand.
-  proven,   ///< Applied to what was uploaded, it gives exactly the files.
-  made_here ///< The one that came does not: it was made here, of what was uploaded and the files.
+  claimed,   ///< Nothing here compared them: what was uploaded was not at hand.
+  proven,    ///< Applied to what was uploaded, it gives exactly the files.
+  made_here, ///< The one that came does not: it was made here, of what was uploaded and the files.
+  without_links ///< The one that came gives them and links that were left out: made here as well.
 };
 std::string_view to_string(patch_origin x);
 
@@ -27,6 +28,9 @@ struct pane_changes {
   manifest files;                   ///< What was unpacked.
   std::string patch_path;           ///< out_dir/NAME.patch
   std::string files_dir;            ///< out_dir/NAME/files
+  /// Symlinks out of the tree: neither among the files nor in patch and summary. The user's own
+  /// file of that path, where there is one, stays as it is.
+  std::vector<left_out_link> left_out;
   patch_origin patch = patch_origin::claimed;
   std::string doubt; ///< With made_here: what the patch that came gives differently, for people.
 };
@@ -37,6 +41,9 @@ struct pane_changes {
 /// came where it is proven to give the files, else one that is made here; size and hash in the
 /// summary are of what lies there. Last NAME/changes.json is written, which says so (kept.hpp).
 /// What it answers is on disk. What is refused leaves neither patch nor record.
+///
+/// A symlink that leads out of the tree (an interpreter's in a virtual environment, say) costs a
+/// pane that link and no more: see left_out. Then the patch is made here.
 ///
 /// `upload`: the archive that the pane's tree began with; empty, or gone: nothing is proven.
 /// `name` is one path component. `scratch` as below. Errors: checksum, unsafe_archive,

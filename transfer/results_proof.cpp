@@ -4,6 +4,7 @@
 #include "transfer/kept.hpp"
 #include "transfer/tree_diff.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
@@ -33,8 +34,8 @@ public:
     patch_proof out;
     bool gives = given == *after, same = *before == *after;
     if (!gives) {
-      out.origin = patch_origin::made_here;
       out.doubt = difference(given, *after);
+      out.origin = out.doubt.empty() ? patch_origin::without_links : patch_origin::made_here;
     } else if (same || !x_.summary.squashed) {
       return out;
     }
@@ -139,12 +140,19 @@ private:
     return tree ? *tree : std::string{};
   }
 
-  /// For people: the first path, or that there is none.
+  /// For people: the first path, or that there is none. Empty where only links that were left out
+  /// make the difference.
   std::string difference(const std::string& given, const std::string& after) const {
     if (given.empty()) return "it does not apply to what was uploaded";
     auto names = run_for_output(
         call({"diff-tree", "-r", "--no-renames", "--name-only", "-z", given, after}, empty_));
     auto paths = names ? split_nul(*names) : std::vector<std::string>{};
+    const bool any = !paths.empty();
+    std::erase_if(paths, [this](const std::string& path) {
+      return std::any_of(x_.left_out.begin(), x_.left_out.end(),
+                         [&](const left_out_link& link) { return link.path == path; });
+    });
+    if (any && paths.empty()) return {};
     return paths.empty() ? "it gives other files" : shown_path(paths.front()) + " differs";
   }
 

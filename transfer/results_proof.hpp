@@ -8,7 +8,7 @@
 namespace skep::transfer {
 
 struct patch_proof {
-  patch_origin origin = patch_origin::proven; ///< Or made_here.
+  patch_origin origin = patch_origin::proven; ///< Or made_here, or without_links.
   bool anew = false;                          ///< A patch was written to `anew`; it is the better.
   std::string doubt;                          ///< With made_here: what differs, for people.
 };

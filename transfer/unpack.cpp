@@ -148,6 +148,11 @@ public:
       return unsafe("neither file, directory nor symlink: " + path);
     if (++entries_ > limits_.max_files) return unsafe("more files than allowed");
     if (limits_.only && !limits_.only->contains(path)) return {};
+    if (type == AE_IFLNK && limits_.left_out)
+      if (auto target = target_of(e); !target.empty() && !link_stays_inside(path, target)) {
+        limits_.left_out->push_back({path, std::move(target)});
+        return {};
+      }
     if (auto moved = enter(path, type == AE_IFDIR); !moved) return moved;
     if (type == AE_IFDIR) return {};
     file_entry f;
@@ -180,10 +185,16 @@ private:
     return slash == path.npos ? path : path.substr(slash + 1);
   }
 
-  result<void> link(archive_entry* e, file_entry& f) {
+  /// Empty: none that a link can have.
+  static std::string target_of(archive_entry* e) {
     const char* raw = archive_entry_symlink(e);
     std::string target{raw ? raw : ""};
-    if (target.empty() || target.size() > 4096) return unsafe("a symlink to nowhere: " + f.path);
+    return target.size() > 4096 ? std::string{} : target;
+  }
+
+  result<void> link(archive_entry* e, file_entry& f) {
+    auto target = target_of(e);
+    if (target.empty()) return unsafe("a symlink to nowhere: " + f.path);
     if (!limits_.outward_links && !link_stays_inside(f.path, target))
       return unsafe("a symlink that leaves the tree: " + f.path);
     crash_point(crash_kind::file, "unpack_link");

@@ -7,6 +7,11 @@
 
 namespace skep::transfer {
 
+/// A symlink that was not made, because it leads out of its tree.
+struct left_out_link {
+  std::string path, target;
+};
+
 /// What an archive may cost. Every breach is errc::unsafe_archive.
 struct unpack_limits {
   std::uint64_t max_files = 1'000'000;
@@ -14,6 +19,9 @@ struct unpack_limits {
   std::uint64_t max_ratio = 200;         ///< Unpacked to packed, beyond 64 MiB unpacked.
   bool outward_links =
       false; ///< Allow symlinks whose target lies outside (they are never followed).
+  /// Where symlinks out of the tree are named instead of being refused; they are not made, and not
+  /// in the manifest. Null: they are refused.
+  std::vector<left_out_link>* left_out = nullptr;
   /// Only these paths are unpacked; the manifest is of them. All others are read over.
   const std::set<std::string>* only = nullptr;
 };

@@ -284,6 +284,32 @@ TEST_CASE_METHOD(sandbox_world, "results are collected after a restart, whatever
   CHECK(api->boxes.empty());
 }
 
+TEST_CASE_METHOD(sandbox_world, "a sandbox whose collecting is taken up is kept only where nothing "
+                                "but its user had stopped it") {
+  recorded(phase::collecting);
+  start.panes[0].state = pane_phase::closed;
+  start.panes[0].result = outcome::completed;
+  spec->keep = true;
+  bool kept = true;
+  SECTION("nobody had") {}
+  SECTION("its user had") {
+    start.stop = stop_mode::graceful;
+  }
+  SECTION("the end of the daemon had") {
+    start.stop = stop_mode::shutdown;
+    kept = false;
+  }
+  SECTION("its time limit had") {
+    start.stop = stop_mode::timed_out;
+    kept = false;
+  }
+  begin();
+  advance(15s);
+  REQUIRE(all<sandbox_closed>().size() == 1);
+  CHECK(all<sandbox_closed>().at(0).kept == kept);
+  CHECK(api->boxes.size() == (kept ? 1 : 0));
+}
+
 TEST_CASE_METHOD(sandbox_world, "a sandbox that is found again has a whole lease from then on") {
   recorded(phase::running);
   begin();

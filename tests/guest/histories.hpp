@@ -6,6 +6,7 @@
 #include "tests/transfer/repo.hpp"
 #include "transfer/worktree.hpp"
 
+#include <array>
 #include <functional>
 #include <map>
 #include <random>
@@ -201,11 +202,17 @@ inline std::string one_edit(const std::string& top, dice& d) {
     ::chmod(p.c_str(), st.st_mode & 0100 ? 0644 : 0755);
     return "mode";
   }
-  case 9: { // a link to something inside, there or not
+  case 9: { // a link to something inside, there or not, or to a place outside
     auto p = d.chance(40) ? any() : fresh();
     std::error_code ignored;
     fs::create_directories(fs::path{top + "/" + p}.parent_path(), ignored);
     fs::remove(top + "/" + p, ignored);
+    if (d.chance(10)) {
+      static const std::array<std::string, 3> outside{"/usr/bin/", "../../../../", "x/../../"};
+      fs::create_symlink(outside[d.below(outside.size())] + made.component(), top + "/" + p,
+                         ignored);
+      return "symlink out of the tree";
+    }
     fs::create_symlink(d.chance(50) ? made.component() : "./x y/" + made.component(), top + "/" + p,
                        ignored);
     return "symlink";

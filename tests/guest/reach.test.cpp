@@ -198,7 +198,7 @@ TEST_CASE("what connect says has one name each") {
   CHECK(reach_of(ECONNREFUSED) == reach::refused);
   CHECK(reach_of(ECONNRESET) == reach::refused);
   CHECK(reach_of(ETIMEDOUT) == reach::no_answer);
-  for (int number : {ENETUNREACH, EHOSTUNREACH, EACCES, EPERM, EAFNOSUPPORT, EADDRNOTAVAIL})
+  for (int number : {ENETUNREACH, EHOSTUNREACH, EACCES, EPERM, EAFNOSUPPORT, EADDRNOTAVAIL, EINVAL})
     CHECK(reach_of(number) == reach::unreachable);
   CHECK(guest::reach_name(reach::no_answer) == "no_answer");
 }

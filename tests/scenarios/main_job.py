@@ -331,6 +331,35 @@ def _(work):
         assert len(schemas.check(skep.json("ps", "--all"), "ps")["swarms"]) == 3
 
 
+@scenario("an agent that makes a virtual environment loses its links to the sandbox, and nothing else")
+def _(work):
+    agent = """#!/bin/sh
+mkdir -p .venv/bin && ln -s /usr/bin/python3 .venv/bin/python3 && ln -s python3 .venv/bin/python && echo home >.venv/pyvenv.cfg
+echo made >made.txt
+[ "$SKEP_PANE_INDEX" = 0 ] || { git add -A && git commit -qm "all of it"; }
+"""
+    repo = repository(work / "repo", {"agent": agent})
+    with Installation(work) as skep:
+        lines = skep.json_lines("run", "--repo", repo, "--panes", "2", "--", "./agent")
+        swarm, summary = lines[0]["run"]["swarm"], lines[-1]["summary"]
+        assert summary["swarm"]["result"] == "completed", summary["swarm"]
+        out = repo / "skep-out" / swarm
+        for pane in ("p0", "p1"):
+            assert (out / pane / "files/made.txt").read_text() == "made\n"
+            assert (out / pane / "files/.venv/pyvenv.cfg").read_text() == "home\n"
+            assert os.readlink(out / pane / "files/.venv/bin/python") == "python3"
+            assert not (out / pane / "files/.venv/bin/python3").is_symlink(), "a link to the sandbox came back"
+            record = json.loads((out / pane / "changes.json").read_text())
+            assert record["patch"] == "without_links", record["patch"]
+            assert record["left_out"] == [{"path": ".venv/bin/python3", "target": "/usr/bin/python3"}], record["left_out"]
+            patch = (out / f"{pane}.patch").read_text()
+            assert "made.txt" in patch and "/usr/bin/python3" not in patch, patch
+        told = [e["body"]["text"] for e in skep.events(swarm) if e["type"] == "notice" and e["body"]["code"] == "links_left_out"]
+        assert len(told) == 2 and all(".venv/bin/python3 -> /usr/bin/python3" in text for text in told), told
+        shown = skep.run("diff", f"{swarm}/p0", code=0)
+        assert "out of its tree. It is left out." in shown.stdout + shown.stderr, shown
+
+
 @scenario("a failed agent's exit code is told, its results come back, and nothing is left of its prompt")
 def _(work):
     word = "prompt-canary-4be1c9"

@@ -149,6 +149,64 @@ TEST_CASE("what a patch alone changes, and an executable bit that it hides, are 
   }
 }
 
+TEST_CASE("a symlink out of its tree costs a pane that link, and the patch is made without it") {
+  bool mails = GENERATE(true, false);
+  std::string target = GENERATE("/usr/bin/python3", "../../elsewhere", "lib/../../out");
+  forged f;
+  f.tree.put("m.c", harmless);
+  std::filesystem::create_symlink(target, f.tree / "bin");
+  std::filesystem::remove(f.tree / "other.c");
+  std::filesystem::create_symlink(target, f.tree / "other.c");
+  f.claim.added = {"bin"};
+  f.claim.modified.emplace_back("other.c");
+  auto got = f.collect(mails ? f.series() : f.one_diff());
+  INFO((got ? "" : render(got.err())));
+  REQUIRE(got.ok());
+  CHECK(got->patch == patch_origin::without_links);
+  CHECK(got->doubt.empty());
+  CHECK(got->summary.added.empty());
+  CHECK(got->summary.modified == std::vector<std::string>{"m.c"});
+  CHECK(got->touched == std::vector<std::string>{"m.c"});
+  CHECK_FALSE(std::filesystem::is_symlink(f / "out/p0/files/bin"));
+  CHECK(f.applied("m.c") == harmless);
+  CHECK(f.applied("other.c") == "int other;\n"); // the user's own stays
+  auto pane = read_pane(f / "out", "p0");
+  REQUIRE(pane.ok());
+  CHECK(check_kept(*pane).ok());
+  CHECK(pane->patch == patch_origin::without_links);
+  REQUIRE(pane->left_out.size() == 2);
+  CHECK(pane->left_out[1].path == "other.c");
+  CHECK(pane->left_out[0].path == "bin");
+  CHECK(pane->left_out[0].target == target);
+}
+
+TEST_CASE("a link that is left out hides no patch that is another one", "[owasp-a08]") {
+  forged f;
+  f.tree.put("m.c", harmless);
+  std::filesystem::create_symlink("/etc", f.tree / "etc");
+  f.claim.added = {"etc"};
+  auto patch = f.series();
+  f.tree.put("m.c", evil);
+  auto got = f.collect(patch);
+  REQUIRE(got.ok());
+  CHECK(got->patch == patch_origin::made_here);
+  CHECK(got->doubt == "m.c differs");
+  CHECK(f.applied("m.c") == evil);
+}
+
+TEST_CASE("a link out of its tree is refused where the upload is not at hand any more") {
+  forged f;
+  f.tree.put("m.c", harmless);
+  std::filesystem::create_symlink("/etc", f.tree / "etc");
+  f.claim.added = {"etc"};
+  auto patch = f.series();
+  std::filesystem::remove(f / "upload.tar");
+  auto got = f.collect(patch);
+  CHECK(got.err().code == errc::unsafe_archive);
+  CHECK_FALSE(exists(f / "out/p0.patch"));
+  CHECK_FALSE(exists(f / "out/p0/changes.json"));
+}
+
 TEST_CASE("one diff is written here, where attributes that came along hide no text from readers") {
   forged f;
   f.tree.put("m.c", evil);

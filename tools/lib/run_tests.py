@@ -104,7 +104,8 @@ def in_memory():
 def sanitizer_env(preset):
     """Settings of the sanitizers, with the suppression files that exist, and folders in memory."""
     support = ROOT / "tests" / "support" / "sanitizers"
-    env = {"TMPDIR": in_memory()} if preset in ("asan", "tsan") and in_memory() else {}
+    place = in_memory() if preset in ("asan", "tsan") else None
+    env = {"TMPDIR": place} if place else {}
     if preset == "asan":
         env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1"
         env["UBSAN_OPTIONS"] = f"print_stacktrace=1:halt_on_error=1:suppressions={support}/ubsan.supp"

@@ -54,6 +54,16 @@ std::string lines_text(const changed_path& c) {
 
 /// A sandbox that shows other changes than it brings is worth knowing of.
 void remark_origin(const transfer::kept_pane& p) {
+  constexpr std::size_t most = 5;
+  for (std::size_t i = 0; i < std::min(p.left_out.size(), most); ++i) {
+    const auto& link = p.left_out[i];
+    remark("Note: " + safe_line(p.name) + " made " + safe_line(transfer::shown_path(link.path))
+           + " a symlink to " + safe_line(transfer::shown_path(link.target))
+           + ", out of its tree. It is left out.");
+  }
+  if (p.left_out.size() > most)
+    remark("Note: " + count_text(p.left_out.size() - most, "more such link", "more such links")
+           + " of " + safe_line(p.name) + " are named in its changes.json.");
   if (p.patch == transfer::patch_origin::made_here)
     remark("Note: the patch of " + safe_line(p.name)
            + " that came from the sandbox was not what its files are. What is shown was made here,"
