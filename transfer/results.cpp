@@ -122,6 +122,8 @@ result<void> compare(const pane_changes& x) {
 
 /// Takes the links that were not made out of what `x` brings.
 void leave_out(pane_changes& x) {
+  std::sort(x.left_out.begin(), x.left_out.end(),
+            [](const auto& a, const auto& b) { return a.path < b.path; });
   std::set<std::string> gone;
   for (const auto& link : x.left_out)
     gone.insert(link.path);

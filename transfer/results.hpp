@@ -28,8 +28,8 @@ struct pane_changes {
   manifest files;                   ///< What was unpacked.
   std::string patch_path;           ///< out_dir/NAME.patch
   std::string files_dir;            ///< out_dir/NAME/files
-  /// Symlinks out of the tree: neither among the files nor in patch and summary. The user's own
-  /// file of that path, where there is one, stays as it is.
+  /// Symlinks out of the tree, sorted: neither among the files nor in patch and summary. The user's
+  /// own file of that path, where there is one, stays as it is.
   std::vector<left_out_link> left_out;
   patch_origin patch = patch_origin::claimed;
   std::string doubt; ///< With made_here: what the patch that came gives differently, for people.

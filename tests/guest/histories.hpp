@@ -6,7 +6,6 @@
 #include "tests/transfer/repo.hpp"
 #include "transfer/worktree.hpp"
 
-#include <array>
 #include <functional>
 #include <map>
 #include <random>
@@ -202,17 +201,11 @@ inline std::string one_edit(const std::string& top, dice& d) {
     ::chmod(p.c_str(), st.st_mode & 0100 ? 0644 : 0755);
     return "mode";
   }
-  case 9: { // a link to something inside, there or not, or to a place outside
+  case 9: { // a link to something inside, there or not
     auto p = d.chance(40) ? any() : fresh();
     std::error_code ignored;
     fs::create_directories(fs::path{top + "/" + p}.parent_path(), ignored);
     fs::remove(top + "/" + p, ignored);
-    if (d.chance(10)) {
-      static const std::array<std::string, 3> outside{"/usr/bin/", "../../../../", "x/../../"};
-      fs::create_symlink(outside[d.below(outside.size())] + made.component(), top + "/" + p,
-                         ignored);
-      return "symlink out of the tree";
-    }
     fs::create_symlink(d.chance(50) ? made.component() : "./x y/" + made.component(), top + "/" + p,
                        ignored);
     return "symlink";
@@ -347,6 +340,27 @@ inline void make_history(const std::string& tree, dice& d, std::size_t steps, ca
   counts.saw(commits == 0   ? "history: no commit"
              : commits == 1 ? "history: one commit"
                             : "history: several commits");
+}
+
+/// Links out of the tree, at new paths and in the places of files; half of the time in a commit.
+inline void link_out(const std::string& tree, dice& d, case_counts& counts) {
+  namespace fs = std::filesystem;
+  static const std::vector<std::string> outside{"/usr/bin/", "../../../../", "x/../../"};
+  inventor made{d};
+  for (auto n = 1 + d.below(3); n > 0; --n) {
+    auto paths = paths_below(tree);
+    std::erase(paths, ".gitmodules");
+    auto p = d.chance(40) && !paths.empty() ? d.one_of(paths) : made.path();
+    if (is_blocked(tree, p)) continue;
+    std::error_code ignored;
+    fs::create_directories(fs::path{tree + "/" + p}.parent_path(), ignored);
+    fs::remove(tree + "/" + p, ignored);
+    fs::create_symlink(d.one_of(outside) + made.component(), tree + "/" + p, ignored);
+    counts.saw("deed: a link out of the tree");
+  }
+  if (!d.chance(50)) return;
+  git(tree, {"add", "-A"});
+  git(tree, {"commit", "-q", "--allow-empty", "--no-verify", "-m", "links"});
 }
 
 } // namespace skep::test

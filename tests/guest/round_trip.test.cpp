@@ -118,6 +118,11 @@ private:
 
   void work() {
     make_history(tree(), random_, steps_, counts_);
+    // By dice of their own: the other cases stay what they were under their numbers.
+    if (seed_ % 8 == 3) {
+      dice own{seed_};
+      link_out(tree(), own, counts_);
+    }
     for (auto& [path, entry] : tree_of(tree()))
       agent_[path] = entry;
     auto ignored = git(tree(), {"ls-files", "--others", "--ignored", "--exclude-standard", "-z"});
