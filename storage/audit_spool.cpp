@@ -3,6 +3,7 @@
 #include "messages/json.hpp"
 #include "storage/files.hpp"
 
+#include <ctime>
 #include <unistd.h>
 
 namespace skep::storage {
@@ -12,6 +13,13 @@ std::filesystem::path spool_of(const std::filesystem::path& state_root) {
   return state_root / "audit-spool";
 }
 
+/// As many digits for some centuries: names of one stamp are in the order of their making.
+std::int64_t wall_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_REALTIME, &t);
+  return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
+}
+
 } // namespace
 
 result<std::filesystem::path> leave_word(const std::filesystem::path& state_root,
@@ -19,7 +27,8 @@ result<std::filesystem::path> leave_word(const std::filesystem::path& state_root
   if (auto made = make_private_directory(spool_of(state_root)); !made) return made.err();
   done_outside what{std::move(operation), std::move(subject), static_cast<std::int64_t>(::getuid()),
                     static_cast<std::int64_t>(::getpid()), now()};
-  auto name = utc_stamp(what.done_at) + "-" + random_token(12) + ".json";
+  auto name =
+      utc_stamp(what.done_at) + "-" + std::to_string(wall_ns()) + "-" + random_token(12) + ".json";
   auto file = spool_of(state_root) / name;
   if (auto done = write_file(file, to_line(to_json(what)) + "\n"); !done) return done.err();
   return file;

@@ -560,6 +560,7 @@ TEST_CASE("deeds without the daemon wait in the spool until their event is on di
   CHECK((*words)[0].what.operation == "SECRET_SET");
   CHECK((*words)[0].what.subject == "API_KEY");
   CHECK((*words)[0].what.uid == static_cast<std::int64_t>(::getuid()));
+  CHECK((*words)[1].what.operation == "SCHEMA_ROLLED_BACK");
   CHECK((*words)[2].what.operation == "UNREADABLE");
   for (const auto& x : *words)
     forget_word(x);
