@@ -1,7 +1,8 @@
 // What was done to the state directory without the daemon, on its way into the journal and so into
 // the audit log: `skep secret set`, `skep db rollback`.
 //
-//   STATE/audit-spool/STAMP-NANOSECONDS-RANDOM.json    {"operation","subject","uid","pid","done_at_ms"}
+//   STATE/audit-spool/STAMP-NANOSECONDS-RANDOM.json
+//   {"operation","subject","uid","pid","done_at_ms"}
 //
 // Whoever does such a thing leaves a file here first; skepd takes the files up at its start and
 // while it runs, and removes one once its event is on disk. A crash between the two gives two lines
