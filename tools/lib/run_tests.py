@@ -15,7 +15,8 @@ Three kinds of test:
 - With --offline, Catch2 programs see no network interface but lo (tools/lib/offline) and no key in their environment.
 - Programs and scripts run N at a time (default: one a processor), for most of them wait more than they work; those
   with the longest limits begin. A line `# alone: WHY` near a script's top keeps it for itself, after the others.
-- Under a sanitizer TMPDIR is in memory where the machine has room there: what is on disk is tested with dev.
+- Under a sanitizer TMPDIR of Catch2 programs is in memory where the machine has room there: what is on disk is tested
+  with dev. Scenarios stay on disk: nothing below /dev may be bound into a sandbox.
 - A Catch2 case that cannot run here prints `SKIPPED: CASE: reason` (tests/support/skip.hpp).
 
 Everything goes to build/test-results/PRESET[-LABEL].json: {"preset", "results": [{name, program, status,
@@ -102,10 +103,9 @@ def in_memory():
 
 
 def sanitizer_env(preset):
-    """Settings of the sanitizers, with the suppression files that exist, and folders in memory."""
+    """Settings of the sanitizers, with the suppression files that exist."""
     support = ROOT / "tests" / "support" / "sanitizers"
-    place = in_memory() if preset in ("asan", "tsan") else None
-    env = {"TMPDIR": place} if place else {}
+    env = {}
     if preset == "asan":
         env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1"
         env["UBSAN_OPTIONS"] = f"print_stacktrace=1:halt_on_error=1:suppressions={support}/ubsan.supp"
@@ -201,6 +201,9 @@ def run_unit(name, argv, env, limit_s, preset, build, offline):
         report.add(f"test_{name}", "failed", "it is not built")
         return report
     front = [str(ROOT / "tools" / "lib" / "offline")] if offline else []
+    place = in_memory() if preset in ("asan", "tsan") else None
+    if place:
+        env = {"TMPDIR": place, **env}
     with tempfile.TemporaryDirectory() as scratch:
         xml = Path(scratch) / "result.xml"
         code, output, seconds = run_limited(
