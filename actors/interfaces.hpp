@@ -52,6 +52,7 @@ using close_a = caf::atom_constant<caf::atom("close")>;
 using check_a = caf::atom_constant<caf::atom("check")>;
 using freeze_a = caf::atom_constant<caf::atom("freeze")>;
 using keepers_a = caf::atom_constant<caf::atom("keepers")>;
+using stored_a = caf::atom_constant<caf::atom("stored")>;
 
 // ---- what travels by reference inside the process -------------------------------------------
 
@@ -253,6 +254,8 @@ using swarm_actor = caf::typed_actor<
     caf::replies_to<keepers_a, sandbox_id>::with<open_sandboxes>,
     // From a SANDBOX: it is closed.
     caf::reacts_to<exited_a, sandbox_ending>,
+    // From a SANDBOX: what one of its panes did is stored; others are still to be collected.
+    caf::reacts_to<stored_a, sandbox_id>,
     // INTERNAL: limits of the run's time, once a second.
     caf::reacts_to<tick_a>,
     // INTERNAL: a callback of another thread.

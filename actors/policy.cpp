@@ -45,6 +45,8 @@ error validate(const policies& p) {
   if (p.upload_part_bytes < 64 * 1024 || p.upload_part_bytes > 1ull << 30)
     return bad("upload_part_bytes takes 64 KiB to 1 GiB");
   if (p.upload_tries < 1 || p.upload_tries > 20) return bad("upload_tries takes 1 to 20");
+  if (p.upload_progress < 1s || p.upload_progress > 60s)
+    return bad("upload_progress takes 1 s to 60 s");
   if (p.download_tries < 1 || p.download_tries > 20) return bad("download_tries takes 1 to 20");
   if (p.idle_grace < 0s || p.idle_grace > 1h) return bad("idle_grace takes 0 s to 3600 s");
   if (p.panes_out_percent < 1 || p.panes_out_percent > 100)

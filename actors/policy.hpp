@@ -86,6 +86,9 @@ struct policies {
   /// upload has failed; and the wait after the first of them, which doubles. 1 to 20.
   std::uint32_t upload_tries = 5;
   std::chrono::seconds upload_wait{1};
+  /// Between two words of the bytes of a part that is under way. An upload in one part that is over
+  /// sooner tells none. 1 to 60 s.
+  std::chrono::seconds upload_progress{1};
   std::chrono::seconds download_deadline{600};
   /// Failures in passing of one step of a download, one after another, before it has failed; the
   /// wait is that of uploads. More of them: with a failed download an agent's work is lost. 1 to

@@ -164,6 +164,7 @@ private:
   void on_transfer_over(const transfer_ending& x);
   void uploaded(const transfer_ending& x);
   void downloaded(const transfer_ending& x);
+  void tell_stored();
   void cancel_transfer();
   /// The rest of logs whose end was not seen, then the end.
   void look_at_output();

@@ -83,12 +83,21 @@ void sandbox_impl::uploaded(const transfer_ending& x) {
 // one collects anew, and may bring all of it.
 void sandbox_impl::downloaded(const transfer_ending& x) {
   if (!x.why)
-    return fact(transfer_done{x.transfer, x.files, x.size_bytes, x.sha256},
-                [this] { next_download(); });
+    return fact(transfer_done{x.transfer, x.files, x.size_bytes, x.sha256}, [this] {
+      tell_stored();
+      next_download();
+    });
   auto why = at_step(x.why, "download");
   why.sandbox = ctx_->sandbox;
   if (!collect_error_) collect_error_ = why;
   fact(transfer_failed{x.transfer, why}, [this] { next_download(); });
+}
+
+// So that people hear of panes that changed the same paths while the others are still fetched. Of
+// the last one the SWARM hears by the sandbox's end.
+void sandbox_impl::tell_stored() {
+  if (ctx_->spec->share_tree || collect_next_ == panes_.all().size()) return;
+  if (auto swarm = swarm_()) caf::anon_send(swarm, stored_a::value, ctx_->sandbox);
 }
 
 // Once the results are here, so that it costs them no time. Of an agent that was killed while

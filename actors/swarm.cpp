@@ -17,6 +17,7 @@ swarm_impl::behavior_type swarm_impl::make_behavior() {
       [this](attach_a, const attach_open_request& r) { return on_attach(r); },
       [this](keepers_a, const sandbox_id& only) { return sandboxes_.keepers(only); },
       [this](exited_a, const sandbox_ending& x) { on_sandbox_closed(x); },
+      [this](stored_a, const sandbox_id& id) { compare_with(id); },
       [this](tick_a) { on_tick(); },
       [](done_a, const continuation& c) { c.run(); },
   };
@@ -310,8 +311,7 @@ void swarm_impl::forget(const sandbox_ending& x) {
       del_child_a::value, x.sandbox.value);
   if (again) return replace(x.sandbox);
   finish_when_empty();
-  uncompared_.push_back(x.sandbox);
-  compare();
+  compare_with(x.sandbox);
 }
 
 // Its supervisor gave up: nobody else will say so in the journal.
@@ -331,8 +331,12 @@ void swarm_impl::abandon(const sandbox_ending& x) {
       append_a::value, *c);
 }
 
+// A comparison that is under way comes to its end first: both put originals into the same folder.
 void swarm_impl::finish() {
-  if (std::exchange(finishing_, true)) return;
+  if (!std::exchange(finishing_, true) && !comparing_) write_end();
+}
+
+void swarm_impl::write_end() {
   auto svc = ctx_->svc;
   in_pool<concluded>(
       svc, [svc, spec = ctx_->spec, id = ctx_->swarm] { return conclude(*svc, *spec, id); },

@@ -92,6 +92,7 @@ private:
   void forget(const sandbox_ending& x);
   void abandon(const sandbox_ending& x);
   void finish();
+  void write_end();
   outcome stopped_outcome() const;
   void close(outcome result, error why);
   void close(swarm_closed end);
@@ -109,6 +110,7 @@ private:
   void finish_when_empty();
 
   // ---- swarm_collisions.cpp ----
+  void compare_with(const sandbox_id& id);
   void compare();
   void tell(const std::vector<collision>& met);
 
@@ -127,7 +129,7 @@ private:
   std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;
   bool former_end_ = false; ///< Stopped by the end of a former daemon, which ended everything.
-  std::vector<sandbox_id> uncompared_; ///< Closed, and their results not yet looked at.
+  std::vector<sandbox_id> uncompared_; ///< With results that were not looked at yet.
   told_collisions told_;
   std::uint64_t life_ = 0; ///< Grows with every take_up(); what an older one began is dropped.
   bool on_disk_ = false;

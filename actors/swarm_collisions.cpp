@@ -1,7 +1,16 @@
 // Panes that changed the same paths: told as results come in, and all of them at the end.
 #include "actors/swarm_actor.hpp"
 
+#include <algorithm>
+
 namespace skep::actors {
+
+// Of a sandbox that is closed, or is being collected, pane by pane.
+void swarm_impl::compare_with(const sandbox_id& id) {
+  if (std::find(uncompared_.begin(), uncompared_.end(), id) == uncompared_.end())
+    uncompared_.push_back(id);
+  compare();
+}
 
 void swarm_impl::compare() {
   if (comparing_ || finishing_ || uncompared_.empty()) return;
@@ -14,8 +23,9 @@ void swarm_impl::compare() {
       },
       mine([this](result<std::vector<collision>> r) {
         comparing_ = false;
+        if (finishing_) return write_end(); // which tells of all
         // What cannot be compared now is compared at the end, where an error counts.
-        if (r && !finishing_) tell(*r);
+        if (r) tell(*r);
         compare();
       }));
 }

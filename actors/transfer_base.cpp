@@ -82,12 +82,23 @@ void transfer_base::stream_then(sandbox::command what,
 }
 
 void transfer_base::send_then(sandbox::file_slice from, std::string to,
+                              std::function<void(std::uint64_t)> under_way,
                               std::function<void(const result<void>&)> next) {
   // Parts that are set to be larger than usual have the time that a whole file has.
   sandbox::call_options how;
   if (from.bytes <= policies{}.upload_part_bytes)
     how.deadline = sandbox::limit_of(sandbox::step::part_write).deadline;
-  call_ = api().upload_file(ctx_->address(), std::move(from), std::move(to), how,
+  // Rare enough here, on the engine's thread: a fast connection takes thousands of times a second.
+  how.on_sent = [self = me(), now = ctx_->svc->boot_now, told = ctx_->svc->boot_now(),
+                 every = limits().upload_progress,
+                 under_way = std::move(under_way)](std::uint64_t sent) mutable {
+    auto at = now();
+    if (at - told < every) return;
+    told = at;
+    caf::anon_send(self, done_a::value,
+                   continuation{[under_way, sent]() mutable { under_way(sent); }});
+  };
+  call_ = api().upload_file(ctx_->address(), std::move(from), std::move(to), std::move(how),
                             home<void>([this, next = std::move(next)](const result<void>& r) {
                               call_ = 0;
                               next(r);

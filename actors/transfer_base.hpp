@@ -50,8 +50,10 @@ protected:
   /// `next`, also when it ends badly.
   void stream_then(sandbox::command what, std::function<void(const std::string&)> on_output,
                    std::function<void(const result<sandbox::command_result>&)> next);
-  /// Sends a file or a part; whatever comes of it goes to `next`.
+  /// Sends a file or a part; whatever comes of it goes to `next`. While it takes long, `under_way`
+  /// hears how many bytes of it are sent, no more often than policies::upload_progress.
   void send_then(sandbox::file_slice from, std::string to,
+                 std::function<void(std::uint64_t)> under_way,
                  std::function<void(const result<void>&)> next);
   /// Fetches a file within `limit`, which is positive.
   void download_then(std::string from, std::filesystem::path to, std::chrono::milliseconds limit,

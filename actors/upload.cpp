@@ -3,6 +3,7 @@
 #include "actors/transfer_base.hpp"
 #include "actors/upload_parts.hpp"
 
+#include <algorithm>
 #include <set>
 
 namespace skep::actors {
@@ -52,24 +53,29 @@ private:
         return fail(make_error(errc::verification,
                                "part " + pieces_.all()[i].name + " is another one inside"),
                     "verify");
-    if (missing_.size() < pieces_.all().size()) tell_progress();
+    tell_progress();
     send_next();
   }
 
   void send_next() {
     if (missing_.empty()) return pieces_.resumable() ? look() : unpack();
     const auto& piece = pieces_.all()[missing_.front()];
-    send_then(piece.from, remote_dir() + "/" + piece.name, [this](const result<void>& r) {
-      if (!r) return try_again(r.err());
-      const auto& now_inside = pieces_.all()[missing_.front()];
-      sent_bytes_ += now_inside.bytes;
-      sent_.insert(missing_.front());
-      missing_.erase(missing_.begin());
-      failures_ = 0;
-      if (pieces_.resumable()) tell_progress();
-      send_next();
-    });
+    send_then(
+        piece.from, remote_dir() + "/" + piece.name,
+        [this](std::uint64_t sent) { tell_progress(sent); },
+        [this](const result<void>& r) {
+          if (!r) return try_again(r.err());
+          sent_bytes_ += pieces_.all()[missing_.front()].bytes;
+          sent_.insert(missing_.front());
+          missing_.erase(missing_.begin());
+          failures_ = 0;
+          // One in one piece that is over at once has its end to tell, and nothing before it.
+          if (pieces_.resumable() || elapsed() >= limits().upload_progress) tell_progress();
+          send_next();
+        });
   }
+
+  std::chrono::milliseconds elapsed() const { return context().svc->boot_now() - began_; }
 
   // The piece that was under way goes again, from its start; those before it are inside.
   void try_again(const error& why) {
@@ -77,7 +83,9 @@ private:
     later(limits().upload_wait * (1u << (failures_ - 1)), [this] { send_next(); });
   }
 
-  void tell_progress() {
+  /// `under_way`: bytes of the first missing piece that are sent, but not known to be inside.
+  void tell_progress(std::uint64_t under_way = 0) {
+    under_way = missing_.empty() ? 0 : std::min(under_way, pieces_.all()[missing_.front()].bytes);
     transfer_progress x;
     x.transfer = plan_.transfer;
     x.parts = static_cast<std::uint32_t>(pieces_.all().size());
@@ -86,8 +94,9 @@ private:
     x.done_bytes = x.size_bytes;
     for (auto i : missing_)
       x.done_bytes -= pieces_.all()[i].bytes;
-    x.sent_bytes = sent_bytes_;
-    x.elapsed_ms = (context().svc->boot_now() - began_).count();
+    x.done_bytes += under_way;
+    x.sent_bytes = sent_bytes_ + under_way;
+    x.elapsed_ms = elapsed().count();
     note(context().recorder(), context().svc->wall_now(), x);
   }
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <map>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -145,6 +146,36 @@ private:
     out_.added = std::move(found.added);
     out_.deleted = std::move(found.deleted);
     out_.renamed = std::move(found.renamed);
+    // Apart from the renames, of which more candidates would leave fewer within git's limit for
+    // comparing contents. First exact copies of any file, which compares hashes alone however large
+    // the tree is, then similar ones of files that were changed.
+    if (auto done = find_copies({"-C100%", "--find-copies-harder"}); !done) return done;
+    return find_copies({"-C"});
+  }
+
+  /// Takes out of the added files those that began as a file of the base; an empty one is no copy.
+  result<void> find_copies(const std::vector<std::string>& how) {
+    if (out_.added.empty()) return {};
+    std::vector<std::string> arguments{"diff-tree", "-r", "-z", "--no-rename-empty",
+                                       "--name-status"};
+    arguments.insert(arguments.end(), how.begin(), how.end());
+    arguments.insert(arguments.end(), {base_tree_, head_tree_});
+    auto text = own_.out(arguments);
+    if (!text) return text.err();
+    transfer::name_changes found;
+    if (!transfer::read_name_status(*text, found))
+      return make_error(errc::internal, "git diff-tree printed something else than names");
+    // Of several copies of a file that is gone, git calls one the rename, not always the same one.
+    std::map<std::string, std::string> origins;
+    for (auto* list : {&found.copied, &found.renamed})
+      for (auto& [from, to] : *list)
+        origins.emplace(std::move(to), std::move(from));
+    std::erase_if(out_.added, [&](const std::string& path) {
+      auto origin = origins.find(path);
+      if (origin == origins.end()) return false;
+      out_.copied.emplace_back(origin->second, path);
+      return true;
+    });
     return {};
   }
 
@@ -232,8 +263,9 @@ private:
   result<void> write_files() {
     std::vector<std::string> paths = out_.modified;
     paths.insert(paths.end(), out_.added.begin(), out_.added.end());
-    for (const auto& [from, to] : out_.renamed)
-      paths.push_back(to);
+    for (const auto* list : {&out_.renamed, &out_.copied})
+      for (const auto& [from, to] : *list)
+        paths.push_back(to);
     std::sort(paths.begin(), paths.end());
     auto root = transfer::open_root(o_.tree);
     if (!root) return root.err();

@@ -460,13 +460,14 @@ struct transfer_intended {
               field(5, "size_bytes", x.size_bytes))
 };
 
-/// An upload in several parts: how far it is. After each part, and at the start, when parts that an
-/// earlier attempt sent were found inside.
+/// How far an upload is. In several parts: at its start, with those that an earlier attempt sent,
+/// and after each part. While a part is under way, with what is sent of it, no more often than once
+/// a second (policies::upload_progress); one in one part that takes no longer has none at all.
 struct transfer_progress {
   transfer_id transfer;
   std::uint32_t parts_done = 0; ///< Inside, whoever sent them.
   std::uint32_t parts = 0;
-  std::uint64_t done_bytes = 0;
+  std::uint64_t done_bytes = 0; ///< Of whole parts, and of the one under way.
   std::uint64_t size_bytes = 0;
   std::uint64_t sent_bytes = 0; ///< By this attempt.
   std::int64_t elapsed_ms = 0;  ///< Of this attempt.

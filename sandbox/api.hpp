@@ -256,6 +256,9 @@ struct entry {
 struct call_options {
   std::chrono::milliseconds deadline{0}; ///< 0: the policy's.
   std::string user = {};                 ///< Linux user of file calls; empty: envd's default.
+  /// Of upload_file: how many bytes of the file the connection has taken so far, each time that it
+  /// takes more. On the engine's thread; it must not block.
+  std::function<void(std::uint64_t sent_bytes)> on_sent = {};
 };
 
 class api {

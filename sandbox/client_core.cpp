@@ -233,6 +233,7 @@ void client_core::attempt(call_id id, std::shared_ptr<attempt_state> state) {
   crash_point(crash_kind::call, op);
   http_handlers handlers;
   handlers.on_data = plan.on_data;
+  handlers.on_sent = plan.on_sent;
   if (plan.stream_limits && plan.on_data && crash_points_armed())
     handlers.on_data = [op, on_data = plan.on_data, first = true](std::string_view data) mutable {
       if (std::exchange(first, false)) crash_point(crash_kind::answer, op, "begins");

@@ -37,6 +37,7 @@ struct exchange {
   std::chrono::milliseconds silence{0};
   std::optional<http_limits> stream_limits; ///< Set for streams: these, on the stream lane.
   std::function<flow(std::string_view)> on_data = {};
+  std::function<void(std::uint64_t)> on_sent = {}; ///< As in http_handlers.
 };
 
 /// As a call's deadline: the one that the policy has for its operation.

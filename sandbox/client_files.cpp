@@ -147,6 +147,7 @@ call_id client::upload_file(remote where, file_slice from, std::string to, call_
   if (plan) {
     plan->content_type = "application/octet-stream";
     plan->body_file = std::move(from);
+    plan->on_sent = std::move(options.on_sent);
   }
   return core_->simple<void>(operation::upload_file, options.deadline, std::move(plan),
                              file_answer<void>(wire::read_uploaded), std::move(then));

@@ -99,6 +99,9 @@ struct http_handlers {
   /// Body bytes of a 2xx answer as they come. Empty: they are kept in http_answer::body.
   std::function<flow(std::string_view)> on_data;
   std::function<void(http_answer)> on_done; ///< Required.
+  /// How many bytes of the body the connection has taken so far, each time that it takes more; from
+  /// less again when libcurl sends it anew. Up to a buffer of libcurl's of them are not out yet.
+  std::function<void(std::uint64_t)> on_sent = {};
 };
 
 struct engine_options {

@@ -254,8 +254,7 @@ std::size_t transfer::give(char* out, std::size_t room) {
   if (wanted == 0) return 0;
   if (body_fd_ < 0) {
     std::memcpy(out, request_.body.data() + body_sent_, wanted);
-    body_sent_ += wanted;
-    return wanted;
+    return given(wanted);
   }
   ssize_t got;
   do
@@ -267,8 +266,13 @@ std::size_t transfer::give(char* out, std::size_t room) {
                               got < 0 ? std::strerror(errno) : "it shrank while it was sent");
     return CURL_READFUNC_ABORT;
   }
-  body_sent_ += static_cast<std::uint64_t>(got);
-  return static_cast<std::size_t>(got);
+  return given(static_cast<std::size_t>(got));
+}
+
+std::size_t transfer::given(std::size_t bytes) {
+  body_sent_ += bytes;
+  if (handlers_.on_sent) handlers_.on_sent(body_sent_);
+  return bytes;
 }
 
 int transfer::seek_cb(void* self, curl_off_t offset, int origin) noexcept {

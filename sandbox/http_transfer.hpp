@@ -56,6 +56,7 @@ private:
   result<void> prepare_body();
   std::size_t take(std::string_view data);
   std::size_t give(char* out, std::size_t room);
+  std::size_t given(std::size_t bytes);
   void head_line(std::string_view line);
 
   request_id id_;

@@ -57,6 +57,8 @@ public:
     for (const auto* list : {&pane.summary.modified, &pane.summary.added})
       for (const auto& path : *list)
         if (auto done = write(path); !done) return done;
+    for (const auto& [from, to] : pane.summary.copied)
+      if (auto done = write(to); !done) return done;
     for (const auto& [from, to] : pane.summary.renamed) {
       auto moved = later.find(to);
       auto done = moved == later.end() ? write(to) : write_renamed(from, to);

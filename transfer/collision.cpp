@@ -23,8 +23,9 @@ touches touches_of(const std::vector<kept_pane>& panes) {
     for (const auto* list : {&s.modified, &s.added})
       for (const auto& p : *list)
         out[p].push_back({i, panes[i].find(p)});
-    for (const auto& [from, to] : s.renamed)
-      out[to].push_back({i, panes[i].find(to)});
+    for (const auto* list : {&s.renamed, &s.copied})
+      for (const auto& [from, to] : *list)
+        out[to].push_back({i, panes[i].find(to)});
   }
   return out;
 }

@@ -70,8 +70,10 @@ bool read_name_status(std::string_view text, name_changes& out) {
       out.modified.push_back(std::move(name));
       break;
     case 'R':
+    case 'C':
       if (i + 2 == items.size() || items[i + 2].empty()) return false;
-      out.renamed.emplace_back(std::move(name), std::move(items[i + 2]));
+      (items[i][0] == 'R' ? out.renamed : out.copied)
+          .emplace_back(std::move(name), std::move(items[i + 2]));
       ++i;
       break;
     default:

@@ -4,7 +4,7 @@
 //   ls-files -v -z, -t -z             "H PATH\0"          H: as usual, S: skip-worktree, ?: not
 //                                                         tracked, lower case: assume-unchanged
 //   status --porcelain -z             "XY PATH\0"         without renames
-//   diff-tree -r -z --name-status     "M\0PATH\0", "R100\0FROM\0TO\0"
+//   diff-tree -r -z --name-status     "M\0PATH\0", "R100\0FROM\0TO\0", "C75\0FROM\0TO\0"
 //   apply --numstat -z                "1\t2\tPATH\0"      "-\t-\tPATH\0": binary
 //   diff -U0                          "@@ -FIRST,COUNT +FIRST,COUNT @@"
 #pragma once
@@ -37,8 +37,9 @@ std::vector<std::string> read_status(std::string_view text);
 
 /// What `diff-tree -r -z --name-status` tells.
 struct name_changes {
-  std::vector<std::string> modified, added, deleted;        ///< Changes of the type: modified.
-  std::vector<std::pair<std::string, std::string>> renamed; ///< From, to.
+  std::vector<std::string> modified, added, deleted;            ///< Changes of the type: modified.
+  std::vector<std::pair<std::string, std::string>> renamed;     ///< From, to.
+  std::vector<std::pair<std::string, std::string>> copied = {}; ///< From, which stays; to.
   friend bool operator==(const name_changes&, const name_changes&) = default;
 };
 

@@ -39,7 +39,7 @@ result<inventory> take_inventory(const std::string& root, const std::atomic<bool
   if (!list) return list.err();
   auto dir = open_root(root);
   if (!dir) return dir.err();
-  std::vector<std::string> pointers, submodules, nested, absent;
+  std::vector<std::string> pointers, submodules, nested, absent, special;
   tree_reader tree{dir->get()};
   for (std::size_t i = 0; i < list->paths.size(); ++i) {
     const auto& stamp = list->stamps[i];
@@ -52,6 +52,8 @@ result<inventory> take_inventory(const std::string& root, const std::atomic<bool
     if (s.reason == "a submodule") submodules.push_back(s.path);
     if (s.reason == "a repository of its own") nested.push_back(s.path);
     if (s.reason == "not in this sparse checkout") absent.push_back(s.path);
+    for (unsigned mode : {S_IFIFO, S_IFSOCK, S_IFCHR})
+      if (s.reason == special_reason(mode)) special.push_back(s.path);
   }
   remark_on(out.remarks, submodules, "submodule is not uploaded", "submodules are not uploaded");
   remark_on(out.remarks, nested, "repository inside this one is not uploaded",
@@ -62,6 +64,8 @@ result<inventory> take_inventory(const std::string& root, const std::atomic<bool
       "files are Git LFS pointers, uploaded as they are (git lfs pull fetches their contents)");
   remark_on(out.remarks, absent, "file of HEAD is not in this sparse checkout and not uploaded",
             "files of HEAD are not in this sparse checkout and not uploaded");
+  remark_on(out.remarks, special, "pipe, socket or device is not uploaded",
+            "pipes, sockets or devices are not uploaded");
   auto unmerged =
       run_for_output(git_program(root, {"diff", "--name-only", "-z", "--diff-filter=U"}));
   if (!unmerged) return unmerged.err();

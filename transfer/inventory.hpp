@@ -16,8 +16,8 @@ struct inventory {
   std::vector<listed_file> files; ///< Sorted by path bytes.
   std::uint64_t size_bytes = 0;
   std::vector<skipped_path> skipped;
-  /// Sentences about submodules, nested repositories, Git LFS pointers, unmerged paths and files
-  /// that a sparse checkout does not hold.
+  /// Sentences about submodules, nested repositories, Git LFS pointers, unmerged paths, tracked
+  /// pipes, sockets and devices, and files that a sparse checkout does not hold.
   std::vector<std::string> remarks;
 };
 

@@ -362,9 +362,10 @@ result<kept_pane> read_pane(const std::string& dir, const std::string& name) {
   for (const auto* list : {&out.summary.modified, &out.summary.added, &out.summary.deleted})
     for (const auto& p : *list)
       if (!safe_relative(p) || names_git_dir(p)) return damaged_record(path);
-  for (const auto& [from, to] : out.summary.renamed)
-    if (!safe_relative(from) || !safe_relative(to) || names_git_dir(from) || names_git_dir(to))
-      return damaged_record(path);
+  for (const auto* list : {&out.summary.renamed, &out.summary.copied})
+    for (const auto& [from, to] : *list)
+      if (!safe_relative(from) || !safe_relative(to) || names_git_dir(from) || names_git_dir(to))
+        return damaged_record(path);
   for (const auto& f : j["files"])
     if (!entry_of_json(f, out.files.files.emplace_back())) return damaged_record(path);
   if (!links_of_json(j, out.left_out)) return damaged_record(path);

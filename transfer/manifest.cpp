@@ -128,7 +128,8 @@ result<opened_entry> open_entry(tree_reader& tree, std::string name) {
   }
   if (!out.file) {
     if (opened == ENOENT || opened == ENOTDIR) return make_error(errc::file_not_found, path);
-    if (opened == ENXIO) return make_error(errc::bad_argument, path + " is not a regular file");
+    if (opened == ENXIO) // a socket, or a device without its driver
+      return make_error(errc::bad_argument, path + " is neither a regular file nor a symlink");
     return io_error(path, opened);
   }
   struct stat st {};

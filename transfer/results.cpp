@@ -114,6 +114,8 @@ result<void> compare(const pane_changes& x) {
     if (!claim(from, false)) return wrong(from, missing);
     if (!claim(to, true)) return wrong(to, missing);
   }
+  for (const auto& [from, to] : x.summary.copied)
+    if (!claim(to, true)) return wrong(to, missing);
   for (const auto& f : x.files.files)
     if (present.erase(f.path) == 0) return wrong(f.path, "arrived but was not announced");
   if (!present.empty()) return wrong(*present.begin(), "is announced but did not arrive");
@@ -132,7 +134,8 @@ void leave_out(pane_changes& x) {
   std::erase_if(x.summary.added, is_gone);
   for (const auto& [from, to] : x.summary.renamed)
     if (is_gone(to)) x.summary.deleted.push_back(from);
-  std::erase_if(x.summary.renamed, [&](const auto& names) { return is_gone(names.second); });
+  for (auto* list : {&x.summary.renamed, &x.summary.copied})
+    std::erase_if(*list, [&](const auto& names) { return is_gone(names.second); });
   std::sort(x.summary.deleted.begin(), x.summary.deleted.end());
 }
 
@@ -251,7 +254,8 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   // compare() can name it.
   auto announced = limits;
   announced.max_files = std::min<std::uint64_t>(
-      limits.max_files, claim.modified.size() + claim.added.size() + claim.renamed.size() + 1);
+      limits.max_files,
+      claim.modified.size() + claim.added.size() + claim.renamed.size() + claim.copied.size() + 1);
   announced.left_out = &out.left_out;
   auto files = unpack_archive(tar_path, out.files_dir, announced);
   if (!files) return files.err();

@@ -14,6 +14,7 @@
 #include <optional>
 #include <tuple>
 #include <unistd.h>
+#include <utility>
 
 namespace skep::transfer {
 namespace {
@@ -67,8 +68,10 @@ bool feed(scan_watcher& to, tree_reader& tree, const std::string& path, std::str
 
 /// The two halves of a patch, each to a scan of its own.
 struct patch_scan : patch_sink {
-  patch_scan(std::string patch_name, const scan_options& options)
-      : rest_of_it({}, options), messages({}, options), name_(std::move(patch_name)) {}
+  /// `known`: what is not told of the first half again. It outlives this.
+  patch_scan(std::string patch_name, const scan_options& options, const value_prints& known)
+      : rest_of_it({}, but_of(options, known)), messages({}, options),
+        name_(std::move(patch_name)) {}
 
   scan_watcher rest_of_it, messages;
 
@@ -114,6 +117,10 @@ struct patch_scan : patch_sink {
   }
 
 private:
+  static scan_options but_of(scan_options options, const value_prints& known) {
+    options.prints = {false, &known};
+    return options;
+  }
   static void give(content_stream& to, std::string& text) {
     to.data(text);
     text.clear();
@@ -191,7 +198,7 @@ result<void> scan_watcher::set_up(const std::string& root) {
   auto engine = options_.engine();
   if (!engine) return engine.err();
   engine_ = *engine;
-  auto first = content_scanner::make(engine_);
+  auto first = content_scanner::make(engine_, options_.prints);
   if (!first) return first.err();
   idle_.push_back(std::move(*first));
   if (root.empty()) return {};
@@ -225,7 +232,7 @@ bool scan_watcher::in_time() {
 
 result<content_scanner> scan_watcher::scanner() {
   std::lock_guard lock{mutex_};
-  if (idle_.empty()) return content_scanner::make(engine_);
+  if (idle_.empty()) return content_scanner::make(engine_, options_.prints);
   auto out = std::move(idle_.back());
   idle_.pop_back();
   return out;
@@ -237,6 +244,7 @@ std::unique_ptr<content_stream> scan_watcher::begin(const std::string& path) {
 
 void scan_watcher::take(stream& from) {
   auto found = from.scanner->take();
+  auto met = from.scanner->take_met();
   std::lock_guard lock{mutex_};
   ++report_.files;
   report_.size_bytes += from.bytes;
@@ -248,6 +256,9 @@ void scan_watcher::take(stream& from) {
     ++count_of(report_, f.severity);
     report_.findings.push_back(std::move(f));
   }
+  for (auto& v : met)
+    if (met_.size() < content_scanner::most_prints && !allowed_.allows(v.where))
+      met_.insert(std::move(v.print));
   idle_.push_back(std::move(*from.scanner));
   from.scanner.reset();
 }
@@ -279,6 +290,11 @@ scan_report scan_watcher::report() {
   return out;
 }
 
+value_prints scan_watcher::take_prints() {
+  std::lock_guard lock{mutex_};
+  return std::exchange(met_, {});
+}
+
 scan_report scan_files(const std::string& root, const std::vector<std::string>& paths,
                        const scan_options& options) {
   scan_watcher out{root, options};
@@ -294,7 +310,9 @@ scan_report scan_files(const std::string& root, const std::vector<std::string>& 
 
 scan_report scan_results(const std::string& out_dir, const std::string& name,
                          const std::string& root, const scan_options& options) {
-  scan_watcher files{root, options};
+  auto keeping = options;
+  keeping.prints.keep = true;
+  scan_watcher files{root, keeping};
   std::string buffer(read_bytes, '\0');
   auto folder = out_dir + "/" + name + "/files";
   if (::access(folder.c_str(), F_OK) == 0) {
@@ -313,7 +331,8 @@ scan_report scan_results(const std::string& out_dir, const std::string& name,
     f.path = name + "/files/" + f.path;
   auto patch_name = name + ".patch";
   if (::access((out_dir + "/" + patch_name).c_str(), F_OK) != 0) return out;
-  patch_scan patch{patch_name, options};
+  const auto in_files = files.take_prints();
+  patch_scan patch{patch_name, options, in_files};
   auto dir = open_root(out_dir);
   if (!dir)
     patch.rest_of_it.problem(text_of(dir.err()));
@@ -321,10 +340,7 @@ scan_report scan_results(const std::string& out_dir, const std::string& name,
     patch.read(dir->get(), buffer);
   auto again = patch.rest_of_it.report();
   for (auto& f : again.findings) {
-    bool known = std::any_of(out.findings.begin(), out.findings.end(), [&](const auto& g) {
-      return g.rule == f.rule && g.severity >= f.severity;
-    });
-    if (known || f.kind == "word") continue;
+    if (f.kind == "word") continue;
     ++count_of(out, f.severity);
     out.findings.push_back(std::move(f));
   }

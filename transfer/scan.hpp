@@ -19,6 +19,8 @@ struct scan_options {
   const std::atomic<bool>* cancel = nullptr;
   /// Another engine than that of scan_rules(), for tests.
   std::function<result<scan_engine_ptr>()> engine = scan_engine::shared;
+  /// For scan_results(), which tells what the patch alone holds.
+  print_use prints{};
 };
 
 /// Scans contents as they pass by, several at a time, and adds up what was found. Thread-safe; its
@@ -41,6 +43,9 @@ public:
   bool broken() const { return broken_.load(); }
   /// All findings, in order; highest severity first.
   scan_report report();
+  /// With print_use::keep what was met and is not allowed, of 10,000 values at most: what is beyond
+  /// counts as not met. Once.
+  value_prints take_prints();
 
 private:
   class stream;
@@ -58,6 +63,7 @@ private:
   std::mutex mutex_; ///< Guards what follows.
   std::vector<content_scanner> idle_;
   scan_report report_;
+  value_prints met_;
 };
 
 /// Reads and scans these paths below `root` (a work tree).
@@ -65,10 +71,11 @@ scan_report scan_files(const std::string& root, const std::vector<std::string>& 
                        const scan_options& options = {});
 
 /// Scans what came back of one tree: OUT/NAME.patch and OUT/NAME/files. `root` is the user's work
-/// tree, by whose allow-list paths below files/ are judged. What the patch shows only once more is
-/// left out. The messages and names of its commits are judged each by itself (patch_text.hpp); a
-/// finding in one has the path "NAME.patch commit N", N from 1 in the patch's order, and the line
-/// of the patch.
+/// tree, by whose allow-list paths below files/ are judged. A value of the patch that a file holds,
+/// too, or that stood in the patch before, is left out: values are compared, not their rules, so
+/// that a key which a later commit took away again is told beside one that stayed. The messages and
+/// names of its commits are judged each by itself (patch_text.hpp); a finding in one has the path
+/// "NAME.patch commit N", N from 1 in the patch's order, and the line of the patch.
 scan_report scan_results(const std::string& out_dir, const std::string& name,
                          const std::string& root, const scan_options& options = {});
 

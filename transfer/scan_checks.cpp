@@ -92,7 +92,7 @@ finding_severity severity_of(const scan_rule& rule, std::string_view value) {
 checked_match check_value(const scan_rule& rule, std::string_view text, std::size_t from) {
   auto value = run_of(rule.chars, text, from);
   if (!begins_here(text, from) || !fits(rule, value)) return {};
-  return {true, severity_of(rule, value), from};
+  return {true, severity_of(rule, value), from, value};
 }
 
 /// 30 characters between prefix and checksum; of GitHub's tokens, and of npm's that follow them.
@@ -165,7 +165,7 @@ checked_match check_named(const scan_rule& rule, std::string_view text, std::siz
   if (!got) return {};
   auto value = run_of(rule.chars, text, got->at);
   if (!fits(rule, value)) return {};
-  return {true, severity_of(rule, value), got->at};
+  return {true, severity_of(rule, value), got->at, value};
 }
 
 checked_match check_assigned(const scan_rule& rule, std::string_view text, std::size_t to) {
@@ -180,7 +180,7 @@ checked_match check_assigned(const scan_rule& rule, std::string_view text, std::
   if (!got->quoted && value.find('.') != value.npos) return {}; // a.member.of.something
   if (value.find("://") != value.npos || value.front() == '/' || value.front() == '@') return {};
   if (!looks_random(value) || looks_made_up(value)) return {};
-  return {true, rule.severity, got->at};
+  return {true, rule.severity, got->at, value};
 }
 
 /// True when base64 stands in the next lines: one stretch of 40 characters, drawn by lot.
@@ -197,10 +197,13 @@ bool base64_follows(std::string_view text, std::size_t at) {
   return false;
 }
 
+constexpr std::size_t most_body = 8 * 1024; // of a key, with all that stands between its lines
+
 checked_match check_key_block(const scan_rule& rule, std::string_view text, std::size_t from,
                               std::size_t to) {
   if (!base64_follows(text, to)) return {};
-  return {true, rule.severity, from};
+  auto body = text.substr(to, most_body);
+  return {true, rule.severity, from, body.substr(0, body.find("-----"))};
 }
 
 checked_match check_putty(const scan_rule& rule, std::string_view text, std::size_t from,
@@ -208,7 +211,8 @@ checked_match check_putty(const scan_rule& rule, std::string_view text, std::siz
   auto rest = text.substr(to, 4096);
   auto lines = rest.find("Private-Lines:");
   if (lines == rest.npos || !base64_follows(rest, lines)) return {};
-  return {true, rule.severity, from};
+  auto body = rest.substr(lines);
+  return {true, rule.severity, from, body.substr(0, body.find("Private-MAC:"))};
 }
 
 std::optional<std::string> from_base64url(std::string_view text) {
@@ -284,7 +288,7 @@ checked_match check_url_password(const scan_rule& rule, std::string_view text, s
                               [](char c) { return is_lower(c) || is_upper(c); });
   bool strong = (mixed && password.size() >= 8 && entropy_of(password) >= 2.5)
                 || (password.size() >= 14 && entropy_of(password) >= 3.2);
-  return {true, near || !strong ? finding_severity::low : rule.severity, from};
+  return {true, near || !strong ? finding_severity::low : rule.severity, from, url};
 }
 
 } // namespace

@@ -22,6 +22,8 @@ struct checked_match {
   bool found = false;
   finding_severity severity = finding_severity::low;
   std::size_t at = 0; ///< Where the value begins, in `text`.
+  /// The value, in `text`; of a key in several lines, what stands below its head. Empty for a word.
+  std::string_view value{};
 };
 
 /// Looks again at the match [from, to) of `rule` in `text`.

@@ -1,6 +1,7 @@
 #include "transfer/scan_content.hpp"
 
 #include "transfer/scan_checks.hpp"
+#include "transfer/sha256.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -18,12 +19,29 @@ std::uint64_t line_ends(std::string_view text) {
   return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
+bool is_letter_or_digit(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/// The same for the same value, in a file and in a patch.
+std::string print_of(const scan_rule& rule, const checked_match& got) {
+  constexpr std::size_t most_of_a_key = 2000;
+  if (got.value.empty()) return {};
+  auto text = std::string{rule.name} + " " + std::string{to_string(got.severity)} + " ";
+  auto head = text.size();
+  bool lines = rule.check == scan_check::key_block || rule.check == scan_check::putty;
+  // Between a key's lines a patch has its marks.
+  for (char c : got.value)
+    if (!lines || (is_letter_or_digit(c) && text.size() < head + most_of_a_key)) text += c;
+  return sha256_of(text);
+}
+
 } // namespace
 
-result<content_scanner> content_scanner::make(scan_engine_ptr engine) {
+result<content_scanner> content_scanner::make(scan_engine_ptr engine, print_use prints) {
   auto scratch = scan_scratch::make(std::move(engine));
   if (!scratch) return scratch.err();
-  return content_scanner{std::move(*scratch)};
+  return content_scanner{std::move(*scratch), prints};
 }
 
 void content_scanner::begin(std::string path) {
@@ -35,6 +53,9 @@ void content_scanner::begin(std::string path) {
   last_.assign(rules, 0);
   told_.assign(2 * rules, 0);
   line_.assign(2 * rules, 0);
+  told_prints_.clear();
+  met_prints_.clear();
+  met_.clear();
 }
 
 void content_scanner::note_start(std::string_view piece) {
@@ -101,7 +122,20 @@ void content_scanner::on_match(std::string_view window, std::size_t rule, std::s
   bool words = r.check == scan_check::word || r.check == scan_check::assigned;
   if ((words && binary_) || (r.check == scan_check::word && told_[2 * rule] > 0)) return;
   auto got = check_match(r, window, from, to);
-  if (got.found) places_.push_back({rule, base_ + got.at, got.severity});
+  if (!got.found) return;
+  auto print = prints_.keep || prints_.known ? print_of(r, got) : std::string{};
+  places_.push_back({rule, base_ + got.at, got.severity, std::move(print)});
+}
+
+void content_scanner::meet(const place& p) {
+  if (p.print.empty() || met_.size() >= most_prints || !met_prints_.insert(p.print).second) return;
+  const auto& rule = scratch_.engine().rules()[p.rule];
+  met_.push_back({{path_, 0, std::string{rule.name}, std::string{rule.kind}, p.severity}, p.print});
+}
+
+bool content_scanner::is_known(const place& p) const {
+  return prints_.known && !p.print.empty()
+         && (prints_.known->contains(p.print) || told_prints_.contains(p.print));
 }
 
 void content_scanner::tell(std::string_view window, std::size_t limit) {
@@ -121,6 +155,8 @@ void content_scanner::tell(std::string_view window, std::size_t limit) {
     // One value is one finding: what a known form has found is not told as an assignment too.
     if (assigned(p) && known_ == p.offset + 1) continue;
     if (!assigned(p) && p.severity == finding_severity::high) known_ = p.offset + 1;
+    if (prints_.keep) meet(p);
+    if (is_known(p)) continue;
     const auto& rule = rules[p.rule];
     auto slot = 2 * p.rule + (p.severity == finding_severity::low ? 0 : 1);
     auto most = rule.check == scan_check::word ? 1u : most_a_rule;
@@ -128,12 +164,17 @@ void content_scanner::tell(std::string_view window, std::size_t limit) {
     line_[slot] = line;
     ++told_[slot];
     findings_.push_back({path_, line, std::string{rule.name}, std::string{rule.kind}, p.severity});
+    if (prints_.known) told_prints_.insert(p.print);
   }
   done_ = base_ + limit;
 }
 
 std::vector<scan_finding> content_scanner::take() {
   return std::exchange(findings_, {});
+}
+
+std::vector<met_value> content_scanner::take_met() {
+  return std::exchange(met_, {});
 }
 
 } // namespace skep::transfer

@@ -19,6 +19,27 @@ bool names_from_json(const json& j, const char* key, std::vector<std::string>& o
   return true;
 }
 
+json pairs_to_json(const std::vector<std::pair<std::string, std::string>>& pairs) {
+  json out = json::array();
+  for (const auto& [from, to] : pairs)
+    out.push_back(json::array({name_to_json(from), name_to_json(to)}));
+  return out;
+}
+
+bool pairs_from_json(const json& j, const char* key,
+                     std::vector<std::pair<std::string, std::string>>& out) {
+  auto i = j.find(key);
+  if (i == j.end()) return true;
+  if (!i->is_array()) return false;
+  for (const auto& pair : *i) {
+    auto& [from, to] = out.emplace_back();
+    if (!pair.is_array() || pair.size() != 2 || !name_from_json(pair[0], from)
+        || !name_from_json(pair[1], to))
+      return false;
+  }
+  return true;
+}
+
 template <class T>
 bool value_from_json(const json& j, const char* key, T& out) {
   auto i = j.find(key);
@@ -69,9 +90,8 @@ json to_json(const diff_summary& x) {
   out["modified"] = names_to_json(x.modified);
   out["added"] = names_to_json(x.added);
   out["deleted"] = names_to_json(x.deleted);
-  out["renamed"] = json::array();
-  for (const auto& [from, to] : x.renamed)
-    out["renamed"].push_back(json::array({name_to_json(from), name_to_json(to)}));
+  out["renamed"] = pairs_to_json(x.renamed);
+  out["copied"] = pairs_to_json(x.copied);
   out["patch_bytes"] = x.patch_bytes;
   out["patch_sha256"] = x.patch_sha256;
   out["tar_bytes"] = x.tar_bytes;
@@ -94,22 +114,13 @@ result<diff_summary> parse_diff_summary(std::string_view line) {
   diff_summary x;
   bool good = value_from_json(j, "commits", x.commits) && names_from_json(j, "modified", x.modified)
               && names_from_json(j, "added", x.added) && names_from_json(j, "deleted", x.deleted)
+              && pairs_from_json(j, "renamed", x.renamed) && pairs_from_json(j, "copied", x.copied)
               && names_from_json(j, "nested", x.nested)
               && value_from_json(j, "patch_bytes", x.patch_bytes)
               && value_from_json(j, "patch_sha256", x.patch_sha256)
               && value_from_json(j, "tar_bytes", x.tar_bytes)
               && value_from_json(j, "tar_sha256", x.tar_sha256)
               && value_from_json(j, "squashed", x.squashed) && value_from_json(j, "head", x.head);
-  if (auto r = j.find("renamed"); good && r != j.end()) {
-    if (!r->is_array()) return bad;
-    for (const auto& pair : *r) {
-      std::string from, to;
-      if (!pair.is_array() || pair.size() != 2 || !name_from_json(pair[0], from)
-          || !name_from_json(pair[1], to))
-        return bad;
-      x.renamed.emplace_back(std::move(from), std::move(to));
-    }
-  }
   if (!good || x.patch_sha256.size() != 64 || x.tar_sha256.size() != 64) return bad;
   return x;
 }

@@ -2,8 +2,8 @@
 // compares it with the patch and the files.
 //
 //   {"commits":2,"modified":["a"],"added":["b"],"deleted":["c"],"renamed":[["d","e"]],
-//    "patch_bytes":812,"patch_sha256":"...","tar_bytes":440,"tar_sha256":"...","squashed":false,
-//    "head":"...","nested":[]}
+//    "copied":[["f","g"]],"patch_bytes":812,"patch_sha256":"...","tar_bytes":440,
+//    "tar_sha256":"...","squashed":false,"head":"...","nested":[]}
 //
 // A name is a JSON string when it is UTF-8, else {"base64":"..."}.
 #pragma once
@@ -18,6 +18,10 @@ struct diff_summary {
   std::uint64_t commits = 0;                         ///< Since the base; 0 when nothing changed.
   std::vector<std::string> modified, added, deleted; ///< Paths, raw bytes. Mode changes: modified.
   std::vector<std::pair<std::string, std::string>> renamed; ///< From, to.
+  /// From, to: files that are new and began as a file of the base, which need not be changed. They
+  /// are not in `added`, and count as those do: what they hold comes whole, so nothing rests on
+  /// where they are from.
+  std::vector<std::pair<std::string, std::string>> copied = {};
   std::uint64_t patch_bytes = 0;
   std::string patch_sha256;
   std::uint64_t tar_bytes = 0;
@@ -27,7 +31,8 @@ struct diff_summary {
   std::vector<std::string>
       nested; ///< Repositories inside the tree; their files are not brought back.
   bool empty() const {
-    return modified.empty() && added.empty() && deleted.empty() && renamed.empty();
+    return modified.empty() && added.empty() && deleted.empty() && renamed.empty()
+           && copied.empty();
   }
 };
 

@@ -9,10 +9,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
+#include <sys/file.h>
 #include <unistd.h>
 
 namespace skep::transfer {
 namespace {
+
+constexpr std::string_view stage_prefix = ".skep-apply-";
+constexpr std::size_t stage_letters = 6; // as mkdtemp(3) has them
+/// In a stage that holds nothing which had lain in the tree: all that is in it may go.
+constexpr const char* copies_only = "copies-only";
 
 std::string leaf_of(const std::string& path) {
   auto slash = path.rfind('/');
@@ -39,6 +46,48 @@ mode_t kept_mode(mode_t before, bool executable) {
   mode_t bits = before & 0777;
   if (static_cast<bool>(bits & 0100) == executable) return bits;
   return executable ? bits | ((bits & 0444) >> 2) : bits & ~mode_t{0111};
+}
+
+bool names_stage(std::string_view name) {
+  auto letter = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  if (name.size() != stage_prefix.size() + stage_letters || !name.starts_with(stage_prefix))
+    return false;
+  name.remove_prefix(stage_prefix.size());
+  return std::all_of(name.begin(), name.end(), letter);
+}
+
+/// True when `held` is what lies at `name` now.
+bool still_there(int root, const std::string& name, int held) {
+  struct stat by_name {};
+  struct stat by_handle {};
+  return ::fstatat(root, name.c_str(), &by_name, AT_SYMLINK_NOFOLLOW) == 0
+         && ::fstat(held, &by_handle) == 0 && by_name.st_dev == by_handle.st_dev
+         && by_name.st_ino == by_handle.st_ino;
+}
+
+/// A stage of ours without a living writer, in which nothing of the user's is. Holds its lock from
+/// here on; none for anything else.
+unique_fd abandoned_stage(int root, const std::string& name) {
+  unique_fd stage{::openat(root, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+  struct stat facts {};
+  struct stat mark {};
+  bool ours = stage && ::fstat(stage.get(), &facts) == 0 && facts.st_uid == ::geteuid()
+              && ::flock(stage.get(), LOCK_EX | LOCK_NB) == 0
+              && ::fstatat(stage.get(), copies_only, &mark, AT_SYMLINK_NOFOLLOW) == 0
+              && still_there(root, name, stage.get());
+  return ours ? std::move(stage) : unique_fd{};
+}
+
+void remove_abandoned_stages(int root, const std::string& path) {
+  std::error_code ignored;
+  std::vector<std::string> names;
+  for (std::filesystem::directory_iterator i{path, ignored}, end; !ignored && i != end;
+       i.increment(ignored))
+    if (auto name = i->path().filename().string(); names_stage(name)) names.push_back(name);
+  for (const auto& name : names)
+    if (auto held = abandoned_stage(root, name)) remove_tree(path + "/" + name);
 }
 
 } // namespace
@@ -81,13 +130,29 @@ result<tree_writer> tree_writer::open(const std::string& root) {
   if (!fd) return fd.err();
   out.root_ = std::move(*fd);
   out.root_path_ = root;
-  out.stage_name_ = ".skep-apply-XXXXXX";
-  auto full = root + "/" + out.stage_name_;
-  if (!::mkdtemp(full.data())) return io_error(full, errno);
-  out.stage_name_ = full.substr(root.size() + 1);
-  out.stage_ = unique_fd{open_beneath(out.root_.get(), out.stage_name_, O_RDONLY | O_DIRECTORY)};
-  if (!out.stage_) return io_error(out.stage_name_, errno);
+  remove_abandoned_stages(out.root_.get(), root);
+  if (auto made = out.make_stage(); !made) return made.err();
   return out;
+}
+
+// Between mkdtemp and flock nobody holds it, but without its mark nobody removes it either. A file
+// system without locks has none for those who look either: then nothing is ever removed.
+result<void> tree_writer::make_stage() {
+  auto full = root_path_ + "/" + std::string{stage_prefix} + std::string(stage_letters, 'X');
+  if (!::mkdtemp(full.data())) return io_error(full, errno);
+  stage_name_ = full.substr(root_path_.size() + 1);
+  stage_ = unique_fd{
+      open_beneath(root_.get(), stage_name_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+  if (!stage_) return io_error(stage_name_, errno);
+  while (::flock(stage_.get(), LOCK_EX) != 0 && errno == EINTR) {
+  }
+  if (!mark_stage()) return io_error(stage_name_, errno);
+  return {};
+}
+
+bool tree_writer::mark_stage() {
+  return static_cast<bool>(unique_fd{::openat(
+      stage_.get(), copies_only, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)});
 }
 
 tree_writer::~tree_writer() {
@@ -133,6 +198,9 @@ result<void> tree_writer::commit() {
   // A folder must be empty before a file takes its name, and a file gone before a folder does.
   std::stable_sort(steps_.begin(), steps_.end(),
                    [](const step& a, const step& b) { return a.remove && !b.remove; });
+  // From here on the stage gets what lies in the tree, until that is not needed any more.
+  if (!steps_.empty() && ::unlinkat(stage_.get(), copies_only, 0) != 0)
+    return io_error(stage_name_, errno);
   for (auto& s : steps_) {
     auto done = carry_out(s);
     if (!done) {
@@ -141,6 +209,7 @@ result<void> tree_writer::commit() {
     }
   }
   if (::syncfs(root_.get()) != 0) return io_error(root_path_, errno);
+  if (!steps_.empty()) mark_stage();
   steps_.clear();
   return {};
 }

@@ -29,6 +29,9 @@ result<seen> look_at(int root, const std::string& path);
 /// writes. The destructor removes what is left of the stage.
 class tree_writer {
 public:
+  /// Makes the stage ROOT/.skep-apply-XXXXXX, locked (flock) as long as this lives. Stages of ours
+  /// that nobody holds any more are removed first: their writers were killed. One whose writer was
+  /// killed in commit() stays: what had lain in the tree may be there alone.
   static result<tree_writer> open(const std::string& root);
   tree_writer(tree_writer&&) noexcept = default;
   tree_writer& operator=(tree_writer&&) = delete;
@@ -55,6 +58,8 @@ private:
     bool done = false;
   };
   tree_writer() = default;
+  result<void> make_stage();
+  bool mark_stage();
   result<void> carry_out(step& s);
   result<void> put_in(step& s, int parent, const std::string& leaf);
   result<void> take_out(step& s, int parent, const std::string& leaf);

@@ -35,6 +35,13 @@ result<std::vector<tagged_path>> known_paths(const std::string& root,
 
 } // namespace
 
+std::string special_reason(unsigned mode) {
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  if (S_ISCHR(mode) || S_ISBLK(mode)) return "a device";
+  return "neither a regular file nor a symlink";
+}
+
 // Not fsmonitor: it would run the repository's own program only to speed us up.
 program git_program(const std::string& dir, std::vector<std::string> arguments) {
   program p;
@@ -134,7 +141,7 @@ result<listed_tree> list_with_stamps(const std::string& root, std::vector<skippe
     if (S_ISDIR(st.st_mode)) {
       skip(std::move(name), "a submodule");
     } else if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode)) {
-      skip(std::move(name), "neither a regular file nor a symlink");
+      skip(std::move(name), special_reason(st.st_mode));
     } else {
       out.paths.push_back(std::move(name));
       out.stamps.push_back(stamp_from(st));

@@ -15,6 +15,9 @@ struct skipped_path {
   std::string reason;
 };
 
+/// The reason of what is neither a regular file nor a symlink: "a pipe", "a socket", "a device".
+std::string special_reason(unsigned mode);
+
 /// Facts of a repository, found without changing anything.
 struct repo_facts {
   std::string root;      ///< Top of the work tree, absolute.
@@ -35,6 +38,7 @@ result<repo_facts> inspect_head(const std::string& path);
 /// `root` (a work tree's top). Left out: always_excluded(), what .skepignore and the defaults leave
 /// out (ignore.hpp), submodules and nested repositories, files that a sparse checkout does not
 /// hold, and what is neither regular file nor symlink; these are appended to `skipped` when given.
+/// Pipes, sockets and devices that git does not track are in neither: git never lists them.
 result<std::vector<std::string>> list_worktree(const std::string& root,
                                                std::vector<skipped_path>* skipped = nullptr,
                                                const std::atomic<bool>* cancel = nullptr);

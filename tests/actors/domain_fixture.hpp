@@ -95,6 +95,7 @@ inline command_result said(std::string out, int exit_code = 0) {
 struct heard {
   strings lines;
   std::vector<sandbox_ending> endings;
+  int stored = 0; ///< Words that a pane's results are here.
 };
 struct fake_state {
   static inline const char* name = "fake";
@@ -143,6 +144,7 @@ inline swarm_actor::behavior_type fake_swarm(swarm_actor::stateful_pointer<fake_
       [](attach_a, const attach_open_request&) { return no_attach(); },
       [](keepers_a, const sandbox_id&) { return open_sandboxes{}; },
       [to](exited_a, const sandbox_ending& e) { to->endings.push_back(e); },
+      [to](stored_a, const sandbox_id&) { ++to->stored; },
       [](tick_a) {},
       [](done_a, const continuation& c) { c.run(); },
   };

@@ -533,6 +533,7 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.settle_looks = 0; }).find("settle_looks") != std::string::npos);
   CHECK(refused([](p& x) { x.settle_interval = 31s; }).find("settle_int") != std::string::npos);
   CHECK(refused([](p& x) { x.upload_deadline = 0s; }).find("upload") != std::string::npos);
+  CHECK(refused([](p& x) { x.upload_progress = 0s; }).find("upload_pro") != std::string::npos);
   CHECK(refused([](p& x) { x.health_failures = 0; }).find("health") != std::string::npos);
   CHECK(refused([](p& x) { x.health_interval = 1s; }).find("health_int") != std::string::npos);
   CHECK(refused([](p& x) { x.quota_wait = 601s; }).find("quota_wait") != std::string::npos);

@@ -1,10 +1,14 @@
 // Scripts of TRANSFERs: uploads and downloads that fail, hang, die, and what they leave.
+#include "actors/chunk_builder.hpp"
 #include "tests/actors/sandbox_world.hpp"
 
 using namespace skep;
 using namespace skep::test;
 
 namespace {
+
+/// Until a note that nobody waits for is in the journal.
+const caf::timespan notes_linger = actors::chunk_limits{}.linger;
 
 struct transfer_world : sandbox_world {
   /// What transfers of this sandbox left on this machine.
@@ -164,6 +168,7 @@ TEST_CASE_METHOD(transfer_world, "transfers that end well leave nothing here and
   exit("pn_1");
   CHECK(ending() == "completed");
   CHECK(count("transfer.done") == 3);
+  CHECK(up.stored == 1); // of the last one the swarm hears by the end
   CHECK(left_inside("i100000").empty());
   CHECK(left_here() == 0);
   CHECK(count("clean_up_failed") == 0);
@@ -417,15 +422,90 @@ TEST_CASE_METHOD(parts_world,
   CHECK(sent() == strings{"00001", "00002", "00003", "00004"});
   CHECK(std::count(words.begin(), words.end(), "--archive") == 4);
   auto told = all<transfer_progress>();
-  REQUIRE(told.size() == 4);
+  REQUIRE(told.size() == 5);
+  CHECK(told.front().parts_done == 0);
+  CHECK(told.front().sent_bytes == 0);
   CHECK(told.back().parts_done == 4);
   CHECK(told.back().done_bytes == 10);
-  CHECK(told.at(1).parts_done == 2);
-  CHECK(told.at(1).done_bytes == 6);
-  CHECK(told.at(1).size_bytes == 10);
+  CHECK(told.at(2).parts_done == 2);
+  CHECK(told.at(2).done_bytes == 6);
+  CHECK(told.at(2).size_bytes == 10);
   CHECK(phases().back() == "running");
   for (const auto& [path, content] : api->boxes.begin()->second.files)
     CHECK_FALSE(path.starts_with(folder)); // nothing stays (row S1-11)
+}
+
+TEST_CASE_METHOD(transfer_world,
+                 "an upload in one piece tells its bytes once a second, and when it is over") {
+  api->hold(operation::upload_file); // "an archive", 10 bytes
+  begin();
+  caf::timespan now{0};
+  auto told_at = [&](caf::timespan at, std::uint64_t sent) {
+    advance(at - now);
+    REQUIRE((api->sending != nullptr));
+    api->sending(sent);
+    settle();
+    advance(notes_linger);
+    now = at + notes_linger;
+    return all<transfer_progress>();
+  };
+  CHECK(told_at(900ms, 1).empty());
+  auto told = told_at(1s, 2);
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].transfer == all<transfer_intended>().at(0).transfer);
+  CHECK(told[0].parts == 1);
+  CHECK(told[0].parts_done == 0);
+  CHECK(told[0].done_bytes == 2);
+  CHECK(told[0].sent_bytes == 2);
+  CHECK(told[0].size_bytes == 10);
+  CHECK(told[0].elapsed_ms == 1000);
+  CHECK(told_at(1005ms, 3).size() == 1);
+  CHECK(told_at(1990ms, 4).size() == 1);
+  told = told_at(2s, 99); // never more than there is
+  REQUIRE(told.size() == 2);
+  CHECK(told[1].done_bytes == 10);
+  CHECK(told[1].parts_done == 0);
+  api->release(operation::upload_file);
+  advance(notes_linger);
+  told = all<transfer_progress>();
+  REQUIRE(told.size() == 3);
+  CHECK(told[2].parts_done == 1);
+  CHECK(told[2].done_bytes == 10);
+  CHECK(told[2].sent_bytes == 10);
+  CHECK(phases().back() == "running");
+}
+
+TEST_CASE_METHOD(transfer_world, "an upload in one piece that is over at once tells no progress") {
+  begin();
+  CHECK(phases().back() == "running");
+  CHECK(all<transfer_progress>().empty());
+  CHECK(all<transfer_done>().size() == 1);
+}
+
+TEST_CASE_METHOD(parts_world,
+                 "a part that is under way counts with the bytes that are sent of it") {
+  api->turn_down = [this, n = 0](operation op, const std::string&) mutable {
+    if (op == operation::upload_file && ++n == 2) api->hold(op); // the second part
+    return error{};
+  };
+  begin();
+  REQUIRE((api->sending != nullptr));
+  advance(notes_linger);
+  CHECK(all<transfer_progress>().size() == 2); // the start, and the first part
+  advance(1s);
+  api->sending(2);
+  settle();
+  advance(notes_linger);
+  auto told = all<transfer_progress>();
+  REQUIRE(told.size() == 3);
+  CHECK(told[2].parts_done == 1);
+  CHECK(told[2].done_bytes == 3 + 2);
+  CHECK(told[2].sent_bytes == 3 + 2);
+  api->turn_down = nullptr;
+  api->release(operation::upload_file);
+  settle();
+  CHECK(all<transfer_progress>().back().done_bytes == 10);
+  CHECK(phases().back() == "running");
 }
 
 TEST_CASE_METHOD(parts_world,

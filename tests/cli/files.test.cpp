@@ -3,6 +3,7 @@
 #include "tests/cli/schemas.hpp"
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
 #include <set>
 #include <sys/stat.h>
 
@@ -390,14 +391,55 @@ TEST_CASE_METHOD(files_world,
 TEST_CASE_METHOD(
     files_world,
     "submodules, pointers of Git LFS and a huge upload are told before anything travels") {
+  auto commit = [&](const std::string& place) {
+    git({"-C", place, "add", "-A"});
+    git({"-C", place, "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-q", "-m",
+         "more"});
+  };
+  auto other = dir.path + "/other";
+  std::filesystem::create_directories(other);
+  git({"-C", other, "init", "-q", "-b", "main"});
+  write_text(other + "/inside.txt", "of another repository\n");
+  commit(other);
+  git({"-c", "protocol.file.allow=always", "submodule", "--quiet", "add", other, "module"});
+  put("kept/here.txt", "x\n");
+  put("absent/one.txt", "x\n");
+  put("absent/two.txt", "x\n");
+  put("pipe", "a file first\n");
+  commit(repo);
+  git({"sparse-checkout", "set", "kept"});
+  git({"clone", "-q", other, repo + "/nested"});
+  std::filesystem::remove(repo + "/pipe");
+  REQUIRE(::mkfifo((repo + "/pipe").c_str(), 0600) == 0);
   put("lfs.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:" + std::string(64, 'a')
                      + "\nsize 12345\n");
   std::ofstream{repo + "/huge", std::ios::binary}.flush();
   std::filesystem::resize_file(repo + "/huge", 1100ull << 20);
   auto x = run({"--dry-run", "--json", "--", "true"});
   CHECK(x.code == 0);
-  std::string remarks = x.document()["dry_run"]["remarks"].dump();
-  CHECK(remarks.find("Git LFS pointer") != std::string::npos);
-  CHECK(remarks.find("lfs.bin") != std::string::npos);
-  CHECK(remarks.find("1.1 GiB are uploaded to the sandbox: ") != std::string::npos);
+  auto plan = x.document()["dry_run"];
+  INFO(x.out << x.err);
+  std::set<std::string> told;
+  for (const auto& remark : plan["remarks"])
+    told.insert(remark.get<std::string>());
+  CHECK(told.contains("1 submodule is not uploaded: module"));
+  CHECK(told.contains("1 repository inside this one is not uploaded: nested/"));
+  CHECK(told.contains("2 files of HEAD are not in this sparse checkout and not uploaded: "
+                      "absent/one.txt, absent/two.txt"));
+  CHECK(told.contains("1 pipe, socket or device is not uploaded: pipe"));
+  CHECK(told.contains("1 file is a Git LFS pointer, uploaded as it is (git lfs pull fetches its "
+                      "content): lfs.bin"));
+  CHECK(std::any_of(told.begin(), told.end(), [](const auto& remark) {
+    return remark.find("1.1 GiB are uploaded to the sandbox: ") != remark.npos;
+  }));
+  // What is told does not travel.
+  auto list = json_of({"files", "list"});
+  std::set<std::string> names;
+  for (const auto& f : list["files"])
+    names.insert(f["path"].get<std::string>());
+  CHECK(names == std::set<std::string>{".gitmodules", "a.txt", "huge", "kept/here.txt", "lfs.bin"});
+  CHECK(json_of({"files", "why", "pipe"})["reason"] == "a pipe");
+  // Git does not list one that it does not track; asked for, it has its reason too.
+  REQUIRE(::mkfifo((repo + "/untracked").c_str(), 0600) == 0);
+  CHECK(json_of({"files", "why", "untracked"})["reason"] == "a pipe");
 }

@@ -52,6 +52,33 @@ TEST_CASE("diff shows what each pane changed, as a table, as patches and as JSON
   CHECK(bad.document()["error"]["code"] == "results_changed");
 }
 
+TEST_CASE("diff names a copied file with what it was copied from, and remarks on a copied rule") {
+  swarm_results w;
+  w.user.put("a", "a\nb\nc\n");
+  w.user.put("sub/.skepignore", "data*\n");
+  w.user.commit();
+  w.begin();
+  w.copies = {{"copy", "a"}, {".skepignore", "sub/.skepignore"}};
+  w.pane("p0", [](const repo& r) {
+    r.put("copy", "a\nb\nc\n");
+    r.put(".skepignore", "data*\n");
+  });
+  cli_world c;
+  auto shown = c.skep({"diff", w.dir()});
+  CHECK(shown.code == 0);
+  for (const char* text : {"p0: 2 paths, 1 commit", "copied", "+3 -0", "a -> copy"})
+    CHECK(shown.out.find(text) != std::string::npos);
+  CHECK(shown.err.find("WARNING: p0 changed .skepignore:") != std::string::npos);
+  CHECK(shown.err.find("sub/.skepignore") == std::string::npos); // nobody changed that one
+  auto j = c.skep({"diff", w.dir(), "--json"}).document();
+  CHECK(mismatch(all_schemas().at("diff"), j) == "");
+  const auto& changes = j["panes"][0]["changes"];
+  REQUIRE(changes.size() == 2);
+  CHECK(changes[1]["path"] == "copy");
+  CHECK(changes[1]["change"] == "copied");
+  CHECK(changes[1]["from"] == "a");
+}
+
 TEST_CASE("download copies results whole or not at all") {
   two_panes w;
   cli_world c;

@@ -41,10 +41,9 @@ void items(std::string_view text) {
 void names(std::string_view text) {
   name_changes got;
   if (read_name_status(text, got)) {
-    std::size_t paths =
-        got.added.size() + got.deleted.size() + got.modified.size() + 2 * got.renamed.size();
-    std::size_t heads =
-        got.added.size() + got.deleted.size() + got.modified.size() + got.renamed.size();
+    std::size_t pairs = got.renamed.size() + got.copied.size();
+    std::size_t paths = got.added.size() + got.deleted.size() + got.modified.size() + 2 * pairs;
+    std::size_t heads = got.added.size() + got.deleted.size() + got.modified.size() + pairs;
     fuzz::require(split_nul(text).size() == paths + heads, "every item is a letter or a name");
   }
   std::vector<numstat_line> lines;
@@ -83,8 +82,9 @@ void written(std::string_view text) {
       in_names += "D" + std::string(1, '\0') + name + '\0';
       break;
     default:
-      want.renamed.emplace_back(name, name + "2");
-      in_names += "R100" + std::string(1, '\0') + name + '\0' + name + "2" + '\0';
+      (i % 2 ? want.copied : want.renamed).emplace_back(name, name + "2");
+      in_names +=
+          (i % 2 ? "C075" : "R100") + std::string(1, '\0') + name + '\0' + name + "2" + '\0';
     }
     counts.push_back(i == 0 ? numstat_line{-1, -1, name} : numstat_line{n, n / 2, name});
     in_counts += i == 0 ? "-\t-\t" : std::to_string(n) + '\t' + std::to_string(n / 2) + '\t';

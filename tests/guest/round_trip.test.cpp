@@ -165,6 +165,7 @@ private:
     demand(got.patch == (links_out_ ? patch_origin::without_links : patch_origin::proven),
            "an honest patch was doubted: " + got.doubt);
     if (links_out_) counts_.saw("result: a link was left out");
+    if (!claim.copied.empty()) counts_.saw("result: a copy was named");
     counts_.saw(claim.empty()    ? "result: nothing"
                 : claim.squashed ? "result: squashed"
                                  : "result: series");
@@ -443,6 +444,13 @@ TEST_CASE("random trees and histories go in and come back exactly, in every mode
   std::cout << done << " cases\n";
   for (const auto& [what, n] : counts.of)
     std::cout << "  " << n << "  " << what << "\n";
+  // A sample that was cut short: those that 60 starts miss less often than one time in 500. All
+  // three kinds of changes at once (4 %) would be missed one time in 14.
+  if (done >= 60)
+    for (const char* start : {"start: submodule", "start: LFS pointer", "start: root commit"}) {
+      INFO(start);
+      CHECK(counts.of[start] >= 1);
+    }
   if (done >= 100)
     for (const char* start : {"start: staged, unstaged and untracked", "start: submodule",
                               "start: LFS pointer", "start: root commit"})

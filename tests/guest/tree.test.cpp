@@ -4,6 +4,8 @@
 #include "transfer/results.hpp"
 #include "transfer/summary.hpp"
 
+#include <algorithm>
+
 using namespace skep;
 using namespace skep::test;
 
@@ -350,6 +352,56 @@ TEST_CASE("changes of all kinds come back, uncommitted ones too") {
   CHECK(get(u / "host/p0/files/new/deep/file") == std::string("\0\1\2", 3));
   std::filesystem::remove(p0 + "/x.o");
   std::filesystem::remove_all(p0 + "/build");
+  u.check_patch("p0");
+}
+
+TEST_CASE("copies of changed and of unchanged files are named, each with what it was copied from") {
+  auto lines = [](const std::string& word, int n) {
+    std::string out;
+    for (int i = 0; i < n; ++i)
+      out += word + " " + std::to_string(i) + "\n";
+    return out;
+  };
+  uploaded u{[&](const repo& r) {
+    r.put("same", lines("same", 40));
+    r.put("changed", lines("changed", 50));
+    r.put("gone", lines("gone", 30));
+    r.put("empty", "");
+    std::filesystem::create_symlink("same", r / "link");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/deep/exact", lines("same", 40), 0755);
+  put(p0 + "/\xFF odd\n", lines("same", 40));
+  std::filesystem::create_symlink("same", p0 + "/link too");
+  put(p0 + "/changed", "first\n" + lines("changed", 50));
+  put(p0 + "/edited copy", lines("changed", 51));
+  put(p0 + "/one", lines("gone", 30));
+  put(p0 + "/two", lines("gone", 30));
+  std::filesystem::remove(p0 + "/gone");
+  put(p0 + "/empty too", "");           // of no file in particular
+  put(p0 + "/near", lines("same", 39)); // of an unchanged one only what is the same is looked for
+  put(p0 + "/own", "written by hand\n");
+  auto s = u.diff("p0");
+  using pairs = std::vector<std::pair<std::string, std::string>>;
+  CHECK(s.modified == std::vector<std::string>{"changed"});
+  CHECK(s.deleted.empty());
+  CHECK(s.renamed == pairs{{"gone", "one"}});
+  auto copied = s.copied;
+  std::sort(copied.begin(), copied.end());
+  CHECK(copied
+        == pairs{{"changed", "edited copy"},
+                 {"gone", "two"},
+                 {"link", "link too"},
+                 {"same", "deep/exact"},
+                 {"same", "\xFF odd\n"}});
+  CHECK(s.added == std::vector<std::string>{"empty too", "near", "own"});
+  auto got = transfer::collect_pane(u.patch("p0"), u / "out/p0.tar", u / "host", "p0", s, {}, {},
+                                    u / "a.tar.zst");
+  INFO((got ? "" : render(got.err())));
+  REQUIRE(got.ok());
+  CHECK(got->patch == transfer::patch_origin::proven);
+  CHECK(get(u / "host/p0/files/deep/exact") == lines("same", 40));
   u.check_patch("p0");
 }
 

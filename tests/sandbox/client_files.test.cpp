@@ -1,6 +1,8 @@
 // Files and health.
 #include "tests/sandbox/client_fixture.hpp"
 
+#include <algorithm>
+
 using namespace skep;
 using namespace skep::sandbox;
 using namespace skep::sandbox::test;
@@ -20,9 +22,15 @@ TEST_CASE("a local file is uploaded byte by byte to an encoded path") {
   }};
   call_options as;
   as.user = "root";
+  std::vector<std::uint64_t> told; // on the engine's thread, before the answer
+  as.on_sent = [&told](std::uint64_t sent) { told.push_back(sent); };
   CHECK(await<void>(
       [&](auto t) { f.api.upload_file(box, dir.path / "up", "/home/user/a b", as, t); }));
   CHECK(same);
+  REQUIRE(told.size() > 1);
+  CHECK(std::is_sorted(told.begin(), told.end()));
+  CHECK(told.front() > 0);
+  CHECK(told.back() == content.size());
   auto seen = f.server.requests().at(0);
   CHECK(seen.target == "/files?path=%2Fhome%2Fuser%2Fa%20b&username=root");
   CHECK(seen.header("content-type") == "application/octet-stream");

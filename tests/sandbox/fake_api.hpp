@@ -92,6 +92,7 @@ public:
   std::vector<record> calls;
   std::vector<std::chrono::milliseconds> download_deadlines; ///< As asked for, 0: the policy's.
   std::vector<std::chrono::milliseconds> upload_limits; ///< Of each upload_file; 0: the policy's.
+  std::function<void(std::uint64_t)> sending; ///< on_sent of the upload_file that is held.
   std::vector<std::shared_ptr<stream>> streams;
   std::function<result<command_result>(const remote&, const command&)> on_run;
   /// Called after on_start of a new stream.
@@ -111,6 +112,7 @@ public:
   /// Gives the answers held back, in order, and stops holding.
   void release(operation op) {
     held_.erase(op);
+    if (op == operation::upload_file) sending = nullptr;
     for (auto i = pending_.begin(); i != pending_.end();) {
       if (i->second.op != op) {
         ++i;
@@ -335,6 +337,7 @@ public:
                       done<void> then) override {
     upload_limits.push_back(how.deadline);
     return inside<void>(operation::upload_file, where, to, then, [&](box& b) -> result<void> {
+      if (held_.contains(operation::upload_file)) sending = std::move(how.on_sent);
       std::ifstream in{from.file, std::ios::binary};
       if (!in) return make_error(errc::file_not_found, from.file.string());
       std::string content{std::istreambuf_iterator<char>{in}, {}};
@@ -431,6 +434,7 @@ public:
   void cancel(call_id id) override {
     if (auto i = pending_.find(id); i != pending_.end()) {
       auto refuse = std::move(i->second.refuse);
+      if (i->second.op == operation::upload_file) sending = nullptr;
       pending_.erase(i);
       refuse(make_error(errc::cancelled));
     }

@@ -6,6 +6,7 @@
 import collections
 import fcntl
 import hashlib
+import itertools
 import os
 import pty
 import random
@@ -24,7 +25,7 @@ from scenario import main, scenario as result
 FILES = int(os.environ.get("SKEP_TREE_FILES") or (2000 if os.environ.get("SKEP_PRESET") == "asan" else 10_000))
 # Runs in the real sandbox and, for comparison, outside in a copy: every decision is made from the sorted list of paths.
 AGENT = r"""#!/usr/bin/env python3
-import os, subprocess
+import os, shutil, subprocess
 paths = sorted(p for p in subprocess.run(["git", "ls-files", "-z"], capture_output=True, check=True).stdout.split(b"\0") if p)
 paths = [p for p in paths if not os.path.islink(p) and p not in (b"agent", b"random.bin")]
 def some(first, every=100):
@@ -55,6 +56,8 @@ for n, p in enumerate(some(6)):           # added, next to old ones and in a new
         os.makedirs(os.path.dirname(q) or b".", exist_ok=True)
         with open(q, "wb") as f:
             f.write(b"new " + q + b"\n")
+for p in some(7):                         # copied as they are
+    shutil.copyfile(p, p + b".copy")
 with open("random.bin", "r+b") as f:      # binary, 10 MB: turned round
     turned = f.read()[::-1]
     f.seek(0)
@@ -145,21 +148,24 @@ def _(work):
     with Installation(work, config="[policy]\nupload_part_kib = 1024\n") as skep:
         code, shown = on_terminal(skep, "run", "--repo", repo, "--", "./agent")
         assert code == 0, shown[-2000:]
-        assert re.search(r"upload: part \d+ of \d+, \S+ \S+ of \S+ \S+", shown), shown[-3000:]
+        assert re.search(r"upload: part \d+ of \d+, \S+ \S+ of \S+ \S+, \S+ \S+/s, [^\r\n]+ left", shown), shown[-3000:]
         swarm = skep.json("ps", "--all")["swarms"][0]["swarm"]
         events = skep.events(swarm)
         told = [e["body"] for e in events if e["type"] == "transfer.progress"]
-        assert [x["parts_done"] for x in told] == list(range(1, told[-1]["parts"] + 1)) and told[-1]["parts"] >= 2, told
+        # Each of them, at least once: a part that takes longer than a second is told of meanwhile.
+        assert [n for n, _ in itertools.groupby(x["parts_done"] for x in told)] == list(range(told[-1]["parts"] + 1)), told
+        assert told[-1]["parts"] >= 2 and [x["done_bytes"] for x in told] == sorted(x["done_bytes"] for x in told), told
         assert told[-1]["done_bytes"] == told[-1]["size_bytes"], told[-1]
 
         # Nothing of the work tree was touched so far; diff names exactly what changed.
         assert tree(repo) == before
         pane = skep.json("diff", swarm)["panes"][0]
-        named = {os.fsencode(c[key]) for c in pane["changes"] for key in ("path", "from") if c.get(key)}
+        named = {os.fsencode(c["path"]) for c in pane["changes"]}
+        named |= {os.fsencode(c["from"]) for c in pane["changes"] if c["change"] == "renamed"}
         plain = {p for p in changed if p.isascii() and b"\n" not in p}  # others are shown quoted
         assert plain <= named and len(named) == len(changed), (sorted(plain - named)[:5], len(named), len(changed))
         kinds = collections.Counter(c["change"] for c in pane["changes"])
-        assert all(kinds[kind] >= FILES // 200 for kind in ("modified", "added", "deleted", "renamed")), kinds
+        assert all(kinds[kind] >= FILES // 200 for kind in ("modified", "added", "deleted", "renamed", "copied")), kinds
         print(f"    {FILES} files, {len(changed)} paths changed: {dict(kinds)}", flush=True)
         began = time.monotonic()
         skep.run("apply", swarm, code=0, limit_s=120)

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import schemas  # noqa: E402 behind the path they need
 from installation import Installation, git, repository  # noqa: E402 behind the path they need
-from scenario import main, scenario  # noqa: E402 behind the path they need
+from scenario import main, scenario, wait_until  # noqa: E402 behind the path they need
 
 LINES = "".join(f"line {i}\n" for i in range(40))
 # Each pane edits a place of its own in one file and the same place in another, and adds a file.
@@ -21,6 +21,13 @@ sed -i "5s/.*/pane $i/" against.txt
 echo "$i" >"new $i.txt"
 git add -A
 git commit -q -m "pane $i: what it did"
+"""
+# The first two change the same line and end, the third one stays at work.
+TWO_END = """#!/bin/sh
+set -e
+echo ready
+[ "$SKEP_PANE_INDEX" != 2 ] || exec tail -f /dev/null
+sed -i "5s/.*/pane $SKEP_PANE_INDEX/" against.txt
 """
 # Leaves a result at once and then stays.
 STAYS = "#!/bin/sh\necho kept >result.txt\necho ready\nexec tail -f /dev/null\n"
@@ -80,7 +87,26 @@ def _(work):
         assert copy["panes"] == [first, second] and (work / "copy" / f"{first}.patch").stat().st_size > 0
 
 
-@scenario("what agents of a killed and of a timed out run had done can be taken over")
+@scenario("panes that changed the same place are told while another agent of the run is at work")
+def _(work):
+    repo = repository(work / "repo", {"agent": TWO_END, "against.txt": LINES})
+    with Installation(work) as skep:
+        swarm = skep.json("run", "--repo", repo, "--sandboxes", "3", "--detach", "--", "./agent")["run"]["swarm"]
+
+        def told():
+            return [e["body"] for e in skep.events(swarm) if e["type"] == "collision"]
+        met = wait_until("two panes are told to have changed the same place", told, 60)
+        assert [(c["path"], c["level"], c["panes"]) for c in met] == [("against.txt", "conflict", ["p0", "p1"])], met
+        wait_until("the third agent is at work", lambda: "ready" in skep.log_text(f"{swarm}/p2"))
+        found = skep.status(swarm)
+        assert found["swarm"]["state"] == "running", found["swarm"]
+        assert {p["name"]: p["state"] for p in found["panes"]} == {"p0": "closed", "p1": "closed", "p2": "running"}, found["panes"]
+        skep.json("stop", swarm)
+        skep.closed(swarm)
+        assert told() == met, "what was told is told once"
+
+
+@scenario("what agents had done is taken over after a time limit and after a stop, and a kill brings nothing")
 def _(work):
     repo = repository(work / "repo", {"agent": STAYS, "mine.txt": "committed\n"})
     set_identity(repo)

@@ -4,7 +4,9 @@
         proxy.cut_at = 3               # the connection ends in the middle of the third part, once
         proxy.change_at = 2            # one byte of the second part becomes another one, once
         proxy.at_part[4] = function    # called when the fourth part begins; it does not travel
+    proxy.look = function          # called with the first line of each request, before any of it travels
         proxy.arrived                  # the names of the parts that reached the host whole, in order
+        proxy.count_anew()             # the next part is the first one again
 
 Parts are the files below FOLDER inside. Everything else passes as it is, connection by connection.
 """
@@ -22,6 +24,7 @@ class CuttingProxy:
         self.behind = (host.hostname, host.port)
         self.cut_at = self.change_at = None
         self.at_part = {}
+        self.look = None
         self.begun = 0
         self.arrived = []
         self.lock = threading.Lock()
@@ -37,6 +40,11 @@ class CuttingProxy:
         self.listener.close()
         for end in list(self.open):
             self.close(end)
+
+    def count_anew(self):
+        with self.lock:
+            self.begun = 0
+            self.arrived.clear()
 
     def close(self, end):
         self.open.discard(end)
@@ -73,6 +81,8 @@ class CuttingProxy:
             while head := self.head(stream):
                 size = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
                 line = urllib.parse.unquote(head.split(b"\r\n", 1)[0].decode("latin-1"))
+                if self.look:
+                    self.look(line)
                 if FOLDER in line and line.startswith("POST /files"):
                     if not self.part(line, head, int(size[1]), stream, server):
                         break

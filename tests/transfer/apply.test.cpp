@@ -205,6 +205,29 @@ TEST_CASE("results that were changed on disk are refused, and nothing is written
   CHECK(check_kept(panes[0]).err().code == errc::results_changed);
 }
 
+TEST_CASE("a copied file is written as an added one is, and what it was copied from stays") {
+  swarm_results w;
+  w.user.put("a", text_of_lines(ten));
+  w.user.commit();
+  w.begin();
+  w.copies = {{"copy", "a"}, {"sub/mine", "a"}};
+  w.pane("p0", [](const repo& r) {
+    r.put("copy", text_of_lines(ten), 0755);
+    r.put("sub/mine", with_line(0, "agent"));
+  });
+  REQUIRE(w.panes().at(0).summary.copied.size() == 2);
+  w.user.put("sub/mine", "mine, too\n");
+  w.user.put("a", with_line(9, "mine"));
+  auto report = take_over(w.dir(), w.base(), w.panes(), {w.user.path, take_mode::files, false});
+  REQUIRE(report.ok());
+  CHECK(fate_of(*report, "copy") == fate::written);
+  CHECK(get(w.user / "copy") == text_of_lines(ten));
+  CHECK(fate_of(*report, "sub/mine") == fate::conflict);
+  CHECK(get(w.user / "sub/mine") == "mine, too\n");
+  CHECK(get(w.user / "sub/mine.skep-p0") == with_line(0, "agent"));
+  CHECK(get(w.user / "a") == with_line(9, "mine"));
+}
+
 TEST_CASE("two panes after one another: the second meets what the first one brought") {
   swarm_results w;
   w.user.put("a", text_of_lines(ten));

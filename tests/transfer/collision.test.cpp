@@ -79,6 +79,22 @@ TEST_CASE(
   CHECK_FALSE(met_at(*some, "against"));
 }
 
+TEST_CASE("two panes that copy other content to one path collide there, not at what they copied") {
+  swarm_results w;
+  w.user.put("a", hundred_lines());
+  w.user.commit();
+  w.begin();
+  w.copies = {{"copy", "a"}};
+  w.pane("p0", [](const repo& r) { r.put("copy", hundred_lines()); });
+  w.pane("p1", [](const repo& r) { r.put("copy", hundred_lines({{7, "p1"}})); });
+  REQUIRE(w.panes().at(1).summary.copied.size() == 1);
+  auto x = find_collisions(w.dir(), w.base(), w.panes());
+  REQUIRE(x.ok());
+  REQUIRE(met_at(*x, "copy"));
+  CHECK(met_at(*x, "copy")->panes == std::vector<std::string>{"p0", "p1"});
+  CHECK_FALSE(met_at(*x, "a"));
+}
+
 TEST_CASE("a file of one pane where another one has a folder is a collision of both paths") {
   swarm_results w;
   w.user.put("a", "x\n");

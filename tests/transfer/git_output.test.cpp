@@ -55,13 +55,17 @@ TEST_CASE("lists of git are read as they were meant, whatever the names are") {
   name_changes got;
   REQUIRE(read_name_status("A\0a\0R100\0b\0c\0T\0d\0D\0A\0"sv, got));
   CHECK(got == name_changes{{"d"}, {"a"}, {"A"}, {{"b", "c"}}});
+  name_changes copies;
+  REQUIRE(read_name_status("C75\0a\0C\0C100\0 b\0c\0"sv, copies));
+  CHECK(copies.copied == std::vector<std::pair<std::string, std::string>>{{"a", "C"}, {" b", "c"}});
   std::vector<numstat_line> lines;
   REQUIRE(read_numstat("3\t0\ta\tb\0-\t-\tc\0"sv, lines));
   CHECK(lines == std::vector<numstat_line>{{3, 0, "a\tb"}, {-1, -1, "c"}});
 }
 
 TEST_CASE("lists of git that are cut short or are none are refused") {
-  for (auto text : {"R100\0a\0"sv, "A"sv, "A\0a\0M"sv, "Z\0a\0"sv, "\0a\0"sv, "A\0\0"sv}) {
+  for (auto text : {"R100\0a\0"sv, "C75\0a\0"sv, "C75\0a\0\0"sv, "A"sv, "A\0a\0M"sv, "Z\0a\0"sv,
+                    "\0a\0"sv, "A\0\0"sv}) {
     INFO(text);
     name_changes got;
     CHECK_FALSE(read_name_status(text, got));

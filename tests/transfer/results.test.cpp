@@ -1,6 +1,7 @@
 #include "transfer/results.hpp"
 #include "tests/transfer/repo.hpp"
 #include "transfer/archive_writer.hpp"
+#include "transfer/kept.hpp"
 #include "transfer/sha256.hpp"
 
 #include <algorithm>
@@ -46,8 +47,9 @@ struct pane : temp {
     auto writer = archive_writer::create(*this / "p.tar");
     auto names = claim.modified;
     names.insert(names.end(), claim.added.begin(), claim.added.end());
-    for (const auto& [from, to] : claim.renamed)
-      names.push_back(to);
+    for (const auto* list : {&claim.renamed, &claim.copied})
+      for (const auto& [from, to] : *list)
+        names.push_back(to);
     unique_fd root{::open(r.path.c_str(), O_PATH)};
     std::string buffer(4096, '\0');
     for (const auto& n : names) {
@@ -106,6 +108,37 @@ TEST_CASE("a pane's results are unpacked when patch, files and claim agree") {
         == errc::exists);
   CHECK(collect_pane(p / "p.patch", p / "p.tar", out.path, "../x", p.claim).err().code
         == errc::bad_argument);
+}
+
+TEST_CASE("a copied file must be in patch and archive, as an added one must") {
+  repo r;
+  temp out;
+  changed_repo(r);
+  auto claim = good_claim;
+  claim.added.clear();
+  claim.copied = {{"m", "a/b"}};
+  pane p{r, patch_of(r), claim};
+  auto collect = [&](const std::string& name, diff_summary of) {
+    auto got = collect_pane(p / "p.patch", p / "p.tar", out.path, name, of);
+    return got ? errc::none : got.err().code;
+  };
+  CHECK(collect("p0", p.claim) == errc::none);
+  CHECK(get(out / "p0/files/a/b") == std::string("bin\0ary", 7));
+  auto kept = read_pane(out.path, "p0");
+  REQUIRE(kept.ok());
+  CHECK(kept->summary.copied == claim.copied);
+  CHECK(kept->removed() == std::vector<std::string>{"d", "old name"}); // "m" stays
+  auto other = p.claim;
+  other.copied.emplace_back("m", "not there");
+  CHECK(collect("p1", other) == errc::verification);
+  other.copied.clear();
+  CHECK(collect("p2", other) == errc::verification);
+  other.copied = {{"m", "../a/b"}};
+  CHECK(collect("p3", other) == errc::verification);
+  // One that copies and does nothing else has changed something.
+  diff_summary alone;
+  alone.copied = {{"m", "a/b"}};
+  CHECK_FALSE(alone.empty());
 }
 
 TEST_CASE("results are on the disk before anybody hears of them, so that their sandbox may go") {
@@ -261,6 +294,7 @@ TEST_CASE("a summary survives its JSON form, whatever bytes the names hold") {
   diff_summary x = good_claim;
   x.commits = 3;
   x.added.push_back("\xFF\xFE");
+  x.copied = {{"m", "\xFF copy"}, {"d", "another"}};
   x.patch_sha256 = x.tar_sha256 = std::string(64, 'a');
   x.head = std::string(40, 'b');
   x.nested = {"n"};
@@ -269,6 +303,13 @@ TEST_CASE("a summary survives its JSON form, whatever bytes the names hold") {
   CHECK(back->commits == 3);
   CHECK(back->added == x.added);
   CHECK(back->renamed == x.renamed);
+  CHECK(back->copied == x.copied);
+  auto older = to_json(x); // of a release that told no copies
+  older.erase("copied");
+  REQUIRE(parse_diff_summary(to_line(older)).ok());
+  CHECK(parse_diff_summary(to_line(older))->copied.empty());
+  older["copied"] = json::array({json::array({"a"})});
+  CHECK(parse_diff_summary(to_line(older)).err().code == errc::protocol);
   CHECK(back->nested == x.nested);
   for (const char* bad : {"", "[]", "{}", "{\"modified\":3}", "{\"renamed\":[[\"a\"]]}"})
     CHECK(parse_diff_summary(bad).err().code == errc::protocol);

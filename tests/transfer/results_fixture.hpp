@@ -8,12 +8,15 @@
 #include "transfer/sha256.hpp"
 
 #include <functional>
+#include <map>
 
 namespace skep::test {
 
 class swarm_results {
 public:
   repo user;
+  /// New paths that pane() claims as copies of others, by the new one.
+  std::map<std::string, std::string> copies;
 
   /// Takes the record of what is in `user` now.
   void begin() {
@@ -49,6 +52,9 @@ public:
       if (changes[i][0] == 'R') {
         claim.renamed.emplace_back(changes[i + 1], changes[i + 2]);
         ++i;
+      } else if (auto copy = copies.find(changes[i + 1]);
+                 changes[i] == "A" && copy != copies.end()) {
+        claim.copied.emplace_back(copy->second, copy->first);
       } else {
         (changes[i] == "A"   ? claim.added
          : changes[i] == "D" ? claim.deleted
@@ -64,8 +70,9 @@ public:
     auto writer = transfer::archive_writer::create(place_ / "p.tar");
     auto names = claim.modified;
     names.insert(names.end(), claim.added.begin(), claim.added.end());
-    for (const auto& [before, now] : claim.renamed)
-      names.push_back(now);
+    for (const auto* list : {&claim.renamed, &claim.copied})
+      for (const auto& [before, now] : *list)
+        names.push_back(now);
     transfer::unique_fd root{::open(tree.path.c_str(), O_PATH)};
     std::string buffer(4096, '\0');
     for (const auto& n : names) {

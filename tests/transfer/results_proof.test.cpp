@@ -46,12 +46,15 @@ struct forged : temp {
     REQUIRE(writer.ok());
     unique_fd root{::open(tree.path.c_str(), O_PATH)};
     std::string buffer(4096, '\0');
-    for (const auto* list : {&claim.modified, &claim.added})
-      for (const auto& name : *list) {
-        auto opened = open_entry(root.get(), name);
-        REQUIRE(opened.ok());
-        REQUIRE(append_file(*writer, *opened, buffer).ok());
-      }
+    auto names = claim.modified;
+    names.insert(names.end(), claim.added.begin(), claim.added.end());
+    for (const auto& [from, to] : claim.copied)
+      names.push_back(to);
+    for (const auto& name : names) {
+      auto opened = open_entry(root.get(), name);
+      REQUIRE(opened.ok());
+      REQUIRE(append_file(*writer, *opened, buffer).ok());
+    }
     auto done = writer->finish();
     REQUIRE(done.ok());
     claim.patch_bytes = patch.size();
@@ -90,6 +93,23 @@ TEST_CASE("a patch that gives the files is kept as it came, with its messages") 
   CHECK(got->patch == patch_origin::proven);
   CHECK(get(f / "out/p0.patch") == patch);
   CHECK(read_pane(f / "out", "p0")->patch == patch_origin::proven);
+}
+
+TEST_CASE("a copied file is proven by what it holds, wherever it is said to be from") {
+  bool honest = GENERATE(true, false);
+  forged f;
+  f.tree.put("m.c", harmless);
+  f.tree.put("copy.c", "int other;\n");
+  auto patch = f.series();
+  if (!honest) f.tree.put("copy.c", evil);
+  f.claim.copied = {{"other.c", "copy.c"}};
+  auto got = f.collect(patch);
+  INFO((got ? "" : render(got.err())));
+  REQUIRE(got.ok());
+  CHECK(got->patch == (honest ? patch_origin::proven : patch_origin::made_here));
+  CHECK(got->doubt == (honest ? "" : "copy.c differs"));
+  CHECK(f.applied("copy.c") == (honest ? "int other;\n" : evil));
+  CHECK(f.applied("other.c") == "int other;\n");
 }
 
 TEST_CASE("a patch that shows other code than the files hold gives way to one that shows theirs",

@@ -120,6 +120,9 @@ const std::vector<issued>& issued_forms() {
       {"GitLab routable token",
        [](draw& d) { return s{"gl"} + "pat-" + d.url64(27) + ".01." + d.lower_digits(9); }},
       {"GitLab runner token", [](draw& d) { return s{"gl"} + "rt-" + d.url64(20); }},
+      // Until GitLab 16; the nine characters in front are the same for all.
+      {"GitLab runner registration token",
+       [](draw& d) { return s{"GR134"} + "8941" + d.url64(20); }},
       {"GitLab deploy token", [](draw& d) { return s{"gl"} + "dt-" + d.url64(20); }},
       {"GitLab trigger token", [](draw& d) { return s{"gl"} + "ptt-" + d.hex(40); }},
       {"Bitbucket app password", [](draw& d) { return s{"AT"} + "BB" + d.alnum(32); }},
@@ -154,6 +157,10 @@ const std::vector<issued>& issued_forms() {
       {"Stripe live secret key", [](draw& d) { return s{"sk"} + "_live_" + d.alnum(24); }},
       {"Stripe live secret key, long", [](draw& d) { return s{"sk"} + "_live_51" + d.alnum(97); }},
       {"Stripe live restricted key", [](draw& d) { return s{"rk"} + "_live_" + d.alnum(99); }},
+      {"Stripe test secret key", [](draw& d) { return s{"sk"} + "_test_51" + d.alnum(97); },
+       finding_severity::medium},
+      {"Stripe test restricted key", [](draw& d) { return s{"rk"} + "_test_" + d.alnum(24); },
+       finding_severity::medium},
       {"Stripe webhook secret", [](draw& d) { return s{"wh"} + "sec_" + d.alnum(32); }},
       {"Square access token", [](draw& d) { return s{"EA"} + "AA" + d.url64(60); }},
       {"Square OAuth secret", [](draw& d) { return s{"sq0"} + "csp-" + d.url64(43); }},
@@ -201,6 +208,9 @@ const std::vector<issued>& issued_forms() {
       {"Mailgun key", [](draw& d) { return s{"ke"} + "y-" + d.hex(32); }},
       {"Mailchimp key", [](draw& d) { return d.hex(32) + "-u" + "s14"; }},
       {"Brevo key", [](draw& d) { return s{"xkey"} + "sib-" + d.hex(64) + "-" + d.alnum(16); }},
+      // The name of a key, of which the secret is another part.
+      {"Twilio API key", [](draw& d) { return s{"S"} + "K" + d.hex(32); },
+       finding_severity::medium},
       // Package registries.
       {"npm token", [](draw& d) { return github(d, s{"np"} + "m"); }},
       {"PyPI token", [](draw& d) { return s{"py"} + "pi-AgEIcHlwaS5vcmc" + d.url64(150); }},
@@ -245,6 +255,19 @@ const std::vector<issued>& issued_forms() {
                 + d.base64(64) + "\nPrivate-Lines: 1\n" + d.base64(64) + "\n";
        }},
       {"age private key", age_key},
+      // Tokens that end soon, by RFC 7519.
+      {"JSON web token of a session",
+       [](draw& d) {
+         return jwt(d, R"({"sub":")" + d.lower_digits(12)
+                           + R"(","role":"editor","iat":1700000000,"exp":1700003600})");
+       },
+       finding_severity::medium},
+      {"JSON web token of a provider of identities",
+       [](draw& d) {
+         return jwt(d, R"({"iss":"https://login.corp.net/","aud":")" + d.alnum(32)
+                           + R"(","scope":"openid email","exp":1700003600})");
+       },
+       finding_severity::medium},
       // Databases and others in URLs.
       {"PostgreSQL URL",
        [](draw& d) {
@@ -260,6 +283,15 @@ const std::vector<issued>& issued_forms() {
        [](draw& d) {
          return s{"redis"} + "://default:" + d.alnum(32) + "@cache.internal.net:6379";
        }},
+      // RFC 3986, section 3.2.1.
+      {"repository URL with a password",
+       [](draw& d) {
+         return s{"https"} + "://deploy:" + d.alnum(18) + "@git.internal.net/app.git";
+       },
+       finding_severity::medium},
+      {"file server URL with a password",
+       [](draw& d) { return s{"ftp"} + "://backup:" + d.alnum(14) + "@files.internal.net/daily"; },
+       finding_severity::medium},
       {"AMQP URL",
        [](draw& d) { return s{"amqps"} + "://svc:" + d.url64(24) + "@mq.internal.net/vhost"; }},
   };

@@ -4,6 +4,8 @@
 // this repository.
 #pragma once
 
+#include "messages/findings.hpp"
+
 #include <functional>
 #include <random>
 #include <string>
@@ -52,6 +54,8 @@ private:
 struct issued {
   std::string name; ///< Who issues it, and what it is.
   std::function<std::string(draw&)> make;
+  /// By what it opens: medium for little reach.
+  finding_severity severity = finding_severity::high;
 };
 const std::vector<issued>& issued_forms();
 

@@ -204,6 +204,8 @@ private:
       add("deleted", x);
     for (const auto& [from, to] : p.summary.renamed)
       add("renamed to", to);
+    for (const auto& [from, to] : p.summary.copied)
+      add("copied to", to);
     if (all > shown) out += "- and " + std::to_string(all - shown) + " more\n";
     return out;
   }

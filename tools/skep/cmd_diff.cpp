@@ -41,6 +41,8 @@ result<pane_diff> describe(const transfer::kept_pane& p) {
     add(x, "deleted", {});
   for (const auto& [from, to] : p.summary.renamed)
     add(to, "renamed", transfer::shown_path(from));
+  for (const auto& [from, to] : p.summary.copied)
+    add(to, "copied", transfer::shown_path(from));
   for (const auto& x : p.summary.nested)
     out.nested.push_back(transfer::shown_path(x));
   return out;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <sys/stat.h>
 
 namespace skep::cli {
 
@@ -108,7 +109,9 @@ result<void> explain(const std::string& root, const transfer::inventory& files, 
       doc.reason = s.reason;
       return {};
     }
-  doc.reason = "neither a regular file nor a symlink";
+  struct stat st {};
+  bool looked = ::lstat((root + "/" + doc.path).c_str(), &st) == 0;
+  doc.reason = transfer::special_reason(looked ? st.st_mode : 0);
   return {};
 }
 

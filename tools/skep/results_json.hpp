@@ -8,8 +8,8 @@ namespace skep::cli {
 
 struct changed_path {
   std::string path;
-  std::string change;                              ///< "modified", "added", "deleted", "renamed".
-  std::string from;                                ///< Of a rename.
+  std::string change; ///< "modified", "added", "deleted", "renamed", "copied".
+  std::string from;   ///< Of a rename and of a copy.
   std::int64_t added_lines = 0, deleted_lines = 0; ///< -1: binary.
   SKEP_FIELDS(field(1, "path", x.path), field(2, "change", x.change), field(3, "from", x.from),
               field(4, "added_lines", x.added_lines), field(5, "deleted_lines", x.deleted_lines))

@@ -5,6 +5,7 @@
 #include "tools/skep/money.hpp"
 #include "tools/skep/show.hpp"
 #include "tools/skep/term.hpp"
+#include "tools/skep/upload_text.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -22,19 +23,6 @@ std::string run_progress::pane_name(const pane_id& id) const {
 }
 
 namespace {
-
-// "upload: part 3 of 12, 150 MB of 600 MB, 40 MB/s, 11 s left"
-std::string upload_text(const transfer_progress& x) {
-  auto out = "upload: part " + std::to_string(x.parts_done) + " of " + std::to_string(x.parts)
-             + ", " + size_text(x.done_bytes) + " of " + size_text(x.size_bytes);
-  if (x.elapsed_ms <= 0 || x.sent_bytes == 0) return out;
-  auto per_s = static_cast<double>(x.sent_bytes) * 1000 / static_cast<double>(x.elapsed_ms);
-  out += ", " + size_text(static_cast<std::uint64_t>(per_s)) + "/s";
-  auto left_ms =
-      static_cast<double>(x.size_bytes - std::min(x.size_bytes, x.done_bytes)) * 1000 / per_s;
-  return left_ms < 1 ? out
-                     : out + ", " + duration_text(static_cast<std::int64_t>(left_ms)) + " left";
-}
 
 // What a budget's warning says; those of an older daemon have no text of their own.
 template <class E>

@@ -18,6 +18,8 @@ std::set<std::string> touched_by(const transfer::kept_pane& p) {
     out.insert(list->begin(), list->end());
   for (const auto& [from, to] : p.summary.renamed)
     out.insert({from, to});
+  for (const auto& [from, to] : p.summary.copied)
+    out.insert(to);
   return out;
 }
 
