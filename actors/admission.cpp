@@ -246,6 +246,11 @@ private:
                          return dead.claim(h, spec.provider, spec.repo);
                        }));
     if (auto e = no_new_runs(*swarms_)) out.refused = std::move(e);
+    if (!svc_->load_uploads) return out;
+    auto uploads = svc_->load_uploads(spec.provider);
+    if (!uploads) return uploads.err();
+    out.uploads_measured = uploads->count;
+    out.upload_bytes_per_s = uploads->bytes_per_s;
     return out;
   }
 

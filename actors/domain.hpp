@@ -73,6 +73,8 @@ struct services {
   std::shared_ptr<const limit_table> rules;
   /// What counts against them. Short reads; any thread.
   std::function<result<storage::spend_state>(utc_time now)> load_spend;
+  /// How fast the last uploads to a provider were. Null: nobody knows. Short reads; any thread.
+  std::function<result<storage::measured_uploads>(const std::string& provider)> load_uploads;
   /// True when the provider's gateway counts what models cost.
   std::function<bool(const std::string& provider)> counts_models;
   /// True when the price of a model of this name is known to that gateway.

@@ -114,7 +114,10 @@ enum class stop_mode : std::uint8_t {
   shutdown,    ///< As graceful, within the time that the daemon has for its own end.
   budget,      ///< As graceful; the outcome is budget.
   budget_kill, ///< As kill; the outcome is budget.
-  limit_kill   ///< As kill; the outcome is timed_out.
+  limit_kill,  ///< As kill; the outcome is timed_out.
+  /// As graceful, with all of its time, and nothing is kept: a former daemon had begun it as
+  /// shutdown, and the present one goes on.
+  former_shutdown
 };
 
 /// True for the modes that wait for nobody.
@@ -135,6 +138,7 @@ constexpr outcome outcome_of(stop_mode how) {
     return outcome::budget;
   case stop_mode::graceful:
   case stop_mode::shutdown:
+  case stop_mode::former_shutdown:
     break;
   }
   return outcome::cancelled;

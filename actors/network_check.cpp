@@ -65,6 +65,17 @@ error not_held(const public_place& where, network_policy policy) {
                         + ") answers inside. Only --network open is what its sandboxes have");
 }
 
+void add_reached(std::string& list, std::string_view target, const std::string& whose) {
+  list += (list.empty() ? "" : ", ") + std::string{target} + " (" + whose + ")";
+}
+
+// The setting comes first: with nine addresses a terminal cuts the end.
+std::string kept_words(const std::string& reached, const swarm_spec& spec) {
+  return "its network fails the look under the policy '" + std::string{to_string(spec.network)}
+         + "', and the run goes on because providers." + spec.provider
+         + ".network_check is \"warn\"; what answers inside: " + reached;
+}
+
 } // namespace
 
 std::vector<std::string> network_question(const swarm_spec& spec, std::chrono::milliseconds limit) {
@@ -76,22 +87,28 @@ std::vector<std::string> network_question(const swarm_spec& spec, std::chrono::m
   return out;
 }
 
-result<void> judge_network(const json& answer, const swarm_spec& spec) {
+result<std::string> judge_network(const json& answer, const swarm_spec& spec, network_check how) {
   static const json nothing = json::array();
   auto i = answer.is_object() ? answer.find("targets") : answer.end();
   const auto& list = answer.is_object() && i != answer.end() && i->is_array() ? *i : nothing;
+  const bool keep = how == network_check::warn;
+  std::string reached;
   for (const auto& where : metadata_places) {
     auto said = told_of(list, where.target);
     if (said.state.empty()) return not_told(where.target);
-    if (said.state == it_answered && said.status == http_ok) return readable(where);
+    if (said.state != it_answered || said.status != http_ok) continue;
+    if (!keep) return readable(where);
+    add_reached(reached, where.target, "metadata service: " + std::string{where.whose});
   }
   for (const auto& where : public_places) {
     if (!is_denied(where, spec)) continue;
     auto said = told_of(list, where.target);
     if (said.state.empty()) return not_told(where.target);
-    if (said.state == it_answered) return not_held(where, spec.network);
+    if (said.state != it_answered) continue;
+    if (!keep) return not_held(where, spec.network);
+    add_reached(reached, where.target, std::string{where.whose});
   }
-  return {};
+  return reached.empty() ? reached : kept_words(reached, spec);
 }
 
 } // namespace skep::actors

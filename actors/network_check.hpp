@@ -2,6 +2,7 @@
 // answers prove is judged on this side. Pure; docs/decisions/0057 says why these questions.
 #pragma once
 
+#include "actors/policy.hpp"
 #include "messages/commands.hpp"
 #include "messages/json.hpp"
 
@@ -51,9 +52,10 @@ inline constexpr public_place public_places[] = {
 /// `limit`.
 std::vector<std::string> network_question(const swarm_spec& spec, std::chrono::milliseconds limit);
 
-/// What the answer to network_question proves. errc::no_isolation when a metadata service was read
-/// (status 200), when a public address that the policy does not allow answered, or when the answer
-/// leaves one of them open.
-result<void> judge_network(const json& answer, const swarm_spec& spec);
+/// What the answer to network_question proves. Empty: the network holds. errc::no_isolation when a
+/// metadata service was read (status 200), when a public address that the policy does not allow
+/// answered, or when the answer leaves one of them open. Under network_check::warn only the last is
+/// an error; of the others a sentence says all that answered, and which setting keeps the sandbox.
+result<std::string> judge_network(const json& answer, const swarm_spec& spec, network_check how);
 
 } // namespace skep::actors

@@ -64,6 +64,7 @@ private:
                  "--epoch",          std::to_string(ctx_->svc->epoch),
                  "--deadline-s",     std::to_string(life().count())};
     heard_ = false;
+    spoke_ = false;
     silent_ = 0;
     for (const auto& key : known_) {
       auto log = log_of(key);
@@ -116,10 +117,11 @@ private:
       auto got = reader_.next(f);
       if (!got) return broken(breaks({}, got.err()));
       if (!*got) break;
+      spoke_ = true;
       if (auto e = on_frame(f)) return broken(e);
     }
     done_with(state_, data.size());
-    if (last_ && last_->wanted.empty()) end_last({});
+    if (last_ && last_->wanted.empty()) all_is_here();
   }
 
   // A follower that hangs holds its stream open, and keepalives only prove the connection. Its
@@ -292,13 +294,18 @@ private:
 
   void ended(const result<sandbox::command_result>& r) {
     stream_ = 0;
-    if (r.ok() && r->exited && r->exit_code == 0) { // its time was over; a new one goes on
-      std::erase_if(breaking_, [](const auto& x) { return x.first.second == 0; });
-      if (last_ && !heard_) return end_last({}); // all that there is is here
-      return polling_ ? poll_again() : open_stream();
-    }
-    failed(r.ok() ? make_error(errc::remote_command_failed, "the follower ended with " + r->status)
-                  : r.err());
+    if (!r) return failed(r.err());
+    if (!r->exited || r->exit_code != 0)
+      return failed(
+          make_error(errc::remote_command_failed, "the follower ended with " + r->status));
+    // Its first act is a hello. Without a whole frame it had no time to look, or its words were
+    // cut off; the same where a last look ends amid the only thing that it had to say.
+    if (!spoke_ || (last_ && !heard_ && reader_.amid()))
+      return failed(make_error(errc::network, "the follower ended before it had said anything"));
+    // Its time was over; a new one goes on.
+    std::erase_if(breaking_, [](const auto& x) { return x.first.second == 0; });
+    if (last_ && !heard_) return all_is_here();
+    polling_ ? poll_again() : open_stream();
   }
 
   // ---- where streams fail ----
@@ -347,6 +354,20 @@ private:
     if (!retriable(why) || why.code == errc::gone || ++failures_ >= limits_.step_attempts)
       return end_last(why);
     later(limits_.step_wait * (1u << failures_), [this] { open_stream(); });
+  }
+
+  // Nobody looks there again, so nothing more comes to what maskers hold back: it is written as at
+  // a log's end.
+  void all_is_here() {
+    for (auto& [key, log] : logs_) {
+      auto at = log.position();
+      auto rest = log.finish();
+      if (!rest) return stream_ != 0 ? broken(rest.err()) : failed(rest.err());
+      if (rest->empty()) continue;
+      hand_over(key.first, key.second, at, std::move(*rest));
+      trim(key, log, true);
+    }
+    end_last({});
   }
 
   void end_last(const error& why) {
@@ -409,6 +430,7 @@ private:
 
   bool polling_ = false; ///< Streams fail: followers are short.
   bool heard_ = false;   ///< The present one brought bytes.
+  bool spoke_ = false;   ///< It sent a whole frame of any kind.
   caf::actor_clock::time_point polling_since_{};
   std::chrono::milliseconds interval_{}; ///< Before the present one.
 };

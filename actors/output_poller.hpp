@@ -16,6 +16,9 @@
 // policies::poll_wait_most. A follower from which nothing came for policies::follow_silence, not
 // even its pulse, hangs: that is one such failure.
 //
+// A follower whose stream ends without one whole frame, not even its hello, has failed, whatever
+// its exit code says.
+//
 // A last look is the same with another aim: once the agents are over, it fetches what is missing of
 // logs whose end nobody has seen, and ends.
 #pragma once
@@ -55,7 +58,8 @@ struct last_look {
 inline constexpr const char* last_look_name = "last-look";
 
 /// A last look as a child: short followers (policies::last_look) at the logs' ends, one after the
-/// other, until the ends wanted have come or one of them brought nothing more. What fails in
+/// other, until the ends wanted have come or one of them brought nothing more; then what was held
+/// back, since it might have been the beginning of a secret, is written, too. What fails in
 /// passing goes again, policies::step_attempts times in a row; all of it has
 /// policies::last_look_limit. `known` are the logs of all attempts; those wanted among them. No
 /// other poller may write them meanwhile.

@@ -10,6 +10,13 @@
 
 namespace skep::actors {
 
+/// What becomes of a sandbox in which something answers that must not (network_check.hpp). A look
+/// that cannot be carried out fails the sandbox under both.
+enum class network_check : std::uint8_t {
+  require, ///< It is destroyed.
+  warn     ///< It is kept, and a notice says what answers.
+};
+
 /// How one provider is asked for sandboxes; skep.toml may set it for each.
 struct create_policy {
   /// How long the request may take, as its client has it. 1 s to 10 min.
@@ -20,6 +27,9 @@ struct create_policy {
   /// The longest life that the provider's plan gives a sandbox; 0: not known, else 60 s to 30 d.
   /// Runs get a time limit that fits below it with the lease's grace.
   std::chrono::seconds lease_cap{0};
+  /// Of this provider's sandboxes alone: of those of `local` and of a provider that is not named it
+  /// is never set.
+  network_check network = network_check::require;
 
   /// A create without an answer is settled no sooner than this after its intent was journaled: when
   /// the request is over, a provider that has taken it shows it within the first lease.

@@ -69,9 +69,15 @@ void sandbox_impl::verify() {
 }
 
 void sandbox_impl::provision() {
-  // Nothing of the user is inside before its network is known to be what was ordered.
+  // Nothing of the user is inside before its network is known to be what was ordered, or the
+  // configuration takes it as it is.
   auto check_network = [this] {
-    verify_network(ctx_, then_or_fail<void>([this] { extend_lease(); }));
+    verify_network(
+        ctx_, then_or_fail<std::string>([this](const std::string& fails) {
+          if (fails.empty()) return extend_lease();
+          fact(notice{severity::warning, "network_not_held", ctx_->sandbox.value + ": " + fails},
+               [this] { extend_lease(); });
+        }));
   };
   enter(phase::provisioning,
         [this, check_network] { provision_guest(ctx_, then_or_fail<void>(check_network)); });

@@ -84,15 +84,16 @@ void verify_inside(context_ptr ctx, std::string mark, done<void> then) {
                    }));
 }
 
-void verify_network(context_ptr ctx, done<void> then) {
+void verify_network(context_ptr ctx, done<std::string> then) {
   const auto& limits = ctx->svc->limits;
   auto what = guest_command(*ctx, network_question(*ctx->spec, limits.network_look),
                             limits.guest_command + limits.network_look);
   ctx->api->run(ctx->address(), std::move(what), [ctx, then](const result<command_result>& r) {
     auto answer = read_guest_answer(r);
     if (!answer) return then(at_step(answer.err(), "verify"));
-    auto holds = judge_network(*answer, *ctx->spec);
-    then(holds ? std::move(holds) : at_step(holds.err(), "verify"));
+    auto how = ctx->svc->limits.create_of(ctx->spec->provider).network;
+    auto verdict = judge_network(*answer, *ctx->spec, how);
+    then(verdict ? std::move(verdict) : at_step(verdict.err(), "verify"));
   });
 }
 

@@ -11,8 +11,9 @@ namespace skep::actors {
 void verify_inside(context_ptr ctx, std::string mark, sandbox::done<void> then);
 
 /// Has skep-guest, which must be there, try whether a metadata service or something that the run's
-/// network policy does not allow answers from inside: network_check.hpp says what is refused.
-void verify_network(context_ptr ctx, sandbox::done<void> then);
+/// network policy does not allow answers from inside: network_check.hpp says what is refused, and
+/// what `then` is told where the provider's policy keeps such a sandbox. Empty: the network holds.
+void verify_network(context_ptr ctx, sandbox::done<std::string> then);
 
 /// Sends SIGKILL to short commands of skep-guest that a former daemon or a dead TRANSFER started
 /// and that still run (an unpack, a diff), and to a setup: their steps are about to be repeated.

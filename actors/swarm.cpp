@@ -96,7 +96,7 @@ void swarm_impl::take_up() {
   limit_from(start_.record.created_at);
   if (start_.record.state == swarm_phase::stopping && !stop_) {
     stop_ = former_stop(start_.record, ctx_->limit()->over(boot_now()));
-    former_end_ = stop_ == stop_mode::shutdown;
+    if (stop_ == stop_mode::former_shutdown && ctx_->daemon_ends()) stop_ = stop_mode::shutdown;
   }
   sandboxes_.clear();
   replacing_ = 0;
@@ -238,6 +238,7 @@ run_cost swarm_impl::cost() const {
 
 caf::result<std::uint64_t> swarm_impl::on_stop(stop_mode how) {
   auto promise = make_response_promise<std::uint64_t>();
+  if (how == stop_mode::shutdown) ctx_->daemon_ends(true);
   if (on_disk_)
     stop(how, promise);
   else
@@ -255,7 +256,9 @@ void swarm_impl::stop(stop_mode how, answer promise) {
 // and goes on killing where a kill came after a stop.
 void swarm_impl::stop(stop_mode how, std::function<void(result<std::uint64_t>)> then) {
   const auto before = stop_;
-  if (closing_ || (before && (!at_once(how) || at_once(*before))))
+  // What goes on for a former daemon has less time once this one ends, too.
+  const auto sooner = how == stop_mode::shutdown && before == stop_mode::former_shutdown;
+  if (closing_ || (before && !sooner && (!at_once(how) || at_once(*before))))
     return then(ctx_->svc->handles->head_seq());
   stop_ = how;
   if (before && reason_of(how) == reason_of(*before)) {

@@ -30,6 +30,10 @@ public:
   /// The limit of the run; here, so that a restart of the SWARM does not ask the wall clock again.
   std::optional<time_limit> limit() const { return locked(limit_); }
   void limit(time_limit x) { assign(limit_, std::optional<time_limit>{x}); }
+  /// The SWARM was told that this daemon ends. Here, so that one that is restarted meanwhile does
+  /// not take the end under way for that of a former daemon.
+  bool daemon_ends() const { return locked(daemon_ends_); }
+  void daemon_ends(bool x) { assign(daemon_ends_, x); }
   void clear() {
     recorder(recorder_actor{});
     keeper(swarm_actor{});
@@ -52,6 +56,7 @@ private:
   swarm_actor keeper_;
   supervisor_actor sandboxes_;
   std::optional<time_limit> limit_;
+  bool daemon_ends_ = false;
 };
 using swarm_context_ptr = std::shared_ptr<swarm_context>;
 

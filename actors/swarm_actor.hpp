@@ -128,7 +128,6 @@ private:
   error first_error_;
   std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;
-  bool former_end_ = false; ///< Stopped by the end of a former daemon, which ended everything.
   std::vector<sandbox_id> uncompared_; ///< With results that were not looked at yet.
   told_collisions told_;
   std::uint64_t life_ = 0; ///< Grows with every take_up(); what an older one began is dropped.

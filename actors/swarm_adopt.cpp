@@ -36,7 +36,7 @@ void swarm_impl::reach(std::vector<sandbox_record> open) {
   connect([this, open = std::move(open)](const error& why) mutable {
     if (!why) return with_bundle(std::move(open));
     const auto patient =
-        !stop_ || stop_ == stop_mode::graceful || (stop_ == stop_mode::shutdown && former_end_);
+        !stop_ || stop_ == stop_mode::graceful || stop_ == stop_mode::former_shutdown;
     if (retriable(why) && patient)
       return later(ctx_->svc->limits.settle_interval,
                    mine([this, open = std::move(open)] { reach(open); }));

@@ -57,7 +57,7 @@ result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, co
 }
 
 std::string reason_of(stop_mode how) {
-  if (how == stop_mode::shutdown) return "the daemon ends";
+  if (how == stop_mode::shutdown || how == stop_mode::former_shutdown) return "the daemon ends";
   switch (outcome_of(how)) {
   case outcome::timed_out:
     return "time limit";
@@ -74,9 +74,10 @@ stop_mode former_stop(const swarm_record& record, bool over) {
   for (auto how : {stop_mode::budget, stop_mode::kill})
     if (record.stop_reason == reason_of(how)) return how;
   if (over) return stop_mode::timed_out;
-  // A user who stops may keep sandboxes; nobody asked for that where a daemon ended everything.
-  return record.stop_reason == reason_of(stop_mode::shutdown) ? stop_mode::shutdown
-                                                              : stop_mode::graceful;
+  // A user who stops may keep sandboxes; nobody asked for that where a daemon ended everything. Its
+  // hurry ended with it.
+  return record.stop_reason == reason_of(stop_mode::former_shutdown) ? stop_mode::former_shutdown
+                                                                     : stop_mode::graceful;
 }
 
 context_ptr sandbox_set::add(const services_ptr& svc, std::shared_ptr<const swarm_spec> spec,

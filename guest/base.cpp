@@ -201,8 +201,13 @@ result<json> add_worktree(const worktree_options& o) {
   struct stat st {};
   bool exists = ::lstat((o.dest + "/.git").c_str(), &st) == 0;
   if (!exists) {
-    // A branch without its work tree is left from a call that was cut off.
-    static_cast<void>(g.test({"worktree", "prune"}));
+    // A branch without its work tree is left from a call that was cut off: then git still has the
+    // entry of that tree, and the branch for taken. Only this one entry goes: `worktree prune`
+    // would take those of other panes along whose `.git` is not there at this moment, and with them
+    // what their agents have in the index. A folder that holds something fails both calls, and
+    // stays.
+    ::rmdir(o.dest.c_str());
+    static_cast<void>(g.test({"worktree", "remove", o.dest}));
     // But not where somebody worked on it: -B below would take that away.
     auto tip = g.line({"rev-parse", "--verify", "-q", "refs/heads/" + branch});
     if (tip && *tip != o.base)

@@ -6,6 +6,10 @@
 //   resize COLUMNS ROWS\n                -> resized | no_pty
 //   anything else                        -> error TEXT
 //
+// The reply to KILL comes when nothing of the pane lives any more, also where its agent had ended
+// and only what it left was still being ended. What cannot be killed is left behind after 5 s; an
+// agent that outlives them is an error.
+//
 // STOP and CONT go to all descendants of the holder, as KILL does; what was stopped goes on at INT
 // and TERM, or nothing in it could act on them.
 //

@@ -56,7 +56,7 @@ private:
   struct client {
     unique_fd fd;
     std::string in;
-    bool waiting = false; // for its input to be written
+    bool waiting = false; // for its input to be written, or for the end of everything
   };
 
   static void tell(unique_fd& report, const start_report& told) {
@@ -160,6 +160,7 @@ private:
       if (fds[4 + i].revents) serve(ids[i]);
     if (fds[1].revents & POLLIN) accept();
     if (kill_at_ && steady::now() >= *kill_at_) kill_everything();
+    answer_kills();
     if (agent_ended_ && childless_ && !output_ended_) read_output(); // what is left in the pipe
   }
 
@@ -184,6 +185,7 @@ private:
       agent_ended_ = true;
       status_ = status;
       log_deadline_ = steady::now() + log_limit;
+      kill_deadline_.reset(); // what it left has a time of its own
       answer(inputs_.close(), "exited");
       terminate();
     }
@@ -201,6 +203,25 @@ private:
     if (!kill_deadline_) kill_deadline_ = steady::now() + kill_limit;
     if (agent_ended_ && (left == 0 || steady::now() > *kill_deadline_)) childless_ = true;
     kill_at_ = steady::now() + kill_again;
+  }
+
+  /// A request for the end of everything, whether the agent lives or only what it left. The answer
+  /// is taken for proof that nobody works in the pane's tree any more, so it waits for that.
+  void end_all(int id) {
+    stopped_ = false;
+    clients_[id].waiting = true;
+    kills_.emplace_back(id, agent_ended_ ? "exited" : "signalled");
+    kill_everything();
+  }
+
+  /// Once nothing lives, or what still does was given up (kill_limit). An agent that outlives that
+  /// limit is no proof of anything: whoever asked is told so, and may ask again.
+  void answer_kills() {
+    const bool over = agent_ended_ && childless_;
+    const bool stuck = !agent_ended_ && kill_deadline_ && steady::now() > *kill_deadline_;
+    if (!over && !stuck) return;
+    for (const auto& [id, word] : std::exchange(kills_, {}))
+      answer(id, over ? word : "error the agent does not end");
   }
 
   // -- output -------------------------------------------------------------------------------------
@@ -283,6 +304,7 @@ private:
 
   void carry_out(int id, const control_request& request, std::string data) {
     using verb = control_request::verb;
+    if (request.what == verb::signal && request.signal == SIGKILL) return end_all(id);
     if (agent_ended_) return answer(id, "exited");
     switch (request.what) {
     case verb::input:
@@ -308,7 +330,7 @@ private:
   }
 
   void send(int signal) {
-    if (signal == SIGKILL || signal == SIGSTOP || signal == SIGCONT) {
+    if (signal == SIGSTOP || signal == SIGCONT) {
       signal_descendants(signal);
       stopped_ = signal == SIGSTOP;
       return;
@@ -337,7 +359,8 @@ private:
   input_queue inputs_;
   std::map<int, client> clients_;
   int next_client_ = 0;
-  std::string pending_; // read from the agent, not yet in the log
+  std::vector<std::pair<int, std::string_view>> kills_; // who waits for one, and its answer
+  std::string pending_;                                 // read from the agent, not yet in the log
   bool agent_ended_ = false, childless_ = false, output_ended_ = false;
   bool stopped_ = false; // by STOP
   int status_ = 0;

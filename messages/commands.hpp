@@ -459,9 +459,14 @@ struct plan_reply {
   /// Of its provider; of max_active_per_repo what counts is of its own repository.
   std::vector<limit_line> limits = {};
   std::vector<budget_line> budgets = {}; ///< Day and month.
+  /// How fast the last uploads to its provider were: the median, of files before compression. 0 of
+  /// 0: none was measured.
+  std::uint64_t upload_bytes_per_s = 0;
+  std::uint32_t uploads_measured = 0;
   SKEP_FIELDS(field(1, "refused", x.refused), field(2, "remarks", x.remarks),
               field(3, "limit_ms", x.limit_ms), field(4, "limits", x.limits),
-              field(5, "budgets", x.budgets))
+              field(5, "budgets", x.budgets), field(6, "upload_bytes_per_s", x.upload_bytes_per_s),
+              field(7, "uploads_measured", x.uploads_measured))
 };
 
 /// Sets what all swarms together may cost in a day or a month; stronger than skep.toml.

@@ -92,6 +92,8 @@ public:
   void feed(std::string_view data) { buffer_.append(data); }
   /// True: `out` holds the next frame. False: more bytes are needed. Error: the stream is damaged.
   result<bool> next(frame& out);
+  /// Part of a frame has come, and its rest has not.
+  bool amid() const { return offset_ < buffer_.size(); }
 
 private:
   std::string buffer_;

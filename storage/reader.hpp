@@ -51,6 +51,14 @@ struct open_counts {
   std::uint64_t swarms = 0;
 };
 
+/// How fast whole uploads to one provider were, from the intent to the work trees of the panes.
+struct measured_uploads {
+  std::uint32_t count = 0; ///< So many; 0: none was measured.
+  /// Their median, of an even number the slower one in the middle: of the files that arrived,
+  /// before compression. At least 1 where one was measured.
+  std::uint64_t bytes_per_s = 0;
+};
+
 class reader {
 public:
   /// The database must exist with the newest schema (the journal was opened before).
@@ -105,6 +113,10 @@ public:
   result<std::uint64_t> created_seq(const swarm_id& id);
   /// The command accepted under `key`, unless it expired before `now`.
   result<std::optional<stored_command>> command(std::string_view key, utc_time now);
+
+  /// The last uploads to a provider, at most 5: of at least 1 MiB, without a setup, each the only
+  /// one of its sandbox.
+  result<measured_uploads> uploads(std::string_view provider);
 
   // -- money
   /// What counts against limits and budgets at `now`.

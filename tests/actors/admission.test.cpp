@@ -263,6 +263,45 @@ TEST_CASE_METHOD(limit_world,
   finish();
 }
 
+TEST_CASE_METHOD(limit_world,
+                 "a plan tells how fast the last uploads to its provider were, and nothing where "
+                 "none was measured") {
+  tree.put("data", std::string(2u << 20, 'x'));
+  tree.commit();
+  begin();
+  auto plan = [this](const std::string& provider) {
+    auto ask = *spec;
+    ask.provider = provider;
+    auto reply = call(plan_request{ask});
+    if (!reply) FAIL(render(reply.err()));
+    return *reply;
+  };
+  CHECK(plan("cloud").uploads_measured == 0);
+  CHECK(plan("cloud").upload_bytes_per_s == 0);
+  api->turn_down = [this](operation op, const std::string& what) {
+    if (op == operation::upload_file && what.find("worktree.tar") != what.npos) api->hold(op);
+    return error{};
+  };
+  auto id = run();
+  CHECK(states(id) == strings{"uploading"});
+  advance(4s);
+  api->turn_down = nullptr;
+  api->release(operation::upload_file);
+  advance(1s);
+  REQUIRE(states(id) == strings{"running"});
+  auto rows = tables->transfers(id).value();
+  REQUIRE(rows.size() == 1);
+  auto took = rows[0].ended_at - rows[0].created_at;
+  CHECK(took >= 4s);
+  CHECK(rows[0].size_bytes > (2u << 20));
+  auto known = plan("cloud");
+  CHECK(known.uploads_measured == 1);
+  CHECK(known.upload_bytes_per_s
+        == rows[0].size_bytes * 1000 / static_cast<std::uint64_t>(took.count()));
+  CHECK(plan("local").uploads_measured == 0);
+  finish();
+}
+
 TEST_CASE_METHOD(limit_world, "a run that could never fit is refused before anything is made") {
   rule().max_active = 0;
   begin();

@@ -338,6 +338,12 @@ struct world {
     return said(to_line({{"parts", std::move(list)}}) + "\n");
   }
 
+  /// The first frame of every follower.
+  static std::string hello() {
+    std::string out;
+    pack_follow(out, follow_kind::hello, follow_hello{"1.0", 7});
+    return out;
+  }
   bool is_follower(const fake_api::stream& s) const {
     return s.what.argv.size() > 1 && s.what.argv[1] == "follow";
   }
@@ -350,9 +356,11 @@ struct world {
   }
 
 private:
-  // A last look brings nothing more, and takes no time, unless a test has it otherwise.
+  // Followers begin with a hello. A last look brings nothing more, and takes no time, unless a test
+  // has it otherwise.
   void script_followers() {
     api->on_stream = [this](fake_api::stream& s) {
+      if (is_follower(s)) s.emit(hello());
       if (is_last_look(s)) s.end(0);
     };
     v.outside = [this] {

@@ -105,6 +105,7 @@ TEST_CASE_METHOD(
   SECTION("its end was not seen") {
     api->on_stream = [this](fake_api::stream& s) {
       auto first = api->streams.size() == 2;
+      s.emit(hello());
       if (first) s.emit(frame(follow_kind::data, follow_data{{"pn_0"}, 1, 5, {"and more\n"}}));
       s.end(0);
     };
@@ -117,6 +118,67 @@ TEST_CASE_METHOD(
   }
   CHECK(all<output_incomplete>().empty());
   CHECK(count("output_completed") == 0); // nobody was told that it would be missing
+}
+
+TEST_CASE_METHOD(last_look_world,
+                 "what might have been the beginning of a secret is in a log whose end nobody saw, "
+                 "and a whole secret is not") {
+  begin();
+  output("pn_0", 0, "said\n");
+  int looks = 0;
+  api->on_stream = [&](fake_api::stream& s) {
+    s.emit(hello());
+    if (++looks == 1)
+      s.emit(frame(follow_kind::data, follow_data{{"pn_0"}, 1, 5, {"hunter2-secret and hunt"}}));
+    s.end(0);
+  };
+  stop(stop_mode::graceful);
+  advance(21s);
+  CHECK(ending() == "cancelled");
+  CHECK(looks == 2);
+  CHECK(api->streams.back()->what.argv.back() == "pn_0:1:28"); // held back, and not asked for again
+  CHECK(logged() == "said\n" + std::string(14, '*') + " and hunt");
+  CHECK(all<output_incomplete>().empty());
+}
+
+TEST_CASE_METHOD(
+    last_look_world,
+    "a last look that ends before it has said anything has failed and is tried again") {
+  begin();
+  output("pn_0", 0, "said\n");
+  int looks = 0;
+  auto rest = frame(follow_kind::data, follow_data{{"pn_0"}, 1, 5, {"and more\n"}});
+  SECTION("until one says all") {
+    api->on_stream = [&](fake_api::stream& s) {
+      if (++looks > 1) s.emit(hello());
+      if (looks == 2) s.emit(rest.substr(0, rest.size() / 2));
+      if (looks > 2) s.emit(rest);
+      if (looks > 2) s.emit(frame(follow_kind::exit, follow_exit{{"pn_0"}, 1, 130, 0, 14, {}}));
+      s.end(0);
+    };
+    stop(stop_mode::graceful);
+    advance(30s);
+    CHECK(ending() == "cancelled");
+    CHECK(looks == 3);
+    CHECK(logged() == "said\nand more\n");
+    CHECK(all<output_incomplete>().empty());
+  }
+  SECTION("as often as any step, and then the log is incomplete") {
+    api->on_stream = [&](fake_api::stream& s) {
+      ++looks;
+      s.end(0);
+    };
+    stop(stop_mode::graceful);
+    advance(35s);
+    CHECK(ending() == "cancelled");
+    CHECK(looks == 4);
+    auto told = all<output_incomplete>();
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].panes == std::vector<pane_id>{{"pn_0"}});
+    CHECK(told[0].why.code == errc::network);
+    CHECK(logged() == "said\n");
+  }
+  CHECK(api->boxes.empty());
 }
 
 TEST_CASE_METHOD(last_look_world, "a last look that hangs holds up no end for long") {

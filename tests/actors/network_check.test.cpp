@@ -49,9 +49,13 @@ json answer(const swarm_spec& spec, const std::map<std::string, word>& otherwise
   return json{{"targets", std::move(list)}};
 }
 
-std::string refusal(const json& answer, const swarm_spec& spec) {
-  auto r = judge_network(answer, spec);
-  if (r) return {};
+std::string refusal(const json& answer, const swarm_spec& spec,
+                    network_check how = network_check::require) {
+  auto r = judge_network(answer, spec, how);
+  if (r) {
+    if (how == network_check::require) CHECK(r->empty());
+    return {};
+  }
   CHECK(r.err().code == errc::no_isolation);
   return r.err().message;
 }
@@ -141,6 +145,44 @@ TEST_CASE("an answer that leaves a question open proves nothing") {
        {"{}", "[]", "null", R"({"targets":{}})", R"({"targets":[1,"x",null]})"}) {
     INFO(text);
     CHECK(refusal(json::parse(text), spec).find("does not tell") != std::string::npos);
+  }
+}
+
+TEST_CASE("under warn all that answers inside is told with the setting that keeps the sandbox") {
+  auto spec = with(network_policy::none);
+  spec.provider = "cloud";
+  auto told =
+      judge_network(answer(spec, {{google, {"answered", 200}}, {"9.9.9.9@443", {"answered", 0}}}),
+                    spec, network_check::warn);
+  REQUIRE(told.ok());
+  CHECK(*told
+        == "its network fails the look under the policy 'none', and the run goes on because "
+           "providers.cloud.network_check is \"warn\"; what answers inside: "
+           "169.254.169.254@80/computeMetadata/v1/ (metadata service: Google Cloud), "
+           "9.9.9.9@443 (Quad9's resolver)");
+  auto open = with(network_policy::open);
+  told = judge_network(answer(open, {{ec2, {"answered", 200}}}), open, network_check::warn);
+  REQUIRE(told.ok());
+  CHECK(told->find(ec2) != std::string::npos);
+}
+
+TEST_CASE("under warn nothing is told of a network that holds") {
+  auto spec = with(network_policy::none);
+  auto told =
+      judge_network(answer(spec, {{ec2, {"answered", 401}}, {"1.1.1.1@443", {"connected", 0}}}),
+                    spec, network_check::warn);
+  REQUIRE(told.ok());
+  CHECK(told->empty());
+}
+
+TEST_CASE("under warn an answer that leaves a question open is refused as ever") {
+  auto spec = with(network_policy::none);
+  auto good = answer(spec, {{ec2, {"answered", 200}}});
+  REQUIRE(refusal(good, spec, network_check::warn).empty());
+  for (std::size_t i = 0; i < good["targets"].size(); ++i) {
+    auto bad = good;
+    bad["targets"].erase(i);
+    CHECK(refusal(bad, spec, network_check::warn).find("does not tell") != std::string::npos);
   }
 }
 

@@ -321,6 +321,69 @@ TEST_CASE_METHOD(panic_world, "with --keep no sandbox is kept by the daemon afte
   finish();
 }
 
+TEST_CASE_METHOD(panic_world, "agents have the whole graces of a stop where a daemon goes on with "
+                              "the end that a former one had begun") {
+  auto id = run();
+  ask_all_to_end(*registry, stop_mode::shutdown);
+  settle();
+  REQUIRE(swarm(id).stop_reason == "the daemon ends");
+  stop();
+  registry->ending(false); // as in a new process
+  REQUIRE(svc->limits.stop_grace == 10s);
+  auto told = signals("INT");
+  start();
+  CHECK(signals("INT") == told + 1);
+  advance(9s); // that of the former daemon's end is 5 s
+  CHECK(signals("KILL") == 0);
+  advance(2s);
+  CHECK(signals("KILL") == 1);
+  std::string words;
+  for (const auto& n : all<notice>())
+    if (n.code == "agent_unresponsive") words += n.text;
+  CHECK(words.find("within 10 s of its interrupt") != std::string::npos);
+  advance(7s); // and there it is 2 s
+  CHECK(only_sandbox(id).state == phase::draining);
+  advance(5s);
+  CHECK(ending(id) == "closed cancelled");
+  CHECK(guest_calls("diff") == 1);
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "a swarm that is restarted, or was taken up, while its daemon ends "
+                              "does not wait for a provider that is out of reach") {
+  auto id = run();
+  ask_all_to_end(*registry, stop_mode::shutdown);
+  settle();
+  REQUIRE(swarm(id).stop_reason == "the daemon ends");
+  auto real = svc->provider;
+  auto away = [](const std::string&) -> result<std::shared_ptr<sandbox::api>> {
+    return make_error(errc::network);
+  };
+  SECTION("its actor died, and nobody has asked it again yet") {
+    svc->provider = away;
+    crash(path_of(id) + "/swarm");
+  }
+  SECTION("a former daemon had begun to end it") {
+    stop();
+    registry->ending(false); // as in a new process
+    svc->provider = away;
+    start();
+    advance(20s);
+    CHECK(only_sandbox(id).state != phase::closed); // that daemon has time
+    ask_all_to_end(*registry, stop_mode::shutdown);
+  }
+  advance(8s);
+  CHECK(ending(id) == "closed failed");
+  CHECK(only_sandbox(id).kill_intended);
+  CHECK(registry->size() == 0);
+  CHECK(api->boxes.size() == 1);
+  svc->provider = real;
+  advance(16s); // the REAPER, or that of the next daemon
+  CHECK(api->boxes.empty());
+  finish();
+}
+
 TEST_CASE_METHOD(panic_world,
                  "a swarm that comes up while the daemon ends is asked to end as well") {
   auto id = run();

@@ -235,6 +235,39 @@ TEST_CASE_METHOD(sandbox_world, "the silence of a stream that is not read counts
 
 TEST_CASE_METHOD(
     sandbox_world,
+    "a follower that ends without one whole frame has failed, whatever its exit code") {
+  pulses = false;
+  begin();
+  output("pn_0", 0, "said\n");
+  api->on_stream = nullptr; // from here on none says hello
+  auto& streams = api->streams;
+  streams.back()->end(0); // its time was over
+  settle();
+  REQUIRE(streams.size() == 2);
+  CHECK(count("sandbox.poll_failed") == 0);
+  auto pulse = frame(follow_kind::pulse, follow_pulse{1});
+  streams.back()->emit(pulse.substr(0, pulse.size() - 1));
+  streams.back()->end(0);
+  settle();
+  CHECK(streams.size() == 2); // not at once
+  advance(1s);
+  REQUIRE(streams.size() == 3);
+  streams.back()->end(0);
+  advance(1s);
+  REQUIRE(streams.size() == 4);
+  auto told = all<poll_failed>();
+  REQUIRE(told.size() == 2);
+  CHECK(told[0].count == 1);
+  CHECK(told[1].count == 2);
+  CHECK(told[1].why.code == errc::network); // of a kind that may pass
+  CHECK(streams.back()->what.argv.back() == "pn_0:1:5");
+  output("pn_0", 5, "more\n");
+  exit("pn_0", 0, 10);
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(
+    sandbox_world,
     "frames of a pane that break their stream count until a good one of its own comes, "
     "whatever comes for another") {
   panes(2);

@@ -296,7 +296,7 @@ TEST_CASE_METHOD(sandbox_world, "a sandbox whose collecting is taken up is kept 
     start.stop = stop_mode::graceful;
   }
   SECTION("the end of the daemon had") {
-    start.stop = stop_mode::shutdown;
+    start.stop = stop_mode::former_shutdown;
     kept = false;
   }
   SECTION("its time limit had") {
@@ -345,6 +345,35 @@ TEST_CASE_METHOD(
   CHECK(phases() == strings{"starting", "running"});
   exit("pn_0");
   CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "the work tree of an agent that lives is removed by no daemon that takes its "
+                 "sandbox up") {
+  auto at = GENERATE(phase::starting, phase::running, phase::draining);
+  recorded(at);
+  if (at == phase::draining) start.stop = stop_mode::graceful;
+  start.panes[0].state = pane_phase::running;
+  start.panes[0].attempt = 1;
+  const auto tree = std::string{inside::trees} + "/p0";
+  api->boxes["i1"].files[tree + "/new"] = "not committed";
+  begin();
+  advance(1s);
+  REQUIRE(api->boxes.contains("i1"));
+  CHECK(api->boxes["i1"].files[tree + "/new"] == "not committed");
+  for (const auto& c : api->calls)
+    if (c.op == operation::remove) {
+      INFO(c.what);
+      CHECK_FALSE((tree + "/").starts_with(c.what + "/"));
+      CHECK(c.what != inside::repo);
+    }
+  for (const char* makes_anew : {"unpack", "base", "settle", "worktree"})
+    CHECK(guest_calls(makes_anew) == 0);
+  CHECK(api->count(operation::kill) == 0);
+  REQUIRE(api->streams.size() == 1); // it is followed
+  exit("pn_0", at == phase::draining ? 130 : 0);
+  CHECK(ending() == (at == phase::draining ? "cancelled" : "completed"));
+  CHECK(guest_calls("diff") == 1);
 }
 
 TEST_CASE_METHOD(

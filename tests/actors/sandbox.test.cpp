@@ -115,6 +115,8 @@ TEST_CASE_METHOD(sandbox_world,
 
 TEST_CASE_METHOD(sandbox_world,
                  "a sandbox that cannot say what its network lets through is destroyed") {
+  svc->limits.create_at[spec->provider].network =
+      GENERATE(network_check::require, network_check::warn);
   auto [what, how, ends] = GENERATE_REF(table<std::string, command_result, std::string>(
       {{"the look fails", said("{\"error\":\"io\",\"message\":\"no socket\"}\n", 1),
         "failed remote_command_failed@verify"},
@@ -125,6 +127,47 @@ TEST_CASE_METHOD(sandbox_world,
   guest["reach"] = [how = how](const sandbox::command&) -> result<command_result> { return how; };
   begin();
   CHECK(ending() == ends);
+  CHECK(api->boxes.empty());
+  CHECK(guest_calls("unpack") == 0);
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a provider whose network_check is warn keeps a sandbox that fails the look, and "
+                 "says so before the upload") {
+  spec->network = network_policy::none;
+  svc->limits.create_at[spec->provider].network = network_check::warn;
+  guest["reach"] = [](const sandbox::command& c) -> result<command_result> {
+    return said(reached_from_inside(c, {{"1.1.1.1@443", 0}}) + "\n");
+  };
+  begin();
+  exit("pn_0");
+  CHECK(ending() == "completed");
+  CHECK(phases() == whole_life);
+  std::vector<notice> told;
+  auto notices = all<notice>();
+  for (const auto& n : notices)
+    if (n.code == "network_not_held") told.push_back(n);
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].level == severity::warning);
+  CHECK(told[0].text
+        == "sb_a: its network fails the look under the policy 'none', and the run goes on because "
+           "providers."
+               + spec->provider
+               + ".network_check is \"warn\"; what answers inside: 1.1.1.1@443 (Cloudflare's "
+                 "resolver)");
+  auto names = events();
+  CHECK(std::find(names.begin(), names.end(), "network_not_held")
+        < std::find(names.begin(), names.end(), "transfer.intended"));
+}
+
+TEST_CASE_METHOD(sandbox_world, "the network_check of one provider does not count at another") {
+  spec->network = network_policy::none;
+  svc->limits.create_at["another"].network = network_check::warn;
+  guest["reach"] = [](const sandbox::command& c) -> result<command_result> {
+    return said(reached_from_inside(c, {{"1.1.1.1@443", 0}}) + "\n");
+  };
+  begin();
+  CHECK(ending() == "failed no_isolation@verify");
   CHECK(api->boxes.empty());
   CHECK(guest_calls("unpack") == 0);
 }

@@ -291,6 +291,7 @@ private:
     };
     svc->load_replacements = [this](const swarm_id& id) { return tables->replacements(id); };
     svc->load_spend = [this](utc_time now) { return tables->spend(now); };
+    svc->load_uploads = [this](const std::string& provider) { return tables->uploads(provider); };
     svc->created_seq = [this](const swarm_id& id) {
       auto seq = tables->created_seq(id);
       return seq ? *seq : std::uint64_t{0};

@@ -1,6 +1,7 @@
 // skep files, skep run --dry-run, and the scan before a run.
 #include "tests/cli/program.hpp"
 #include "tests/cli/schemas.hpp"
+#include "tests/storage/support.hpp"
 #include "tests/support/catch.hpp"
 
 #include <algorithm>
@@ -318,6 +319,54 @@ TEST_CASE_METHOD(files_world,
   std::filesystem::remove_all(repo + "/src");
   std::filesystem::remove_all(repo + "/keys");
   CHECK(run({"--dry-run", "--", "true"}).out.find(" more: ") == std::string::npos);
+}
+
+TEST_CASE_METHOD(files_world,
+                 "a dry run says how long the upload may take by those that were measured, and "
+                 "makes nothing up where none was") {
+  namespace past = skep::storage::testing;
+  put("big.bin", std::string(6u << 20, 'x')); // with the 4 bytes of a.txt
+  auto plan = [this] {
+    auto x = run({"--dry-run", "--json", "--", "true"});
+    INFO(x.out << x.err);
+    CHECK(x.code == 0);
+    auto doc = x.document();
+    CHECK(mismatch(all_schemas().at("dry-run"), doc) == "");
+    return doc["dry_run"];
+  };
+  auto none = plan();
+  CHECK(none["upload_ms_estimated"].is_null());
+  CHECK(none["upload_bytes_per_s"].is_null());
+  CHECK(none["uploads_measured"] == 0);
+  CHECK(run({"--dry-run", "--", "true"}).out.find("no upload to local was measured yet")
+        != std::string::npos);
+  // What a daemon that has ended left of a run: 4 MiB in 2 s.
+  std::filesystem::create_directories(state);
+  {
+    auto j = past::open_journal(state + "/skep.db");
+    auto w = past::swarm_no(1);
+    auto s = past::sandbox_no(1);
+    constexpr std::uint64_t size = 4 << 20;
+    REQUIRE(past::put(j, w, {}, 1000, past::a_swarm()) == errc::none);
+    REQUIRE(past::put(j, w, s, 1000, sandbox_queued{0, "local"}) == errc::none);
+    REQUIRE(past::put(j, w, s, 1000,
+                      transfer_intended{{"tr_1"}, transfer_direction::upload, {}, 1, size})
+            == errc::none);
+    REQUIRE(past::put(j, w, s, 3000, transfer_done{{"tr_1"}, 1, size, "aa"}) == errc::none);
+  }
+  auto known = plan();
+  CHECK(known["upload"]["size_bytes"] == (6 << 20) + 4);
+  CHECK(known["uploads_measured"] == 1);
+  CHECK(known["upload_bytes_per_s"] == (2 << 20));
+  CHECK(known["upload_ms_estimated"] == 3001); // rounded up
+  auto text = run({"--dry-run", "--", "true"}).out;
+  CHECK(text.find("about 3 s to each sandbox, by the last upload to local: 2.0 MiB/s before "
+                  "compression")
+        != std::string::npos);
+  CHECK(text.find("was measured yet") == std::string::npos);
+  std::filesystem::remove(repo + "/big.bin");
+  CHECK(run({"--dry-run", "--", "true"}).out.find("less than 1 s to each sandbox")
+        != std::string::npos);
 }
 
 TEST_CASE_METHOD(files_world,

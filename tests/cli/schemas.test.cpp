@@ -69,6 +69,13 @@ json db_status_schema() {
   return out;
 }
 
+json dry_run_schema() {
+  auto out = schema_of<cli::dry_run_doc>();
+  for (const char* name : {"upload_ms_estimated", "upload_bytes_per_s"})
+    out["properties"][name] = {{"oneOf", {typed("integer"), typed("null")}}};
+  return out;
+}
+
 } // namespace
 
 std::map<std::string, json> all_schemas() {
@@ -89,8 +96,10 @@ std::map<std::string, json> all_schemas() {
          object_of({{"apply", schema_of<cli::apply_answer>()}}),
          object_of({{"detached", object_of({{"swarm", typed("string")}})}}),
          object_of({{"scan", schema_of<scan_report>()}})}}});
-  add("dry-run", "skep run --dry-run --json.",
-      object_of({{"dry_run", schema_of<cli::dry_run_doc>()}}));
+  add("dry-run",
+      "skep run --dry-run --json. upload_ms_estimated and upload_bytes_per_s are null where no "
+      "upload to the provider was measured.",
+      object_of({{"dry_run", dry_run_schema()}}));
   add("files", "skep files list --json.", schema_of<cli::files_doc>());
   add("files-why", "skep files why --json.", schema_of<cli::why_doc>());
   add("files-rules", "skep files rules --json.", schema_of<cli::rules_doc>());
@@ -190,10 +199,11 @@ std::string mismatch(const json& schema, const json& value, const std::string& w
     return where + " is none of the allowed values";
   }
   auto type = schema.value("type", "");
-  bool fits =
-      (type == "object" && value.is_object()) || (type == "array" && value.is_array())
-      || (type == "string" && value.is_string()) || (type == "integer" && value.is_number_integer())
-      || (type == "number" && value.is_number()) || (type == "boolean" && value.is_boolean());
+  bool fits = (type == "object" && value.is_object()) || (type == "array" && value.is_array())
+              || (type == "string" && value.is_string())
+              || (type == "integer" && value.is_number_integer())
+              || (type == "number" && value.is_number())
+              || (type == "boolean" && value.is_boolean()) || (type == "null" && value.is_null());
   if (!fits) return where + " is not of type " + type;
   if (type == "array")
     for (std::size_t i = 0; i < value.size(); ++i)
@@ -248,6 +258,10 @@ TEST_CASE("the reader of schemas sees what does not fit") {
   CHECK_FALSE(mismatch(s, {{"swarms", json::array()}, {"seq", "1"}}).empty());
   CHECK_FALSE(mismatch(s, {{"swarms", json::array()}, {"seq", 1}, {"more", 1}}).empty());
   CHECK_FALSE(mismatch(s, json::array()).empty());
+  json maybe{{"oneOf", {typed("integer"), typed("null")}}};
+  CHECK(mismatch(maybe, 1).empty());
+  CHECK(mismatch(maybe, nullptr).empty());
+  CHECK_FALSE(mismatch(maybe, "1").empty());
 }
 
 TEST_CASE("what every command prints with --json fits its schema") {

@@ -193,6 +193,24 @@ TEST_CASE("KILL ends all descendants at once") {
   CHECK_FALSE(alive(left));
 }
 
+TEST_CASE("a KILL is answered when nothing of the pane lives any more, whether its agent had ended "
+          "before or not") {
+  pane_dir p;
+  auto ended_before = GENERATE(true, false);
+  // What the agent leaves only says that TERM came: by then the agent has ended.
+  p.start({"sh", "-c",
+           std::string{"setsid sh -c 'trap \"echo yes > asked\" TERM; echo $$ > left; "
+                       "while :; do sleep 1; done' & until test -s left; do sleep 0.05; done; "}
+               + (ended_before ? "exit 0" : "trap '' TERM; while :; do sleep 1; done")});
+  REQUIRE(await(p.path, [&] { return !get(p / (ended_before ? "asked" : "left")).empty(); }));
+  auto left = std::stoi(get(p / "left"));
+  auto a = test::guest({"signal", "--dir", p.dir(), "--signal", "KILL"});
+  CHECK_FALSE(alive(left)); // the answer is proof that nobody works there
+  CHECK(a.j["state"] == (ended_before ? "exited" : "signalled"));
+  REQUIRE(p.await_exit());
+  CHECK(p.exit()["signal"] == (ended_before ? 0 : SIGKILL));
+}
+
 TEST_CASE("a terminal has the asked size and takes typed lines") {
   pane_dir p;
   p.start({"sh", "-c", "stty size; read line; echo \"<$line>\"; stty size"}, {"--pty", "123x45"});

@@ -89,7 +89,9 @@ public:
       check_taken(mode);
     check_branch();
     if (random_.chance(60)) check_local_changes();
-    if (random_.chance(15)) check_request();
+    // The last throw of a case, so that its odds change no tree; whoever was below the earlier 15
+    // still is.
+    if (random_.chance(40)) check_request();
   }
 
 private:
@@ -455,6 +457,9 @@ TEST_CASE("random trees and histories go in and come back exactly, in every mode
     for (const char* start : {"start: staged, unstaged and untracked", "start: submodule",
                               "start: LFS pointer", "start: root commit"})
       CHECK(counts.of[start] * 100 >= done);
+  // Files, patch and branch are taken over in every case. Of 100 cases less than a quarter would be
+  // pushed one time in 1,200.
+  if (done >= 100) CHECK(counts.of["pushed"] * 4 >= done);
 }
 
 TEST_CASE("histories that failed once go in and come back exactly") {

@@ -50,14 +50,19 @@ TEST_CASE("a holder's claim keeps the sweeper away until the holder is gone") {
   temp_dir dir;
   auto state = open_state(dir / "st");
   REQUIRE(state);
+  const auto tree = std::filesystem::path{dir / "st"} / "sandboxes" / "iabc" / "tree";
+  std::filesystem::create_directories(tree);
+  std::ofstream{tree / "not committed"} << "half done\n";
   {
     auto claim = claim_holder(*state, "iabc");
     REQUIRE(claim);
     CHECK(claim_holder(*state, "iabc").err().code == errc::exists);
     CHECK(sweep_holder(*state, "iabc") == sweep_outcome::alive);
+    CHECK(std::filesystem::file_size(tree / "not committed") == 10);
     CHECK(list_holders(*state) == std::vector<std::string>{"iabc"});
   }
   CHECK(sweep_holder(*state, "iabc") == sweep_outcome::swept);
+  CHECK_FALSE(std::filesystem::exists(tree));
   CHECK(list_holders(*state).empty());
 }
 

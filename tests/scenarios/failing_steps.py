@@ -139,6 +139,26 @@ def _(work):
             assert "provisioning" in phases and "uploading" not in phases, phases
 
 
+@scenario("with network_check = warn a provider whose network fails the look is used with a warning, and another one is not")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    faulty = {"agent": AGENT, "faults": {"open_network": True}}
+    with Simulator(work, scenario=faulty) as sim, Simulator(work, scenario=faulty, name="other") as other:
+        config = sim.config() + 'network_check = "warn"\n' + other.config().replace("[providers.sim]", "[providers.other]")
+        with Installation(work, config=config) as skep:
+            skep.run("secret", "set", "SIM_KEY", input=sim.key + "\n", code=0)
+            common = ["run", "--repo", repo, "--network", "none", "--provider"]
+            ran = skep.run(*common, "sim", "--", "./agent", limit_s=120, code=0)
+            swarm = skep.json("ps", "--all")["swarms"][0]["swarm"]
+            told = [e["body"] for e in skep.events(swarm) if e["type"] == "notice" and e["body"]["code"] == "network_not_held"]
+            assert len(told) == 1 and told[0]["level"] == "warning", told
+            assert "1.1.1.1@443" in told[0]["text"] and "providers.sim.network_check" in told[0]["text"], told
+            assert told[0]["text"] in ran.stdout + ran.stderr, ran
+            refused = skep.run(*common, "other", "--", "./agent", limit_s=120, code=69)
+            assert "no_isolation" in refused.stdout + refused.stderr, refused
+            wait_until("no sandbox is left at either provider", lambda: not sim.alive() and not other.alive(), 60)
+
+
 @scenario("a stop and a kill while a step hangs, whichever it is, leave no sandbox")
 def _(work):
     repo = repository(work / "repo", {"file.txt": "text\n"})

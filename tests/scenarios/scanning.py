@@ -134,6 +134,7 @@ def _(work):
         skep.json("daemon", "start")
         plan = skep.json("run", "--dry-run", "--repo", repo, "--provider", "sim", "--", "./agent")["dry_run"]
         assert plan["counts_known"] is True and plan["limits"] == [], plan
+        assert plan["upload_ms_estimated"] is None and plan["uploads_measured"] == 0, plan
         assert asked(sim) == [] and skep.json("ps", "--all")["swarms"] == []
 
 

@@ -1,4 +1,5 @@
 #include "storage/reader.hpp"
+#include "messages/commands.hpp"
 #include "storage/chunk_scan.hpp"
 #include "tests/storage/support.hpp"
 
@@ -25,7 +26,79 @@ std::vector<chunk> fill(journal& j) {
   return all;
 }
 
+constexpr std::uint64_t mib = 1 << 20;
+
+/// Sandbox no `n`, in a swarm of its own, and its upload of so much in `ms`.
+void upload(journal& j, int n, std::uint64_t size_bytes, std::int64_t ms,
+            const std::string& provider = "local", const swarm_spec& spec = {}) {
+  auto w = swarm_no(n);
+  auto s = sandbox_no(n);
+  auto t = 100'000 * n;
+  transfer_id id{"tr_" + std::to_string(n)};
+  auto made = a_swarm();
+  made.spec.data = pack(spec);
+  REQUIRE(put(j, w, {}, t, made) == errc::none);
+  REQUIRE(put(j, w, s, t, sandbox_queued{0, provider}) == errc::none);
+  REQUIRE(put(j, w, s, t, transfer_intended{id, transfer_direction::upload, {}, 3, size_bytes})
+          == errc::none);
+  REQUIRE(put(j, w, s, t + ms, transfer_done{id, 3, size_bytes, "aa"}) == errc::none);
+}
+
 } // namespace
+
+TEST_CASE("how fast uploads were is the median of the last five to that provider") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  auto r = reader::open(dir / "skep.db");
+  REQUIRE(r.ok());
+  auto measured = [&](std::string_view provider) {
+    auto x = r->uploads(provider);
+    if (!x) FAIL(render(x.err()));
+    return std::pair{x->count, x->bytes_per_s};
+  };
+  using counted = std::pair<std::uint32_t, std::uint64_t>;
+  CHECK(measured("local") == counted{0, 0});
+  upload(j, 1, 90 * mib, 1000); // the sixth from the end
+  CHECK(measured("local") == counted{1, 90 * mib});
+  upload(j, 2, 2 * mib, 1000);
+  CHECK(measured("local") == counted{2, 2 * mib}); // of two the slower one
+  upload(j, 3, 80 * mib, 2000, "cloud");
+  upload(j, 4, 4 * mib, 1000);
+  upload(j, 5, 6 * mib, 2000);
+  upload(j, 6, mib, 1000);
+  upload(j, 7, 70 * mib, 1000);
+  CHECK(measured("local") == counted{5, 3 * mib}); // of 1, 2, 3, 4 and 70
+  CHECK(measured("cloud") == counted{1, 40 * mib});
+  CHECK(measured("elsewhere") == counted{0, 0});
+}
+
+TEST_CASE("an upload that was small, failed, had a setup, took no time or went again in its "
+          "sandbox measures nothing") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  swarm_spec with_setup;
+  with_setup.setup = {"make"};
+  upload(j, 1, mib - 1, 1000);
+  upload(j, 2, 8 * mib, 1000, "local", with_setup);
+  upload(j, 3, 8 * mib, 0);
+  upload(j, 4, 8 * mib, 1000);
+  transfer_intended again{{"tr_again"}, transfer_direction::upload, {}, 3, 8 * mib};
+  REQUIRE(put(j, swarm_no(4), sandbox_no(4), 500'000, again) == errc::none);
+  REQUIRE(put(j, swarm_no(4), sandbox_no(4), 501'000,
+              transfer_failed{again.transfer, make_error(errc::network)})
+          == errc::none);
+  REQUIRE(put(j, swarm_no(1), sandbox_no(1), 600'000,
+              transfer_intended{{"tr_down"}, transfer_direction::download, {}, 0, 0})
+          == errc::none);
+  REQUIRE(put(j, swarm_no(1), sandbox_no(1), 601'000, transfer_done{{"tr_down"}, 3, 8 * mib, "aa"})
+          == errc::none);
+  auto r = reader::open(dir / "skep.db");
+  REQUIRE(r.ok());
+  auto measured = r->uploads("local");
+  REQUIRE(measured.ok());
+  CHECK(measured->count == 0);
+  CHECK(measured->bytes_per_s == 0);
+}
 
 TEST_CASE("a replay from any number gives every chunk of its selection once") {
   temp_dir dir;

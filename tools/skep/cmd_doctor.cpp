@@ -171,7 +171,7 @@ void look_at_providers(examination& out, const storage::state_paths& paths,
   for (const auto& [name, entry] : settings->providers) {
     auto problem = check_provider(name, entry, storage::secret_store{paths}, limit);
     bool asked_for = std::find(needed.begin(), needed.end(), name) != needed.end();
-    out.add(std::string{provider_prefix} + name, "answers", problem, asked_for);
+    out.add(std::string{provider_prefix} + name, provider_text(entry), problem, asked_for);
   }
   for (const auto& name : needed) // "local" is what isolation and programs are looked at for
     if (name != "local" && settings->providers.count(name) == 0)

@@ -13,6 +13,7 @@
 #include "transfer/scan.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 namespace skep::cli {
@@ -82,18 +83,21 @@ result<std::optional<plan_reply>> ask_daemon(const swarm_spec& spec,
 /// What counts, as the last daemon left it.
 struct left_behind {
   storage::spend_state spend;
-  bool draining = false; ///< `skep drain` holds for the next daemon, too.
+  storage::measured_uploads uploads; ///< To the run's provider.
+  bool draining = false;             ///< `skep drain` holds for the next daemon, too.
 };
 
 /// Nothing where no daemon was, or its tables are not those of this release.
-std::optional<left_behind> what_was_left(const storage::state_paths& paths, utc_time now) {
+std::optional<left_behind> what_was_left(const storage::state_paths& paths,
+                                         const std::string& provider, utc_time now) {
   if (!storage::path_exists(paths.database())) return std::nullopt;
   auto tables = storage::reader::open(paths.database());
   if (!tables) return std::nullopt;
   auto spend = tables->spend(now);
+  auto uploads = tables->uploads(provider);
   auto draining = tables->switch_is_on("draining");
-  if (!spend || !draining) return std::nullopt;
-  return left_behind{std::move(*spend), *draining};
+  if (!spend || !uploads || !draining) return std::nullopt;
+  return left_behind{std::move(*spend), *uploads, *draining};
 }
 
 /// The answer that the next daemon would give.
@@ -114,6 +118,16 @@ plan_reply answer_here(const swarm_spec& spec, const tools::config& settings,
                                 std::move(models), now, dead_make_room});
 }
 
+/// By what former uploads took; nothing is known where there was none.
+void add_upload_time(dry_run_doc& out, const plan_reply& plan) {
+  if (plan.uploads_measured == 0 || plan.upload_bytes_per_s == 0) return;
+  out.uploads_measured = plan.uploads_measured;
+  out.upload_bytes_per_s = plan.upload_bytes_per_s;
+  out.upload_ms_estimated =
+      static_cast<std::int64_t>(std::ceil(static_cast<double>(out.upload.size_bytes) * 1000
+                                          / static_cast<double>(plan.upload_bytes_per_s)));
+}
+
 /// What the run would be told, by the daemon that runs or in its stead.
 result<plan_reply> find_answer(dry_run_doc& out, const swarm_spec& spec,
                                const storage::state_paths& paths, const tools::config& settings) {
@@ -124,13 +138,17 @@ result<plan_reply> find_answer(dry_run_doc& out, const swarm_spec& spec,
     return std::move(**told);
   }
   auto now = wall_clock();
-  auto left = what_was_left(paths, now);
+  auto left = what_was_left(paths, spec.provider, now);
   out.counts_known = left.has_value();
   out.remarks.emplace_back(
       left ? "skepd does not run, so what counts is what the last one left in its tables"
            : "skepd does not run, so limits are compared with this run alone");
   auto answer = answer_here(spec, settings, left ? left->spend : storage::spend_state{}, now);
   if (left && left->draining) answer.refused = make_error(errc::draining);
+  if (left) {
+    answer.uploads_measured = left->uploads.count;
+    answer.upload_bytes_per_s = left->uploads.bytes_per_s;
+  }
   return answer;
 }
 
@@ -157,6 +175,7 @@ result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& pa
   if (!answer) return answer.err();
   plan.refused = answer->refused;
   out.remarks.insert(out.remarks.end(), answer->remarks.begin(), answer->remarks.end());
+  add_upload_time(out, *answer);
   out.time_limit_ms = answer->limit_ms;
   out.usd_per_hour = tools::limits_of(*settings).of(spec.provider).usd_per_hour;
   out.time_usd_at_most =
@@ -174,7 +193,7 @@ result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& pa
 
 int show_plan(const app& a, const run_plan& plan, const error& by_scan) {
   if (a.json_mode) {
-    print_json({{"dry_run", to_json(plan.doc)}});
+    print_json({{"dry_run", dry_run_json(plan.doc)}});
   } else {
     if (auto text = findings_text(plan.doc.scan, finding_severity::medium); !text.empty())
       std::fputs(text.c_str(), stderr);

@@ -99,6 +99,12 @@ struct dry_run_doc {
   bool counts_known = false;
   std::vector<bite_line> limits; ///< Only those that the run would meet.
   std::vector<std::string> remarks;
+  /// One sandbox's upload up to its panes' work trees, without a setup, as the last uploads to its
+  /// provider went. It and the rate (of files before compression) are null in JSON where none was
+  /// measured (dry_run_json).
+  std::int64_t upload_ms_estimated = 0;
+  std::uint64_t upload_bytes_per_s = 0;
+  std::uint32_t uploads_measured = 0;
   SKEP_FIELDS(field(1, "would_start", x.would_start), field(2, "problems", x.problems),
               field(3, "repo", x.repo), field(4, "provider", x.provider),
               field(5, "agent", x.agent), field(6, "sandboxes", x.sandboxes),
@@ -109,7 +115,10 @@ struct dry_run_doc {
               field(13, "time_usd_at_most", x.time_usd_at_most),
               field(14, "models_cost", x.models_cost), field(15, "budget_usd", x.budget_usd),
               field(16, "counts_known", x.counts_known), field(17, "limits", x.limits),
-              field(18, "remarks", x.remarks))
+              field(18, "remarks", x.remarks),
+              field(19, "upload_ms_estimated", x.upload_ms_estimated),
+              field(20, "upload_bytes_per_s", x.upload_bytes_per_s),
+              field(21, "uploads_measured", x.uploads_measured))
 };
 
 } // namespace skep::cli

@@ -22,6 +22,17 @@ std::string number_text(double x) {
   return static_cast<double>(whole) == x ? std::to_string(whole) : money_text(x);
 }
 
+/// "about 12 s to each sandbox, by the last 5 uploads to local: 20.0 MiB/s before compression"
+std::string upload_time_text(const dry_run_doc& d) {
+  if (d.uploads_measured == 0) return "no upload to " + safe_line(d.provider) + " was measured yet";
+  auto takes = d.upload_ms_estimated < 1000 ? std::string{"less than 1 s"}
+                                            : "about " + duration_text(d.upload_ms_estimated);
+  auto by = d.uploads_measured == 1 ? std::string{"upload"}
+                                    : std::to_string(d.uploads_measured) + " uploads";
+  return takes + " to each sandbox, by the last " + by + " to " + safe_line(d.provider) + ": "
+         + size_text(d.upload_bytes_per_s) + "/s before compression";
+}
+
 /// What a dry run shows of files and of those left out; the rest is counted.
 constexpr std::size_t most_files = 5, most_left_out = 20;
 
@@ -117,6 +128,7 @@ std::string dry_run_text(const dry_run_doc& d) {
                   + safe_line(d.repo));
   line("Upload", files_sentence(d.upload) + " to each sandbox, before compression; "
                      + count_text(d.upload.left_out.size(), "file", "files") + " left out");
+  line("", upload_time_text(d));
   auto largest = d.upload.files;
   std::stable_sort(largest.begin(), largest.end(),
                    [](const auto& a, const auto& b) { return a.size_bytes > b.size_bytes; });
@@ -162,6 +174,12 @@ std::string dry_run_text(const dry_run_doc& d) {
   return out
          + (d.would_start ? "The run would start. Nothing was made.\n"
                           : "The run would be refused. Nothing was made.\n");
+}
+
+json dry_run_json(const dry_run_doc& d) {
+  auto out = to_json(d);
+  if (d.uploads_measured == 0) out["upload_ms_estimated"] = out["upload_bytes_per_s"] = nullptr;
+  return out;
 }
 
 } // namespace skep::cli

@@ -1,6 +1,7 @@
 // From a work tree to the documents of files_doc.hpp, and these as text for people.
 #pragma once
 
+#include "messages/json.hpp"
 #include "tools/skep/files_doc.hpp"
 #include "transfer/inventory.hpp"
 
@@ -16,5 +17,8 @@ std::string left_out_text(const files_doc& d);
 std::string why_text(const why_doc& d);
 std::string rules_text(const rules_doc& d);
 std::string dry_run_text(const dry_run_doc& d);
+
+/// As --json prints it: null for what is not known.
+json dry_run_json(const dry_run_doc& d);
 
 } // namespace skep::cli

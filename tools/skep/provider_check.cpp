@@ -31,4 +31,9 @@ error check_provider(const std::string& name, const tools::provider_entry& entry
   return future.get();
 }
 
+std::string provider_text(const tools::provider_entry& entry) {
+  if (entry.create.network == actors::network_check::require) return "answers";
+  return "answers; network_check = \"warn\": a sandbox whose network fails the look is kept";
+}
+
 } // namespace skep::cli

@@ -14,4 +14,8 @@ namespace skep::cli {
 error check_provider(const std::string& name, const tools::provider_entry& entry,
                      const storage::secret_store& secrets, std::chrono::milliseconds limit);
 
+/// What doctor says of one that answers: also that its sandboxes are kept whatever their network
+/// lets through, where skep.toml has that.
+std::string provider_text(const tools::provider_entry& entry);
+
 } // namespace skep::cli

@@ -146,6 +146,16 @@ error read_local(const std::filesystem::path& file, const toml::table& t, config
   return {};
 }
 
+error read_network_check(const std::filesystem::path& file, const toml::table& t,
+                         actors::network_check& out) {
+  std::string word = "require";
+  if (auto e = read_text(file, t, "network_check", word)) return e;
+  if (word != "require" && word != "warn")
+    return bad(file, t.get("network_check"), "network_check takes require or warn");
+  out = word == "warn" ? actors::network_check::warn : actors::network_check::require;
+  return {};
+}
+
 error read_provider(const std::filesystem::path& file, const toml::node& node,
                     const std::string& name, config& out) {
   const auto* t = node.as_table();
@@ -155,7 +165,7 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
                           {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
                            "first_lease_s", "lease_cap_s", "kind", "usd_per_hour", "max_active",
                            "max_active_per_repo", "creates_per_minute", "creates_per_hour",
-                           "creates_per_day", "max_starting"}))
+                           "creates_per_day", "max_starting", "network_check"}))
     return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},
@@ -172,6 +182,7 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   if (auto e = read_seconds(file, *t, "create_timeout_s", 1, 600, p.create.deadline)) return e;
   if (auto e = read_seconds(file, *t, "first_lease_s", 5, 3600, p.create.first_lease)) return e;
   if (auto e = read_seconds(file, *t, "lease_cap_s", 60, 30 * 86'400, p.create.lease_cap)) return e;
+  if (auto e = read_network_check(file, *t, p.create.network)) return e;
   if (auto e = read_limits(file, *t, p)) return e;
   out.providers[name] = std::move(p);
   return {};

@@ -13,6 +13,7 @@
 //   create_timeout_s = 60                       # how long a create may take
 //   first_lease_s = 120                         # how long a sandbox lives that nobody gets to know
 //   lease_cap_s = 3600                          # the longest life that the plan gives a sandbox
+//   network_check = "require"                   # or "warn": keep sandboxes that fail the look
 //   kind = "e2b"          # or "sim": costs nothing and has no limits unless set
 //   usd_per_hour = 0.10   # what the time of a sandbox costs
 //   max_active = 10       # or "unlimited", as the next four

@@ -78,6 +78,9 @@ void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
   svc.load_spend = [t](utc_time now) {
     return t->with([&](storage::reader& r) { return r.spend(now); });
   };
+  svc.load_uploads = [t](const std::string& provider) {
+    return t->with([&](storage::reader& r) { return r.uploads(provider); });
+  };
   svc.created_seq = [t](const swarm_id& id) {
     auto seq = t->with([&](storage::reader& r) { return r.created_seq(id); });
     return seq ? *seq : std::uint64_t{0};
