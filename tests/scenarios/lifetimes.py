@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """How runs and the daemon end by themselves: time limits with nobody watching, a stop with an agent that does not
 listen, panic, freezing, and a command that ran out of time."""
-# timeout: 600
+# timeout: 900
 import json
 import os
 import signal
