@@ -28,8 +28,9 @@ bool budget_watch::look(const storage::spend_state& s, utc_time now) {
     if (!b.in_force()) continue;
     again = true;
     warn(s, b);
-    enforce(s, b, now);
+    if (judge(b, svc_->limits) != budget_step::none) stop(w, b, b.usd_per_hour, now);
   }
+  std::erase_if(winding_, [&](const auto& x) { return x.second.seen != now; });
   look_at_kept(s, now);
   publish(s, now);
   return again || std::any_of(s.placed.begin(), s.placed.end(), [](const auto& x) {
@@ -55,7 +56,6 @@ void budget_watch::publish(const storage::spend_state& s, utc_time now) {
   for (const auto& id : published_)
     if (open.count(id) == 0) svc_->rests->drop(id);
   published_ = std::move(open);
-  std::erase_if(told_, [&](const auto& x) { return !swarms_->find(x.first); });
 }
 
 // Each once, also over restarts: the tables know those that were given.
@@ -76,27 +76,35 @@ void budget_watch::warn(const storage::spend_state& s, const budget_view& b) {
   }
 }
 
-void budget_watch::enforce(const storage::spend_state& s, const budget_view& b, utc_time) {
-  auto step = judge(b, svc_->limits);
-  // A call without a known price has cost nobody knows how much: the cap cannot hold any more.
-  if (step == budget_step::none && b.unpriced_calls > 0) step = budget_step::wind_down;
-  if (step == budget_step::none) return;
-  if (b.scope == budget_scope::swarm) return stop({b.id}, step);
+// What is spent ends all. A call without a known price ends the run that made it: what the others
+// cost is known.
+void budget_watch::enforce(const storage::spend_state& s, const budget_view& b, utc_time now) {
+  auto known = b;
+  known.unpriced_calls = 0;
+  const auto all = judge(known, svc_->limits) != budget_step::none;
+  if (!all && b.unpriced_calls == 0) return;
   for (const auto& w : s.open_swarms)
-    stop(w.swarm, step);
+    if (auto own = budget_of(s, w, now); all || own.unpriced_calls > 0)
+      stop(w, b, own.usd_per_hour, now);
   for (const auto& x : s.placed)
-    if (x.kept) end_kept(x);
+    if (x.kept && (all || x.unpriced_calls > 0)) end_kept(x);
 }
 
-void budget_watch::stop(const swarm_id& swarm, budget_step step) {
-  auto context = swarms_->find(swarm);
+// Said at each look until the tables have it, and a kill until the swarm is closed: a SWARM that
+// died before its record has not heard it, and for the others it means nothing new.
+void budget_watch::stop(const swarm_record& w, const budget_view& b, double usd_per_hour,
+                        utc_time now) {
+  auto& x = winding_.try_emplace(w.swarm, winding{now, now}).first->second;
+  x.seen = now;
+  const auto begun = w.state == swarm_phase::stopping;
+  // Where time costs nothing, waiting for a SWARM that is being restarted does not either.
+  if (!begun && usd_per_hour <= 0) x.since = now;
+  const auto kill = kill_is_due(b, usd_per_hour, now - x.since, svc_->limits);
+  if (begun && !kill) return;
+  auto context = swarms_->find(w.swarm);
   auto keeper = context ? context->keeper() : swarm_actor{};
   if (!keeper) return; // it is being started or restarted: in a second
-  auto& told = told_[swarm];
-  if (told >= step) return;
-  told = step;
-  caf::anon_send(keeper, stop_a::value,
-                 step == budget_step::kill ? stop_mode::budget_kill : stop_mode::budget);
+  caf::anon_send(keeper, stop_a::value, kill ? stop_mode::budget_kill : stop_mode::budget);
 }
 
 // A sandbox that was kept costs on when its swarm is closed, and its budget holds on.

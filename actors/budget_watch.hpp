@@ -26,8 +26,15 @@ public:
 
 private:
   void warn(const storage::spend_state& s, const budget_view& b);
+  /// How long a swarm winds down for a budget: since when, and the last look that it was due at.
+  struct winding {
+    utc_time since{};
+    utc_time seen{};
+  };
+
+  /// A budget of all swarms.
   void enforce(const storage::spend_state& s, const budget_view& b, utc_time now);
-  void stop(const swarm_id& swarm, budget_step step);
+  void stop(const swarm_record& w, const budget_view& b, double usd_per_hour, utc_time now);
   void end_kept(const storage::placed_sandbox& x);
   void look_at_kept(const storage::spend_state& s, utc_time now);
   template <event E>
@@ -37,9 +44,9 @@ private:
   services_ptr svc_;
   std::shared_ptr<swarm_registry> swarms_;
   append append_;
-  std::set<std::string> warned_;         ///< On their way to the disk, or there.
-  std::map<swarm_id, budget_step> told_; ///< What each SWARM was told.
-  std::set<sandbox_id> ended_;           ///< Kept ones whose kill intent is on its way.
+  std::set<std::string> warned_; ///< On their way to the disk, or there.
+  std::map<swarm_id, winding> winding_;
+  std::set<sandbox_id> ended_; ///< Kept ones whose kill intent is on its way.
   std::set<swarm_id> published_;
 };
 

@@ -3,6 +3,7 @@
 //
 //   one whose end is on its way   closed and its kill not confirmed, a kill that was intended, or
 //                                 one that was told to end a moment ago: its place is waited for
+//   one that was kept             and whose lease is over: the REAPER asks whether it is gone
 //   one that is ailing            only when no such place is left: the one that has been so for
 //                                 longest is to be ended
 //
@@ -36,7 +37,8 @@ public:
   const std::vector<sandbox_id>& to_end() const { return to_end_; }
   /// Ends one of them.
   void end(const sandbox_id& id) const;
-  /// One of those claimed here is closed: its kill is the REAPER's.
+  /// One of those claimed here is closed: its kill, or the look whether it is gone, is the
+  /// REAPER's.
   bool reaper_is_needed() const { return reaper_is_needed_; }
 
 private:

@@ -1,5 +1,7 @@
 #include "actors/limit_rules.hpp"
 
+#include "actors/policy.hpp"
+
 #include <algorithm>
 
 namespace skep::actors {
@@ -28,10 +30,12 @@ std::size_t first_inside(const std::vector<utc_time>& creates, utc_time now, mil
                                   - creates.begin());
 }
 
-// The (ahead + 1)th lease that ends lets the one with `ahead` before it through.
+// The (ahead + 1)th lease that ends lets the one with `ahead` before it through: once the provider
+// has said that it is gone, of which one that is over already is asked at the REAPER's next look.
 milliseconds next_end(const provider_load& load, utc_time now, std::size_t ahead) {
   if (ahead >= load.lease_ends.size()) return milliseconds{0};
-  return std::max(load.lease_ends[ahead] - now, milliseconds{0});
+  auto left = load.lease_ends[ahead] - now;
+  return left.count() > 0 ? left : milliseconds{policies{}.reap_interval};
 }
 
 std::uint64_t active_of(const provider_load& load, const std::string& repo) {

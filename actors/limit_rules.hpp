@@ -59,7 +59,8 @@ struct hold {
   std::uint64_t limit = 0;
   std::uint64_t count = 0;
   std::chrono::milliseconds wait{
-      0};               ///< Until it lets one more through, as far as known; 0: unknown.
+      0};               ///< Until it lets one more through, as far as known; 0: unknown. Of a
+                        ///< lease that is over: until the provider is asked for it next.
   std::string setting;  ///< "providers.cloud.max_active"
   bool of_repo = false; ///< Holds sandboxes of one repository alone.
   bool passing = false; ///< max_starting: waited for, never a reason to refuse.

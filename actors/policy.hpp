@@ -117,8 +117,8 @@ struct policies {
   std::chrono::seconds kill_retry{2};
   std::uint32_t kill_attempts = 5; ///< Then the REAPER goes on.
   std::chrono::seconds reap_interval{15};
-  /// Between two looks of the REAPER at providers where nothing of ours is known to live; 1 s to
-  /// 1 h.
+  /// Between two looks of the REAPER at providers where nothing of ours is known to live, and at a
+  /// kept sandbox that is there past its lease; 1 s to 1 h.
   std::chrono::seconds quiet_interval{60};
   /// A sandbox of ours that nobody knows lives this long before the REAPER ends it.
   std::chrono::seconds orphan_grace{30};
@@ -174,8 +174,8 @@ struct policies {
   /// Largest archive or patch accepted from a sandbox.
   std::uint64_t download_cap_bytes = 2ull * 1024 * 1024 * 1024;
 
-  /// How long a swarm whose budget ends is given to stop and to collect its results, and how long
-  /// before its end it is killed. The cost of that time is kept free.
+  /// How long a swarm whose budget ends is given to stop and to collect its results. Where time
+  /// costs, its cost is kept free, and what is left before the cap is killed; else after it.
   std::chrono::seconds budget_wind_down{60};
   std::chrono::seconds budget_kill{5};
   /// How long a dead sandbox's place is waited for before a run that does not queue is refused.

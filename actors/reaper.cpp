@@ -47,6 +47,7 @@ private:
             && r.state == phase::closed) // open ones have a SANDBOX that does it
           kill(r.provider, r.remote_id, r.swarm, r.sandbox);
     settle_creates();
+    look_at_kept();
     for (const auto& provider : to_list())
       look_for_orphans(provider);
   }
@@ -97,6 +98,46 @@ private:
   }
 
   void over(const sandbox_id& id) { under_way_.erase(id); }
+
+  // Nobody touches a kept sandbox before its lease is over. Then its provider's word counts, as it
+  // does of every other one.
+  void look_at_kept() {
+    if (!tables_.kept_past_lease) return;
+    auto rows = tables_.kept_past_lease(svc_->wall_now());
+    if (!rows) return;
+    std::map<sandbox_id, std::chrono::milliseconds> still;
+    for (const auto& r : *rows) {
+      auto seen = kept_seen_.find(r.sandbox);
+      if (seen == kept_seen_.end()) {
+        look_at(r);
+        continue;
+      }
+      if (svc_->boot_now() - seen->second < svc_->limits.quiet_interval)
+        still.insert(*seen);
+      else
+        look_at(r);
+    }
+    kept_seen_ = std::move(still);
+  }
+
+  // What is gone costs until it is seen to be: as every other sandbox, since nobody knows whether
+  // it was given more time. Intent and word are stored together: nothing is left to be killed.
+  void look_at(const sandbox_record& r) {
+    if (!under_way_.insert(r.sandbox).second) return;
+    in_pool<std::shared_ptr<sandbox::api>>(
+        svc_, [svc = svc_, provider = r.provider] { return svc->provider(provider); },
+        [this, r](result<std::shared_ptr<sandbox::api>> api) {
+          if (!api) return over(r.sandbox);
+          (*api)->get(r.remote_id, home<sandbox::detail>([this, r](result<sandbox::detail> there) {
+                        if (!there && there.err().code == errc::not_found)
+                          return journal(
+                              r.swarm, r.sandbox, [] {}, kill_intended{"its lease is over"},
+                              kill_confirmed{r.remote_id});
+                        if (there.ok()) kept_seen_[r.sandbox] = svc_->boot_now();
+                        over(r.sandbox);
+                      }));
+        });
+  }
 
   // One look a sweep for each create that its SANDBOX left unresolved, and some in between while it
   // is fresh. The time counts from the end of the sandbox, which is later than the intent.
@@ -245,6 +286,8 @@ private:
   std::set<sandbox_id> under_way_;
   std::map<std::string, std::map<std::string, orphan>> orphans_; ///< By provider and remote id.
   std::map<std::string, create_search> searches_;                ///< By intent.
+  /// Kept sandboxes that are there past their lease: when that was seen, on the boot-time clock.
+  std::map<sandbox_id, std::chrono::milliseconds> kept_seen_;
   bool looks_soon_ = false;
   std::set<std::string> unheard_; ///< Configured, and without an answer since the start.
   /// The last look at providers without a living sandbox, on the boot-time clock.

@@ -4,6 +4,10 @@
 //   creates without an answer           whose SANDBOX has ended: searched for by their label
 //                                       (sandbox_birth.hpp), soon after its end and then ever more
 //                                       rarely; found: killed, with an intent first; settled: told
+//   kept sandboxes past their lease     their provider is asked: one that it does not know any more
+//                                       is confirmed gone, which ends its charge and frees its
+//                                       place; one that somebody gave more time stays, and is asked
+//                                       for again every minute (quiet_interval)
 //   sandboxes with our skep.install     whose skep.sandbox is unknown or closed (and not kept):
 //                                       killed after a grace time
 //   everything else                     foreign: never touched
@@ -24,6 +28,8 @@ struct reaper_tables {
   std::function<result<std::vector<sandbox_record>>()> unconfirmed_kills;
   /// Creates without answer or settlement, of open and of closed sandboxes.
   std::function<result<std::vector<sandbox_record>>()> unresolved_creates;
+  /// Kept sandboxes whose lease is over at this time. Null: none.
+  std::function<result<std::vector<sandbox_record>>(utc_time now)> kept_past_lease;
   /// not_found: nothing of ours has this id.
   std::function<result<sandbox_record>(const sandbox_id&)> sandbox;
   /// Providers that sandboxes of ours live at, as far as is known.

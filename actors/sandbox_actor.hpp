@@ -246,6 +246,7 @@ private:
   bool waiting_ = false;          ///< For ADMISSION.
   error refused_;                 ///< By the provider, for its quota; ADMISSION is to be told.
   bool counting_ = true;          ///< Until the provider says that it counts nothing.
+  bool counts_ = false;           ///< It has answered for its models, so that it does count.
   std::optional<bool> may_spend_; ///< Does not change; see may_spend().
   bool asking_spend_ = false;
   std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0;

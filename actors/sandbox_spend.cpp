@@ -61,7 +61,9 @@ bool sandbox_impl::wait_for_provider(const error& why) {
 
 // ---- its models -----------------------------------------------------------------------------
 
-// Asked for on the tick, one question at a time; a provider that counts nothing is asked once.
+// Asked for on the tick, one question at a time; a provider that counts nothing is asked once. One
+// that has counted before knows the question: where it then denies the sandbox, that passes or is
+// the sandbox's end, which others notice. Nothing else would bound the models again.
 void sandbox_impl::count_models(std::function<void()> then) {
   auto go_on = [then] {
     if (then) then();
@@ -71,10 +73,12 @@ void sandbox_impl::count_models(std::function<void()> then) {
   ctx_->api->get_model_usage(
       rec_.remote_id, home<sandbox::model_usage>([this, go_on](result<sandbox::model_usage> r) {
         asking_spend_ = false;
-        if (r.ok())
+        if (r.ok()) {
+          counts_ = true;
           counted(*r);
-        else if (r.err().code == errc::not_found || r.err().code == errc::refused)
+        } else if (!counts_ && (r.err().code == errc::not_found || r.err().code == errc::refused)) {
           counting_ = false;
+        }
         go_on();
       }));
 }
@@ -111,7 +115,10 @@ void sandbox_impl::bound_models(std::function<void()> then) {
   if (!counting_ || most == allowed_micro_ || rec_.remote_id.empty() || !may_spend())
     return go_on();
   ctx_->api->set_allowance(rec_.remote_id, most, home<void>([this, most, go_on](result<void> r) {
-                             if (r.ok()) allowed_micro_ = most;
+                             if (r.ok()) {
+                               counts_ = true;
+                               allowed_micro_ = most;
+                             }
                              go_on();
                            }));
 }
@@ -151,6 +158,7 @@ void sandbox_impl::judge_panes() {
     b.limit_usd = limit;
     b.spent_usd = pane_cost_usd(p, *rows, box, now());
     b.usd_per_hour = box.usd_per_hour / static_cast<double>(rows->size());
+    b.unpriced_calls = counted_unpriced_; // whose they were, the gateway does not know
     auto ends = judge(b, limits()) != budget_step::none;
     // One that is being stopped may say its last word at any moment.
     for (auto percent : {50u, 80u})

@@ -5,6 +5,9 @@
 namespace skep::actors {
 namespace {
 
+// Less is what the sum of sandboxes' times leaves of a difference.
+constexpr double least_model_usd = 1e-6;
+
 double cost_of(double usd_per_hour, std::chrono::seconds t) {
   return time_cost_usd(usd_per_hour, std::chrono::milliseconds{t});
 }
@@ -13,10 +16,20 @@ double cost_of(double usd_per_hour, std::chrono::seconds t) {
 
 budget_step judge(const budget_view& b, const policies& p) {
   if (!b.in_force()) return budget_step::none;
-  if (b.spent_usd + cost_of(b.usd_per_hour, p.budget_kill) >= b.limit_usd) return budget_step::kill;
+  // A kill saves the time that would go on. What models cost ends by itself: the gateway refuses.
+  if (b.usd_per_hour > 0 && b.spent_usd + cost_of(b.usd_per_hour, p.budget_kill) >= b.limit_usd)
+    return budget_step::kill;
   if (b.spent_usd + cost_of(b.usd_per_hour, p.budget_wind_down) >= b.limit_usd)
     return budget_step::wind_down;
-  return budget_step::none;
+  // A call without a known price has cost nobody knows how much: the cap cannot hold any more.
+  return b.unpriced_calls > 0 ? budget_step::wind_down : budget_step::none;
+}
+
+bool kill_is_due(const budget_view& b, double usd_per_hour, std::chrono::milliseconds winding,
+                 const policies& p) {
+  if (usd_per_hour <= 0) return winding >= p.budget_wind_down;
+  return judge(b, p) == budget_step::kill
+         && (b.model_usd < least_model_usd || winding >= p.budget_kill);
 }
 
 std::uint32_t warning_level(const budget_view& b) {
@@ -61,6 +74,7 @@ std::vector<budget_view> shared_budgets(const storage::spend_state& s, const lim
       if (from < now) b->spent_usd += time_cost_usd(x.usd_per_hour, now - from);
       b->reserved_usd += x.still_reserved(now);
       b->usd_per_hour += x.usd_per_hour;
+      b->unpriced_calls += x.unpriced_calls;
     }
   auto limit_from = [&](budget_view& b, const std::optional<double>& file) {
     if (auto i = s.set_limits.find(b.scope); i != s.set_limits.end()) {

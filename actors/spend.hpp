@@ -7,7 +7,9 @@
 //                                               cap - kill * burn
 //
 // burn: what the time of the sandboxes that are there costs. Models are bounded at their gateway by
-// the sandbox's allowance, which the SANDBOX sets (spend_allowance).
+// the sandbox's allowance, which the SANDBOX sets; the last call that it lets through reaches the
+// cap or passes it, and nothing is spent behind it. So what models spent is always wound down first
+// (kill_is_due).
 #pragma once
 
 #include "actors/limit_rules.hpp"
@@ -24,7 +26,7 @@ struct budget_view {
   double reserved_usd = 0;
   double usd_per_hour = 0;
   double model_usd = 0;
-  std::uint64_t unpriced_calls = 0;
+  std::uint64_t unpriced_calls = 0; ///< Of the sandboxes that are there.
   std::string set_by;
 
   bool in_force() const { return limit_usd >= 0; }
@@ -32,8 +34,15 @@ struct budget_view {
 
 /// What is to be done about a budget.
 enum class budget_step : std::uint8_t { none, wind_down, kill };
-/// By what the time that stopping takes will cost.
+/// By what the time that stopping takes will cost; where no time costs, there is nothing to kill
+/// for. Calls without a known price wind down.
 budget_step judge(const budget_view& b, const policies& p);
+/// Whether a swarm that has been winding down for its budget `b` for so long is killed; its time
+/// costs `usd_per_hour`. Where that is nothing: once budget_wind_down is over. Else by the time
+/// that stopping takes; of models, which may jump over that margin, no sooner than after
+/// budget_kill.
+bool kill_is_due(const budget_view& b, double usd_per_hour, std::chrono::milliseconds winding,
+                 const policies& p);
 /// 0, 50 or 80: the share of the budget that is spent.
 std::uint32_t warning_level(const budget_view& b);
 /// The name of a warning, as the tables have it.

@@ -100,4 +100,23 @@ result<std::string> control_client::exchange(std::uint32_t command, std::string 
   }
 }
 
+result<std::string> control_client::exchange_paced(std::uint32_t command, std::string body,
+                                                   std::chrono::milliseconds deadline) {
+  const auto end = steady::now() + deadline;
+  for (;;) {
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(end - steady::now());
+    auto reply = exchange(command, body, left);
+    if (reply || reply.err().code != errc::rate) return reply;
+    std::chrono::milliseconds pause{std::max<std::int64_t>(reply.err().retry_after_ms, 1)};
+    // In milliseconds, never added to the clock: how long a daemon asks to wait is its own word.
+    if (pause >= std::chrono::floor<std::chrono::milliseconds>(end - steady::now())) return reply;
+    try {
+      // Nothing is expected; the late answer to a call that was given up ends the wait early.
+      wait_ready(impl_->socket, ZMQ_POLLIN, pause);
+    } catch (const zmq::error_t& e) {
+      return make_error(errc::io, "the control socket " + impl_->path, e.what());
+    }
+  }
+}
+
 } // namespace skep::broker

@@ -44,7 +44,20 @@ public:
     return unpack<typename command_traits<R>::reply>(*reply);
   }
 
+  /// As call(); where the daemon says errc::rate, it waits as long as the answer asks for and asks
+  /// again, as often as `deadline`, which is that of all of it, has room for. Then errc::rate is
+  /// the answer. For questions that follow one another without end, such as pages of history.
+  template <message R>
+  result<typename command_traits<R>::reply> call_paced(const R& request,
+                                                       std::chrono::milliseconds deadline) {
+    auto reply = exchange_paced(command_traits<R>::number, pack(request), deadline);
+    if (!reply) return reply.err();
+    return unpack<typename command_traits<R>::reply>(*reply);
+  }
+
   /// The same for packed bodies.
+  result<std::string> exchange_paced(std::uint32_t command, std::string body,
+                                     std::chrono::milliseconds deadline);
   result<std::string> exchange(std::uint32_t command, std::string body,
                                std::chrono::milliseconds deadline, const std::string& key = {});
 

@@ -120,7 +120,8 @@ struct event_stream::impl {
   /// Reads one page of history.
   error read_page() {
     replay_request ask{position + 1, what.swarm, what.sandbox, policy.page_chunks};
-    auto page = history.call(ask, policy.page);
+    // A long history is more pages than the daemon admits in a second.
+    auto page = history.call_paced(ask, policy.page);
     if (!page) return page.err();
     if (auto e = same_stream(page->stream_id)) return e;
     if (page->oldest > ask.from)

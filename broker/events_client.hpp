@@ -31,7 +31,7 @@ json to_json(const received_event& e);
 
 struct follow_policy {
   std::chrono::milliseconds join{3000};       ///< For the first beacon.
-  std::chrono::milliseconds page{10'000};     ///< For one page of history.
+  std::chrono::milliseconds page{10'000};     ///< For one page of history, with waits for the rate.
   std::chrono::milliseconds tail_check{2000}; ///< Between checks for a lost tail of a selection.
   std::chrono::milliseconds silence{3000};    ///< Then it is asked whether the daemon lives.
   std::uint32_t page_chunks = 64;

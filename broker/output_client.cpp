@@ -72,7 +72,7 @@ struct output_stream::impl {
     bool known = p.generation != 0;
     log_read_request ask{pane, p.generation, known ? static_cast<std::int64_t>(p.offset) : p.first,
                          piece};
-    auto reply = control.call(ask, policy.read);
+    auto reply = control.call_paced(ask, policy.read);
     if (!reply) return reply.err();
     std::uint64_t dropped = 0;
     if (ask.offset >= 0 && reply->begin_offset > static_cast<std::uint64_t>(ask.offset)
@@ -101,7 +101,7 @@ struct output_stream::impl {
         continue;
       }
       log_read_request newest{pane, 0, 0, 1};
-      auto reply = control.call(newest, policy.read);
+      auto reply = control.call_paced(newest, policy.read);
       if (!reply) return reply.err();
       if (reply->generation > p.generation)
         p = {p.generation + 1, 0, 0, reply->generation, true, false};

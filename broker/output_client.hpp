@@ -28,7 +28,7 @@ struct pane_output {
 };
 
 struct output_policy {
-  std::chrono::milliseconds read{10'000};  ///< For one log.read.
+  std::chrono::milliseconds read{10'000};  ///< For one log.read, with waits for the rate.
   std::chrono::milliseconds recheck{1000}; ///< Silence after which the log is asked again.
 };
 

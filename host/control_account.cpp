@@ -1,5 +1,6 @@
 // What only this host can do, below /skep/v1/sandboxes/{id}/: what the sandbox spent at its models,
-// how much it may, and the end of its keys. A 404 for the route itself means plain E2B.
+// how much it may, and the end of its keys. A 404 for the route itself means plain E2B, and skepd
+// asks no more: one that only has not been heard of is never 404.
 #include "host/control_answers.hpp"
 
 #include <limits>
@@ -9,6 +10,7 @@ namespace skep::host {
 task<api_reply> control_api::account(api_request request, std::vector<std::string> path) {
   const auto id = path.at(3), what = path.at(4);
   if (!valid_sandbox_id(id)) co_return api_error(400, "Invalid sandbox ID");
+  if (sandboxes_.unknown(id)) co_return not_heard();
   result<json> done = make_error(errc::unknown_command);
   if (what == "usage" && request.method == "GET") {
     auto query = parse_query(request.query);

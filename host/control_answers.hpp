@@ -18,6 +18,8 @@ std::optional<std::int64_t> number_param(const std::string& text, std::int64_t l
 
 api_reply json_answer(unsigned status, const json& j);
 api_reply not_found(const std::string& id);
+/// 503 for a sandbox that may live but has not answered since the host started.
+api_reply not_heard();
 /// The API's status for an error of ours about sandbox `id`.
 api_reply failed(const error& e, const std::string& id);
 

@@ -58,6 +58,10 @@ api_reply not_found(const std::string& id) {
   return api_error(404, "Sandbox \"" + id + "\" doesn't exist or you don't have access to it");
 }
 
+api_reply not_heard() {
+  return api_error(503, "The host has not heard from this sandbox yet. Try again in a moment.");
+}
+
 api_reply json_answer(unsigned status, const json& j) {
   return {status, dump(j), {}};
 }
@@ -76,6 +80,8 @@ api_reply failed(const error& e, const std::string& id) {
     return not_again(api_error(429, e.message));
   case errc::refused:
     return api_error(501, e.message);
+  case errc::capacity: // it passes: clients may come again
+    return api_error(503, e.message);
   case errc::no_isolation: // E2B has no word for it; clients that know ours pass it on
     return not_again(json_answer(503, {{"code", 503},
                                        {"message", e.message},
@@ -123,9 +129,7 @@ task<api_reply> control_api::handle(api_request request) {
 
   auto id = sandbox_id_of(parts[1]);
   if (!id) co_return api_error(400, "Invalid sandbox ID");
-  if (sandboxes_.unknown(*id))
-    co_return api_error(503,
-                        "The host has not heard from this sandbox yet. Try again in a moment.");
+  if (sandboxes_.unknown(*id)) co_return not_heard();
   if (n == 2 && method == "GET") co_return detail(*id);
   if (n == 2 && method == "DELETE") co_return co_await remove(*id);
   if (n == 3 && method == "POST") {
@@ -152,7 +156,10 @@ task<api_reply> control_api::create(api_request request, bool v2) {
   auto order = parse_create(request.body, v2 ? default_timeout_v2_ms : default_timeout_v1_ms,
                             settings_.upstreams);
   if (!order) co_return failed(order.err(), {});
-  if (settings_.isolation) co_return failed(settings_.isolation, {});
+  if (settings_.isolation) {
+    auto missing = co_await settings_.isolation->look_again();
+    if (missing) co_return failed(missing, {});
+  }
   if (auto room = check_room(); !room) co_return failed(room.err(), {});
   order->state_dir = settings_.state_path;
   order->sandbox_id = "i" + random_token(20);
@@ -279,8 +286,9 @@ api_reply control_api::detail(const std::string& id) const {
 }
 
 api_reply control_api::info() const {
+  const auto missing = settings_.isolation ? settings_.isolation->problem() : error{};
   json j = {{"version", settings_.version},
-            {"isolation", settings_.isolation ? "none" : "bubblewrap"},
+            {"isolation", missing ? "none" : "bubblewrap"},
             {"sandboxes", sandboxes_.list().size()},
             {"tag", settings_.tag}};
   for (const auto& [name, value] : {std::pair{"cpu", settings_.limits.cpus},
@@ -290,7 +298,7 @@ api_reply control_api::info() const {
                          {"enforced", value > 0 && settings_.cgroups.contains(name)}};
   auto disk = settings_.limits.disk_mb;
   j["limits"]["disk"] = {{"value", disk}, {"enforced", disk > 0}};
-  if (settings_.isolation) j["isolationError"] = render(settings_.isolation);
+  if (missing) j["isolationError"] = render(missing);
   return json_answer(200, j);
 }
 

@@ -18,6 +18,7 @@
 
 #include "host/async.hpp"
 #include "host/driver.hpp"
+#include "host/isolation_state.hpp"
 #include "host/web_text.hpp"
 
 #include <map>
@@ -53,8 +54,8 @@ struct api_settings {
   std::size_t max_sandboxes = 100;
   std::string tag; ///< Shown by /skep/v1/info.
   resource_limits limits;
-  string_map cgroups; ///< Where groups may be made: which limits can hold.
-  error isolation;    ///< Why no sandbox can be made here, or no error.
+  string_map cgroups;                   ///< Where groups may be made: which limits can hold.
+  isolation_state* isolation = nullptr; ///< Can sandboxes be made here? nullptr: always.
 };
 
 /// What became of the host's template since this host started.

@@ -43,7 +43,8 @@ public:
     (void)id;
     co_return make_error(errc::refused, "revoking keys is not supported by this host");
   }
-  /// A connection that speaks HTTP/1.1 with envd of the sandbox. errc::gone.
+  /// A connection that speaks HTTP/1.1 with envd of the sandbox. errc::gone; errc::capacity,
+  /// errc::timed_out: not at present.
   virtual task<result<local_socket>> connect_envd(std::string id) = 0;
 
   /// Stops every process of the sandbox, memory kept. errc::not_found; errc::wrong_phase when it is
@@ -52,7 +53,8 @@ public:
     (void)id;
     co_return make_error(errc::refused, "pause is not supported by this host");
   }
-  /// Continues a paused one with a new lease of `ms`. errc::wrong_phase when it is not paused.
+  /// Continues a paused one with a new lease of `ms`. errc::wrong_phase when it is not paused,
+  /// errc::capacity when it does not wake up in time and stays paused.
   virtual task<result<sandbox_info>> resume(std::string id, std::int64_t ms) {
     (void)id, (void)ms;
     co_return make_error(errc::refused, "resume is not supported by this host");

@@ -188,6 +188,8 @@ task<result<void>> holder::pause() {
     co_return make_error(errc::wrong_phase, "Sandbox " + order_.sandbox_id + " is already paused");
   if (phase_ != sandbox_phase::running)
     co_return make_error(errc::wrong_phase, "Sandbox " + order_.sandbox_id + " is changing state");
+  // Before the first step: an end of the lease that came meanwhile would kill what is to be kept.
+  if (auto r = lease_.suspend(); !r) co_return r.err();
   enter(sandbox_phase::pausing);
   // An envd that does not answer is stopped all the same: its clients see a connection that stands
   // still.
@@ -201,10 +203,11 @@ task<result<void>> holder::pause() {
     auto thawed = co_await envd_call(io_, state_, order_.sandbox_id, order_.access_token, "POST",
                                      "/unfreeze", thaw_limit);
     (void)thawed;
+    if (ending_) co_return make_error(errc::gone, "the sandbox ended");
+    if (auto r = lease_.go_on(); !r) end(); // without a lease it would live for ever
     enter(sandbox_phase::running);
     co_return stopped.err();
   }
-  if (auto r = lease_.suspend(); !r) co_return r.err();
   enter(sandbox_phase::paused);
   co_return result<void>{};
 }
@@ -219,14 +222,27 @@ task<result<void>> holder::resume(std::int64_t ms) {
   auto thawed = co_await envd_call(io_, state_, order_.sandbox_id, order_.access_token, "POST",
                                    "/unfreeze", thaw_limit);
   if (ending_) co_return make_error(errc::gone, "the sandbox ended");
-  if (!thawed) {
-    // Its deadlines would stand still for ever.
-    end();
-    co_return thawed.err();
-  }
+  if (!thawed) co_return co_await pause_again(ms);
   if (auto r = lease_.restart(ms); !r) co_return r.err();
   enter(sandbox_phase::running);
   co_return result<void>{};
+}
+
+// What was swapped out may take longer than we wait. It stays what it was, for the next try: the
+// question lies in envd's queue, so that one that is late has thawed by then. Where it cannot be
+// stopped any more, it runs, and its lease is what ends it.
+task<result<void>> holder::pause_again(std::int64_t ms) {
+  auto stopped = co_await pause_.stop(sandbox_, stop_limit);
+  if (ending_) co_return make_error(errc::gone, "the sandbox ended");
+  if (!stopped) {
+    if (auto r = lease_.restart(ms); !r) end();
+    enter(sandbox_phase::running);
+    co_return stopped.err();
+  }
+  enter(sandbox_phase::paused);
+  co_return make_error(errc::capacity, "Sandbox " + order_.sandbox_id
+                                           + " did not wake up in time and is paused as before. "
+                                             "Try again in a moment.");
 }
 
 task<void> holder::await_lease() {

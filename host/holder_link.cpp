@@ -6,17 +6,28 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 namespace skep::host {
+namespace {
+
+// What an errno says of the holder: that it has no directory or listens no more, or nothing at all.
+error unreachable(const std::string& id, int code) {
+  if (code == ENOENT || code == ENOTDIR || code == ECONNREFUSED)
+    return make_error(errc::gone, "sandbox " + id);
+  return make_error(errc::capacity, "sandbox " + id + " cannot be reached: " + errno_text(code));
+}
+
+} // namespace
 
 task<result<local_socket>> connect_holder(asio::io_context& io, const state_dir& state,
                                           const std::string& id, std::string_view name,
                                           std::chrono::milliseconds limit) {
-  auto dir = open_dir(state.holders.get(), id);
-  if (!dir) co_return make_error(errc::gone, "sandbox " + id);
-  auto path = socket_path(dir->get(), name);
+  unique_fd dir{::openat(state.holders.get(), id.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (!dir) co_return unreachable(id, errno);
+  auto path = socket_path(dir.get(), name);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) co_return make_error(errc::internal, "socket path");
@@ -28,7 +39,7 @@ task<result<local_socket>> connect_holder(asio::io_context& io, const state_dir&
   asio::steady_timer timer{io};
   for (;;) {
     unique_fd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    if (!fd) co_return system_error("socket");
+    if (!fd) co_return unreachable(id, errno);
     if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
       local_socket socket{io};
       error_code ec;
@@ -38,7 +49,7 @@ task<result<local_socket>> connect_holder(asio::io_context& io, const state_dir&
       socket.non_blocking(true, ec);
       co_return std::move(socket);
     }
-    if (errno != EAGAIN && errno != EINTR) co_return make_error(errc::gone, "sandbox " + id);
+    if (errno != EAGAIN && errno != EINTR) co_return unreachable(id, errno);
     if (std::chrono::steady_clock::now() >= until)
       co_return make_error(errc::timed_out, "sandbox " + id + " takes no connection");
     timer.expires_after(pause);

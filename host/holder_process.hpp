@@ -47,6 +47,7 @@ private:
   result<json> account(const std::string& op, const json& request);
   task<result<void>> pause();
   task<result<void>> resume(std::int64_t ms);
+  task<result<void>> pause_again(std::int64_t ms);
   void enter(sandbox_phase phase);
   void tell_watchers();
   task<void> sample();

@@ -3,6 +3,7 @@
 #include "host/control_api.hpp"
 #include "host/install.hpp"
 #include "host/isolation.hpp"
+#include "host/isolation_state.hpp"
 #include "host/ready_file.hpp"
 #include "host/registry.hpp"
 #include "host/server.hpp"
@@ -21,6 +22,15 @@ namespace {
 constexpr std::size_t descriptors_per_sandbox = 24;
 constexpr std::size_t most_sandboxes = 1000;
 
+// The look waits for a child of its own. Nobody else has one meanwhile: holders are started only
+// once a look has found nothing missing, and then there is none any more.
+result<void> look_at_isolation(const std::string& service_user) {
+  ::signal(SIGCHLD, SIG_DFL);
+  auto found = check_isolation(service_user);
+  ::signal(SIGCHLD, SIG_IGN);
+  return found;
+}
+
 } // namespace
 
 result<void> run_host(const host_options& options) {
@@ -38,12 +48,12 @@ result<void> run_host(const host_options& options) {
   auto lock = lock_state(*state);
   if (!lock) return lock.err();
 
-  ::signal(SIGCHLD, SIG_DFL);
-  auto isolation = check_isolation(options.service_user);
-  ::signal(SIGCHLD, SIG_IGN);
+  auto isolation = look_at_isolation(options.service_user);
   if (!isolation) std::fprintf(stderr, "skep-host: %s\n", render(isolation.err()).c_str());
 
   asio::io_context io{1};
+  isolation_state isolated{io, isolation ? error{} : isolation.err(),
+                           [user = options.service_user] { return look_at_isolation(user); }};
   registry sandboxes{io, *state, place->holder_program, place->cgroups};
   api_settings settings;
   settings.version = SKEP_VERSION;
@@ -59,7 +69,7 @@ result<void> run_host(const host_options& options) {
       options.max_sandboxes > 0
           ? options.max_sandboxes
           : std::clamp<std::size_t>(open_file_limit() / descriptors_per_sandbox, 1, most_sandboxes);
-  if (!isolation) settings.isolation = isolation.err();
+  settings.isolation = &isolated;
   control_api api{sandboxes, std::move(settings)};
   server_policy policy;
   policy.create_rate = options.create_rate;

@@ -11,6 +11,9 @@
 namespace skep::host {
 namespace {
 
+/// The end of a lease that stands still.
+constexpr auto standing = std::numeric_limits<std::int64_t>::max();
+
 std::int64_t boot_now_ms() {
   timespec t{};
   ::clock_gettime(CLOCK_BOOTTIME, &t);
@@ -30,9 +33,11 @@ result<lease> lease::start(std::int64_t duration_ms) {
 }
 
 result<void> lease::set(std::int64_t duration_ms) {
-  auto now = boot_now_ms();
   duration_ms = std::clamp<std::int64_t>(duration_ms, 0, max_lifetime_ms);
-  auto end = std::min(now + duration_ms, boot_start_ms_ + max_lifetime_ms);
+  return end_at(std::min(boot_now_ms() + duration_ms, boot_start_ms_ + max_lifetime_ms));
+}
+
+result<void> lease::end_at(std::int64_t end) {
   itimerspec when{};
   // An absolute time of zero would disarm; every boot time of a running process is later.
   when.it_value.tv_sec = static_cast<time_t>(end / 1000);
@@ -40,7 +45,7 @@ result<void> lease::set(std::int64_t duration_ms) {
   if (::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr) != 0)
     return system_error("timerfd_settime");
   boot_end_ms_ = end;
-  end_at_ms_ = wall_now_ms() + (end - now);
+  end_at_ms_ = wall_now_ms() + (end - boot_now_ms());
   return {};
 }
 
@@ -53,9 +58,14 @@ result<void> lease::suspend() {
   itimerspec never{};
   if (::timerfd_settime(timer_.get(), 0, &never, nullptr) != 0)
     return system_error("timerfd_settime");
-  boot_end_ms_ = std::numeric_limits<std::int64_t>::max();
+  if (boot_end_ms_ != standing) boot_kept_ms_ = boot_end_ms_;
+  boot_end_ms_ = standing;
   end_at_ms_ = wall_now_ms();
   return {};
+}
+
+result<void> lease::go_on() {
+  return boot_end_ms_ == standing ? end_at(boot_kept_ms_) : result<void>{};
 }
 
 result<void> lease::restart(std::int64_t duration_ms) {

@@ -18,8 +18,10 @@ public:
   result<void> set(std::int64_t duration_ms);
   /// The same, but never to an earlier time.
   result<void> extend(std::int64_t duration_ms);
-  /// Stands still: it does not end before restart().
+  /// Stands still: it does not end before restart() or go_on().
   result<void> suspend();
+  /// Goes on after suspend() as if it had not stood still: at once at its end when that is over.
+  result<void> go_on();
   /// Goes on after suspend(): ends `duration_ms` from now, and the greatest lifetime begins anew.
   result<void> restart(std::int64_t duration_ms);
   std::int64_t started_at_ms() const { return started_at_ms_; }
@@ -32,9 +34,13 @@ public:
   bool ended();
 
 private:
+  /// Ends at this time of the boot-time clock.
+  result<void> end_at(std::int64_t boot_ms);
+
   unique_fd timer_;
   std::int64_t started_at_ms_ = 0, end_at_ms_ = 0;   // wall clock, for showing
   std::int64_t boot_start_ms_ = 0, boot_end_ms_ = 0; // boot-time clock, for deciding
+  std::int64_t boot_kept_ms_ = 0;                    // the end before suspend()
 };
 
 } // namespace skep::host

@@ -20,6 +20,11 @@ json request(const char* op) {
   return j;
 }
 
+error no_room(const std::string& id) {
+  return make_error(errc::capacity,
+                    "Sandbox " + id + " has too many requests at present. Try again in a moment.");
+}
+
 } // namespace
 
 struct registry::workers {
@@ -182,22 +187,43 @@ task<result<void>> registry::kill(std::string id) {
   auto i = entries_.find(id);
   if (i == entries_.end() || i->second->dying) co_return make_error(errc::not_found, id);
   i->second->dying = true;
+  auto done = co_await end_holder(id);
+  auto again = entries_.find(id);
+  if (done)
+    entries_.erase(id);
+  else if (again != entries_.end())
+    again->second->dying = false;
+  co_return done;
+}
+
+// A connection that is closed without an answer may come from a holder that has too many of them:
+// the lock on its directory alone tells that it is dead.
+task<result<void>> registry::end_holder(std::string id) {
+  const auto began = std::chrono::steady_clock::now();
+  asio::steady_timer timer{io_};
   auto wish = request("kill");
-  auto answer = co_await ask_holder(io_, state_, id, wish, policy_.kill);
-  if (!answer && answer.err().code != errc::gone) {
-    if (auto again = entries_.find(id); again != entries_.end()) again->second->dying = false;
-    co_return answer.err();
+  for (;;) {
+    auto answer = co_await ask_holder(io_, state_, id, wish, policy_.kill);
+    if (answer) co_return result<void>{};
+    if (answer.err().code != errc::gone) co_return answer.err();
+    if (co_await sweep(id) != sweep_outcome::alive) co_return result<void>{};
+    auto spent = std::chrono::steady_clock::now() - began;
+    // Without an entry its watch has ended: it is on its way out, and takes no connection any more.
+    if (entries_.contains(id) && spent >= policy_.busy) co_return no_room(id);
+    if (spent >= policy_.kill) co_return make_error(errc::timed_out, "the holder does not end");
+    error_code ec;
+    timer.expires_after(policy_.retry);
+    co_await timer.async_wait(into(ec));
   }
-  entries_.erase(id);
-  co_return result<void>{};
 }
 
 task<result<json>> registry::put_question(std::string id, json question,
                                           std::chrono::milliseconds limit) {
   if (!find(id)) co_return make_error(errc::not_found, id);
   auto answer = co_await ask_holder(io_, state_, id, question, limit);
-  if (!answer && answer.err().code == errc::gone) co_return make_error(errc::not_found, id);
-  co_return answer;
+  if (answer || answer.err().code != errc::gone) co_return answer;
+  if (co_await sweep(id) == sweep_outcome::alive && find(id)) co_return no_room(id);
+  co_return make_error(errc::not_found, id);
 }
 
 task<result<sandbox_info>> registry::set_timeout(std::string id, std::int64_t ms, bool extend) {

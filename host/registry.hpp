@@ -24,6 +24,7 @@ struct holder_policy {
   std::chrono::milliseconds answer{5'000};  ///< For an ordinary question.
   std::chrono::milliseconds pause{20'000};  ///< Until no process of it runs; or all run again.
   std::chrono::milliseconds kill{60'000};   ///< Until no process and no file is left.
+  std::chrono::milliseconds busy{1'000};    ///< For a holder that takes no further connection.
   std::chrono::milliseconds retry{100}; ///< Between attempts to sweep or to reach a slow holder.
   int sweep_attempts = 100;
 };
@@ -42,7 +43,8 @@ public:
   /// Starts a holder and waits until the sandbox inside has answered. Failure leaves nothing
   /// behind.
   task<result<sandbox_info>> create(sandbox_order order) override;
-  /// Answers when no process and no file of it is left. errc::not_found when there is none.
+  /// Answers when no process and no file of it is left. errc::not_found when there is none;
+  /// errc::capacity when its holder lives and has no room for the question: it stays listed.
   task<result<void>> kill(std::string id) override;
   /// Ends the lease `ms` from now, or (extend) not before that.
   task<result<sandbox_info>> set_timeout(std::string id, std::int64_t ms, bool extend) override;
@@ -80,10 +82,12 @@ private:
   task<void> keep_asking(std::string id);
   task<void> watch(std::string id, entry_ptr what, std::shared_ptr<local_socket> socket,
                    std::string early);
-  /// Asks the holder of a sandbox that is there; errc::not_found otherwise or when it ends.
+  /// Asks the holder of a sandbox that is there; errc::not_found otherwise or when it ends,
+  /// errc::capacity when it lives and takes no further connection.
   task<result<json>> put_question(std::string id, json question, std::chrono::milliseconds limit);
   task<result<sandbox_info>> change(std::string id, json question);
   task<sweep_outcome> sweep(std::string id);
+  task<result<void>> end_holder(std::string id);
   task<void> give_up(std::string id);
 
   struct workers;

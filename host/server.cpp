@@ -315,10 +315,12 @@ task<api_reply> server::relay_to(client_connection& client, request_reader& read
         403, {{"sandboxId", id}, {"message", "The traffic access token is missing or wrong"}});
   if (phase == sandbox_phase::paused) {
     if (!there->auto_resume) co_return sandbox_gone(id);
-    if (auto r = co_await api_.resume_for_traffic(id); !r)
-      co_return r.err().code == errc::quota
-          ? proxy_error(429, {{"sandboxId", id}, {"message", r.err().message}})
-          : sandbox_gone(id);
+    if (auto r = co_await api_.resume_for_traffic(id); !r) {
+      const auto& why = r.err();
+      if (why.code != errc::quota && why.code != errc::capacity) co_return sandbox_gone(id);
+      co_return proxy_error(why.code == errc::quota ? 429 : 503,
+                            {{"sandboxId", id}, {"message", why.message}});
+    }
   }
   if (rehearsal_ && to_envd) {
     keep = co_await rehearsal_->serve_envd(id, client, reader);
@@ -331,7 +333,7 @@ task<api_reply> server::relay_to(client_connection& client, request_reader& read
     channel = std::move(opened);
   }
   if (!channel) {
-    if (channel.err().code == errc::timed_out)
+    if (channel.err().code == errc::timed_out || channel.err().code == errc::capacity)
       co_return proxy_error(503, {{"message", "The sandbox is busy"}});
     if (channel.err().code == errc::refused)
       co_return proxy_error(502, {{"sandboxId", id},

@@ -68,12 +68,14 @@ result<void> remove_holder(const state_dir& state, const std::string& id) {
 }
 
 sweep_outcome sweep_holder(const state_dir& state, const std::string& id) {
-  auto fd = open_dir(state.holders.get(), id);
+  unique_fd fd{::openat(state.holders.get(), id.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!fd) {
+    // No descriptor left, say, is no evidence: the home of one that lives would be removed.
+    if (errno != ENOENT && errno != ENOTDIR) return sweep_outcome::alive;
     // The holder removes its own directory last; what lies in sandboxes/ without one is rubbish.
     return remove_tree(state.sandboxes.get(), id) ? sweep_outcome::swept : sweep_outcome::leftover;
   }
-  if (::flock(fd->get(), LOCK_EX | LOCK_NB) != 0) return sweep_outcome::alive;
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return sweep_outcome::alive;
   return remove_holder(state, id) ? sweep_outcome::swept : sweep_outcome::leftover;
 }
 

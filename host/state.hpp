@@ -38,7 +38,7 @@ std::vector<std::string> list_holders(const state_dir& state);
 result<unique_fd> claim_holder(const state_dir& state, const std::string& id);
 
 enum class sweep_outcome : std::uint8_t {
-  alive,   ///< Its holder lives: nothing was touched.
+  alive,   ///< Its holder lives, or nobody can tell at present: nothing was touched.
   swept,   ///< Nothing of it is left.
   leftover ///< Dead, but not everything could be removed: try again.
 };

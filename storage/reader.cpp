@@ -304,6 +304,13 @@ result<std::vector<sandbox_record>> reader::unresolved_creates() {
                                    "WHERE unresolved = 1 ORDER BY created_at_ms, rowid");
 }
 
+result<std::vector<sandbox_record>> reader::kept_past_lease(utc_time now) {
+  return read_rows<sandbox_record>(db_, "sandboxes",
+                                   "WHERE state = 9 AND kept = 1 AND kill_intended = 0 AND "
+                                   "lease_end_at_ms <= ?1 ORDER BY created_at_ms, rowid",
+                                   now);
+}
+
 result<std::vector<sandbox_record>> reader::living_sandboxes() {
   return read_rows<sandbox_record>(
       db_, "sandboxes", "WHERE " + std::string{living_row} + " ORDER BY created_at_ms, rowid");

@@ -100,6 +100,9 @@ public:
   result<std::vector<sandbox_record>> unconfirmed_kills();
   /// Create intents without answer or settlement, closed sandboxes included.
   result<std::vector<sandbox_record>> unresolved_creates();
+  /// Kept sandboxes that nobody has asked to kill and whose lease on record is over at `now`; one
+  /// without a lease on record has the short one of its create, and counts from its end on.
+  result<std::vector<sandbox_record>> kept_past_lease(utc_time now);
   /// Sandboxes with a remote id that are still there as far as we know (open, kept, or with a kill
   /// to confirm): what the reaper compares with the provider's list.
   result<std::vector<sandbox_record>> living_sandboxes();

@@ -44,7 +44,7 @@ constexpr std::string_view select_placed =
     "s.unpriced_calls, s.lease_end_at_ms FROM sandboxes s JOIN swarms w ON w.swarm = s.swarm "
     "WHERE s.charged_from_ms <> 0 AND s.charged_until_ms = 0 ORDER BY s.created_at_ms, s.rowid";
 
-placed_sandbox read_placed(const query& q) {
+placed_sandbox read_placed(const query& q, utc_time now) {
   placed_sandbox x;
   q.read(0, x.sandbox);
   q.read(1, x.swarm);
@@ -60,6 +60,7 @@ placed_sandbox read_placed(const query& q) {
   q.read(11, x.reserved_usd);
   q.read(12, x.unpriced_calls);
   q.read(13, x.lease_end);
+  x.lease_over = x.kept && x.lease_end != utc_time{} && x.lease_end <= now;
   return x;
 }
 
@@ -92,8 +93,8 @@ result<spend_state> reader::spend(utc_time now) {
   auto t = transaction::begin(db_, transaction::kind::read);
   if (!t) return t.err();
   spend_state out;
-  auto done =
-      each_row(db_, select_placed, [&](const query& q) { out.placed.push_back(read_placed(q)); });
+  auto done = each_row(db_, select_placed,
+                       [&](const query& q) { out.placed.push_back(read_placed(q, now)); });
   if (!done) return done.err();
   auto open = swarms(false);
   if (!open) return open.err();

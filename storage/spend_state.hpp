@@ -27,6 +27,9 @@ struct placed_sandbox {
   double reserved_usd = 0;
   std::uint64_t unpriced_calls = 0;
   utc_time lease_end{};
+  /// It was kept, and its lease on record is over: as good as gone, until its provider says that it
+  /// is, or has it all the same because somebody gave it more time.
+  bool lease_over = false;
 
   double time_usd(utc_time now) const {
     if (charged_from == utc_time{} || now < charged_from) return 0;

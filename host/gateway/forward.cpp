@@ -1,6 +1,6 @@
 #include "host/gateway/forward.hpp"
 
-#include "host/gateway/usage.hpp"
+#include "host/gateway/account.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -90,18 +90,18 @@ std::string request_header(const client& c, const route& to, const body_form& bo
 template <class Stream>
 class transfer : public std::enable_shared_from_this<transfer<Stream>> {
 public:
-  transfer(forward_context& g, std::shared_ptr<client> c, std::shared_ptr<Stream> up)
-      : g_(g), client_(std::move(c)), up_(std::move(up)),
+  transfer(forward_context& g, std::shared_ptr<client> c, std::shared_ptr<Stream> up,
+           call_account account)
+      : g_(g), client_(std::move(c)), up_(std::move(up)), account_(std::move(account)),
         idle_(g.io, g.policy.idle, [this] { give_up(); }), upload_done_(g.io), drain_(g.io) {
     upload_done_.expires_at(std::chrono::steady_clock::time_point::max());
   }
 
-  task<std::optional<refusal>> run(std::string header, bool chunked, std::string domain) {
+  task<std::optional<refusal>> run(std::string header, bool chunked) {
     auto self = this->shared_from_this();
     client_->cut_transfer = [weak = this->weak_from_this()] {
       if (auto it = weak.lock()) it->abort();
     };
-    domain_ = domain;
     asio::co_spawn(
         g_.io,
         [self, header = std::move(header), chunked] { return self->upload(header, chunked); },
@@ -111,6 +111,7 @@ public:
     error_code ec;
     while (uploading_)
       co_await upload_done_.async_wait(into(ec));
+    account_.end(false); // whatever it was that kept the answer from its end
     client_->cut_transfer = nullptr;
     co_return failure;
   }
@@ -135,11 +136,22 @@ private:
     client_->keep_alive = false;
   }
 
+  // Before the last of a request goes. A refused one is cut short: nothing works on half of it.
+  void admit(error_code& ec) {
+    refused_ = account_.admit();
+    if (!refused_) return;
+    --g_.counts.requests; // it is not forwarded after all
+    error_code ignored;
+    upstream_socket().close(ignored);
+    ec = asio::error::operation_aborted;
+  }
+
   task<void> upload(const std::string& header, bool chunked) {
     auto self = this->shared_from_this();
     error_code ec;
-    co_await asio::async_write(*up_, asio::buffer(header), into(ec));
     auto& request = *client_->request;
+    if (request.is_done()) admit(ec);
+    if (!ec) co_await asio::async_write(*up_, asio::buffer(header), into(ec));
     if (!ec && !request.is_done() && client_->expects_continue) {
       client_->expects_continue = false;
       std::string_view go = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -161,11 +173,15 @@ private:
       if (n == 0) continue;
       g_.counts.bytes_in += n;
       idle_.progress();
-      co_await write_piece(*up_, {piece.data(), n}, chunked, ec);
+      account_.sends({piece.data(), n});
+      if (request.is_done() && !chunked) admit(ec);
+      if (!ec) co_await write_piece(*up_, {piece.data(), n}, chunked, ec);
     }
+    if (!ec) admit(ec);
     std::string_view end = "0\r\n\r\n";
     if (!ec && chunked)
       co_await asio::async_write(*up_, asio::buffer(end.data(), end.size()), into(ec));
+    if (!ec) account_.sent();
     // An upstream that stopped reading may still have answered: download() decides.
     uploading_ = false;
     upload_done_.cancel();
@@ -218,6 +234,7 @@ private:
       co_await http::async_read_header(*up_, buffer, *answer, into(ec));
       idle_.progress();
     } while (!ec && answer->get().result_int() / 100 == 1 && answer->get().result_int() != 101);
+    if (refused_) co_return refused_;
     if (idle_.expired()) co_return too_slow;
     if (ec || answer->get().result_int() < 200) co_return bad_answer;
 
@@ -230,8 +247,8 @@ private:
       ec = {};
     }
     auto& head = answer->get();
-    usage_reader usage(view(head[http::field::content_type]),
-                       head.count(http::field::content_encoding) > 0);
+    account_.answers(head.result_int(), view(head[http::field::content_type]),
+                     head.count(http::field::content_encoding) > 0);
     std::vector<char> piece(piece_bytes);
     std::size_t drained = 0;
     while (!ec && !answer->is_done()) {
@@ -244,9 +261,9 @@ private:
       if (n == 0) continue;
       idle_.progress();
       g_.counts.bytes_out += n;
-      usage.feed({piece.data(), n});
+      account_.receives({piece.data(), n});
       // Before the client has the whole answer: its next call is measured against this one.
-      if (answer->is_done()) count(usage, true);
+      if (answer->is_done()) account_.end(true);
       if (client_gone_) {
         drained += n;
         if (drained > g_.policy.drain_bytes) break;
@@ -259,29 +276,12 @@ private:
       else if (!ec)
         ec = write_ec;
     }
-    count(usage, answer->is_done());
+    if (answer->is_done()) account_.end(true);
     std::string_view end = "0\r\n\r\n";
     if (!ec && chunked && !client_gone_)
       co_await asio::async_write(client_->socket, asio::buffer(end.data(), end.size()), into(ec));
     if (ec) client_->keep_alive = false; // cut short: only closing says so
     co_return std::nullopt;
-  }
-
-  // Once for each answer.
-  void count(usage_reader& usage, bool complete) {
-    if (std::exchange(counted_, true)) return;
-    usage.finish(complete);
-    if (!usage.seen() || !client_->uses_key) return;
-    g_.counts.input_tokens += usage.input_tokens();
-    g_.counts.output_tokens += usage.output_tokens();
-    auto now = std::chrono::system_clock::now().time_since_epoch();
-    model_call call;
-    call.at_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-    call.domain = domain_;
-    call.model = usage.model();
-    call.tokens = usage.tokens();
-    call.complete = complete;
-    g_.spend.add(std::move(call));
   }
 
   std::string answer_header(const http::response_parser<http::buffer_body>& answer, bool& chunked) {
@@ -312,12 +312,12 @@ private:
   forward_context& g_;
   std::shared_ptr<client> client_;
   std::shared_ptr<Stream> up_;
+  call_account account_;
+  std::optional<refusal> refused_; ///< By admit().
   watchdog idle_;
   asio::steady_timer upload_done_;
-  std::string domain_;       ///< The rule's.
   asio::steady_timer drain_; ///< See client_is_gone().
   bool client_gone_ = false;
-  bool counted_ = false;
   bool uploading_ = true;
   bool finished_ = false;
 };
@@ -343,7 +343,8 @@ task<std::optional<refusal>> forward(forward_context& g, std::shared_ptr<client>
   auto body = request_body(*c->request);
   auto header = request_header(*c, to, body);
   auto where = to.to;
-  auto domain = to.rule->domain;
+  auto method = c->request->get().method_string();
+  call_account account(g.spend, g.counts, c->uses_key, view(method), to);
   tcp::socket socket(g.io);
   auto failure = co_await connect(g.io, where, socket, g.policy.connect);
   if (c->cut) co_return keys_revoked;
@@ -351,16 +352,16 @@ task<std::optional<refusal>> forward(forward_context& g, std::shared_ptr<client>
   if (!where.tls) {
     ++g.counts.requests;
     auto plain = std::make_shared<tcp::socket>(std::move(socket));
-    auto t = std::make_shared<transfer<tcp::socket>>(g, c, plain);
-    co_return co_await t->run(std::move(header), body.chunked, domain);
+    auto t = std::make_shared<transfer<tcp::socket>>(g, c, plain, std::move(account));
+    co_return co_await t->run(std::move(header), body.chunked);
   }
   auto stream = std::make_shared<tls_stream>(std::move(socket), g.tls.get());
   failure = co_await shake_hands(g.io, *stream, where.host, g.policy.connect);
   if (c->cut) co_return keys_revoked;
   if (failure) co_return failure;
   ++g.counts.requests;
-  auto t = std::make_shared<transfer<tls_stream>>(g, c, stream);
-  co_return co_await t->run(std::move(header), body.chunked, domain);
+  auto t = std::make_shared<transfer<tls_stream>>(g, c, stream, std::move(account));
+  co_return co_await t->run(std::move(header), body.chunked);
 }
 
 } // namespace skep::host::gate

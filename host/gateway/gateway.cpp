@@ -1,5 +1,6 @@
 #include "host/gateway/gateway.hpp"
 
+#include "host/gateway/account.hpp"
 #include "host/gateway/tunnel.hpp"
 #include "messages/json.hpp"
 
@@ -25,8 +26,6 @@ constexpr refusal malformed{400, "invalid_request_error", "gateway: the request 
 constexpr refusal bad_method{405, "invalid_request_error", "gateway: this method is not allowed"};
 constexpr refusal bad_authority{400, "invalid_request_error",
                                 "gateway: CONNECT takes HOST:PORT, as a name or an address"};
-constexpr refusal allowance_used_up{402, "billing_error",
-                                    "gateway: the allowance of this sandbox is used up"};
 constexpr refusal too_many_tunnels{429, "rate_limit_error",
                                    "gateway: too many connections are open at a time"};
 
@@ -148,8 +147,11 @@ task<void> gateway::state::answer(client& c, refusal why) {
   out.append(reason.data(), reason.size());
   out += "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(text.size())
          + "\r\nx-skep-gateway: 1\r\n";
-  // SDKs of model APIs repeat failed requests; a refusal stays one.
-  if (why.status < 500) out += "x-should-retry: false\r\n";
+  // SDKs of model APIs repeat failed requests; a refusal stays one, unless it says when it ends.
+  if (why.retry_after_s > 0)
+    out += "retry-after: " + std::to_string(why.retry_after_s) + "\r\n";
+  else if (why.status < 500)
+    out += "x-should-retry: false\r\n";
   if (!c.keep_alive) out += "Connection: close\r\n";
   out += "\r\n";
   if (c.request->get().method() != http::verb::head) out += text;

@@ -59,10 +59,11 @@ struct gateway_counts {
   std::uint64_t requests = 0; ///< Forwarded.
   std::uint64_t refused = 0; ///< Answered by the gateway itself, failures of the upstream included.
   std::uint64_t tunnels = 0; ///< Opened.
-  std::uint64_t bytes_in = 0;      ///< Bytes of bodies and tunnels that came from the sandbox.
-  std::uint64_t bytes_out = 0;     ///< Bytes of bodies and tunnels that went to the sandbox.
-  std::uint64_t input_tokens = 0;  ///< As answers report them, cache reads and writes included.
-  std::uint64_t output_tokens = 0; ///< As answers report them.
+  std::uint64_t bytes_in = 0;  ///< Bytes of bodies and tunnels that came from the sandbox.
+  std::uint64_t bytes_out = 0; ///< Bytes of bodies and tunnels that went to the sandbox.
+  /// As answers report them, cache reads and writes included; of calls without figures an estimate.
+  std::uint64_t input_tokens = 0;
+  std::uint64_t output_tokens = 0; ///< As answers report them, or an estimate.
 };
 
 /// Deadlines and bounds.
@@ -99,7 +100,8 @@ public:
   /// constructor does, and then nothing has changed.
   void allow(gateway_access access);
   /// What may be spent from now on, what was spent before included. When it is used up, requests
-  /// under a rule are answered with 402.
+  /// under a rule are answered with 402. A call that may go beyond it together with those under way
+  /// is answered with 429 and `retry-after`; one alone never is.
   void set_allowance(allowance most);
   /// Takes the keys away: requests under a rule are refused with 403 from now on, those under way
   /// are cut. allow() gives new ones.

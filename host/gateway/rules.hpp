@@ -19,6 +19,7 @@ struct refusal {
   unsigned status = 0;
   const char* type = "";
   const char* message = "";
+  unsigned retry_after_s = 0; ///< 0: repeating the request is of no use.
 };
 
 /// False for addresses that no public service has: private, loopback, link-local (cloud metadata),

@@ -11,19 +11,24 @@ void token_usage::add(const token_usage& more) {
   output += more.output;
 }
 
+std::optional<std::uint64_t> spend_ledger::cost_of(const std::string& model,
+                                                   const token_usage& t) const {
+  auto price = price_of(prices_, model);
+  if (!price) return std::nullopt;
+  auto times = [](std::uint64_t n, double each) { return static_cast<double>(n) * each; };
+  // Rounded up: many small calls must not come for nothing.
+  return static_cast<std::uint64_t>(
+      std::ceil(times(t.input, price->input) + times(t.cache_write, price->cache_write)
+                + times(t.cache_read, price->cache_read) + times(t.output, price->output)));
+}
+
 void spend_ledger::add(model_call call) {
   call.seq = next_++;
-  if (auto price = price_of(prices_, call.model)) {
-    auto times = [](std::uint64_t n, double each) { return static_cast<double>(n) * each; };
-    const auto& t = call.tokens;
-    // Rounded up: many small calls must not come for nothing.
-    call.micro_usd = static_cast<std::uint64_t>(
-        std::ceil(times(t.input, price->input) + times(t.cache_write, price->cache_write)
-                  + times(t.cache_read, price->cache_read) + times(t.output, price->output)));
+  call.micro_usd = cost_of(call.model, call.tokens);
+  if (call.micro_usd)
     micro_usd_ += *call.micro_usd;
-  } else {
+  else
     ++unpriced_;
-  }
   tokens_ += call.tokens.all();
   if (!call.complete) ++cut_;
   auto name = call.model.empty() ? std::string{"unknown"} : call.model;
@@ -39,6 +44,24 @@ void spend_ledger::add(model_call call) {
 bool spend_ledger::used_up() const {
   return (most_.micro_usd && micro_usd_ >= *most_.micro_usd)
          || (most_.tokens && tokens_ >= *most_.tokens);
+}
+
+reservation spend_ledger::reserve(const call_estimate& call) {
+  auto cost = cost_of(call.model, call.tokens);
+  auto micro_usd = cost.value_or(0);
+  auto tokens = call.tokens.all();
+  bool too_dear =
+      cost && most_.micro_usd && micro_usd_ + held_->micro_usd + micro_usd > *most_.micro_usd;
+  bool too_long = most_.tokens && tokens_ + held_->tokens + tokens > *most_.tokens;
+  if (held_->calls > 0 && (too_dear || too_long)) return nullptr;
+  ++held_->calls;
+  held_->micro_usd += micro_usd;
+  held_->tokens += tokens;
+  return reservation(held_.get(), [all = held_, micro_usd, tokens](void*) {
+    --all->calls;
+    all->micro_usd -= micro_usd;
+    all->tokens -= tokens;
+  });
 }
 
 std::vector<model_call> spend_ledger::after(std::uint64_t seq) const {

@@ -16,12 +16,15 @@ public:
   /// `content_type` of the answer; `encoded`: it has a Content-Encoding, so nothing can be read.
   usage_reader(std::string_view content_type, bool encoded);
   void feed(std::string_view bytes);
-  /// The answer is over. When it was cut, what its text must have cost is counted where the answer
-  /// has not said more: a token for each four bytes, which is an estimate.
+  /// The answer is over. When it was cut, or tells no figures to its end, what its text must have
+  /// cost is counted where the answer has not said more: a token for each four bytes, which is an
+  /// estimate.
   void finish(bool complete = true);
 
-  /// Something was reported.
-  bool seen() const { return seen_; }
+  /// Figures were reported.
+  bool reported() const { return reported_; }
+  /// Figures were reported, or after finish(): text of a stream has passed without.
+  bool seen() const { return reported_ || streamed_; }
   const token_usage& tokens() const { return tokens_; }
   /// As the answer names it; at most 100 bytes, and empty when it names none.
   const std::string& model() const { return model_; }
@@ -30,14 +33,15 @@ public:
 
 private:
   void line(std::string_view text);
-  void document(std::string_view text);
+  bool document(std::string_view text); ///< False: no figures in it.
   void pass(std::string_view text);
 
   enum class form { none, events, json } form_ = form::none;
   std::string buffer_;
   bool overflow_ = false; ///< The present line (or the body) is too long to be looked at.
-  bool seen_ = false;
-  std::uint64_t text_bytes_ = 0; ///< Of the answer's text, in events without figures.
+  bool reported_ = false;
+  bool streamed_ = false;
+  std::uint64_t text_bytes_ = 0; ///< Of the answer's text, in events and bodies without figures.
   token_usage tokens_;
   std::string model_;
 };

@@ -1,44 +1,9 @@
 // Budgets in the whole tree: warnings, winding down, the kill, the gateway's count, restarts.
 #include "messages/money.hpp"
-#include "tests/actors/limit_world.hpp"
+#include "tests/actors/budget_world.hpp"
 
 using namespace skep;
 using namespace skep::test;
-
-namespace {
-
-struct budget_world : limit_world {
-  budget_world() {
-    rule().usd_per_hour = 36; // a cent a second
-    svc->counts_models = [](const std::string&) { return true; };
-    svc->knows_price = [](const std::string& model) { return model.starts_with("known"); };
-  }
-  /// What the provider's record says was charged once all is gone.
-  double charged(const swarm_id& id) {
-    double sum = 0;
-    for (const auto& s : sandboxes(id)) {
-      REQUIRE(s.charged_until != utc_time{});
-      sum += cost_usd(s, s.charged_until);
-    }
-    return sum;
-  }
-  /// The agents end when they are interrupted, as good ones do.
-  void polite_agents() {
-    guest["signal"] = [this](const sandbox::command& c) -> result<command_result> {
-      interrupted.push_back(c.argv.back());
-      return said("{}\n");
-    };
-  }
-  void use_a_model() {
-    spec->agent = agent_kind::claude;
-    spec->argv.clear();
-    spec->prompts = {"work"};
-    api->counts_models = true;
-  }
-  strings interrupted;
-};
-
-} // namespace
 
 TEST_CASE_METHOD(budget_world,
                  "a run whose budget ends is warned, wound down and gone before the cap") {
@@ -320,7 +285,13 @@ TEST_CASE_METHOD(budget_world, "the gateway's count is the cost of models, and b
   box.spent.calls = 5;
   box.spent.micro_usd = 1'000'000;
   advance(8s);
+  CHECK(swarm(id).stop_reason == "budget");
+  REQUIRE(states(id) == strings{"draining"}); // it is wound down, although nothing is left
+  agents_end(only_sandbox(id), 130);
   CHECK(ending(id) == "closed budget");
+  CHECK(swarm(id).error_code == "budget_spent");
+  CHECK(guest_calls("diff") == 1);
+  CHECK(has_results(id));
   CHECK(api->boxes.empty());
   finish();
 }
@@ -368,6 +339,31 @@ TEST_CASE_METHOD(budget_world, "what agents tell is their word, and counts where
   advance(20s);
   CHECK(api->count(operation::get_model_usage) == 1); // asked once
   CHECK_FALSE(tables->panes(id)->at(0).counted);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world,
+                 "a provider that has counted and once denies the sandbox is asked on") {
+  rule().usd_per_hour = 0;
+  use_a_model();
+  spec->budget_usd = 1;
+  begin();
+  auto id = run();
+  auto& box = api->boxes.at(only_sandbox(id).remote_id);
+  box.spent = {1, 100'000, 0, 1000, 100, false};
+  advance(6s);
+  REQUIRE(all<model_spend>().size() == 1);
+  for (auto code : {errc::not_found, errc::refused}) {
+    auto before = api->count(operation::get_model_usage);
+    api->fail(operation::get_model_usage, make_error(code));
+    advance(20s);
+    CHECK(api->count(operation::get_model_usage) > before + 1);
+  }
+  box.spent = {2, 300'000, 0, 1000, 100, false};
+  advance(6s);
+  REQUIRE(all<model_spend>().size() == 2);
+  CHECK(all<model_spend>().at(1).cost_usd == 0.3);
+  CHECK(only_sandbox(id).model_cost_usd == 0.3);
   finish();
 }
 
@@ -420,14 +416,24 @@ TEST_CASE_METHOD(budget_world,
 }
 
 TEST_CASE_METHOD(budget_world, "a call whose price nobody knows ends a run that has a cap") {
+  auto scope =
+      GENERATE(budget_scope::swarm, budget_scope::day, budget_scope::month, budget_scope::pane);
+  INFO(std::string{to_string(scope)});
   use_a_model();
-  spec->budget_usd = 50;
+  polite_agents();
+  cap(scope, 50);
   begin();
   auto id = run();
+  advance(7s);
+  CHECK(interrupted.empty());
   api->boxes.at(only_sandbox(id).remote_id).spent = {1, 0, 1, 10, 10, false};
-  advance(8s);
-  CHECK(swarm(id).state == swarm_phase::stopping);
-  CHECK(swarm(id).stop_reason == "budget");
+  advance(12s);
+  CHECK_FALSE(interrupted.empty());
+  CHECK(swarm(id).stop_reason == (scope == budget_scope::pane ? "" : "budget"));
+  agents_end(only_sandbox(id), 130);
+  CHECK(ending(id) == "closed budget");
+  CHECK(tables->panes(id)->at(0).result == outcome::budget);
+  CHECK(guest_calls("diff") == 1);
   finish();
 }
 

@@ -61,6 +61,9 @@ TEST_CASE("max_active holds what would be one more, and says when a lease ends")
   CHECK_FALSE(h->of_repo);
   CHECK(first_hold(rules, load, "/c", noon, 1)->wait == 90s); // one waits before it
   CHECK(first_hold(rules, load, "/c", noon, 2)->wait == 0s);  // nobody knows
+  // One that is over is gone once the provider says so: it is asked at the REAPER's next look.
+  CHECK(first_hold(rules, load, "/c", noon + 40s)->wait == policies{}.reap_interval);
+  CHECK(first_hold(rules, load, "/c", noon + 1h, 1)->wait == policies{}.reap_interval);
   CHECK(refusal(*h).code == errc::quota);
   CHECK(refusal(*h).retry_after_ms == 40'000);
 }
@@ -324,7 +327,45 @@ TEST_CASE("a budget warns at 50 and 80 percent and ends early enough to pay for 
   b.spent_usd = 0.999;
   CHECK(judge(b, p) == budget_step::none);
   b.spent_usd = 1;
-  CHECK(judge(b, p) == budget_step::kill);
+  CHECK(judge(b, p) == budget_step::wind_down);
+  b.spent_usd = 100; // there is no time to save
+  CHECK(judge(b, p) == budget_step::wind_down);
+}
+
+TEST_CASE("a swarm is killed for its budget where its time costs, else once winding down is over") {
+  policies p; // wind down 60 s, kill 5 s
+  budget_view b;
+  b.limit_usd = 1;
+  b.spent_usd = b.model_usd = 2;
+  CHECK_FALSE(kill_is_due(b, 0, 59'999ms, p));
+  CHECK(kill_is_due(b, 0, 60s, p));
+  b.usd_per_hour = 36; // of a day: others' time goes on
+  CHECK_FALSE(kill_is_due(b, 0, 59'999ms, p));
+  CHECK_FALSE(kill_is_due(b, 36, 4'999ms, p)); // models jumped over the wind-down
+  CHECK(kill_is_due(b, 36, 5s, p));
+  b.model_usd = 0;
+  CHECK(kill_is_due(b, 36, 0s, p));
+  b.spent_usd = 0.9499; // it has 5 s and more
+  CHECK_FALSE(kill_is_due(b, 36, 24h, p));
+  b.spent_usd = 0;
+  b.unpriced_calls = 1;
+  CHECK(judge(b, p) == budget_step::wind_down);
+  CHECK_FALSE(kill_is_due(b, 36, 24h, p));
+  b.limit_usd = -1;
+  CHECK(judge(b, p) == budget_step::none);
+}
+
+TEST_CASE("calls without a known price stand in the budgets of a day and a month, too") {
+  storage::spend_state s;
+  for (std::uint64_t calls : {0u, 2u, 3u}) {
+    storage::placed_sandbox x;
+    x.unpriced_calls = calls;
+    s.placed.push_back(x);
+  }
+  auto shared = shared_budgets(s, limit_table{}, noon);
+  REQUIRE(shared.size() == 2);
+  for (const auto& b : shared)
+    CHECK(b.unpriced_calls == 5);
 }
 
 TEST_CASE("a reservation is free of what is spent and of what others have reserved") {

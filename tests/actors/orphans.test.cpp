@@ -99,3 +99,59 @@ TEST_CASE_METHOD(orphan_world,
   CHECK(api->boxes.empty());
   finish();
 }
+
+TEST_CASE_METHOD(orphan_world,
+                 "kept sandboxes whose leases are over hold no place and cost nothing "
+                 "more, and a run that does not queue gets in") {
+  limit_table rules;
+  rules.providers["cloud"].section = "providers.cloud";
+  rules.providers["cloud"].usd_per_hour = 1;
+  rules.providers["cloud"].max_active = 2;
+  svc->rules = std::make_shared<const limit_table>(rules);
+  spec->provider = "cloud";
+  spec->keep = true;
+  spec->sandboxes = 2;
+  spec->limit_ms = 600'000;
+  start();
+  auto id = run();
+  auto boxes = sandboxes(id);
+  for (const auto& s : boxes)
+    agents_end(s);
+  REQUIRE(ending(id) == "closed completed");
+  REQUIRE(tables->spend(svc->wall_now())->placed.size() == 2);
+  auto lease = sandboxes(id)[0].lease_end_at - svc->wall_now();
+  REQUIRE(lease > 10min);
+  spec->no_queue = true;
+  spec->keep = false;
+  spec->sandboxes = 1;
+  CHECK(call(run_request{*spec}).err().code == errc::quota);
+  SECTION("seen by the REAPER itself") {
+    advance(lease - 5s);
+    CHECK(tables->spend(svc->wall_now())->placed.size() == 2);
+    for (const auto& s : boxes)
+      api->lose(s.remote_id); // as their provider does
+    advance(21s);
+  }
+  SECTION("at once, where a place is wanted after a time without a daemon") {
+    stop();
+    for (const auto& s : boxes)
+      api->lose(s.remote_id);
+    wall_jump += boxes[0].lease_end_at + 1min - svc->wall_now(); // the stop took its time, too
+    start();
+    auto next = run();
+    advance(2s);
+    CHECK(states(next) == strings{"running"});
+    CHECK(count("sandbox.kill_confirmed") == 2);
+    agents_end(only_sandbox(next));
+    advance(2s);
+  }
+  CHECK(tables->spend(svc->wall_now())->placed.empty());
+  auto seen = sandboxes(id);
+  for (const auto& s : seen) {
+    CHECK_FALSE(s.kept);
+    CHECK(s.charged_until >= s.lease_end_at);
+    CHECK(s.charged_until <= s.lease_end_at + 65s);
+  }
+  CHECK(api->count(operation::kill) <= 1); // of the run that got in
+  finish();
+}

@@ -11,6 +11,7 @@ namespace {
 struct reaper_world : world {
   std::vector<sandbox_record> unconfirmed;
   std::vector<sandbox_record> unresolved;
+  std::vector<sandbox_record> kept; ///< Their leases are as their rows say.
   std::map<std::string, sandbox_record> rows;
   strings providers{"local"};
   strings recent, configured;
@@ -39,6 +40,16 @@ struct reaper_world : world {
       });
       return out;
     };
+    tables.kept_past_lease = [this](utc_time now) -> result<std::vector<sandbox_record>> {
+      auto out = kept;
+      auto confirmed = all<kill_confirmed>();
+      std::erase_if(out, [&](const sandbox_record& r) {
+        return r.lease_end_at > now
+               || std::any_of(confirmed.begin(), confirmed.end(),
+                              [&](auto& c) { return c.remote_id == r.remote_id; });
+      });
+      return out;
+    };
     tables.sandbox = [this](const sandbox_id& id) -> result<sandbox_record> {
       auto i = rows.find(id.value);
       if (i == rows.end()) return make_error(errc::not_found);
@@ -50,6 +61,20 @@ struct reaper_world : world {
     under_supervisor({"reaper", [this, tables](caf::scheduled_actor* parent) {
                         return spawn_reaper(parent, svc, tables);
                       }});
+  }
+  /// One that was kept, whose lease is over after `lease`.
+  void keep(const std::string& id, std::chrono::milliseconds lease) {
+    sandbox_record r;
+    r.sandbox = {"sb_" + id};
+    r.swarm = {"sw_a"};
+    r.provider = "local";
+    r.remote_id = id;
+    r.state = phase::closed;
+    r.kept = true;
+    r.lease_end_at = svc->wall_now() + lease;
+    kept.push_back(r);
+    rows[r.sandbox.value] = r;
+    box(id, {{"skep.install", "in_1"}, {"skep.sandbox", r.sandbox.value}});
   }
   void box(const std::string& id, std::map<std::string, std::string> labels) {
     api->boxes[id].info.remote_id = id;
@@ -298,4 +323,43 @@ TEST_CASE_METHOD(reaper_world,
     CHECK(count("sandbox.kill_confirmed") == 1);
     CHECK(api->boxes.empty());
   }
+}
+
+TEST_CASE_METHOD(reaper_world,
+                 "a kept sandbox is left alone until its lease is over; then what its "
+                 "provider does not know is confirmed gone") {
+  keep("a", 10min);
+  api->lose("a"); // sooner than its lease says: nobody looks
+  begin();
+  advance(9min);
+  CHECK(api->count(operation::get) == 0);
+  api->fail(operation::get, make_error(errc::network)); // which says nothing
+  api->fail(operation::get, make_error(errc::auth));
+  advance(80s);
+  CHECK(api->count(operation::get) == 2);
+  CHECK(count("sandbox.kill_confirmed") == 0);
+  advance(15s);
+  REQUIRE(all<kill_confirmed>().size() == 1);
+  CHECK(all<kill_confirmed>()[0].remote_id == "a");
+  REQUIRE(all<kill_intended>().size() == 1);
+  CHECK(all<kill_intended>()[0].reason == "its lease is over");
+  CHECK(log->committed.back().sandbox == sandbox_id{"sb_a"});
+  CHECK(log->committed.back().count == 2); // no kill is left to be carried out
+  advance(5min);
+  CHECK(api->count(operation::get) == 3);
+  CHECK(api->count(operation::kill) == 0);
+}
+
+TEST_CASE_METHOD(reaper_world, "a kept sandbox that somebody gave more time stays past its lease, "
+                               "and is asked for once a minute") {
+  keep("a", 1min);
+  begin();
+  advance(6min + 5s);
+  CHECK(api->boxes.size() == 1);
+  CHECK(count("sandbox.kill_intended") == 0);
+  CHECK(api->count(operation::get) == 6);
+  api->lose("a");
+  advance(1min);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(api->count(operation::kill) == 0);
 }

@@ -152,6 +152,32 @@ TEST_CASE("places of the dead: those on their way first, then of the ailing the 
   CHECK_FALSE(dead_places(s, board.all(), {}).claim(h, "cloud", "/repo"));
 }
 
+TEST_CASE(
+    "places of the dead: a kept sandbox whose lease is over is asked for before an ailing one "
+    "is ended") {
+  storage::spend_state s;
+  for (auto id : {"sb_1", "sb_2", "sb_3"})
+    s.placed.push_back(placed(id));
+  s.placed[1].state = s.placed[2].state = phase::closed;
+  s.placed[1].kept = s.placed[2].kept = true;
+  s.placed[2].lease_over = true;
+  ailing_board board;
+  board.put({"sb_1"}, [] {});
+  hold h;
+  h.rule = "max_active";
+  dead_places dead{s, board.all(), {}};
+  CHECK(dead.claim(h, "cloud", "/repo"));
+  CHECK(dead.claimed() == std::set<sandbox_id>{{"sb_3"}});
+  CHECK(dead.reaper_is_needed());
+  dead.end({"sb_3"}); // which is no one's to end
+  CHECK(dead.claim(h, "cloud", "/repo"));
+  CHECK(dead.claimed() == std::set<sandbox_id>{{"sb_1"}, {"sb_3"}});
+  CHECK_FALSE(dead.claim(h, "cloud", "/repo"));  // the lease of the other one runs
+  dead_places later{s, board.all(), {{"sb_3"}}}; // asked for a moment ago
+  CHECK(later.claim(h, "cloud", "/repo"));
+  CHECK_FALSE(later.reaper_is_needed());
+}
+
 TEST_CASE_METHOD(limit_world, "a provider that refuses for its quota is waited for") {
   begin();
   auto full = make_error(errc::quota);

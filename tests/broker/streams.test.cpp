@@ -230,6 +230,57 @@ TEST_CASE("history that was trimmed is told with the oldest sequence") {
   CHECK(read_texts(*kept, 10) == numbered(11, 21));
 }
 
+namespace {
+
+/// Admits 2 requests at once and then one every 5 ms.
+control_limits tight() {
+  control_limits l;
+  l.burst = 2;
+  l.requests_per_second = 200;
+  return l;
+}
+
+/// Admits one request, and the next after hours.
+control_limits closed() {
+  control_limits l;
+  l.burst = 1;
+  l.requests_per_second = 0.0001;
+  return l;
+}
+
+} // namespace
+
+TEST_CASE("a history of more pages than the daemon admits in a second is read to its end") {
+  scratch_dir dir;
+  auto journal = std::make_shared<memory_journal>();
+  for (int i = 0; i < 40; ++i)
+    journal->append(one, box_a, {"n" + std::to_string(i)});
+  fake_edge edge{dir.path, journal, {}, tight()};
+  auto policy = quick();
+  policy.page_chunks = 1;
+  auto s = event_stream::follow(edge.where, 1, {}, policy);
+  REQUIRE(s.ok());
+  CHECK(read_texts(*s, 40) == numbered(0, 40));
+  CHECK(journal->replays() == 40); // each page was answered once
+}
+
+TEST_CASE("a daemon that admits the next page only after its deadline is not waited for") {
+  scratch_dir dir;
+  auto journal = std::make_shared<memory_journal>();
+  journal->append(one, box_a, {"first"});
+  journal->append(one, box_a, {"second"});
+  fake_edge edge{dir.path, journal, {}, closed()};
+  auto policy = quick();
+  policy.page_chunks = 1;
+  auto s = event_stream::follow(edge.where, 1, {}, policy);
+  REQUIRE(s.ok());
+  CHECK(read_texts(*s, 1) == std::vector<std::string>{"first"});
+  auto e = s->next(1s);
+  REQUIRE_FALSE(e.ok());
+  CHECK(e.err().code == errc::rate);
+  CHECK(e.err().retry_after_ms > policy.page.count());
+}
+
 TEST_CASE("a subscriber that never reads delays nobody") {
   scratch_dir dir;
   auto journal = std::make_shared<memory_journal>();
@@ -352,6 +403,22 @@ TEST_CASE("output is the log first, then live, and lost pieces are read from the
     logs.generations[2].closed = true;
   }
   CHECK(read_output(*s).empty());
+  CHECK(s->done());
+}
+
+TEST_CASE("a log of more pieces than the daemon admits in a second is read to its end") {
+  scratch_dir dir;
+  memory_logs logs;
+  std::string expected;
+  for (int i = 0; i < 4000; ++i)
+    expected += "line " + std::to_string(i) + "\n";
+  logs.generations[1] = {expected, true}; // 38 pieces
+  fake_edge edge{dir.path, std::make_shared<memory_journal>(),
+                 [&](const request_frame& r) { return logs.read(r); }, tight()};
+  auto s = output_stream::open(edge.where, {one, box_a});
+  REQUIRE(s.ok());
+  s->watch({"pn_p"});
+  CHECK(read_output(*s) == expected);
   CHECK(s->done());
 }
 

@@ -3,6 +3,7 @@
 #include "broker/client.hpp"
 #include "tests/cli/program.hpp"
 #include "tests/support/catch.hpp"
+#include "tools/skep/daemon_link.hpp"
 
 using namespace skep;
 using namespace skep::cli_test;
@@ -21,6 +22,23 @@ struct installed_world : cli_world {
     skep_program = bin + "/skep";
   }
   ~installed_world() { (void)skep({"daemon", "stop", "--force"}); }
+  /// Makes the state directory and tells the fake daemon what to do.
+  void tell_fake(const std::string& file) {
+    std::filesystem::create_directories(state);
+    std::filesystem::permissions(state, std::filesystem::perms::owner_all);
+    write_text(state + "/" + file, "");
+  }
+  /// The process that has the lock of the state directory; waits up to 15 s for one.
+  std::int64_t lock_owner() const {
+    storage::state_paths paths;
+    paths.root = state;
+    for (auto end = std::chrono::steady_clock::now() + 15s; std::chrono::steady_clock::now() < end;
+         std::this_thread::yield()) {
+      auto holder = storage::lock_holder(paths);
+      if (holder && holder->value_or(0) > 0) return **holder;
+    }
+    return -1;
+  }
   pid_t daemon_pid() {
     auto x = skep({"daemon", "status", "--json"});
     return x.code == 0 ? x.document()["pid"].get<pid_t>() : -1;
@@ -162,4 +180,74 @@ TEST_CASE("two stops of the daemon at once both wait for its end and succeed") {
   CHECK(second.code == 0);
   CHECK(first.wait() == 0);
   CHECK(w.skep({"daemon", "stop"}).code == info(errc::no_daemon).exit_code);
+}
+
+TEST_CASE("a start is waited for while a process has the state directory, and the user is told") {
+  CHECK(cli::start_policy{}.limit(false) == 20s);
+  CHECK(cli::start_policy{}.limit(true) == 10min);
+  installed_world w;
+  w.tell_fake("fake-slow");
+  background start{w.argv({"daemon", "start"}), w.home};
+  auto pid = w.lock_owner();
+  REQUIRE(pid > 0);
+  REQUIRE(start.shows("skepd (process " + std::to_string(pid) + ") does not answer yet"));
+  std::filesystem::remove(w.state + "/fake-slow");
+  CHECK(start.wait() == 0);
+  CHECK(w.daemon_pid() == pid);
+}
+
+TEST_CASE("a start that met a daemon that was ending is made again when that one has ended") {
+  installed_world w;
+  w.tell_fake("fake-slow"); // it has the lock and no sockets, as one that ends
+  background ending{{w.dir.path + "/bin/skepd", "--state", w.state}, w.home};
+  const auto old = ending.pid();
+  REQUIRE(w.lock_owner() == old);
+  background start{w.argv({"daemon", "start"}), w.home};
+  auto refused = [&] {
+    std::ifstream in{w.state + "/skepd.log", std::ios::binary};
+    std::string log{std::istreambuf_iterator<char>{in}, {}};
+    return log.find("daemon_running") != std::string::npos;
+  };
+  auto end = std::chrono::steady_clock::now() + 15s;
+  while (!refused() && std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
+  REQUIRE(refused());
+  ending.signal(SIGKILL);
+  CHECK(ending.wait() == 128 + SIGKILL);
+  std::filesystem::remove(w.state + "/fake-slow");
+  CHECK(start.wait() == 0);
+  INFO(start.text());
+  CHECK(w.daemon_pid() > 0);
+  CHECK(w.daemon_pid() != old);
+}
+
+TEST_CASE("Ctrl+C is heard while a start of the daemon is waited for") {
+  installed_world w;
+  w.tell_fake("fake-slow");
+  background run{w.argv({"run", "--repo", w.repo, "--name", "runs", "--", "true"}), w.home};
+  auto pid = w.lock_owner();
+  REQUIRE(pid > 0);
+  run.signal(SIGINT);
+  CHECK(run.wait() == 130);
+  std::filesystem::remove(w.state + "/fake-slow");
+  REQUIRE(w.skep({"daemon", "start"}).code == 0); // what was started comes up all the same
+  CHECK(w.daemon_pid() == pid);
+  CHECK(w.skep({"ps", "--json"}).document()["swarms"].empty());
+}
+
+TEST_CASE("stop --wait goes on with the next daemon when the one it asked is killed") {
+  installed_world w;
+  auto run = w.run({"--name", "stubborn", "--detach", "--", "true"});
+  REQUIRE(run.code == 0);
+  auto swarm = run.lines().at(0);
+  auto pid = w.daemon_pid();
+  REQUIRE(pid > 0);
+  background stop{w.argv({"stop", swarm, "--wait"}), w.home};
+  REQUIRE(stop.shows("is stopping"));
+  write_text(w.state + "/fake-closed", swarm); // the next one has closed it
+  ::kill(pid, SIGKILL);
+  CHECK(stop.wait() == 0);
+  INFO(stop.text());
+  CHECK(stop.text().find("skepd is away; the next one is asked") != std::string::npos);
+  CHECK(w.daemon_pid() != pid);
 }

@@ -13,9 +13,12 @@
 //   replaced     as runs, and the first sandbox was lost and has a successor
 //   later        nothing is there when its status is asked for the first two times; each further
 //                time brings a sandbox, and at last the end
+// The last run_request that came lies in DIR/fake-run, packed.
 // A file DIR/fake-version holds the version that it claims to be. With a file DIR/fake-lingers it
 // does not end when it is asked to: it makes DIR/fake-ending, and the next request is refused with
-// shutting_down and is its last.
+// shutting_down and is its last. While there is a file DIR/fake-slow at its start it has the lock
+// and listens nowhere, as one that looks through a large database. With DIR/fake-refuses-stop it
+// refuses stops. DIR/fake-closed holds the id of a swarm that one before it is said to have closed.
 #include "storage/files.hpp"
 #include "storage/state_dir.hpp"
 #include "tests/broker/fake_world.hpp"
@@ -23,6 +26,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -50,9 +54,15 @@ int main(int argc, char** argv) {
   }
   auto lock = storage::state_lock::acquire(*paths);
   if (!lock) {
-    std::fprintf(stderr, "%s\n", render(lock.err()).c_str());
+    std::fprintf(stderr, "skepd: %s\n", render(lock.err()).c_str());
     return info(lock.err().code).exit_code;
   }
+  int fd = ::signalfd(-1, &ends, SFD_CLOEXEC);
+  while (storage::path_exists(paths->root / "fake-slow")) {
+    pollfd item{fd, POLLIN, 0};
+    if (::poll(&item, 1, 20) > 0) return 0;
+  }
+  if (!storage::path_exists(paths->root)) return 0; // the test is over
   std::string version = SKEP_VERSION_TEXT;
   if (auto text = storage::read_file(paths->root / "fake-version", 100)) version = *text;
 
@@ -61,7 +71,6 @@ int main(int argc, char** argv) {
   fake_edge edge{paths->root.string(), journal,
                  [&](const request_frame& r) { return swarms.answer_request(r); }};
   swarms.attach(edge);
-  int fd = ::signalfd(-1, &ends, SFD_CLOEXEC);
   signalfd_siginfo info{};
   while (::read(fd, &info, sizeof info) < 0) {
   }

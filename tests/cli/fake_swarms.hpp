@@ -112,6 +112,7 @@ private:
   }
 
   result<run_reply> run(const std::string& key, const run_request& r) {
+    std::ofstream{state_ + "/fake-run", std::ios::binary} << pack(r);
     if (auto i = keys_.find(key); i != keys_.end() && !key.empty()) return i->second;
     if (r.spec.provider != "local") return make_error(errc::unknown_provider, r.spec.provider);
     swarm s;
@@ -271,6 +272,12 @@ private:
 
   result<status_reply> status(const status_request& r) {
     auto* s = find(r.swarm);
+    if (s == nullptr && order("fake-closed") == r.swarm.value) {
+      status_reply closed;
+      closed.swarm.swarm = r.swarm;
+      closed.swarm.state = swarm_phase::closed;
+      return closed;
+    }
     if (s == nullptr) return make_error(errc::no_such_swarm, r.swarm.value);
     if (s->script == "later") look(*s);
     status_reply out{s->record, s->sandboxes, {}, {}, journal_->head()};
@@ -299,8 +306,16 @@ private:
                            input_receipt{r.pane, "k", r.data.data.size(), receipt::accepted})};
   }
 
+  /// What a file of the state directory holds that tells the fake what to do; empty without it.
+  std::string order(const std::string& name) const {
+    std::ifstream in{state_ + "/" + name, std::ios::binary};
+    return {std::istreambuf_iterator<char>{in}, {}};
+  }
+
   result<stop_reply> stop(const stop_request& r) {
     stop_reply out;
+    if (std::filesystem::exists(state_ + "/fake-refuses-stop"))
+      return make_error(errc::queue_full, "as it was told");
     if (!r.swarm.empty() && find(r.swarm) == nullptr)
       return make_error(errc::no_such_swarm, r.swarm.value);
     for (auto& s : swarms_) {

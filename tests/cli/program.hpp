@@ -192,6 +192,7 @@ public:
     }
   }
   void kill() { program_.signal(SIGKILL); }
+  void signal(int s) { program_.signal(s); }
 
 private:
   background program_;

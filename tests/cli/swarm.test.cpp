@@ -1,5 +1,6 @@
 // Commands that talk to a daemon, against the fake one.
 #include "tests/cli/program.hpp"
+#include "tests/cli/schemas.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace skep;
@@ -17,6 +18,31 @@ std::string start(const cli_world& w, const std::string& script, int panes = 1) 
 
 std::string state_of(const cli_world& w, const std::string& swarm) {
   return w.skep({"status", swarm, "--json"}).document()["swarm"]["state"];
+}
+
+/// What the fake daemon was asked to run last.
+swarm_spec asked_to_run(const cli_world& w) {
+  std::ifstream in{w.state + "/fake-run", std::ios::binary};
+  auto request = unpack<run_request>(std::string{std::istreambuf_iterator<char>{in}, {}});
+  REQUIRE(request.ok());
+  return request->spec;
+}
+
+/// True when the process takes Ctrl+C and its like as values, within 15 s. Who starts a program
+/// blocks all signals for a moment: that is something else.
+bool watches_signals(pid_t process) {
+  auto blocks = [](unsigned long long mask, int s) { return (mask >> (s - 1) & 1) != 0; };
+  const auto end = std::chrono::steady_clock::now() + 15s;
+  while (std::chrono::steady_clock::now() < end) {
+    std::ifstream status{"/proc/" + std::to_string(process) + "/status"};
+    for (std::string line; std::getline(status, line);) {
+      if (!line.starts_with("SigBlk:")) continue;
+      auto mask = std::stoull(line.substr(7), nullptr, 16);
+      if (blocks(mask, SIGINT) && !blocks(mask, SIGUSR1)) return true;
+    }
+    std::this_thread::yield();
+  }
+  return false;
 }
 
 } // namespace
@@ -72,14 +98,87 @@ TEST_CASE("a run in JSON mode is lines: the run, its events in order, the summar
 TEST_CASE("prompts, files, limits and the environment travel in the spec") {
   cli_world w;
   fake_daemon daemon{w};
-  REQUIRE(w.skep({"secret", "set", "ANTHROPIC_API_KEY"}, "k").code == 0);
-  auto claude = w.run({"--agent", "claude", "--prompt", "do {index}", "--detach", "--json"});
-  // Whether the agent's program is here differs; a missing one is named, nothing else is wrong.
-  if (claude.code != 0) CHECK(claude.document()["error"]["code"] == "agent_not_visible");
   auto x =
       w.run({"--limit", "1h30m", "--env", "A=b=c", "--env", "D=", "--restarts", "3", "--fail-above",
              "100", "--json", "--detach", "--", "sh", "-c", "echo --json -- $A"});
-  CHECK(x.code == 0);
+  REQUIRE(x.code == 0);
+  auto spec = asked_to_run(w);
+  CHECK(spec.repo == std::filesystem::canonical(w.repo).string());
+  CHECK(spec.out_dir == spec.repo + "/skep-out");
+  CHECK(spec.agent == agent_kind::command);
+  CHECK(spec.argv == std::vector<std::string>{"sh", "-c", "echo --json -- $A"});
+  CHECK(spec.env == std::map<std::string, std::string>{{"A", "b=c"}, {"D", ""}});
+  CHECK(spec.limit_ms == 5'400'000);
+  CHECK(spec.pane_restarts == 3);
+  CHECK(spec.panes_out_percent == 100);
+  CHECK(spec.prompts.empty());
+
+  REQUIRE(w.run({"--prompt", "do {index}", "--detach", "--", "cat"}).code == 0);
+  spec = asked_to_run(w);
+  REQUIRE(spec.prompts.size() == 1);
+  CHECK(prompt_for(spec, 0) == "do 0");
+  CHECK(spec.limit_ms == 3'600'000);
+  CHECK(spec.panes_out_percent == 0);
+
+  const std::string first = "as it is: {index} {{count}} \t\xc3\xa4\r\n", second = "[a,b]\n\n";
+  write_text(w.dir.path + "/first", first);
+  write_text(w.dir.path + "/second", second);
+  auto files = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--panes", "2", "--detach", "--prompt-file", w.dir.path + "/first",
+                               "--prompt-file", w.dir.path + "/second"});
+    more.insert(more.end(), {"--", "cat"});
+    REQUIRE(w.run(more).code == 0);
+    return asked_to_run(w);
+  };
+  spec = files({});
+  REQUIRE(spec.prompts.size() == 2);
+  CHECK(prompt_for(spec, 0) == first);
+  CHECK(prompt_for(spec, 1) == second);
+  spec = files({"--prompt-template"});
+  REQUIRE(spec.prompts.size() == 2);
+  CHECK(prompt_for(spec, 0) == "as it is: 0 {count} \t\xc3\xa4\r\n");
+  CHECK(prompt_for(spec, 1) == second);
+}
+
+TEST_CASE("a run of claude brings its prompt, and the folder of its program in front of PATH") {
+  cli_world w;
+  fake_daemon daemon{w};
+  const auto tools = w.dir.path + "/tools", usual = std::string{"/usr/local/bin:/usr/bin:/bin"};
+  std::filesystem::create_directories(tools);
+  write_text(tools + "/claude", "#!/bin/sh\n");
+  std::filesystem::permissions(tools + "/claude", std::filesystem::perms::owner_all);
+  write_text(w.state + "/skep.toml", "[local]\nbind = [\"" + tools + "\"]\n");
+  REQUIRE(w.skep({"secret", "set", "ANTHROPIC_API_KEY"}, "k").code == 0);
+  auto words = w.argv({"run", "--repo", w.repo, "--agent", "claude", "--prompt", "do {index}",
+                       "--env", "A=b", "--detach", "--json"});
+  words.insert(words.begin(), {"/usr/bin/env", "PATH=" + tools + ":" + usual});
+  auto x = run_to_end(words, w.home);
+  INFO(x.out << x.err);
+  REQUIRE(x.code == 0);
+  auto spec = asked_to_run(w);
+  CHECK(spec.agent == agent_kind::claude);
+  CHECK(spec.argv.empty());
+  REQUIRE(spec.prompts.size() == 1);
+  CHECK(prompt_for(spec, 0) == "do 0");
+  CHECK(spec.env == std::map<std::string, std::string>{{"A", "b"}, {"PATH", tools + ":" + usual}});
+}
+
+TEST_CASE("a run that is left before it was asked for tells so in one JSON document") {
+  cli_world w;
+  fake_daemon daemon{w};
+  daemon.signal(SIGSTOP); // so that it is still being reached when the signal comes
+  background run{w.argv({"run", "--repo", w.repo, "--json", "--", "true"}), w.home};
+  REQUIRE(watches_signals(run.pid()));
+  run.signal(SIGINT);
+  daemon.signal(SIGCONT);
+  CHECK(run.wait() == 130);
+  auto told = json::parse(run.text(), nullptr, false);
+  INFO(run.text());
+  REQUIRE(told.is_object());
+  CHECK(mismatch(all_schemas().at("error"), told) == "");
+  CHECK(told["error"]["code"] == "cancelled");
+  CHECK(told["error"]["exit_code"] == 130);
+  CHECK(w.skep({"ps", "--all", "--json"}).document()["swarms"].empty());
 }
 
 TEST_CASE("the first Ctrl+C stops the swarm and keeps its results") {
@@ -279,6 +378,29 @@ TEST_CASE("send is refused where nothing reads") {
   auto sent = w.skep({"send", open + "/p0", "--json"}, "raw bytes");
   CHECK(sent.code == 0);
   CHECK(sent.document()["seq"].get<std::uint64_t>() > 0);
+}
+
+TEST_CASE("what stands behind -- is sent as it is, and nothing that was typed is lost") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto pane = start(w, "runs") + "/p0";
+  std::string log = "hello from p0\n\x1b]0;title\x07\x1b[31msecond line\x1b[0m\n";
+  auto sent = [&](std::vector<std::string> words, const std::string& line) {
+    words.insert(words.begin(), {"send", pane});
+    auto x = w.skep(words, "from standard input\n");
+    INFO(x.err);
+    CHECK(x.code == 0);
+    log += "got: " + line;
+    CHECK(w.skep({"logs", pane}).out == log);
+  };
+  sent({"please", "run", "--", "the tests"}, "please run the tests\n");
+  sent({"--", "-y"}, "-y\n");
+  sent({"--", "", "after nothing"}, " after nothing\n");
+  sent({"--", "run", "--json", "--", "[a,b]"}, "run --json -- [a,b]\n");
+  sent({"--"}, "from standard input\n");
+  auto refused = w.skep({"status", "run", "--", "x"});
+  CHECK(refused.code == info(errc::bad_argument).exit_code);
+  CHECK(refused.err.find("only `skep run` takes a command after --") != std::string::npos);
 }
 
 TEST_CASE("stop and kill say what they did") {

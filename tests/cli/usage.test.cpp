@@ -12,36 +12,27 @@ using namespace skep::cli_test;
 
 namespace {
 
-const std::vector<std::vector<std::string>> commands = {{"run"},
-                                                        {"ps"},
-                                                        {"status"},
-                                                        {"logs"},
-                                                        {"events"},
-                                                        {"send"},
-                                                        {"attach"},
-                                                        {"stop"},
-                                                        {"kill"},
-                                                        {"panic"},
-                                                        {"freeze"},
-                                                        {"thaw"},
-                                                        {"drain"},
-                                                        {"doctor"},
-                                                        {"files", "list"},
-                                                        {"files", "why"},
-                                                        {"files", "rules"},
-                                                        {"secret", "set"},
-                                                        {"secret", "list"},
-                                                        {"secret", "remove"},
-                                                        {"db", "status"},
-                                                        {"db", "migrate"},
-                                                        {"db", "rollback"},
-                                                        {"db", "backup"},
-                                                        {"db", "rebind"},
-                                                        {"recover"},
-                                                        {"daemon", "start"},
-                                                        {"daemon", "stop"},
-                                                        {"daemon", "status"},
-                                                        {"version"}};
+/// The names of the commands in a help text.
+std::vector<std::string> commands_in(const std::string& help) {
+  std::vector<std::string> out;
+  std::istringstream lines{help};
+  bool listed = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty()) listed = false;
+    // The rest of a long description begins further to the right.
+    if (listed && line.size() > 2 && line.starts_with("  ") && line[2] != ' ')
+      out.push_back(line.substr(2, line.find(' ', 2) - 2));
+    if (line == "Subcommands:") listed = true;
+  }
+  return out;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const auto& word : words)
+    out += (out.empty() ? "" : " ") + word;
+  return out;
+}
 
 /// What a hint tells people to type first, as arguments of `skep`.
 std::vector<std::string> command_in(std::string_view hint) {
@@ -68,17 +59,42 @@ void damage(const std::string& file) {
 
 TEST_CASE("every command explains itself with examples") {
   cli_world w;
-  auto top = run_to_end({w.skep_program, "--help"}, w.home);
-  CHECK(top.code == 0);
-  for (auto c : commands) {
-    INFO(c.front());
-    CHECK(top.out.find(c.front()) != std::string::npos);
-    c.push_back("--help");
-    auto x = w.skep(c);
+  auto help = [&](std::vector<std::string> words) {
+    words.push_back("--help");
+    auto x = w.skep(words);
     CHECK(x.code == 0);
     CHECK(x.err.empty());
-    CHECK(x.out.find("Examples:") != std::string::npos);
-    CHECK(x.out.find("  skep " + c.front()) != std::string::npos);
+    return x.out;
+  };
+  std::vector<std::vector<std::string>> waiting;
+  for (const auto& name : commands_in(help({})))
+    waiting.push_back({name});
+  std::vector<std::string> seen;
+  while (!waiting.empty()) {
+    auto words = waiting.back();
+    waiting.pop_back();
+    auto name = joined(words);
+    INFO(name);
+    auto text = help(words);
+    auto below = commands_in(text);
+    for (const auto& next : below) {
+      waiting.push_back(words);
+      waiting.back().push_back(next);
+    }
+    // A group that does nothing by itself leads to its commands.
+    if (text.find("] SUBCOMMAND\n") != std::string::npos) {
+      CHECK_FALSE(below.empty());
+      continue;
+    }
+    seen.push_back(name);
+    CHECK(text.find("Examples:") != std::string::npos);
+    CHECK(text.find("  skep " + name) != std::string::npos);
+  }
+  // The list was read: some of all kinds, of the first level and of groups.
+  for (const std::string known : {"run", "apply", "diff", "download", "budget", "budget set",
+                                  "health", "audit show", "files why", "db rollback", "version"}) {
+    INFO(known);
+    CHECK(std::find(seen.begin(), seen.end(), known) != seen.end());
   }
 }
 
@@ -106,6 +122,8 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
       {{"fly"}, errc::bad_argument},
       {{"ps", "--fly"}, errc::bad_argument},
       {{"ps", "--", "true"}, errc::bad_argument},
+      {{"status", "run", "--", "true"}, errc::bad_argument},
+      {{"--", "true"}, errc::bad_argument},
       {{"run", "--repo", w.repo}, errc::bad_argument},
       {{"run", "--repo", w.repo, "extra", "--", "true"}, errc::bad_argument},
       {{"run", "--repo", w.repo, "--agent", "claude"}, errc::prompt_missing},
@@ -139,6 +157,9 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
       {{"run", "--repo", w.repo, "--", "no-such-program-here"}, errc::agent_not_visible},
       {{"run", "--repo", w.repo, "--", "./no-such-file"}, errc::agent_not_visible},
       {{"run", "--repo", w.repo, "--", "./prompt.txt"}, errc::agent_not_visible},
+      {{"run", "--repo", w.repo, "--", "/no/such/agent"}, errc::agent_not_visible},
+      {{"run", "--repo", w.repo, "--detach", "--", w.repo + "/prompt.txt"},
+       errc::agent_not_visible},
       {{"run", "--repo", w.repo, "--out", prompt, "--", "true"}, errc::io},
       {{"run", "--repo", w.repo, "--out", prompt + "/below/it", "--", "true"}, errc::io},
       {{"run", "--repo", w.repo, "--name", "two\nlines", "--", "true"}, errc::bad_argument},

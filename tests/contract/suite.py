@@ -5,19 +5,53 @@
         ...
 
 A case tagged `real` needs a kernel behind the sandbox; such a case is left out for a server that only simulates. One
-tagged `ours` asks for what E2B does not have, and is left out for E2B's cloud. Nothing else is left out. A case of several values is one case, of at most MOST_VALUES of them."""
+tagged `ours` asks for what E2B does not have, and is left out for E2B's cloud. Nothing else is left out. A case of several values is one case, and one of more than MOST_VALUES counts for nothing."""
+import ast
 import concurrent.futures
+import inspect
+import textwrap
 import threading
 import traceback
 
 MOST_VALUES = 3
 MOST_REAL = 25
+ASKING = {"api", "create", "exchange", "read", "request", "rpc", "run", "start", "stream", "write"}  # of a Target and of its sandboxes
 cases = []
 
 
 class Case:
     def __init__(self, name, real, ours, area, function):
         self.name, self.real, self.ours, self.area, self.function = name, real, ours, area, function
+
+
+def asks(node):
+    """Does this code ask the server something, itself or by a function that is given the target or a sandbox?"""
+    for call in (n for n in ast.walk(node) if isinstance(n, ast.Call)):
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ASKING:
+            return True
+        if any(isinstance(a, ast.Name) and a.id in ("t", "box") for a in call.args):
+            return True
+    return False
+
+
+def values_of(function):
+    """The most values that a loop of a case asks the server about, by its source: 1 without such a loop."""
+    most = 1
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        if isinstance(node, ast.For):
+            loops, body = [node.iter], node.body
+        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
+            loops, body = [g.iter for g in node.generators], [node.elt]
+        else:
+            continue
+        if any(asks(b) for b in body):
+            most = max([most, *(len(i.elts) for i in loops if isinstance(i, (ast.Tuple, ast.List, ast.Set)))])
+    return most
+
+
+def counting():
+    """The cases that count: they need no kernel, and have no more values than MOST_VALUES."""
+    return [c for c in cases if not c.real and values_of(c.function) <= MOST_VALUES]
 
 
 def case(name, real=False, ours=False):

@@ -11,7 +11,9 @@ import signal
 import subprocess
 import types
 
+from attach import KEY, Terminal
 from host_side import PYTHON
+from installation import Installation, repository
 from probing import NotProvable
 from processes import processes
 from wire import wait_until
@@ -172,7 +174,7 @@ def _(s):
 class Attached:
     """A tmux client of this machine on the server of a sandbox, on a terminal of its own: what Skep never does."""
 
-    def __init__(self, s, path):
+    def __init__(self, s, folder, server):
         self.process, self.terminal = None, None
         leader, terminal = pty.openpty()
 
@@ -184,8 +186,8 @@ class Attached:
             s.service.become()
         self.terminal = leader
         os.chmod(os.ttyname(terminal), 0o666)
-        self.process = subprocess.Popen(["/usr/bin/tmux", "-S", path, "attach", "-t", "trap"], stdin=terminal, stdout=terminal,
-                                        stderr=terminal, preexec_fn=own_terminal, env={"TERM": "xterm", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
+        self.process = subprocess.Popen(["/usr/bin/tmux", "-S", server, "attach"], cwd=folder, stdin=terminal,
+                                        stdout=terminal, stderr=terminal, preexec_fn=own_terminal, env={"TERM": "xterm", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
         os.close(terminal)
 
     def close(self):
@@ -194,22 +196,40 @@ class Attached:
         os.close(self.terminal)
 
 
+# An agent that waits for a client at the tmux server that `skep attach SANDBOX` made, and has it run something; then it
+# waits for the next one, whoever that is.
+TRAPPER = """#!/bin/sh
+of() { tmux -S "$server" "$@"; }
+spring() {
+  until server=$(ls /home/user/.skep/tmux/*.sock 2> /dev/null) && [ -n "$(of list-clients 2> /dev/null)" ]; do :; done
+  of detach-client -s "$(basename "$server" .sock)" -E "touch '$1'; echo '<sprung>'; exec cat"
+}
+echo ready
+spring "$1"
+spring "$1"
+exec cat
+"""
+
+
 @deed("a tmux server that has its clients run a command")
 def _(s):
     if not os.path.exists("/usr/bin/tmux"):
         raise NotProvable("tmux is not installed")
-    with s.target.create() as box:
-        mark, path = s.host.folder / "ran-by-tmux", f"{home_of(s, box)}/tmux.sock"
-        tmux = ["/usr/bin/tmux", "-S", "/home/user/tmux.sock"]
-        assert box.run(*tmux, "-f", "/dev/null", "new-session", "-d", "-s", "trap", "exec cat").end.get("exitCode", 0) == 0
-        spring = [*tmux, "detach-client", "-s", "trap", "-E", f"touch {mark}"]
-        box.run(*spring)
-        inside = mark.exists() and "a client of the host ran it"
-        client = Attached(s, path)
+    mark = s.host.folder / "ran-by-tmux"
+    repo = repository(s.host.work / "trapping", {"README": "a tree\n", "agent": TRAPPER})
+    with Installation(s.host.work, name="tmux-state") as skep:
+        swarm = skep.start(repo, "--pty", "--", "./agent", str(mark))
+        person = Terminal(skep, "attach", skep.running(swarm, "ready")["sandboxes"][0]["sandbox"])
+        person.shows(b"<sprung>")  # what that client has become, inside
+        inside = mark.exists() and "it ran on the host"
+        person.type(KEY)
+        person.ends(0)
+        [box] = skep.sandboxes_at_host()
+        folder = skep.host_dir() / "sandboxes" / box / "home" / ".skep" / "tmux"
+        [server] = folder.glob("*.sock")
+        client = Attached(s, folder, server.name)
         try:
-            ends(lambda: box.run(*tmux, "list-clients").out)
-            box.run(*spring)
             control = ends(mark.exists) and "a client of the host, attached by hand, ran it"
         finally:
             client.close()
-        return inside, control
+    return inside, control

@@ -2,11 +2,14 @@
 #pragma once
 
 #include "host/gateway/gateway.hpp"
+#include "messages/json.hpp"
 #include "tests/envd/raw_http.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
+#include <chrono>
+#include <cstdio>
 #include <future>
 #include <thread>
 
@@ -67,5 +70,42 @@ private:
   host::gateway gateway_;
   std::thread thread_;
 };
+
+/// One rule, `api.test`, whose key is `real-key`.
+inline host::gateway_access under_a_rule(const tcp_listener& upstream) {
+  return {{{"api.test",
+            {{"x-api-key", "real-key"}},
+            {},
+            "http://127.0.0.1:" + std::to_string(upstream.port())}},
+          {}};
+}
+
+/// The upstream's answer to one call that used so many tokens.
+inline void answer_with(tcp_listener& upstream, const std::string& model, int input, int output) {
+  auto there = upstream.accept();
+  there.read_answer();
+  json body = {{"model", model}, {"usage", {{"input_tokens", input}, {"output_tokens", output}}}};
+  auto text = body.dump();
+  there.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+             + std::to_string(text.size()) + "\r\n\r\n" + text);
+}
+
+/// One chunk of a chunked body.
+inline std::string chunk_of(const std::string& text) {
+  char size[16];
+  std::snprintf(size, sizeof size, "%zx\r\n", text.size());
+  return size + text + "\r\n";
+}
+
+/// Waits until the gateway has counted a call: its answer ends on another thread.
+inline host::model_call only_call(running_gateway& g) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds{patience_ms};
+  for (;;) {
+    std::vector<host::model_call> calls;
+    g.with([&](host::gateway& x) { calls = x.spend().after(0); });
+    if (!calls.empty()) return calls.front();
+    if (std::chrono::steady_clock::now() > end) give_up("no call was counted");
+  }
+}
 
 } // namespace skep::test

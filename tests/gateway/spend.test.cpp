@@ -18,26 +18,8 @@ model_call call_of(const std::string& model, token_usage tokens) {
   return out;
 }
 
-gateway_access under_a_rule(const tcp_listener& upstream) {
-  return {{{"api.test",
-            {{"x-api-key", "real-key"}},
-            {},
-            "http://127.0.0.1:" + std::to_string(upstream.port())}},
-          {}};
-}
-
 const std::string model_request =
     "POST /api.test/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
-
-/// The upstream's answer to one call that used so many tokens.
-void answer_with(tcp_listener& upstream, const std::string& model, int input, int output) {
-  auto there = upstream.accept();
-  there.read_answer();
-  json body = {{"model", model}, {"usage", {{"input_tokens", input}, {"output_tokens", output}}}};
-  auto text = body.dump();
-  there.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
-             + std::to_string(text.size()) + "\r\n\r\n" + text);
-}
 
 } // namespace
 
@@ -219,27 +201,10 @@ TEST_CASE("a request that was cut while it connected does not close its connecti
 
 namespace {
 
-std::string chunk_of(const std::string& text) {
-  char size[16];
-  std::snprintf(size, sizeof size, "%zx\r\n", text.size());
-  return size + text + "\r\n";
-}
-
 const std::string stream_begins =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     + chunk_of("data: {\"message\":{\"model\":\"claude-haiku-4-5\",\"usage\":"
                "{\"input_tokens\":7,\"output_tokens\":1}}}\n\n");
-
-/// Waits until the gateway has counted a call: its answer ends on another thread.
-model_call only_call(running_gateway& g) {
-  auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds{patience_ms};
-  for (;;) {
-    std::vector<model_call> calls;
-    g.with([&](gateway& x) { calls = x.spend().after(0); });
-    if (!calls.empty()) return calls.front();
-    if (std::chrono::steady_clock::now() > end) give_up("no call was counted");
-  }
-}
 
 } // namespace
 

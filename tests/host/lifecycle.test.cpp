@@ -147,6 +147,31 @@ TEST_CASE("when a holder is killed its sandbox ends and the host sweeps what it 
   CHECK(until([&] { return host.call("GET", "/health").status == 204 && state.empty(); }));
 }
 
+TEST_CASE("a holder that takes no further connection is not taken for dead") {
+  host_state state;
+  host_process host{state};
+  auto s = host.create();
+  REQUIRE(s.ok());
+  auto handle = process_handle(holder_pid(state, s));
+  auto account = "/skep/v1/sandboxes/" + s.id + "/usage";
+  CHECK(host.call("GET", account).status == 200);
+  {
+    std::vector<raw_connection> all;
+    for (int i = 0; i < 80; ++i)
+      all.push_back(raw_connection::to_unix(state.path() + "/holders/" + s.id + "/ctl.sock"));
+    CHECK(all.back().rest().empty()); // closed: it has as many as it takes
+    CHECK(host.call("DELETE", "/sandboxes/" + s.id).status == 503);
+    CHECK(host.call("GET", account).status == 503);
+    CHECK(host.call("POST", "/sandboxes/" + s.id + "/timeout", R"({"timeout":90})").status == 503);
+    CHECK(body_of(host.call("GET", "/sandboxes/" + s.id)).value("state", "") == "running");
+    CHECK(body_of(host.call("GET", "/v2/sandboxes")).size() == 1);
+    CHECK(host.run(s, "echo alive") == "alive\n");
+  }
+  CHECK(until([&] { return host.call("DELETE", "/sandboxes/" + s.id).status == 204; }));
+  CHECK(ends_in_time(handle));
+  CHECK(state.empty());
+}
+
 TEST_CASE("files of a holder that died while no host ran are swept at the next start") {
   host_state state;
   {

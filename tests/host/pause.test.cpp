@@ -1,8 +1,10 @@
 // Pausing and resuming real sandboxes, what a lease does to a paused one, figures, logs, ports of
 // programs inside, rates and limits.
+#include "host/lease.hpp"
 #include "host/rate_limit.hpp"
 #include "tests/host/host_fixture.hpp"
 
+#include <csignal>
 #include <fstream>
 
 using namespace skep;
@@ -18,6 +20,28 @@ json holder_says(const host_state& state, const sandbox& s, const std::string& r
   auto c = raw_connection::to_unix(state.path() + "/holders/" + s.id + "/ctl.sock");
   c.send(request + "\n");
   return json::parse(c.take_through("\n"));
+}
+
+int parent_of(int pid) {
+  std::ifstream in{"/proc/" + std::to_string(pid) + "/status"};
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("PPid:")) return std::stoi(line.substr(5));
+  return 0;
+}
+
+/// The pid of the sandbox's envd as this test sees it; 0 when there is none.
+int envd_of(const host_state& state, const sandbox& s) {
+  auto holder = holder_says(state, s, R"({"op":"watch"})").at("info").at("pid").get<int>();
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    auto name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != name.npos) continue;
+    std::ifstream in{entry.path() / "comm"};
+    std::string comm;
+    if (!std::getline(in, comm) || comm != "skep-envd") continue;
+    for (int at = std::stoi(name); at > 1; at = parent_of(at))
+      if (at == holder) return std::stoi(name);
+  }
+  return 0;
 }
 
 answer port(const host_process& host, const sandbox& s, int number, const string_map& more = {}) {
@@ -99,6 +123,68 @@ TEST_CASE("a host learns of a pause that its holder made") {
   // And a request for it resumes it, as was asked for at its creation.
   CHECK(host.run(s, "echo awake") == "awake\n");
   CHECK(state_of(host, s) == "running");
+}
+
+TEST_CASE("a sandbox that does not wake up in time is paused as before, and wakes up later") {
+  host_state state;
+  host_process host{state};
+  auto s = host.create();
+  REQUIRE(s.ok());
+  host.run(s, "echo kept > file");
+  auto running = host.start(s, "exec sleep 1000");
+  auto pid = running.pid();
+  auto envd = envd_of(state, s);
+  REQUIRE(envd > 0);
+  ::kill(envd, SIGSTOP); // as if its memory took for ever to come back
+  CHECK(host.call("POST", "/sandboxes/" + s.id + "/pause").status == 204);
+  auto late = host.call("POST", "/sandboxes/" + s.id + "/resume", R"({"timeout":60})");
+  CHECK(late.status == 503);
+  CHECK(body_of(late).value("message", "").find("is paused as before") != std::string::npos);
+  CHECK(state_of(host, s) == "paused");
+  ::kill(envd, SIGCONT);
+  CHECK(host.call("POST", "/sandboxes/" + s.id + "/resume", R"({"timeout":60})").status == 201);
+  CHECK(state_of(host, s) == "running");
+  CHECK(host.run(s, "cat file; kill -0 " + std::to_string(pid) + " && echo alive")
+        == "kept\nalive\n");
+}
+
+TEST_CASE("a lease that ends while a pause is under way ends nothing") {
+  auto auto_pause = GENERATE(false, true);
+  host_state state;
+  host_process host{state};
+  auto s = host.create({{"autoPause", auto_pause}});
+  REQUIRE(s.ok());
+  auto envd = envd_of(state, s);
+  REQUIRE(envd > 0);
+  ::kill(envd, SIGSTOP); // the first step of the pause takes all of its 2 s
+  auto c = raw_connection::to_unix(state.path() + "/holders/" + s.id + "/ctl.sock");
+  c.send("{\"op\":\"set_timeout\",\"ms\":500}\n{\"op\":\"pause\"}\n");
+  CHECK(json::parse(c.take_through("\n"))["ok"] == true);
+  auto paused = json::parse(c.take_through("\n"));
+  CHECK(paused["ok"] == true);
+  CHECK(paused["info"].value("phase", "") == "paused");
+  ::kill(envd, SIGCONT);
+  CHECK(host.call("POST", "/sandboxes/" + s.id + "/resume", R"({"timeout":60})").status == 201);
+  CHECK(host.run(s, "echo alive") == "alive\n");
+}
+
+TEST_CASE("a lease that stood still for nothing ends when it would have") {
+  auto time = host::lease::start(60'000);
+  REQUIRE(time);
+  auto end = time->end_at_ms();
+  REQUIRE(time->suspend());
+  CHECK(time->end_at_ms() < end);
+  REQUIRE(time->go_on());
+  CHECK(std::abs(time->end_at_ms() - end) < 1'000); // two clocks, read one after the other
+  CHECK_FALSE(time->ended());
+
+  REQUIRE(time->set(1));
+  REQUIRE(time->suspend());
+  CHECK_FALSE(time->ended());
+  REQUIRE(time->go_on());
+  pollfd p{time->descriptor(), POLLIN, 0};
+  CHECK(::poll(&p, 1, patience_ms) == 1);
+  CHECK(time->ended());
 }
 
 TEST_CASE("a process that was stopped before a pause is stopped after it") {

@@ -209,4 +209,5 @@ def _(work):
         assert all(p["state"] == "running" for p in skep.status(swarm)["panes"])
 
 
-main()
+if __name__ == "__main__":
+    main()

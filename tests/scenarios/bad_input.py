@@ -201,6 +201,35 @@ def _(work):
         nothing_made(skep, repo)
 
 
+@scenario("a program that is named by its place is refused before anything is made, or runs from where sandboxes see it")
+def _(work):
+    script = "#!/bin/sh\necho done >result.txt\n"
+    repo = repository(work / "repo", {"fix.sh": script, ".gitignore": "built\n"})
+    tools = work / "tools"
+    tools.mkdir()
+    for program_file in (tools / "agent", repo / "built"):
+        program_file.write_text(script)
+        program_file.chmod(0o755)
+    work.chmod(0o711)  # a service user passes through
+    with Installation(work) as skep:
+        for named, mentions in ((repo / "fix.sh", "name it ./fix.sh"), (repo / "built", "`skep files why built`"),
+                                ("/no/such/agent", "/no/such/agent is not on this machine"),
+                                ("/usr/bin/no-such-program", "is not on this machine"),
+                                (tools / "agent", "in no folder that local sandboxes see")):
+            for more in ((), ("--detach",), ("--dry-run",)):
+                found = refused(skep, ["run", "--repo", repo, *more, "--", named], "agent_not_visible", 69, mentions)
+                assert "./fix.sh" in found["hint"] and "[local] bind" in found["hint"], found
+        nothing_made(skep, repo)
+        assert skep.daemon_pid() is None, "a daemon was started for nothing"
+    with Installation(work, "bound", config=f'[local]\nbind = ["{tools}"]\n') as skep:
+        for named in ("./fix.sh", tools / "agent"):
+            lines = skep.json_lines("run", "--repo", repo, "--", named)
+            pane = lines[-1]["summary"]["panes"][0]
+            assert (pane["result"], pane["exit_code"]) == ("completed", 0), pane
+            files = repo / "skep-out" / lines[0]["run"]["swarm"] / "p0/files"
+            assert (files / "result.txt").read_text() == "done\n", named
+
+
 @scenario("a configuration with a mistake is refused with its file and line")
 def _(work):
     repo = good(work)

@@ -3,19 +3,22 @@
 # presets: dev
 import os
 import pty
+import resource
 import signal
 import termios
 
 from installation import Installation
-from scenario import main, scenario, wait_until
+from scenario import Skip, main, scenario, wait_until
 
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-def usual_signals():
+def usual_start():
     for number in ENDING:
         signal.signal(number, signal.SIG_DFL)
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 class Typing:
@@ -23,8 +26,8 @@ class Typing:
 
     def __init__(self, skep, name="A_KEY"):
         self.master, self.slave = pty.openpty()
-        # Whoever started the tests may ignore some signals (nohup does), and children inherit that.
-        self.process = skep.popen("secret", "set", name, stdin=self.slave, preexec_fn=usual_signals)
+        # Whoever started the tests may ignore some signals (nohup does) or want no core dumps, and children inherit that.
+        self.process = skep.popen("secret", "set", name, stdin=self.slave, preexec_fn=usual_start)
         wait_until("what is typed is hidden", lambda: not self.shows(), 20)
 
     def shows(self):
@@ -49,6 +52,20 @@ def _(work):
         assert typing.process.returncode == 0, err
         assert typing.shows() and "the-value" not in out + err
         assert skep.json("secret", "list")["secrets"] == ["A_KEY"]
+
+
+@scenario("while a secret is typed no core dump can be made of it")
+def _(work):
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        raise Skip("no process of this machine may make a core dump")
+    with Installation(work) as skep, Typing(skep) as typing:
+        proc = f"/proc/{typing.process.pid}"
+        [limit] = [line.split() for line in open(f"{proc}/limits") if line.startswith("Max core file size")]
+        assert limit[4:6] == ["0", "0"], limit
+        # Of a process that makes no dump these files are root's, whoever it runs as.
+        assert os.stat(f"{proc}/mem").st_uid == os.stat("/").st_uid
+        os.write(typing.master, b"a value\n")
+        assert typing.process.wait(20) == 0
 
 
 @scenario("a signal that ends the typing of a secret gives the terminal back and sets nothing")

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import signal
 import time
 
 from installation import Installation, repository
@@ -79,33 +80,39 @@ def _(work):
         assert holders(skep.state) == [] and not any(VALUE in text for text in skep.said)
 
 
+def at_question(repo, skep, act):
+    """The exit code of a run with the policy prompt; `act(terminal, child)` is what is done once it asks."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(str(program("skep")), ["skep", "run", "--repo", str(repo), "--provider", "sim", "--scan", "prompt",
+                                         "--detach", "--", "./agent"], skep.environment)
+    said, end = b"", time.monotonic() + 60
+    try:
+        while b"[y/N]" not in said and time.monotonic() < end:
+            if select.select([terminal], [], [], 1)[0]:
+                said += os.read(terminal, 4096)
+        assert b"config/prod.ini:3" in said, said
+        act(terminal, child)
+        while time.monotonic() < end:
+            try:
+                if select.select([terminal], [], [], 1)[0]:
+                    said += os.read(terminal, 4096)
+            except OSError:  # it ended
+                break
+    finally:
+        os.close(terminal)  # one that still asks gets no answer any more
+        _, status = os.waitpid(child, 0)
+    assert VALUE.encode() not in said
+    return os.waitstatus_to_exitcode(status)
+
+
 @scenario("the policy prompt asks on a terminal, where no is a refusal and yes goes on and is recorded")
 def _(work):
     repo = repository(work / "repo", FILES)
 
     def answer(skep, text):
         """The exit code of a run at whose question this is typed."""
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execve(str(program("skep")), ["skep", "run", "--repo", str(repo), "--provider", "sim", "--scan", "prompt",
-                                             "--detach", "--", "./agent"], skep.environment)
-        said, end = b"", time.monotonic() + 60
-        try:
-            while b"[y/N]" not in said and time.monotonic() < end:
-                if select.select([terminal], [], [], 1)[0]:
-                    said += os.read(terminal, 4096)
-            assert b"config/prod.ini:3" in said, said
-            os.write(terminal, text)
-            while time.monotonic() < end:
-                try:
-                    said += os.read(terminal, 4096)
-                except OSError:  # it ended
-                    break
-        finally:
-            _, status = os.waitpid(child, 0)
-            os.close(terminal)
-        assert VALUE.encode() not in said
-        return os.waitstatus_to_exitcode(status)
+        return at_question(repo, skep, lambda terminal, child: os.write(terminal, text))
 
     with Simulator(work) as sim, installation(work, sim) as skep:
         assert answer(skep, b"n\n") == 82
@@ -114,6 +121,21 @@ def _(work):
         wait_until("a sandbox is made", lambda: sim.record("create"), 60)
         wait_until("the audit log has both", lambda: audit(skep, "SCAN_BLOCKED") and audit(skep, "SCAN_ASSENTED"), 30)
         wait_until("the run ends", lambda: skep.json("ps", "--all")["swarms"][0]["state"] == "closed", 60)
+
+
+@scenario("Ctrl+C, a termination and a hangup end a run at the question of the scan, and nothing is asked of anybody")
+def _(work):
+    repo = repository(work / "repo", FILES)
+    with Simulator(work) as sim, installation(work, sim) as skep:
+        for act, ended_by in ((lambda terminal, child: os.write(terminal, b"\x03"), signal.SIGINT),
+                              (lambda terminal, child: os.kill(child, signal.SIGTERM), signal.SIGTERM),
+                              (lambda terminal, child: os.kill(child, signal.SIGHUP), signal.SIGHUP)):
+            assert at_question(repo, skep, act) == -ended_by, ended_by
+        assert asked(sim) == [], asked(sim)
+        assert skep.daemon_pid() is None, "a daemon was started for nothing"
+        skep.json("daemon", "start")
+        assert skep.json("ps", "--all")["swarms"] == []
+        assert not audit(skep, "SCAN_BLOCKED") and not audit(skep, "SCAN_ASSENTED")
 
 
 @scenario("a dry run with the simulator as its provider makes nothing there and starts no daemon")

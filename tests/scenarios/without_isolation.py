@@ -43,6 +43,14 @@ def no_bubblewrap(work):
     return [*NESTED, f"{hide}; {DROPPED}", "sh"]
 
 
+def no_bubblewrap_yet(work):
+    """Where bubblewrap is looked for, a file of the work folder that can be made into it."""
+    later = work / "bwrap"
+    later.touch(0o644)
+    hide = "; ".join(f"[ ! -e {p} ] || mount --bind {later} {p}" for p in ("/usr/bin/bwrap", "/usr/local/bin/bwrap"))
+    return [*NESTED, f"{hide}; {DROPPED}", "sh"]
+
+
 def no_service_user(work):
     """Root, and no user that it could become."""
     if os.geteuid() != 0:
@@ -104,6 +112,32 @@ for name, lack, cause, cure in (("with a limit of no user namespaces", limit_of_
             created_never(front, cause)
             run_is_refused(skep, front, folder, repo, cause)
         assert Path("/proc/sys/user/max_user_namespaces").read_text() == before
+
+
+def lacks_isolation(skep, front):
+    """What `skep doctor` misses there: the problem, or None."""
+    told = json.loads(run([*front, BIN / "skep", "doctor", "--json"], env=skep.environment).stdout)
+    return next(c for c in told["checks"] if c["name"] == "isolation").get("problem")
+
+
+@scenario("a host that refused a create for want of bubblewrap makes the next one once it is there")
+def _(work):
+    bubblewrap = Path(shutil.which("bwrap")).read_bytes()
+    front = made(work, no_bubblewrap_yet)
+    with Installation(work) as skep, Server(front=front) as server:
+        target = wire.Target(server.url, KEY)
+        refused = target.api("POST", "/sandboxes", {"templateID": "base"})
+        assert refused.status == 503 and refused.json()["error_code"] == "no_isolation", refused
+        assert target.api("GET", "/skep/v1/info").json()["isolation"] == "none"
+        assert lacks_isolation(skep, front)
+        (work / "bwrap").write_bytes(bubblewrap)
+        (work / "bwrap").chmod(0o755)
+        problem = lacks_isolation(skep, front)
+        if problem:
+            raise Skip(f"no sandbox in namespaces of one's own here: {json.dumps(problem)[:200]}")
+        with target.create(timeout=60) as box:
+            assert box.run("/bin/echo", "made").out == b"made\n"
+        assert target.api("GET", "/skep/v1/info").json()["isolation"] == "bubblewrap"
 
 
 @scenario("as root without a service user no host starts, and doctor names cause and cure")

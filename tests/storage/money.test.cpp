@@ -80,6 +80,59 @@ TEST_CASE("what counts against limits and budgets is read as it is at one moment
   CHECK(s.warnings.count("day 1970-01-01 50") == 1);
 }
 
+TEST_CASE("a kept sandbox costs and holds its place until it is confirmed gone, and is found once "
+          "its lease is over") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  auto w = swarm_no(9);
+  REQUIRE(put(j, w, {}, 1, with_budget(5)) == errc::none);
+  auto keep = [&](int n, std::int64_t lease_ms) {
+    auto s = sandbox_no(n);
+    auto i = std::to_string(n);
+    REQUIRE(put(j, w, s, 2, sandbox_queued{static_cast<std::uint32_t>(n), "cloud", 0.10},
+                create_intended{"k" + i, "base", 1, 0.05})
+            == errc::none);
+    REQUIRE(put(j, w, s, 3, sandbox_created{"k" + i, "r" + i, "0.2"}) == errc::none);
+    if (lease_ms > 0) REQUIRE(put(j, w, s, 4, lease_intended{at(lease_ms)}) == errc::none);
+    REQUIRE(put(j, w, s, 5, sandbox_closed{outcome::completed, {}, true}) == errc::none);
+    return s;
+  };
+  auto one = keep(1, hour_ms);
+  auto two = keep(2, 2 * hour_ms);
+  auto unleased = keep(3, 0); // it was kept before it had more than the lease of its create
+  auto asked = keep(4, hour_ms);
+  REQUIRE(put(j, w, asked, 6, kill_intended{"asked for"}) == errc::none); // a kill under way
+  auto r = reader_of(dir / "skep.db");
+  auto over = [&](std::int64_t t) {
+    std::vector<sandbox_id> out;
+    auto rows = r.kept_past_lease(at(t)).value();
+    for (const auto& x : rows)
+      out.push_back(x.sandbox);
+    return out;
+  };
+  CHECK(over(hour_ms - 1) == std::vector{unleased});
+  CHECK(over(hour_ms) == std::vector{one, unleased});
+  auto before = r.spend(at(hour_ms - 1)).value();
+  REQUIRE(before.placed.size() == 4);
+  CHECK_FALSE(before.placed[0].lease_over);
+  auto after = r.spend(at(hour_ms)).value();
+  CHECK(after.placed[0].lease_over);
+  CHECK_FALSE(after.placed[1].lease_over);
+  CHECK_FALSE(after.placed[2].lease_over); // nobody knows its lease
+  // What the REAPER stores: it costs until it was seen to be gone.
+  REQUIRE(put(j, w, one, hour_ms + 2, kill_intended{"its lease is over"}, kill_confirmed{"r1"})
+          == errc::none);
+  CHECK(over(2 * hour_ms) == std::vector{two, unleased});
+  auto row = r.sandbox(one).value();
+  CHECK_FALSE(row.kept);
+  CHECK(row.charged_until == at(hour_ms + 2));
+  CHECK(near(r.swarm(w)->time_cost_usd, 0.10));
+  auto rest = r.spend(at(3 * hour_ms)).value();
+  REQUIRE(rest.placed.size() == 3);
+  CHECK(rest.placed[0].sandbox == two);
+  CHECK(near(rest.day_time_usd, 0.10));
+}
+
 TEST_CASE("a create that the provider refused for its quota or rate, or that was never sent, is in "
           "no window, and every other one that failed is") {
   temp_dir dir;

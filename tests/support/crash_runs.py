@@ -298,6 +298,11 @@ def judge(run, plain=None, whole=True):
     check(faulty or len(ours) == len({line["metadata"]["skep.sandbox"] for line in ours.values()}), "a duplicate create")
     killed = {line["sandbox"] for line in run.lines("kill")}
     check(set(ours) <= killed, f"{sorted(set(ours) - killed)} are left at the provider")
+    # What a daemon knew, or gave a lease, it ends itself. The short first lease is for twins and creates without an
+    # answer alone: it is over before the REAPER's grace is, so that no more can be asked of those.
+    lapsed = {line["sandbox"] for line in run.lines("kill") if line["why"] == "lease"}
+    known = {e["body"]["remote_id"] for e in run.events if e["type"] == "sandbox.created"}
+    check(not lapsed & (known | leased), f"{sorted(lapsed & (known | leased))} were known and left to their leases")
 
     check(run.swarms == 1, f"{run.swarms} swarms were made")
     check(run.damage == "ok", f"the database is damaged: {run.damage}")

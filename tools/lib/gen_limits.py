@@ -25,6 +25,7 @@ SOURCES = [
     ("actors/chunk_builder.hpp", "chunk_limits", "Events on their way to the disk"),
     ("storage/disk_guard.hpp", "disk_limits", "A disk that fills up"),
     ("broker/control.hpp", "control_limits", "The control socket"),
+    ("tools/skep/daemon_link.hpp", "start_policy", "Waiting for skepd to start"),
     ("host/server.hpp", "server_policy", "skep-host's server"),
     ("host/registry.hpp", "holder_policy", "skep-host and its holders"),
     ("host/gateway/gateway.hpp", "gateway_policy", "The gateway of a local sandbox"),

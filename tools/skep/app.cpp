@@ -4,7 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 
 namespace skep::cli {
@@ -72,10 +74,28 @@ void print_json(const json& j) {
   print_line(to_line(j));
 }
 
+namespace {
+int output_errno = 0; ///< Why writing stdout failed first; 0: it did not, or elsewhere than here.
+
+void note_output(bool written) {
+  if (!written && output_errno == 0) output_errno = errno;
+}
+} // namespace
+
 void print_line(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
+  print_text(text + '\n');
+}
+
+void print_text(std::string_view text) {
+  note_output(std::fwrite(text.data(), 1, text.size(), stdout) == text.size());
+  note_output(std::fflush(stdout) == 0);
+}
+
+error flush_output() {
+  note_output(std::fflush(stdout) == 0);
+  if (std::ferror(stdout) == 0) return {};
+  return make_error(errc::io, "writing standard output",
+                    output_errno != 0 ? std::strerror(output_errno) : "");
 }
 
 void remark(const std::string& text) {

@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace CLI {
@@ -47,6 +48,11 @@ int fail(const app& a, const error& e);
 void print_json(const json& j);
 /// A line on stdout.
 void print_line(const std::string& text);
+/// Text on stdout as it is, flushed.
+void print_text(std::string_view text);
+/// Writes what waits for stdout. errc::io with the reason when that, or anything before, could not
+/// be written: a loop that follows something ends then, and main says why on stderr.
+error flush_output();
 /// A remark on stderr.
 void remark(const std::string& text);
 

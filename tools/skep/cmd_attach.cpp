@@ -222,7 +222,7 @@ int attach(const app& a, const attach_options& o) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
-  if (!daemon) return fail(a, daemon.err());
+  if (!daemon) return fail_unless_left(a, signals, daemon.err());
   auto target = find_target(*daemon, o);
   if (!target) return fail(a, target.err());
   auto& request = target->request;

@@ -48,7 +48,7 @@ int events(const app& a, const events_options& o) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
-  if (!daemon) return fail(a, daemon.err());
+  if (!daemon) return fail_unless_left(a, signals, daemon.err());
   broker::selector what;
   if (!o.swarm.empty()) {
     auto swarm = find_swarm(*daemon, o.swarm);
@@ -65,7 +65,7 @@ int events(const app& a, const events_options& o) {
   auto last = stream->head();
   bool told_away = false;
   for (;;) {
-    if (auto s = signals.next(); s != 0) return s == SIGHUP ? exit_hangup : exit_interrupted;
+    if (auto s = signals.next(); s != 0) return exit_code_of_signal(s);
     // Without -f: everything that was there at the start; the stream is silent only behind it.
     auto e = stream->next(std::chrono::milliseconds{o.follow ? 200 : 0});
     if (!e) {
@@ -83,6 +83,7 @@ int events(const app& a, const events_options& o) {
     told_away = false;
     if (!o.follow && (*e)->seq > last) return 0;
     show(a, **e);
+    if (auto lost = flush_output()) return info(lost.code).exit_code;
     if (!o.follow && (*e)->seq == last) return 0;
   }
 }

@@ -35,6 +35,8 @@ result<std::string> read_stdin() {
 }
 
 int send(const app& a, const send_options& o) {
+  auto words = o.words;
+  words.insert(words.end(), a.trailing.begin(), a.trailing.end());
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
@@ -43,13 +45,13 @@ int send(const app& a, const send_options& o) {
   if (!pane) return fail(a, pane.err());
   if (auto e = input_refused(*pane)) return fail(a, e);
   std::string data;
-  if (o.words.empty()) {
+  if (words.empty()) {
     auto text = read_stdin();
     if (!text) return fail(a, text.err());
     data = std::move(*text);
   } else {
-    for (const auto& w : o.words)
-      data += (data.empty() ? "" : " ") + w;
+    for (std::size_t i = 0; i < words.size(); ++i)
+      data += (i == 0 ? "" : " ") + words[i];
     if (!o.no_newline) data += '\n';
   }
   if (data.empty()) return fail(a, make_error(errc::bad_argument, "there is nothing to send"));
@@ -71,10 +73,12 @@ void add_input(CLI::App& cli, app& a) {
   auto o = std::make_shared<send_options>();
   auto* s = add_command(cli, a, "send", "Send a line to an agent that reads input",
                         "  skep send sw_x/p0 continue with the next file\n"
+                        "  skep send sw_x/p0 -- -y\n"
                         "  skep send pn_y < answers.txt",
                         [&a, o] { return send(a, *o); });
   s->add_option("PANE", o->pane, "pn_... or SWARM/NAME")->required();
-  s->add_option("TEXT", o->words, "Words of the line; none: standard input as it is");
+  s->add_option("TEXT", o->words,
+                "Words of the line, those behind -- as they are; none: standard input as it is");
   s->add_flag("--no-newline", o->no_newline, "Do not end TEXT with a newline");
 }
 

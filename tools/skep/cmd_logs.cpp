@@ -56,16 +56,15 @@ result<logs_target> target_of(broker::control_client& daemon, const logs_options
 
 /// What following gets over: a daemon that is away or busy, a log that is not there yet.
 bool may_pass(errc code) {
-  return code == errc::no_daemon || code == errc::shutting_down || code == errc::daemon_running
-         || code == errc::timed_out || code == errc::rate || code == errc::not_found;
+  return daemon_may_return(code) || code == errc::not_found;
 }
 
 /// Shows the logs of a target, one piece a step.
 class logs_session {
 public:
-  logs_session(bool json_mode, const logs_options& o, const logs_target& t, signal_watch& signals,
+  logs_session(bool json_mode, const logs_options& o, const logs_target& t,
                broker::control_client& daemon, broker::output_stream out)
-      : options_(o), target_(t), signals_(signals), daemon_(daemon), out_(std::move(out)),
+      : options_(o), target_(t), daemon_(daemon), out_(std::move(out)),
         view_(json_mode, o.raw, t.names) {}
 
   /// Watches a pane that is there at the start, from where the options say.
@@ -145,8 +144,9 @@ private:
     if (options_.from >= 0) return options_.from;
     // The daemon finds the place, at the beginning of a character.
     if (options_.tail_bytes > 0) return -static_cast<std::int64_t>(options_.tail_bytes);
-    auto tail =
-        tail_begin([this](const log_read_request& r) { return read(r); }, pane, options_.tail);
+    // A long search is more requests than the daemon admits in a second.
+    auto ask = [this](const log_read_request& r) { return daemon_.call_paced(r, call_deadline); };
+    auto tail = tail_begin(ask, pane, options_.tail);
     if (tail) return static_cast<std::int64_t>(*tail);
     // A pane that has not started has no log yet.
     auto code = tail.err().code;
@@ -154,19 +154,8 @@ private:
     return tail.err();
   }
 
-  /// A long search is more requests than the daemon admits in a second.
-  result<log_read_reply> read(const log_read_request& r) {
-    for (;;) {
-      auto reply = daemon_.call(r, call_deadline);
-      if (reply || reply.err().code != errc::rate) return reply;
-      signals_.wait(
-          std::chrono::milliseconds{std::max<std::int64_t>(reply.err().retry_after_ms, 1)});
-    }
-  }
-
   const logs_options& options_;
   const logs_target& target_;
-  signal_watch& signals_;
   broker::control_client& daemon_;
   broker::output_stream out_;
   log_view view_;
@@ -179,29 +168,26 @@ private:
   bool over_ = false;
 };
 
-int left_by(int s) {
-  return s == SIGHUP ? exit_hangup : exit_interrupted;
-}
-
 int logs(const app& a, const logs_options& o) {
   signal_watch signals;
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
-  if (!daemon) return fail(a, daemon.err());
+  if (!daemon) return fail_unless_left(a, signals, daemon.err());
   auto target = target_of(*daemon, o);
-  if (!target) return fail(a, target.err());
+  if (!target) return fail_unless_left(a, signals, target.err());
   auto out = broker::output_stream::open(endpoints_of(*paths), {target->swarm, target->sandbox});
   if (!out) return fail(a, out.err());
-  logs_session session{a.json_mode, o, *target, signals, *daemon, std::move(*out)};
+  logs_session session{a.json_mode, o, *target, *daemon, std::move(*out)};
   for (const auto& p : target->panes) {
-    if (auto s = signals.next(); s != 0) return left_by(s);
-    if (auto e = session.begin(p)) return fail(a, e);
+    if (auto s = signals.next(); s != 0) return exit_code_of_signal(s);
+    if (auto e = session.begin(p)) return fail_unless_left(a, signals, e);
   }
   while (!session.over()) {
-    if (auto s = signals.next(); s != 0) return left_by(s);
+    if (auto s = signals.next(); s != 0) return exit_code_of_signal(s);
     auto e = session.step();
-    if (e && !session.goes_on(e)) return fail(a, e);
+    if (e && !session.goes_on(e)) return fail_unless_left(a, signals, e);
+    if (auto lost = flush_output()) return info(lost.code).exit_code;
     if (e) signals.wait(std::chrono::milliseconds{200});
   }
   session.finish();

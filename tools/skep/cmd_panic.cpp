@@ -84,7 +84,7 @@ int panic(const app& a, const panic_options& o) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
-  if (!daemon) return fail(a, daemon.err());
+  if (!daemon) return fail_unless_left(a, signals, daemon.err());
   auto select = read_selection(*daemon, o.select);
   if (!select) return fail(a, select.err());
   auto began = clock::now();
@@ -92,17 +92,17 @@ int panic(const app& a, const panic_options& o) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - began);
   };
   auto asked = daemon->call(panic_request{*select}, command_deadline, random_token(20));
-  if (!asked) return fail(a, asked.err());
+  if (!asked) return fail_unless_left(a, signals, asked.err());
   if (!a.json_mode)
     remark("Killing " + count_text(asked->sandboxes, "sandbox", "sandboxes") + " of "
            + text_of(*select));
   survivors_reply left;
   int none = 0;
   while (none < 2 && took().count() < limit_ms) {
-    if (signals.next() != 0) return exit_interrupted;
+    if (auto s = signals.next(); s != 0) return exit_code_of_signal(s);
     auto now = daemon->call(survivors_request{*select, asked->providers, took() >= again},
                             command_deadline);
-    if (!now) return fail(a, now.err());
+    if (!now) return fail_unless_left(a, signals, now.err());
     left = std::move(*now);
     auto count = left.listed + left.unlisted;
     none = count == 0 && left.unanswered.empty() ? none + 1 : 0;

@@ -25,6 +25,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
+/// How long Ctrl+C waits for the daemon's word: until then a second one is not heard.
+constexpr auto stop_deadline = 5s;
+
 /// Sends the run; a lost answer is asked for again with the same key.
 result<run_reply> send_run(broker::control_client& daemon, const swarm_spec& spec) {
   auto key = random_token(20);
@@ -65,7 +68,9 @@ public:
         continue;
       }
       if (*e) {
+        revivals_ = 0;
         if (app_.json_mode) print_json(broker::to_json(**e));
+        if (auto lost = unread()) return leave_unread(lost);
         view_.step(progress_.apply(**e));
       }
       view_.draw(progress_);
@@ -74,6 +79,15 @@ public:
   }
 
 private:
+  /// Why nobody reads the events any more. Whoever wants the results applied is served all the
+  /// same: main tells it at the end.
+  error unread() const { return apply_.empty() ? flush_output() : error{}; }
+  int leave_unread(const error& e) {
+    view_.clear();
+    remark(swarm_.value + " goes on without this command. End it: skep stop " + swarm_.value);
+    return info(e.code).exit_code;
+  }
+
   int leave_with(const error& e) {
     view_.clear();
     auto code = fail(app_, e);
@@ -84,14 +98,20 @@ private:
   /// The daemon may be killed and started at any time; its swarms go on. None when following can go
   /// on.
   error revive(const error& e) {
-    if (e.code == errc::shutting_down || e.code == errc::timed_out) return {};
-    constexpr int most = 5;
-    if (e.code != errc::no_daemon || ++revivals_ > most) return e;
+    constexpr int most = 5; // without an event in between
+    if (e.code != errc::no_daemon) return daemon_may_return(e.code) ? error{} : e;
+    if (revivals_ >= most) return e;
     view_.clear();
     // A request that found it away has had the next one started, and has said so.
     if (!reach_daemon(paths_)) remark("skepd is away; starting it again");
     auto again = ensure_daemon(paths_);
-    if (!again) return again.err();
+    if (!again && again.err().code == errc::cancelled) return {}; // the signal is looked at next
+    ++revivals_;
+    if (!again) {
+      // A start that had its whole time and failed is told; one that met another is tried again.
+      auto busy = again.err().code != errc::no_daemon && daemon_may_return(again.err().code);
+      return busy ? error{} : again.err();
+    }
     daemon_ = std::move(again->client);
     ask_next_daemon(daemon_, paths_);
     return {};
@@ -108,11 +128,18 @@ private:
       tell_detached(app_, swarm_);
       return exit_interrupted;
     }
-    stopping_ = true;
     remark("Stopping " + swarm_.value
            + "; its results are kept. Ctrl+C again leaves it to itself.");
-    auto reply = daemon_.call(stop_request{swarm_, false}, command_deadline, random_token(20));
-    if (!reply) remark("the stop was not accepted: " + render(reply.err()));
+    // With one key, however often it is asked: what was accepted without an answer counts once.
+    auto reply = daemon_.call(stop_request{swarm_, false}, stop_deadline, stop_key_);
+    // Who pressed again meanwhile wanted to leave. Else the next one asks again: a swarm that was
+    // not stopped costs money, and is not left for having been asked.
+    stopping_ = reply || signal_watch::pending();
+    if (!reply)
+      remark("the stop was not accepted: " + safe_line(render(reply.err()))
+             + (stopping_ ? ""
+                          : "\nCtrl+C asks again; SIGTERM, or closing the terminal, leaves it "
+                            "to itself."));
     return -1;
   }
 
@@ -155,8 +182,9 @@ private:
   broker::control_client daemon_;
   run_progress progress_;
   run_view view_;
-  bool stopping_ = false;
-  int revivals_ = 0;
+  const std::string stop_key_ = random_token(20);
+  bool stopping_ = false; ///< The stop was accepted, or the user did not wait for that.
+  int revivals_ = 0;      ///< Daemons that were started since the last event.
 };
 
 /// What becomes of the placeholders in its prompts, or that nothing does: both may be meant
@@ -177,8 +205,20 @@ std::string remark_on_prompts(const run_options& o, const swarm_spec& spec) {
   return {};
 }
 
+/// The exit code of a run that `signal` ended before the daemon was asked for it.
+int leave_unasked(const app& a, int signal) {
+  const auto code = exit_code_of_signal(signal);
+  if (a.json_mode) {
+    auto document = error_document(make_error(errc::cancelled, "the run was not asked for yet"));
+    document["error"]["exit_code"] = code; // this command's, not that of a request
+    print_json(document);
+  } else {
+    remark("Left before the run was asked for: nothing of it was started.");
+  }
+  return code;
+}
+
 int run(const app& a, const run_options& o) {
-  signal_watch signals;
   apply_options later;
   if (!o.apply.empty()) {
     later.mode = o.apply;
@@ -200,10 +240,7 @@ int run(const app& a, const run_options& o) {
       if (beside_self(name).empty())
         return fail(
             a, make_error(errc::program_missing, std::string{name} + " should stand beside skep"));
-    if (auto possible = host::check_isolation(); !possible) {
-      if (signals.next() != 0) return exit_interrupted; // it hit bubblewrap as well
-      return fail(a, possible.err());
-    }
+    if (auto possible = host::check_isolation(); !possible) return fail(a, possible.err());
   }
   if (spec->network == network_policy::open)
     remark("WARNING: --network open: the sandboxes may reach every public address of the internet, "
@@ -225,14 +262,17 @@ int run(const app& a, const run_options& o) {
       remark("Note: " + safe_line(text, 500));
   auto paths = made_state(a);
   if (!paths) return fail(a, paths.err());
-  if (signals.next() != 0) return exit_interrupted;
   if (auto refused = pass_gate(a, *paths, *spec, scanned)) {
     if (a.json_mode) print_json({{"scan", to_json(scanned)}});
     return fail(a, refused);
   }
+  // Up to here nothing was asked of the daemon, and a signal simply ends this process, at a
+  // question and during a long scan as well. From here on they are values: a run is never left
+  // halfway.
+  signal_watch signals;
   auto daemon = ensure_daemon(*paths);
+  if (auto s = signals.next(); s != 0) return leave_unasked(a, s);
   if (!daemon) return fail(a, daemon.err());
-  if (signals.next() != 0) return exit_interrupted; // nothing was asked for yet
   auto reply = send_run(daemon->client, *spec);
   if (!reply) {
     auto code = fail(a, reply.err());

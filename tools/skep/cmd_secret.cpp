@@ -1,5 +1,6 @@
 // skep secret set|list|remove: keys on this machine. Values come from standard input only and are
 // never shown.
+#include "host/privileges.hpp"
 #include "storage/audit_spool.hpp"
 #include "storage/secrets.hpp"
 #include "tools/skep/commands.hpp"
@@ -88,6 +89,7 @@ result<std::string> read_value() {
 }
 
 int set(const app& a, const std::string& name) {
+  host::harden_process(); // before the value is in our memory; `list` and `remove` never read one
   if (!storage::valid_secret_name(name))
     return fail(a, make_error(errc::bad_argument,
                               "the name of a secret is 1 to 64 characters of A-Z, 0-9 and _"));

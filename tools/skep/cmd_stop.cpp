@@ -20,25 +20,69 @@ struct stop_options {
   bool wait = false;
 };
 
-/// Follows until every one of `swarms` is closed.
-int wait_closed(const app& a, const storage::state_paths& paths, std::set<std::string> swarms) {
-  signal_watch signals;
-  auto daemon = reach_daemon(paths);
-  if (!daemon) return fail(a, daemon.err());
-  auto stream = broker::event_stream::follow(endpoints_of(paths), 0, {});
-  if (!stream) return fail(a, stream.err());
-  // Those that closed before the stream was joined.
-  for (auto i = swarms.begin(); i != swarms.end();) {
-    auto now = daemon->call(status_request{{*i}}, call_deadline);
-    if (!now) return fail(a, now.err());
-    i = now->swarm.state == swarm_phase::closed ? swarms.erase(i) : std::next(i);
+/// What has still to be closed of what was asked to end.
+class closing {
+public:
+  closing(const storage::state_paths& paths, broker::control_client& daemon,
+          std::set<std::string> swarms)
+      : where_(endpoints_of(paths)), daemon_(daemon), left_(std::move(swarms)) {}
+
+  bool done() const { return left_.empty(); }
+
+  /// Waits a moment for the next one. The stream is joined before it is asked who has closed, so
+  /// that nobody closes in between.
+  error step() {
+    if (!stream_) {
+      auto joined = broker::event_stream::follow(where_, 0, {});
+      if (!joined) return joined.err();
+      stream_ = std::make_unique<broker::event_stream>(std::move(*joined));
+      return look();
+    }
+    auto e = stream_->next(std::chrono::milliseconds{200});
+    if (!e) {
+      stream_.reset();
+      return e.err();
+    }
+    if (!*e) return {};
+    if ((*e)->event.type == event_traits<swarm_closed>::info.type) left_.erase((*e)->swarm.value);
+    return {};
   }
-  while (!swarms.empty()) {
-    if (signals.next() != 0) return exit_interrupted;
-    auto e = stream->next(std::chrono::milliseconds{200});
-    if (!e) return fail(a, e.err());
-    if (*e && (*e)->event.type == event_traits<swarm_closed>::info.type)
-      swarms.erase((*e)->swarm.value);
+
+  /// None when waiting goes on after this failure of a step: daemons come and go, and whoever asks
+  /// has the next one started.
+  error recover(error e) {
+    constexpr int most_absences = 5;
+    if (!daemon_may_return(e.code)) return e;
+    e = look();
+    absences_ = e ? absences_ + 1 : 0;
+    return daemon_may_return(e.code) && absences_ < most_absences ? error{} : e;
+  }
+
+private:
+  error look() {
+    for (auto i = left_.begin(); i != left_.end();) {
+      auto now = daemon_.call_paced(status_request{{*i}}, call_deadline);
+      if (!now) return now.err();
+      i = now->swarm.state == swarm_phase::closed ? left_.erase(i) : std::next(i);
+    }
+    return {};
+  }
+
+  broker::endpoints where_;
+  broker::control_client& daemon_;
+  std::set<std::string> left_;
+  std::unique_ptr<broker::event_stream> stream_;
+  int absences_ = 0; ///< Looks in a row that found no daemon.
+};
+
+/// Waits until every one of `swarms` is closed, whatever becomes of the daemon meanwhile.
+int wait_closed(const app& a, signal_watch& signals, closing swarms) {
+  while (!swarms.done()) {
+    if (auto s = signals.next(); s != 0) return exit_code_of_signal(s);
+    auto e = swarms.step();
+    if (!e) continue;
+    if (auto lasting = swarms.recover(e)) return fail_unless_left(a, signals, lasting);
+    signals.wait(std::chrono::milliseconds{200});
   }
   return 0;
 }
@@ -66,7 +110,9 @@ int stop(const app& a, const stop_options& o, bool kill) {
     if (!a.json_mode)
       print_line(s.value + (kill ? " is being killed" : " is stopping; its results are kept"));
   }
-  return o.wait ? wait_closed(a, *paths, asked) : 0;
+  if (!o.wait) return 0;
+  signal_watch signals;
+  return wait_closed(a, signals, closing{*paths, *daemon, std::move(asked)});
 }
 
 } // namespace

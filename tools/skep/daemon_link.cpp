@@ -2,6 +2,7 @@
 
 #include "storage/files.hpp"
 #include "storage/last_failure.hpp"
+#include "tools/skep/signals.hpp"
 #include "tools/skep/term.hpp"
 
 #include <array>
@@ -165,51 +166,114 @@ private:
   int pidfd_;
 };
 
-result<running_daemon> start_daemon(const storage::state_paths& paths, start_policy policy) {
-  std::error_code ignored;
-  auto log = log_of(paths);
-  auto log_size = fs::exists(log, ignored) ? fs::file_size(log, ignored) : 0;
-  auto child = spawn_daemon(paths);
-  if (!child) return child.err();
-  auto where = endpoints_of(paths);
-  auto end = steady::now() + policy.ready;
-  // A socket may exist a moment before it is listened on: look again now and then.
-  constexpr milliseconds again{100};
-  start_watch watch{paths.run, child->pidfd.get()};
-  bool ended = false;
-  int status = 0;
-  while (steady::now() < end) {
-    if (broker::somebody_listens(where.control)) {
-      broker::control_client client{where.control};
-      auto left = std::chrono::ceil<milliseconds>(end - steady::now());
-      auto reply =
-          client.call(daemon_status_request{}, std::min<milliseconds>(left, call_deadline));
-      if (reply) return running_daemon{std::move(client), std::move(*reply), true};
-      auto passing = reply.err().code == errc::no_daemon || reply.err().code == errc::shutting_down;
-      if (!passing) return reply.err();
-    }
-    if (!ended && ::waitpid(child->pid, &status, WNOHANG) == child->pid) ended = true;
-    // Ours may have lost against another that was started at the same time: that one counts.
-    if (ended) {
-      auto holder = storage::lock_holder(paths);
-      if (!holder || !holder->has_value()) {
-        auto how = WIFEXITED(status) ? "exit code " + std::to_string(WEXITSTATUS(status))
-                                     : "signal " + std::to_string(WTERMSIG(status));
-        return start_error(how, log_tail(log, log_size));
-      }
-      watch = start_watch{paths.run, -1};
-    }
-    watch.wait(again);
-  }
-  return make_error(errc::no_daemon,
-                    "skepd did not answer within " + duration_text(policy.ready.count()),
-                    log_tail(log, log_size));
-}
-
 std::string holder_text(const storage::state_paths& paths) {
   auto holder = storage::lock_holder(paths);
   if (!holder || !holder->has_value()) return "it";
   return "process " + std::to_string(**holder);
+}
+
+/// One start of skepd, waited for until somebody answers.
+class daemon_start {
+public:
+  daemon_start(const storage::state_paths& paths, start_policy policy)
+      : paths_(paths), policy_(policy), control_(endpoints_of(paths).control), log_(log_of(paths)),
+        watch_(paths.run, -1) {}
+
+  result<running_daemon> run() {
+    if (auto e = spawn()) return e;
+    // A socket may exist a moment before it is listened on: look again now and then.
+    constexpr milliseconds again{100};
+    for (;;) {
+      held_ = is_held();
+      if (broker::somebody_listens(control_)) {
+        auto running = ask();
+        auto passing =
+            !running
+            && (running.err().code == errc::no_daemon || running.err().code == errc::shutting_down);
+        if (!passing) return running;
+      }
+      if (auto e = look_at_child()) return e;
+      if (signal_watch::pending())
+        return make_error(errc::cancelled, "the wait for skepd, which goes on starting");
+      if (waited() >= limit())
+        return make_error(errc::no_daemon,
+                          "skepd did not answer within " + duration_text(limit().count()),
+                          log_tail(log_, log_size_));
+      tell();
+      watch_.wait(again);
+    }
+  }
+
+private:
+  milliseconds waited() const { return std::chrono::floor<milliseconds>(steady::now() - began_); }
+  bool is_held() const {
+    auto holder = storage::lock_holder(paths_);
+    return holder && holder->has_value();
+  }
+  milliseconds limit() const { return policy_.limit(held_); }
+
+  error spawn() {
+    std::error_code none;
+    log_size_ = fs::exists(log_, none) ? fs::file_size(log_, none) : 0;
+    auto child = spawn_daemon(paths_);
+    if (!child) return child.err();
+    child_ = std::move(*child);
+    ended_ = false;
+    began_ = steady::now();
+    watch_ = start_watch{paths_.run, child_.pidfd.get()};
+    return {};
+  }
+
+  result<running_daemon> ask() {
+    broker::control_client client{control_};
+    auto left = std::max(limit() - waited(), milliseconds{1});
+    auto reply = client.call(daemon_status_request{}, std::min(left, call_deadline));
+    if (!reply) return reply.err();
+    return running_daemon{std::move(client), std::move(*reply), true};
+  }
+
+  /// Why nothing more is to be expected, when ours has ended.
+  error look_at_child() {
+    int status = 0;
+    if (!ended_ && ::waitpid(child_.pid, &status, WNOHANG) == child_.pid) {
+      ended_ = true;
+      how_ = WIFEXITED(status) ? "exit code " + std::to_string(WEXITSTATUS(status))
+                               : "signal " + std::to_string(WTERMSIG(status));
+      watch_ = start_watch{paths_.run, -1};
+    }
+    // Ours may have lost against another that was started at the same time: that one counts.
+    if (!ended_ || held_) return {};
+    auto why = start_error(how_, log_tail(log_, log_size_));
+    // That one has ended since, perhaps because it was ending then: now it is the turn of ours.
+    return why.code == errc::daemon_running ? spawn() : why;
+  }
+
+  /// A wait that is longer than usual has a reason.
+  void tell() {
+    if (told_ || waited() < policy_.told || !held_) return;
+    told_ = true;
+    remark("skepd (" + holder_text(paths_)
+           + ") does not answer yet: it looks through its database, or one that is ending has the "
+             "state directory. Waiting for it, "
+           + duration_text(policy_.opening.count()) + " at most; Ctrl+C leaves.");
+  }
+
+  const storage::state_paths& paths_;
+  start_policy policy_;
+  std::string control_;
+  fs::path log_;
+  std::uintmax_t log_size_ = 0; ///< Of what was in it before ours was started.
+  spawned child_;
+  bool held_ = false; ///< A living process has the lock.
+  bool ended_ = false;
+  std::string how_; ///< How ours ended.
+  bool told_ = false;
+  steady::time_point began_ = steady::now();
+  start_watch watch_;
+};
+
+result<running_daemon> start_daemon(const storage::state_paths& paths, start_policy policy) {
+  return daemon_start{paths, policy}.run();
 }
 
 /// The daemon that is to end, as the lock names it.
@@ -329,6 +393,11 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
            + (keepers.size() == 1 ? *keepers.begin() : "SWARM (see skep ps --all)"));
   if (open == 0 && kept == 0)
     remark("skepd stays for 15 idle minutes. End it now: skep daemon stop");
+}
+
+bool daemon_may_return(errc code) {
+  return code == errc::no_daemon || code == errc::shutting_down || code == errc::daemon_running
+         || code == errc::timed_out || code == errc::rate;
 }
 
 void ask_next_daemon(broker::control_client& client, const storage::state_paths& paths) {

@@ -18,8 +18,15 @@ std::filesystem::path beside_self(const std::string& name);
 result<broker::control_client> reach_daemon(const storage::state_paths& paths);
 
 struct start_policy {
-  std::chrono::milliseconds ready{20'000};    ///< From the start until it answers.
+  std::chrono::milliseconds ready{20'000}; ///< From the start of skepd until it answers.
+  /// The same while a living process holds the lock of the state directory: skepd looks through its
+  /// whole database before it answers, and the one before may still be ending.
+  std::chrono::milliseconds opening{600'000};
+  std::chrono::milliseconds told{3000}; ///< After so long the user is told what is waited for.
   std::chrono::milliseconds stopping{15'000}; ///< For an idle daemon of another release to end.
+
+  /// How long a start is waited for.
+  std::chrono::milliseconds limit(bool held) const { return held ? opening : ready; }
 };
 struct running_daemon {
   broker::control_client client;
@@ -28,8 +35,13 @@ struct running_daemon {
 };
 /// The daemon of this state directory and this release, started when none runs. An idle one of
 /// another release is stopped and replaced; a busy one is errc::wrong_version with what to do.
-/// errc::no_daemon holds the end of its log when it did not come up.
+/// errc::no_daemon holds the end of its log when it did not come up. errc::cancelled when a signal
+/// came to a signal_watch meanwhile, which has it still; what was started comes up all the same.
 result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_policy = {});
+
+/// Whether whoever follows something goes on after this error: the daemon is away, is ending, is
+/// just being started by somebody else, or is busy.
+bool daemon_may_return(errc code);
 
 /// From now on a request of `client` that finds no daemon, loses it before the answer or meets one
 /// that ends is asked again of the next one, where that is harmless (control_client::on_absent).

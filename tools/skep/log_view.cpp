@@ -39,8 +39,7 @@ void log_view::show(const broker::pane_output& piece) {
            + " are not kept any more; the log holds its newest part");
   auto text = safe_ ? p.filter.pass(piece.data) : piece.data;
   if (!names_) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    print_text(text);
     if (!text.empty()) in_line_ = text.back() != '\n';
     return;
   }

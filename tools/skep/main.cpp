@@ -5,11 +5,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
 #include <clocale>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -89,6 +87,16 @@ std::string parse_error_text(const CLI::App& cli, const std::vector<std::string>
   return word.empty() ? e.what() : "there is no command '" + word + "'";
 }
 
+/// Words behind "--" are refused where the command that was chosen takes none, so that nothing of
+/// what was typed is lost.
+void check_trailing(const CLI::App& cli) {
+  auto chosen = cli.get_subcommands();
+  auto name = chosen.empty() ? std::string{} : chosen.front()->get_name();
+  if (name == "run" || name == "send") return;
+  throw CLI::ParseError("only `skep run` takes a command after --, and `skep send` a text",
+                        CLI::ExitCodes::ExtrasError);
+}
+
 // Whoever closed standard output or error has the next file that is opened written into.
 void open_standard_streams() {
   for (int fd : {0, 1, 2})
@@ -99,8 +107,8 @@ void open_standard_streams() {
 
 /// What was printed may have met a full disk.
 int finish(const skep::cli::app& a) {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return a.exit_code;
-  auto e = skep::make_error(skep::errc::io, "writing standard output", std::strerror(errno));
+  auto e = skep::cli::flush_output();
+  if (!e) return a.exit_code;
   skep::cli::remark("skep: " + skep::render(e));
   return a.exit_code != 0 ? a.exit_code : skep::info(e.code).exit_code;
 }
@@ -109,10 +117,12 @@ int finish(const skep::cli::app& a) {
 
 int main(int argc, char** argv) {
   open_standard_streams();
+  // Service managers start programs that ignore it: who reads a pipe and leaves is to end us.
+  std::signal(SIGPIPE, SIG_DFL);
   std::setlocale(LC_CTYPE, "C.UTF-8");
   std::vector<std::string> words(argv + 1, argv + argc);
   skep::cli::app a;
-  // What stands after "--" is the agent's command and is never parsed.
+  // What stands after "--" is the agent's command, or text for it, and is never parsed.
   auto dashes = std::find(words.begin(), words.end(), "--");
   bool has_trailing = dashes != words.end();
   if (has_trailing) a.trailing.assign(dashes + 1, words.end());
@@ -149,9 +159,8 @@ int main(int argc, char** argv) {
   skep::cli::add_daemon(cli, a);
   open_brackets(cli);
 
-  if (has_trailing
-      && (words.empty() || std::find(words.begin(), words.end(), "run") == words.end()))
-    return usage_error(a, cli, "only `skep run` takes a command after --");
+  // Before the command's own body: which command it is, only the parser knows.
+  if (has_trailing) cli.parse_complete_callback([&cli] { check_trailing(cli); });
   const auto given = words;
   close_brackets(words);
   std::reverse(words.begin(), words.end()); // what CLI11 wants

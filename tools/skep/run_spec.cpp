@@ -129,13 +129,102 @@ error check_out_dir(const std::string& folder) {
   return {};
 }
 
-/// A program that is named by a path in the repository; a setup may be what makes it. Agents of the
-/// simulator, a provider like others, are no programs.
-error check_own_program(const swarm_spec& spec) {
+bool below(const fs::path& file, const fs::path& folder) {
+  auto relative = file.lexically_relative(folder);
+  return !relative.empty() && *relative.begin() != "..";
+}
+
+result<tools::config> settings_of(const storage::state_paths& paths) {
+  return tools::load_config(tools::default_config_file(paths.root), false);
+}
+
+/// The folders of this machine that local sandboxes see at the same paths: /usr with its other
+/// names, its alternatives (host/isolation.cpp, host/bwrap.cpp), and [local] bind.
+result<std::vector<fs::path>> visible_folders(const storage::state_paths& paths) {
+  auto settings = settings_of(paths);
+  if (!settings) return settings.err();
+  std::vector<fs::path> out{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives"};
+  out.insert(out.end(), settings->local_bind.begin(), settings->local_bind.end());
+  return out;
+}
+
+/// True when sandboxes see this file under its own name and, where that leads elsewhere, `real`.
+bool is_visible(const std::vector<fs::path>& folders, const fs::path& file, const fs::path& real) {
+  auto named = [&](const fs::path& p) {
+    return std::any_of(folders.begin(), folders.end(), [&](const auto& f) { return below(p, f); });
+  };
+  // A folder that is itself a link is shown under its name, with what it leads to in it.
+  auto in_target = [&](const fs::path& folder) {
+    std::error_code ignored;
+    return below(real, fs::weakly_canonical(folder, ignored));
+  };
+  return named(file.lexically_normal())
+         && (named(real) || std::any_of(folders.begin(), folders.end(), in_target));
+}
+
+/// The path of `file` in the work tree `repo`; empty when it lies elsewhere.
+std::string path_in_repo(const fs::path& file, const fs::path& repo) {
+  std::error_code ignored;
+  // The folder alone: a link in the tree belongs to the tree, whatever it leads to.
+  auto there = fs::weakly_canonical(file.parent_path(), ignored) / file.filename();
+  auto root = fs::weakly_canonical(repo, ignored);
+  return there != root && below(there, root) ? there.lexically_relative(root).string()
+                                             : std::string{};
+}
+
+/// Sandboxes have a copy of the repository, and at another place.
+error not_at_this_place(const std::string& program, const std::string& in_repo,
+                        const std::string& repo) {
+  auto uploaded = transfer::list_worktree(repo);
+  if (!uploaded) return uploaded.err();
+  if (std::binary_search(uploaded->begin(), uploaded->end(), in_repo))
+    return make_error(errc::agent_not_visible,
+                      program + " is in the repository, of which sandboxes have a copy: name it ./"
+                          + in_repo);
+  return make_error(errc::agent_not_visible, program
+                                                 + " is in the repository, but not among what is "
+                                                   "uploaded: see `skep files why "
+                                                 + in_repo + "`");
+}
+
+/// What a run itself brings to its sandboxes, as actors/domain.hpp says. Without a setup nothing
+/// else is in their homes, and nothing in their /tmp.
+constexpr const char* brought_inside[] = {"/home/user/repo", "/home/user/work"};
+
+/// A program that is named by its place on this machine.
+error check_program_at(const std::string& program, const swarm_spec& spec,
+                       const storage::state_paths& paths) {
+  const auto file = fs::path{program}.lexically_normal();
+  for (const auto* own : brought_inside)
+    if (below(file, own)) return {};
+  auto folders = visible_folders(paths);
+  if (!folders) return folders.err();
+  std::error_code failed;
+  auto real = fs::weakly_canonical(file, failed);
+  if (failed) real = file; // a folder that we may not look into
+  const bool missing = ::access(file.c_str(), F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+  if (!is_visible(*folders, file, real)) {
+    if (auto inside = path_in_repo(file, spec.repo); !inside.empty())
+      return not_at_this_place(program, inside, spec.repo);
+    return make_error(errc::agent_not_visible,
+                      missing ? program + " is not on this machine"
+                              : program + (real == file ? "" : " -> " + real.string())
+                                    + " is in no folder that local sandboxes see");
+  }
+  if (missing) return make_error(errc::agent_not_visible, program + " is not on this machine");
+  if (fs::is_directory(file, failed) || ::access(file.c_str(), X_OK) != 0)
+    return make_error(errc::agent_not_visible, program + " is not executable");
+  return {};
+}
+
+/// A program that is named by a path, in the repository or on this machine; a setup may be what
+/// makes it. Agents of the simulator, a provider like others, are no programs.
+error check_own_program(const swarm_spec& spec, const storage::state_paths& paths) {
   if (spec.agent != agent_kind::command || !spec.setup.empty() || spec.provider != "local")
     return {};
   const auto& program = spec.argv.front();
-  if (program.find('/') == std::string::npos || program.starts_with('/')) return {};
+  if (program.find('/') == std::string::npos) return {};
+  if (program.starts_with('/')) return check_program_at(program, spec, paths);
   auto file = fs::path{spec.repo} / program;
   std::error_code failed;
   if (!fs::exists(fs::symlink_status(file, failed)))
@@ -147,11 +236,6 @@ error check_own_program(const swarm_spec& spec) {
   return {};
 }
 
-bool below(const fs::path& file, const fs::path& folder) {
-  auto relative = file.lexically_relative(folder);
-  return !relative.empty() && *relative.begin() != "..";
-}
-
 /// The program of an agent as far as it can be looked for on this machine.
 std::string program_of(const swarm_spec& spec) {
   auto plan = actors::make_adapter(spec.agent)->plan(spec, {});
@@ -159,9 +243,6 @@ std::string program_of(const swarm_spec& spec) {
   return plan.argv.empty() ? std::string{} : plan.argv.front();
 }
 
-result<tools::config> settings_of(const storage::state_paths& paths) {
-  return tools::load_config(tools::default_config_file(paths.root), false);
-}
 } // namespace
 
 error check_keys(const swarm_spec& spec, const storage::state_paths& paths) {
@@ -183,22 +264,17 @@ error check_keys(const swarm_spec& spec, const storage::state_paths& paths) {
 error check_program(const swarm_spec& spec, const storage::state_paths& paths) {
   if (spec.provider != "local") return {}; // what a remote template holds is not known here
   auto program = program_of(spec);
-  // A path is relative to the repository, or the template's business.
+  // One that is named by a path is looked at when a run is asked for.
   if (program.empty() || program.find('/') != std::string::npos) return {};
   auto found = transfer::in_path(program);
   if (found.empty())
     return make_error(errc::agent_not_visible,
                       program + " is not in PATH of this machine either: install it first");
-  auto settings = settings_of(paths);
-  if (!settings) return settings.err();
+  auto folders = visible_folders(paths);
+  if (!folders) return folders.err();
   std::error_code ignored;
   auto real = fs::weakly_canonical(found, ignored);
-  std::vector<std::string> folders{"/usr", "/bin", "/sbin", "/lib"};
-  folders.insert(folders.end(), settings->local_bind.begin(), settings->local_bind.end());
-  auto visible = [&](const fs::path& p) {
-    return std::any_of(folders.begin(), folders.end(), [&](const auto& f) { return below(p, f); });
-  };
-  if (visible(found) && visible(real)) return {};
+  if (is_visible(*folders, found, real)) return {};
   return make_error(errc::agent_not_visible, program + " is at " + found
                                                  + (real == found ? "" : " -> " + real.string())
                                                  + ", which local sandboxes do not see");
@@ -274,7 +350,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
     return usage("local sandboxes have the template base alone, not " + spec.template_name);
   if (auto e = check_out_dir(spec.out_dir)) return e;
   if (auto e = check_keys(spec, paths)) return e;
-  if (auto e = check_own_program(spec)) return e;
+  if (auto e = check_own_program(spec, paths)) return e;
   if (auto e = check_program(spec, paths)) return e;
   lead_to_program(spec);
   return spec;

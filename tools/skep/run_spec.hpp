@@ -56,7 +56,8 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
 /// is not set.
 error check_keys(const swarm_spec& spec, const storage::state_paths& paths);
 /// agent_not_visible with the path on this machine when local sandboxes do not see the agent's
-/// program. None where that cannot be known here: other providers, programs named by a path.
+/// program. None where that cannot be known here: other providers. None for programs named by a
+/// path, too: make_spec() looks at those, in the repository and on this machine.
 error check_program(const swarm_spec& spec, const storage::state_paths& paths);
 /// Puts the folder of the agent's program first in the PATH of a local sandbox when it is none of
 /// the usual ones ([local] bind shows a folder inside, it does not put it there). A PATH given by

@@ -2,6 +2,8 @@
 // halfway.
 #pragma once
 
+#include "tools/skep/app.hpp"
+
 #include <chrono>
 #include <csignal>
 #include <initializer_list>
@@ -37,6 +39,15 @@ public:
                ? static_cast<int>(info.ssi_signo)
                : 0;
   }
+  /// Whether one of the three that end a command came to a watch of this process and was not taken
+  /// yet. Takes nothing, and is false without a watch: for waits that know of none.
+  static bool pending() {
+    sigset_t waiting;
+    sigemptyset(&waiting);
+    ::sigpending(&waiting);
+    return sigismember(&waiting, SIGINT) == 1 || sigismember(&waiting, SIGHUP) == 1
+           || sigismember(&waiting, SIGTERM) == 1;
+  }
   /// Readable when a signal came; for poll(2).
   int fd() const { return fd_; }
   /// Waits until a signal comes, at most `limit`.
@@ -49,5 +60,17 @@ private:
   sigset_t old_{};
   int fd_ = -1;
 };
+
+/// The exit code of a command that this signal ends.
+inline int exit_code_of_signal(int s) {
+  return s == SIGHUP ? exit_hangup : exit_interrupted;
+}
+
+/// The end of a command by an error: silent with the exit code of a signal that came meanwhile and
+/// may be its cause, else shown.
+inline int fail_unless_left(const app& a, signal_watch& signals, const error& e) {
+  auto s = signals.next();
+  return s != 0 ? exit_code_of_signal(s) : fail(a, e);
+}
 
 } // namespace skep::cli

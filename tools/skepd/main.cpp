@@ -12,6 +12,7 @@
 #include "storage/secrets.hpp"
 #include "storage/state_dir.hpp"
 #include "tools/skepd/ending.hpp"
+#include "tools/skepd/idle_end.hpp"
 #include "tools/skepd/json_log.hpp"
 #include "tools/skepd/limits.hpp"
 #include "tools/skepd/local_host.hpp"
@@ -84,25 +85,17 @@ fs::path own_folder() {
   return fs::read_symlink("/proc/self/exe", ec).parent_path();
 }
 
-// Ends at a signal, or when nothing ran and nobody asked for `idle`. `each_second` is called about
-// that often.
+// Ends at a signal, or when `idle` says so. `each_second` is called about that often.
 std::string wait_for_end(const sigset_t& signals, const actors::swarm_registry& swarms,
-                         const std::atomic<std::uint64_t>& asked, std::chrono::minutes idle,
+                         const std::atomic<std::uint64_t>& asked, idle_end idle,
                          const std::function<void()>& each_second) {
-  auto last = asked.load();
-  auto since = std::chrono::steady_clock::now();
   for (;;) {
     timespec second{1, 0};
     auto got = ::sigtimedwait(&signals, nullptr, &second);
     if (got == SIGTERM || got == SIGINT) return "signal";
     each_second();
-    auto now = std::chrono::steady_clock::now();
-    if (swarms.size() > 0 || asked.load() != last) {
-      last = asked.load();
-      since = now;
-    } else if (idle.count() > 0 && now - since >= idle) {
+    if (idle.is_due(std::chrono::steady_clock::now(), swarms.size() > 0, asked.load()))
       return "idle";
-    }
   }
 }
 
@@ -316,11 +309,15 @@ int run(const options& opt) {
       down = true;
       ::kill(::getpid(), SIGTERM);
     });
-    auto why =
-        wait_for_end(signals, *registry, *asked, std::chrono::minutes{opt.idle_minutes}, [&] {
-          take_up_words(self, *svc, paths->root);
-          tell_clock_jump(*svc, *clock);
-        });
+    auto held = [svc] {
+      auto state = svc->load_spend(svc->wall_now());
+      return !state || holds_daemon(*state, svc->wall_now());
+    };
+    idle_end idle{std::chrono::minutes{opt.idle_minutes}, held, std::chrono::steady_clock::now()};
+    auto why = wait_for_end(signals, *registry, *asked, idle, [&] {
+      take_up_words(self, *svc, paths->root);
+      tell_clock_jump(*svc, *clock);
+    });
     *told_to_end = true;
     // Ended by us, the tree sets `down` as well: what counts is whether it was down before.
     const bool by_itself = down;
@@ -369,7 +366,8 @@ int main(int argc, char** argv) {
   app.add_option("--config", opt.config_file,
                  "Configuration file (default: $SKEP_CONFIG or STATE/skep.toml)");
   app.add_option("--idle-exit", opt.idle_minutes,
-                 "End after MINUTES without a swarm and a request; 0: never")
+                 "End after MINUTES without a swarm, a request and a sandbox that may still "
+                 "cost; 0: never")
       ->check(CLI::Range(0, 100000));
   app.add_option("--crash-at", opt.crash_at)->group("");
   app.add_option("--crash-count-file", opt.crash_count_file)->group("");

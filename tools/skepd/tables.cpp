@@ -96,6 +96,9 @@ actors::reaper_tables reaper_tables_of(std::shared_ptr<state_reader> t, askable_
   out.unresolved_creates = [t] {
     return t->with([](storage::reader& r) { return r.unresolved_creates(); });
   };
+  out.kept_past_lease = [t](utc_time at) {
+    return t->with([&](storage::reader& r) { return r.kept_past_lease(at); });
+  };
   out.sandbox = [t](const sandbox_id& id) {
     return t->with([&](storage::reader& r) { return r.sandbox(id); });
   };

@@ -1,0 +1,61 @@
+#include "host/gateway/account.hpp"
+
+#include <chrono>
+#include <utility>
+
+namespace skep::host::gate {
+
+call_account::call_account(spend_ledger& spend, gateway_counts& counts, bool under_rule,
+                           std::string_view method, const route& to)
+    : spend_(spend), counts_(counts), under_rule_(under_rule),
+      may_cost_(under_rule && may_cost(method, to.target)), domain_(to.rule->domain),
+      ask_(to.target) {}
+
+std::optional<refusal> call_account::admit() {
+  if (!may_cost_ || room_ || ended_) return std::nullopt;
+  if (spend_.used_up()) return allowance_used_up;
+  call_estimate most{ask_.model(), {}};
+  most.tokens.input = ask_.input_tokens();
+  most.tokens.output = ask_.output_tokens();
+  room_ = spend_.reserve(most);
+  if (!room_) return allowance_reserved;
+  return std::nullopt;
+}
+
+void call_account::answers(unsigned status, std::string_view content_type, bool encoded) {
+  status_ = status;
+  usage_.emplace(content_type, encoded);
+}
+
+void call_account::end(bool complete) {
+  if (std::exchange(ended_, true)) return;
+  room_.reset();
+  if (!under_rule_) return;
+  if (usage_) usage_->finish(complete);
+  bool reported = usage_ && usage_->reported();
+  if (!reported && !owes(complete)) return;
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  model_call call;
+  call.at_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+  call.domain = domain_;
+  call.complete = complete && reported;
+  if (usage_) {
+    call.model = usage_->model();
+    call.tokens = usage_->tokens();
+  }
+  if (!reported) call.tokens.input = ask_.input_tokens();
+  if (call.model.empty()) call.model = ask_.model();
+  counts_.input_tokens += call.tokens.all() - call.tokens.output;
+  counts_.output_tokens += call.tokens.output;
+  spend_.add(std::move(call));
+}
+
+// Without figures. A whole answer of something that is no model costs nothing; what was cut may
+// have been a model's, and is believed to be one.
+bool call_account::owes(bool complete) const {
+  if (status_ >= 300) return false;
+  if (usage_ && usage_->seen()) return may_cost_ || !complete;
+  return may_cost_ && sent_ && (!complete || ask_.may_name_model());
+}
+
+} // namespace skep::host::gate

@@ -1,0 +1,25 @@
+#include "tools/skepd/idle_end.hpp"
+
+#include <algorithm>
+
+namespace skep::tools {
+
+bool holds_daemon(const storage::spend_state& s, utc_time now) {
+  return std::any_of(s.placed.begin(), s.placed.end(), [now](const storage::placed_sandbox& x) {
+    return now < std::max(x.lease_end, x.charged_from) + longest_unseen;
+  });
+}
+
+bool idle_end::is_due(clock::time_point now, bool runs, std::uint64_t asked) {
+  if (runs || asked != asked_) {
+    asked_ = asked;
+    since_ = now;
+    return false;
+  }
+  if (idle_.count() == 0 || now - since_ < idle_) return false;
+  if (!held_()) return true;
+  since_ = now - idle_ + std::chrono::minutes{1};
+  return false;
+}
+
+} // namespace skep::tools
