@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <exception>
 #include <hs.h>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -34,6 +33,10 @@ error rejected(const scan_rule& rule, hs_compile_error_t* why) {
   std::string text = why ? why->message : "out of memory";
   hs_free_compile_error(why);
   return make_error(errc::scan_failed, "the rule " + std::string{rule.name}, text);
+}
+
+std::string unusable(hs_error_t code) {
+  return "compiled rules are not taken, Hyperscan says " + std::to_string(code);
 }
 
 struct told {
@@ -67,13 +70,20 @@ const std::vector<scan_rule>& scan_engine::rules() const {
   return s_->rules;
 }
 
-result<scan_engine_ptr> scan_engine::compile(const std::vector<scan_rule>& rules) {
-  if (hs_valid_platform() != HS_SUCCESS)
-    return make_error(errc::scan_failed, "this processor lacks what the scanner needs (SSSE3)");
-  auto s = std::make_unique<state>();
-  s->rules = rules;
+/// What Hyperscan is told of the rules, and what is known of their matches.
+struct scan_engine::plan {
+  std::unique_ptr<state> s = std::make_unique<state>();
   std::vector<const char*> patterns;
   std::vector<unsigned> flags, ids;
+
+  /// Fills all but the database.
+  error read(const std::vector<scan_rule>& rules);
+};
+
+error scan_engine::plan::read(const std::vector<scan_rule>& rules) {
+  if (hs_valid_platform() != HS_SUCCESS)
+    return make_error(errc::scan_failed, "this processor lacks what the scanner needs (SSSE3)");
+  s->rules = rules;
   for (const auto& rule : s->rules) {
     hs_expr_info_t* info = nullptr;
     hs_compile_error_t* why = nullptr;
@@ -90,27 +100,47 @@ result<scan_engine_ptr> scan_engine::compile(const std::vector<scan_rule>& rules
     ids.push_back(static_cast<unsigned>(ids.size()));
     patterns.push_back(rule.pattern);
   }
-  hs_compile_error_t* why = nullptr;
-  if (hs_compile_multi(patterns.data(), flags.data(), ids.data(),
-                       static_cast<unsigned>(patterns.size()), HS_MODE_BLOCK, nullptr, &s->database,
-                       &why)
-      != HS_SUCCESS) {
-    auto at = why && why->expression >= 0 ? static_cast<std::size_t>(why->expression) : 0;
-    return rejected(s->rules[at], why);
-  }
-  if (hs_alloc_scratch(s->database, &s->prototype) != HS_SUCCESS)
-    return make_error(errc::scan_failed, "out of memory");
+  return {};
+}
+
+result<scan_engine_ptr> scan_engine::finish(std::unique_ptr<state> s) {
+  // Here Hyperscan looks whether this processor can do all that the database was made for.
+  if (auto code = hs_alloc_scratch(s->database, &s->prototype); code != HS_SUCCESS)
+    return make_error(errc::scan_failed, code == HS_NOMEM ? "out of memory" : unusable(code));
   return scan_engine_ptr{new scan_engine{std::move(s)}};
 }
 
-result<scan_engine_ptr> scan_engine::shared() {
-  static std::mutex mutex;
-  static scan_engine_ptr made;
-  std::lock_guard lock{mutex};
-  if (made) return made;
-  auto compiled = compile();
-  if (compiled) made = *compiled;
-  return compiled;
+result<scan_engine_ptr> scan_engine::compile(const std::vector<scan_rule>& rules) {
+  plan p;
+  if (auto e = p.read(rules)) return e;
+  hs_compile_error_t* why = nullptr;
+  if (hs_compile_multi(p.patterns.data(), p.flags.data(), p.ids.data(),
+                       static_cast<unsigned>(p.patterns.size()), HS_MODE_BLOCK, nullptr,
+                       &p.s->database, &why)
+      != HS_SUCCESS) {
+    auto at = why && why->expression >= 0 ? static_cast<std::size_t>(why->expression) : 0;
+    return rejected(p.s->rules[at], why);
+  }
+  return finish(std::move(p.s));
+}
+
+result<scan_engine_ptr> scan_engine::load(const std::vector<scan_rule>& rules,
+                                          std::string_view compiled) {
+  plan p;
+  if (auto e = p.read(rules)) return e;
+  auto code = hs_deserialize_database(compiled.data(), compiled.size(), &p.s->database);
+  if (code != HS_SUCCESS) return make_error(errc::scan_failed, unusable(code));
+  return finish(std::move(p.s));
+}
+
+result<std::string> scan_engine::compiled() const {
+  char* bytes = nullptr;
+  std::size_t size = 0;
+  if (hs_serialize_database(s_->database, &bytes, &size) != HS_SUCCESS)
+    return make_error(errc::scan_failed, "out of memory");
+  std::string out(bytes, size);
+  std::free(bytes);
+  return out;
 }
 
 result<scan_scratch> scan_scratch::make(scan_engine_ptr engine) {

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 
 namespace skep::transfer {
@@ -18,19 +19,33 @@ public:
   /// too old (Hyperscan needs SSSE3). Takes some tenths of a second.
   static result<std::shared_ptr<const scan_engine>>
   compile(const std::vector<scan_rule>& rules = scan_rules());
-  /// That of scan_rules(), compiled once a process.
+  /// The same from what compiled() gave for these very rules, in a hundredth of the time.
+  /// errc::scan_failed when it is damaged, of another release of Hyperscan, or made for a processor
+  /// that can do more than this one: then compile().
+  static result<std::shared_ptr<const scan_engine>> load(const std::vector<scan_rule>& rules,
+                                                         std::string_view compiled);
+  /// That of scan_rules(), made once a process: from what was compiled when this program was built
+  /// (scan_shared.cpp), else compiled now.
   static result<std::shared_ptr<const scan_engine>> shared();
   ~scan_engine();
 
   const std::vector<scan_rule>& rules() const;
+  /// The automaton as bytes for load(). They must come from where code comes from: Hyperscan
+  /// believes them. errc::scan_failed when memory is short.
+  result<std::string> compiled() const;
 
 private:
   friend class scan_scratch;
   struct state;
+  struct plan;
+  static result<std::shared_ptr<const scan_engine>> finish(std::unique_ptr<state> s);
   explicit scan_engine(std::unique_ptr<state> s);
   std::unique_ptr<state> s_;
 };
 using scan_engine_ptr = std::shared_ptr<const scan_engine>;
+
+/// What scan_rules() compiled to when this program was built, for load().
+std::string_view compiled_rules();
 
 /// Working memory of one scan at a time.
 class scan_scratch {
