@@ -12,13 +12,14 @@ using transfer::scan_engine;
 
 namespace {
 
-using place = std::tuple<std::size_t, std::size_t, std::size_t>;
+using match_place = std::tuple<std::size_t, std::size_t, std::size_t>;
 
-std::set<place> places(const result<transfer::scan_engine_ptr>& engine, std::string_view text) {
+std::set<match_place> match_places(const result<transfer::scan_engine_ptr>& engine,
+                                   std::string_view text) {
   REQUIRE(engine.ok());
   auto scratch = transfer::scan_scratch::make(*engine);
   REQUIRE(scratch.ok());
-  std::set<place> out;
+  std::set<match_place> out;
   REQUIRE(scratch
               ->scan(text,
                      [&](std::size_t rule, std::size_t from, std::size_t to) {
@@ -34,9 +35,9 @@ TEST_CASE("rules that were compiled with the program find what the rules find") 
   draw d{1};
   auto text = "token = \"" + std::string{"github"} + "_pat_" + d.alnum(22) + "_" + d.alnum(59)
               + "\"\npassword: \"" + d.alnum(24) + "\"\n-----BEGIN RSA " + "PRIVATE KEY-----\n";
-  auto by_rules = places(scan_engine::compile(), text);
+  auto by_rules = match_places(scan_engine::compile(), text);
   CHECK(by_rules.size() >= 3);
-  CHECK(places(scan_engine::load(transfer::scan_rules(), transfer::compiled_rules()), text)
+  CHECK(match_places(scan_engine::load(transfer::scan_rules(), transfer::compiled_rules()), text)
         == by_rules);
 }
 
