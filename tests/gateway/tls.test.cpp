@@ -1,13 +1,11 @@
 // TLS towards the upstream: a server of our own with a self-signed certificate for "localhost".
 #include "tests/gateway/gateway_fixture.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/localhost_certificate.hpp"
 
 #include <cstdlib>
-#include <fstream>
 #include <memory>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -17,29 +15,11 @@ namespace {
 class tls_upstream {
 public:
   tls_upstream() : context_(SSL_CTX_new(TLS_server_method()), SSL_CTX_free) {
-    std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
-    certificate_.reset(X509_new());
-    X509_set_version(certificate_.get(), 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate_.get()), 1);
-    X509_gmtime_adj(X509_getm_notBefore(certificate_.get()), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(certificate_.get()), 3600);
-    X509_set_pubkey(certificate_.get(), key.get());
-    auto* name = X509_get_subject_name(certificate_.get());
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                               reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
-    X509_set_issuer_name(certificate_.get(), name);
-    auto* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "DNS:localhost");
-    X509_add_ext(certificate_.get(), names, -1);
-    X509_EXTENSION_free(names);
-    X509_sign(certificate_.get(), key.get(), EVP_sha256());
     SSL_CTX_use_certificate(context_.get(), certificate_.get());
-    SSL_CTX_use_PrivateKey(context_.get(), key.get());
+    SSL_CTX_use_PrivateKey(context_.get(), certificate_.key());
   }
   int port() const { return listener_.port(); }
-  void write_certificate(const std::string& path) {
-    std::unique_ptr<FILE, int (*)(FILE*)> out(std::fopen(path.c_str(), "w"), std::fclose);
-    PEM_write_X509(out.get(), certificate_.get());
-  }
+  void write_certificate(const std::string& path) { certificate_.write(path); }
   /// Serves one connection; returns what the client asked, or nothing when the handshake failed.
   std::string serve_one() {
     auto c = listener_.accept();
@@ -62,7 +42,7 @@ public:
 private:
   tcp_listener listener_;
   std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context_;
-  std::unique_ptr<X509, void (*)(X509*)> certificate_{nullptr, X509_free};
+  localhost_certificate certificate_;
 };
 
 struct outcome {

@@ -1,13 +1,12 @@
 // HTTP/2 over TLS: Debian's nghttpx in front of the scripted server, as the proxies of a cloud are.
 #include "tests/sandbox/client_fixture.hpp"
 
+#include "tests/support/localhost_certificate.hpp"
 #include "tests/support/skip.hpp"
 
 #include <arpa/inet.h>
 #include <csignal>
 #include <fcntl.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -21,29 +20,6 @@ using namespace skep::sandbox::test;
 namespace {
 
 constexpr const char* nghttpx = "/usr/sbin/nghttpx";
-
-/// A key and a certificate for localhost that nobody but itself vouches for.
-void make_certificate(const std::filesystem::path& key_file, const std::filesystem::path& file) {
-  std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> pair{EVP_EC_gen("P-256"), EVP_PKEY_free};
-  std::unique_ptr<X509, void (*)(X509*)> x{X509_new(), X509_free};
-  X509_set_version(x.get(), 2);
-  ASN1_INTEGER_set(X509_get_serialNumber(x.get()), 1);
-  X509_gmtime_adj(X509_getm_notBefore(x.get()), -3600);
-  X509_gmtime_adj(X509_getm_notAfter(x.get()), 3600);
-  X509_set_pubkey(x.get(), pair.get());
-  auto* name = X509_get_subject_name(x.get());
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                             reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
-  X509_set_issuer_name(x.get(), name);
-  auto* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "DNS:localhost");
-  X509_add_ext(x.get(), names, -1);
-  X509_EXTENSION_free(names);
-  X509_sign(x.get(), pair.get(), EVP_sha256());
-  std::unique_ptr<FILE, int (*)(FILE*)> out{std::fopen(file.c_str(), "w"), &std::fclose};
-  PEM_write_X509(out.get(), x.get());
-  out.reset(std::fopen(key_file.c_str(), "w"));
-  PEM_write_PrivateKey(out.get(), pair.get(), nullptr, nullptr, 0, nullptr, nullptr);
-}
 
 int free_port() {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -61,7 +37,9 @@ int free_port() {
 class proxy {
 public:
   explicit proxy(const script_server& behind) {
-    make_certificate(dir_.path / "key.pem", certificate());
+    const skep::test::localhost_certificate own;
+    own.write_key(dir_.path / "key.pem");
+    own.write(certificate());
     const auto port_behind = behind.url().substr(behind.url().rfind(':') + 1);
     // It cannot be given port 0; another program may take the one that was free.
     for (int i = 0; i < 5 && pid_ <= 0; ++i)

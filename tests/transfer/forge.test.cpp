@@ -1,6 +1,7 @@
 // How a token reaches the host of an https remote, seen by a server that stands in for the forge.
 #include "transfer/forge.hpp"
 #include "messages/json.hpp"
+#include "tests/support/localhost_certificate.hpp"
 #include "tests/transfer/repo.hpp"
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 #include <mutex>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <optional>
 #include <sys/socket.h>
 #include <thread>
@@ -93,20 +93,9 @@ public:
 private:
   void make_context() {
     context_.reset(SSL_CTX_new(TLS_server_method()));
-    std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key{EVP_EC_gen("P-256"), EVP_PKEY_free};
-    std::unique_ptr<X509, void (*)(X509*)> x{X509_new(), X509_free};
-    X509_set_version(x.get(), 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(x.get()), 1);
-    X509_gmtime_adj(X509_getm_notBefore(x.get()), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(x.get()), 3600);
-    X509_set_pubkey(x.get(), key.get());
-    auto* name = X509_get_subject_name(x.get());
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                               reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
-    X509_set_issuer_name(x.get(), name);
-    X509_sign(x.get(), key.get(), EVP_sha256());
-    REQUIRE(SSL_CTX_use_certificate(context_.get(), x.get()) == 1);
-    REQUIRE(SSL_CTX_use_PrivateKey(context_.get(), key.get()) == 1);
+    localhost_certificate own;
+    REQUIRE(SSL_CTX_use_certificate(context_.get(), own.get()) == 1);
+    REQUIRE(SSL_CTX_use_PrivateKey(context_.get(), own.key()) == 1);
   }
 
   void serve() {
