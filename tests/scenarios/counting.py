@@ -9,7 +9,7 @@ from scenario import SOURCE, Skip, main, run, scenario
 
 # What a Catch2 program would do, by the first word of its environment variable PLAY.
 STAND_IN = """#!/usr/bin/python3
-import os, signal, sys
+import os, signal, subprocess, sys
 play = os.environ["PLAY"]
 out = sys.argv[sys.argv.index("-o") + 1]
 case = '<TestCase name="%s"><OverallResult success="%s" durationInSeconds="0.1"/></TestCase>'
@@ -34,6 +34,8 @@ if play == "offline":
         sys.exit(f"interfaces {interfaces}")
 if play == "empty":
     os.remove(out)
+if play.startswith("leaves"):
+    subprocess.Popen(["sleep", "0.5" if play == "leaves-briefly" else "3333"], start_new_session=True)
 if play == "skips":
     print("SKIPPED: one: no such thing here")
 sys.exit(1 if play == "fails" else 0)
@@ -44,8 +46,11 @@ def run_stand_in(work, play, *options, **environment):
     """The results of a build whose only test program is the stand-in."""
     tools = work / "tree" / "tools" / "lib"
     tools.mkdir(parents=True)
-    for name in ("run_tests.py", "own_programs.py", "offline"):
+    for name in ("run_tests.py", "own_programs.py", "offline", "contained"):
         shutil.copy(SOURCE / "tools" / "lib" / name, tools)
+    runner = (tools / "run_tests.py").read_text()
+    assert "LEFT_BEHIND_LIMIT_S = 20" in runner
+    (tools / "run_tests.py").write_text(runner.replace("LEFT_BEHIND_LIMIT_S = 20", "LEFT_BEHIND_LIMIT_S = 3"))
     build = work / "tree" / "build" / "dev"
     build.mkdir(parents=True)
     program = build / "test_play"
@@ -81,6 +86,17 @@ def _(work):
 def _(work):
     done, results = run_stand_in(work, "hangs")
     assert done.returncode == 1 and "no end within 2 s" in results["three"][1], results
+
+
+@scenario("a process that a program leaves in a session of its own fails it by its command line and is ended, unless it ends by itself")
+def _(work):
+    done, results = run_stand_in(work, "leaves")
+    assert done.returncode == 1 and results["one"][0] == "passed", results
+    assert results["play leaves nothing running"] == ("failed", "sleep 3333"), results
+    assert "sleep 3333" not in run(["ps", "-eo", "args"]).stdout.splitlines()
+    shutil.rmtree(work / "tree")
+    done, results = run_stand_in(work, "leaves-briefly")
+    assert done.returncode == 0 and results == {"one": ("passed", "")}, results
 
 
 @scenario("a program that reports nothing fails")

@@ -17,6 +17,8 @@ Three kinds of test:
   with the longest limits begin. A line `# alone: WHY` near a script's top keeps it for itself, after the others.
 - Under a sanitizer TMPDIR of Catch2 programs is in memory where the machine has room there: what is on disk is tested
   with dev. Scenarios stay on disk: nothing below /dev may be bound into a sandbox.
+- What a program or script leaves running has a short time to end (tools/lib/contained); then it is ended and counts as
+  one failure.
 - A Catch2 case that cannot run here prints `SKIPPED: CASE: reason` (tests/support/skip.hpp).
 
 Everything goes to build/test-results/PRESET[-LABEL].json: {"preset", "results": [{name, program, status,
@@ -45,8 +47,9 @@ SCENARIO_LINE = re.compile(r"^(ok|not ok|skip) - ([^:\n]+?)(?:: (.*))?$")
 DEFAULT_UNIT_LIMIT_S = 300
 DEFAULT_SCENARIO_LIMIT_S = 300
 SANITIZED_LIMIT_FACTOR = 4
+LEFT_BEHIND_LIMIT_S = 20  # For daemons that are on their way out when their test is over.
 LEAST_MEMORY_BYTES = 6 << 30  # Free in memory before tests keep their files there.
-running = set()  # Process groups of what is being run, to be taken along when we are interrupted.
+running = set()  # What is being run, to be taken along when we are interrupted.
 
 
 def allowed(limit_s, preset):
@@ -54,40 +57,32 @@ def allowed(limit_s, preset):
     return limit_s * (1 if preset in ("dev", "release") else SANITIZED_LIMIT_FACTOR)
 
 
-def run_limited(argv, env, limit_s, cwd):
-    """Runs argv in a session of its own; at the limit the whole group is killed.
+def run_limited(argv, env, limit_s, cwd, preset):
+    """Runs argv in a session of its own; at the limit it is killed with all that it started.
 
-    Returns (exit code or None when it ran out of time, output, seconds)."""
+    Returns (exit code or None when it ran out of time, output, seconds, command lines of what it left running)."""
     started = time.monotonic()
-    with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out,
-                                   stderr=subprocess.STDOUT, start_new_session=True)
-        running.add(process.pid)
-        try:
-            code = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            # What a test left behind in its session goes with it.
-            end_group(process.pid)
-            process.wait()
-            running.discard(process.pid)
+    grace_s = allowed(LEFT_BEHIND_LIMIT_S, preset)
+    with tempfile.TemporaryFile() as out, tempfile.NamedTemporaryFile() as told:
+        process = subprocess.Popen([str(ROOT / "tools" / "lib" / "contained"), str(limit_s), str(grace_s), told.name, *argv],
+                                   env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        running.add(process)
+        process.wait()
+        running.discard(process)
         out.seek(0)
         text = out.read().decode("utf-8", "replace")
-    return code, text, time.monotonic() - started
-
-
-def end_group(group):
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        try:
+            end = json.loads(told.read())
+        except ValueError:  # it was not even started, or somebody killed all of it
+            end = {"code": process.returncode or 1, "left": []}
+    return end["code"], text, time.monotonic() - started, end["left"]
 
 
 def interrupted(*_):
     """Ends what runs and then us, without waiting for the threads that wait for it."""
-    for group in list(running):
-        end_group(group)
+    for process in list(running):
+        process.terminate()
     os._exit(130)
 
 
@@ -189,6 +184,11 @@ class Report:
             self.say(f"FAILED {name}: {reason}".replace("\n", "\n    "))
             self.lines += ["    | " + line for line in output.splitlines()[-60:]]
 
+    def add_left(self, left):
+        """What was still running a while after its end is its failure."""
+        if left:
+            self.add(f"{self.program} leaves nothing running", "failed", "; ".join(line[:200] for line in left))
+
     def say(self, line):
         self.lines.append("    " + line)
 
@@ -206,9 +206,9 @@ def run_unit(name, argv, env, limit_s, preset, build, offline):
         env = {"TMPDIR": place, **env}
     with tempfile.TemporaryDirectory() as scratch:
         xml = Path(scratch) / "result.xml"
-        code, output, seconds = run_limited(
+        code, output, seconds, left = run_limited(
             [*front, *argv, "-r", "xml", "-d", "yes", "-o", str(xml)],
-            {**(without_keys() if offline else os.environ), **sanitizer_env(preset), **env}, limit_s, build)
+            {**(without_keys() if offline else os.environ), **sanitizer_env(preset), **env}, limit_s, build, preset)
         text = xml.read_text(errors="replace") if xml.exists() else ""
     cases, died_in = parse_catch_xml(text)
     for match in SKIPPED.finditer(output + "\n" + html.unescape(text)):
@@ -227,6 +227,7 @@ def run_unit(name, argv, env, limit_s, preset, build, offline):
         why = ""
     if why:
         report.add(died_in or f"test_{name}", "failed", why, seconds, output)
+    report.add_left(left)
     report.say(f"{name}: {len(cases)} cases, {seconds:.1f} s")
     return report
 
@@ -238,7 +239,7 @@ def run_scenario(script, preset, build):
     env = {**os.environ, **sanitizer_env(preset), "PATH": search_path(), "SKEP_BIN": str(build / "bin"),
            "SKEP_SOURCE": str(ROOT), "SKEP_PRESET": preset, "PYTHONUNBUFFERED": "1",
            "PYTHONPATH": str(ROOT / "tests" / "support"), "PYTHONDONTWRITEBYTECODE": "1"}
-    code, text, seconds = run_limited(["/usr/bin/python3", str(script)], env, limit_s, ROOT)
+    code, text, seconds, left = run_limited(["/usr/bin/python3", str(script)], env, limit_s, ROOT, preset)
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     for match in filter(None, map(SCENARIO_LINE.match, text.splitlines())):
         status = {"ok": "passed", "not ok": "failed", "skip": "skipped"}[match.group(1)]
@@ -252,6 +253,7 @@ def run_scenario(script, preset, build):
         report.add(report.program, "failed", "it printed no result", seconds, text)
     elif counts["failed"]:
         report.lines += ["    | " + line for line in text.splitlines()[-60:]]
+    report.add_left(left)
     report.say(f"{report.program}: {sum(counts.values())} results, {seconds:.1f} s")
     return report
 
