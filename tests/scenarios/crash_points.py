@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """skepd ends by SIGKILL at its crash points, is started again, and the simulator's record, the journal and the files are
-judged (tests/support/crash_runs.py). tools/crashtest has the long form and repeats one point or seed.
+judged (tests/support/crash_runs.py, crash_series.py). tools/crashtest has the long form and repeats one point or seed.
 
 SKEP_CRASH_SEEDS=N makes N seeded runs under faults instead of 50."""
 # presets: dev
@@ -9,7 +9,7 @@ SKEP_CRASH_SEEDS=N makes N seeded runs under faults instead of 50."""
 import json
 import os
 
-from crash_runs import all_points, failing_points, kinds_of, seeds, stop_points
+from crash_series import all_points, failing_points, kinds_of, recovery_points, seeds, stop_points
 from installation import repository
 from scenario import SOURCE, main, scenario
 
@@ -66,13 +66,28 @@ def _(work):
     assert between <= labels, f"nobody was killed at {sorted(between - labels)}"
 
 
-@scenario("a daemon killed at seeded points under faults loses, doubles and leaves nothing")
+@scenario("a daemon killed while it recovers loses, doubles and leaves nothing, and the run ends as undisturbed")
 def _(work):
     repo = repository(work / "repo", FILES)
-    killed, failures = seeds(work, repo, 1, SEEDS, JOBS, quiet)
-    print(f"# seeds 1 to {SEEDS}, killed in {killed}")
+    # Taking up what ran, a create without an answer, a kill that nobody saw confirmed: from the daemon's start to there.
+    for at, last in (("append:pane.started#2", "answer:set_timeout#1"), ("answer:create#1", "append:sandbox.created#1"),
+                     ("call:kill#1", "append:sandbox.closed#1")):
+        names, reached, failures = recovery_points(work, repo, JOBS, quiet, at,
+                                                   wanted=lambda names, last=last: names[:names.index(last) + 1])
+        print(f"# {len(names)} points after {at}, killed again at {len(reached)}")
+        assert not failures, f"{len(failures)} of {len(names)}: " + "; ".join(failures)
+        # Which calls are sent before which is not always the same.
+        assert len(reached) >= len(names) * 3 // 4, f"after {at} {sorted(set(names) - reached)} were not reached"
+
+
+@scenario("a daemon killed at seeded points under faults, and again while it recovers, loses, doubles and leaves nothing")
+def _(work):
+    repo = repository(work / "repo", FILES)
+    killed, again, failures = seeds(work, repo, 1, SEEDS, JOBS, quiet)
+    print(f"# seeds 1 to {SEEDS}, killed in {killed}, twice in {again}")
     assert not failures, f"{len(failures)} of {SEEDS}: " + "; ".join(failures)
     assert killed >= SEEDS // 2, f"only {killed} of {SEEDS} came to their point"
+    assert again >= SEEDS // 5, f"only {again} of {SEEDS} were killed while they recovered"
 
 
 main()

@@ -1,19 +1,17 @@
 """Runs against the simulator in which skepd ends by SIGKILL at a crash point (messages/crash_point.hpp) and is started
-again; and the judge of them, who believes the simulator's record, the journal and the files alone.
+again; and the judge of them, who believes the simulator's record, the journal and the files alone. Series of such runs
+are in crash_series.py.
 
     plain = crash_run(folder, repo, seed=1)                       # counts the points on its way
     for name in plain.names: judge(crash_run(folder, repo, seed=1, at=name), plain)
+    crash_run(folder, repo, seed=1, at=name, again=other)         # the daemon that recovers is killed, too
 
 The daemon is the harness's own child: only so has it the option that no help shows. One that ended is started again
 without it, as `skep` would do.
 """
-import collections
-import concurrent.futures
 import dataclasses
 import json
 import os
-import random
-import re
 import select
 import shutil
 import signal
@@ -21,6 +19,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 from installation import Installation
@@ -53,6 +52,9 @@ class Outcome:
     at: str
     names: list  # points passed by the first daemon, NAME#K in order
     killed: bool  # it ended at its point
+    again: str
+    names_again: list  # points passed by the daemon that took over from it, where they were counted
+    killed_again: bool
     stored: list  # (first, last, label) of what was committed before it ended
     events: list
     swarm: dict
@@ -95,24 +97,30 @@ class Started:
 
 
 class Daemon:
-    """The skepd of one installation, started by us unless a client was first; `crash` are its hidden options."""
+    """The skepd of one installation, started by us unless a client was first; `crash` are the hidden options of each
+    that is started by us, one after the other, until there are none left."""
 
-    def __init__(self, skep):
+    def __init__(self, skep, *crash):
         self.skep = skep
         self.process = None
+        self.crash = list(crash)
+        self.armed = []  # those that had such options, in order
 
-    def start(self, *crash):
-        if not crash and (pid := self.skep.daemon_pid()):
+    def start(self):
+        if not self.crash and (pid := self.skep.daemon_pid()):
             try:
                 self.process = Started(pid)
                 return
             except ProcessLookupError:
                 pass
+        options = self.crash.pop(0) if self.crash else ()
         log = open(self.skep.state / "skepd.err", "ab")
-        self.process = subprocess.Popen([str(program("skepd")), "--state", str(self.skep.state), "--idle-exit", "0", *crash],
+        self.process = subprocess.Popen([str(program("skepd")), "--state", str(self.skep.state), "--idle-exit", "0", *options],
                                         env=self.skep.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                         start_new_session=True)
         log.close()
+        if options:
+            self.armed.append(self.process)
 
     def ended(self):
         return self.process.poll() is not None
@@ -184,17 +192,20 @@ def read_points(file):
     return names, stored
 
 
-def crash_run(folder, repo, seed, at="", play=None, sandboxes=1, panes=2, limit_s=240, stop=False):
-    """One run of its own; its folder is removed unless it fails. `stop`: by `skep stop`, once its agents run."""
-    folder = Path(folder) / f"run-{seed}-{re.sub('[^a-z0-9]+', '-', at)}"
+def crash_run(folder, repo, seed, at="", play=None, sandboxes=1, panes=2, limit_s=240, stop=False, again=None):
+    """One run of its own; its folder is removed unless it fails. `stop`: by `skep stop`, once its agents run. `again`: a
+    point of the daemon that takes over from the one killed at `at`; "" counts its points alone."""
+    # Short: the path of a socket below it has room for about a hundred bytes.
+    folder = Path(folder) / f"run-{seed}-{zlib.crc32(f'{at} {again}'.encode()):08x}"
     folder.mkdir()
     play = {**(play or SMALL), "foreign": FOREIGN}
     with Simulator(folder, seed=seed, scenario=play) as sim:
         skep = Installation(folder, config=sim.config() + f"create_timeout_s = {CREATE_TIMEOUT_S}\n"
                             f"first_lease_s = {FIRST_LEASE_S}\n")
-        daemon = Daemon(skep)
+        daemon = Daemon(skep, crash_options(folder / "points", at),
+                        *([] if again is None else [crash_options(folder / "points-again", again)]))
         try:
-            out = played(folder, repo, seed, at, sim, skep, daemon, sandboxes, panes, limit_s, stop)
+            out = played(folder, repo, seed, (at, again), sim, skep, daemon, sandboxes, panes, limit_s, stop)
         finally:
             if daemon.process and not daemon.ended():
                 daemon.process.kill()
@@ -208,6 +219,10 @@ def crash_run(folder, repo, seed, at="", play=None, sandboxes=1, panes=2, limit_
                 os.kill(stray, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
     return out
+
+
+def crash_options(count_file, at):
+    return ("--crash-count-file", str(count_file), *(("--crash-at", at) if at else ()))
 
 
 def stop_swarm(skep, daemon, swarm, panes):
@@ -224,11 +239,9 @@ def stop_swarm(skep, daemon, swarm, panes):
     wait_until("the stop is acknowledged", stopped, 120)
 
 
-def played(folder, repo, seed, at, sim, skep, daemon, sandboxes, panes, limit_s, stop):
+def played(folder, repo, seed, points, sim, skep, daemon, sandboxes, panes, limit_s, stop):
     skep.run("secret", "set", "SIM_KEY", input=KEY + "\n", code=0)
-    points = folder / "points"
-    daemon.start("--crash-count-file", str(points), *(("--crash-at", at) if at else ()))
-    first = daemon.process
+    daemon.start()
     if not daemon.await_socket():
         daemon.start()
         daemon.await_socket()
@@ -251,8 +264,10 @@ def played(folder, repo, seed, at, sim, skep, daemon, sandboxes, panes, limit_s,
     # The point may lie in the very end of the daemon: it is asked to end, and then looked at by a fresh one.
     if not daemon.ended():
         daemon.stop()
-    killed = first.returncode == -signal.SIGKILL
-    names, stored = read_points(points)
+    killed = [process.returncode == -signal.SIGKILL for process in daemon.armed] + [False]
+    names, stored = read_points(folder / "points")
+    names_again, stored_again = read_points(folder / "points-again")
+    daemon.crash = []
     daemon.start()
     daemon.await_socket()
     events = skep.events()
@@ -267,7 +282,8 @@ def played(folder, repo, seed, at, sim, skep, daemon, sandboxes, panes, limit_s,
     db = sqlite3.connect(skep.state / "skep.db")
     damage = db.execute("PRAGMA integrity_check").fetchone()[0]
     db.close()
-    return Outcome(seed, at, names, killed, stored, events, rows_of(found[0]), {
+    at, again = points
+    return Outcome(seed, at, names, killed[0], again or "", names_again, killed[1], stored + stored_again, events, rows_of(found[0]), {
         p["name"]: (p["state"], p["result"], p["attempt"]) for p in pane_rows}, logs, results, left, sim.record(),
         len(found), damage)
 
@@ -279,7 +295,7 @@ def rows_of(swarm):
 def judge(run, plain=None, whole=True):
     """What must hold of a run whatever happened, and, where `plain` is the same one undisturbed, that it ended like it;
     `whole`: with the same output and results, byte for byte."""
-    where = f"seed {run.seed}, killed at {run.at or 'nowhere'}"
+    where = f"seed {run.seed}, killed at {run.at or 'nowhere'}" + (f" and then at {run.again}" if run.again else "")
 
     def check(good, text):
         assert good, f"{where}: {text}"
@@ -349,109 +365,3 @@ def comparable(name, text):
 
 def pane_ids(run, name):
     return {e["body"]["pane"] for e in run.events if e["type"] == "pane.created" and e["body"]["name"] == name}
-
-
-# -- many runs
-
-
-def in_parallel(jobs, calls, say):
-    """Runs callables that give a line each; the texts of their failures."""
-    failures = []
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        turns = [pool.submit(call) for call in calls]
-        for number, turn in enumerate(concurrent.futures.as_completed(turns), 1):
-            try:
-                line = turn.result()
-            except Exception as why:  # noqa: BLE001 any failure of a run is its result
-                failures.append(f"{type(why).__name__}: {why}")
-                line = "FAILED " + failures[-1]
-            say(f"[{number}/{len(turns)}] {line}")
-    return failures
-
-
-def kinds_of(names):
-    """{KIND: how many passages} and the set of names without their #K."""
-    return dict(collections.Counter(name.partition(":")[0] for name in names)), {n.rpartition("#")[0] for n in names}
-
-
-def at_point(work, repo, seed, name, plain, **shape):
-    run = crash_run(work, repo, seed, at=name, **shape)
-    judge(run, plain)
-    return f"{name}: {'killed' if run.killed else 'not reached'}, {run.swarm['state']}", run.killed
-
-
-def all_points(work, repo, jobs, say, seed=1, wanted=None, **shape):
-    """(names of the points, those that were reached, failures); `shape`: how many sandboxes and panes."""
-    plain = crash_run(work, repo, seed, **shape)
-    judge(plain, plain)
-    names = wanted or plain.names
-    reached = set()
-
-    def one(name):
-        line, killed = at_point(work, repo, seed, name, plain, **shape)
-        if killed:
-            reached.add(name)
-        return line
-    failures = in_parallel(jobs, [lambda name=name: one(name) for name in names], say)
-    return names, reached, failures
-
-
-def stop_points(work, repo, jobs, say, seed=1):
-    """A run that is stopped, killed at each point from the stop on: (names, reached, failures)."""
-    plain = crash_run(work, repo, seed, play=ENDLESS, stop=True)
-    judge(plain, plain)
-    began = next(i for i, name in enumerate(plain.names) if name.startswith(("append:command.asked", "append:command.accepted")) and i > 0
-                 and "append:pane.started#1" in plain.names[:i])
-    names, reached = plain.names[began:], set()
-
-    def one(name):
-        run = crash_run(work, repo, seed, at=name, play=ENDLESS, stop=True)
-        judge(run, plain, whole=False)
-        if run.killed:
-            reached.add(name)
-        return f"{name}: {'killed' if run.killed else 'not reached'}, {run.swarm['result']}"
-    failures = in_parallel(jobs, [lambda name=name: one(name) for name in names], say)
-    return names, reached, failures
-
-
-def failing_points(work, repo, jobs, say, seed=1):
-    """A run whose sandbox fails, killed at each point from its first error on: (names, reached, failures)."""
-    plain = crash_run(work, repo, seed, play=FAILING)
-    judge(plain, plain)
-    assert plain.swarm["result"] == 2 and "Step: " in plain.swarm["error_text"], plain.swarm  # 2: failed
-    names, reached = plain.names[plain.names.index("append:sandbox.failing#1"):], set()
-
-    def one(name):
-        run = crash_run(work, repo, seed, at=name, play=FAILING)
-        judge(run, plain, whole=False)
-        told = [re.sub(r"\b[a-z]{2}_[0-9a-z]+", "ID", r.swarm["error_text"]) for r in (run, plain)]
-        assert told[0] == told[1], f"killed at {name} the first error is {told[0]}, undisturbed {told[1]}"
-        if run.killed:
-            reached.add(name)
-        return f"{name}: {'killed' if run.killed else 'not reached'}, {run.swarm['result']}"
-    failures = in_parallel(jobs, [lambda name=name: one(name) for name in names], say)
-    return names, reached, failures
-
-
-def at_seed(work, repo, seed):
-    """The run of this seed undisturbed, then killed at a point that the seed draws."""
-    plain = crash_run(work, repo, seed, play=FAULTY, sandboxes=2, panes=1)
-    judge(plain, plain)
-    number = random.Random(seed).randint(1, len(plain.names))
-    run = crash_run(work, repo, seed, at=str(number), play=FAULTY, sandboxes=2, panes=1)
-    judge(run, plain)
-    return f"seed {seed}, point {number} of {len(plain.names)} ({(run.names or ['none'])[-1]}): " \
-        f"{'killed' if run.killed else 'not reached'}, {plain.swarm['result']}, {len(run.lines('fault'))} faults", run.killed
-
-
-def seeds(work, repo, first, count, jobs, say):
-    """(runs that were killed, failures)."""
-    killed = []
-
-    def one(seed):
-        line, reached = at_seed(work, repo, seed)
-        if reached:
-            killed.append(seed)
-        return line
-    failures = in_parallel(jobs, [lambda seed=seed: one(seed) for seed in range(first, first + count)], say)
-    return len(killed), failures
