@@ -140,10 +140,22 @@ task<sweep_outcome> registry::sweep(std::string id) {
 
 // -- what the control API does --------------------------------------------------------------------
 
-task<void> registry::give_up(std::string id) {
-  auto wish = request("kill");
-  auto ignored = co_await ask_holder(io_, state_, id, wish, policy_.kill);
-  (void)ignored;
+// Nobody was told its id, so nobody else would end it. It occupies a place until it is seen gone.
+void registry::discard(std::string id) {
+  unknown_[id] = true;
+  spawn(io_, keep_ending(std::move(id)));
+}
+
+task<void> registry::keep_ending(std::string id) {
+  asio::steady_timer timer{io_};
+  for (;;) {
+    auto ended = co_await end_holder(id);
+    if (ended) break;
+    error_code ec;
+    timer.expires_after(policy_.retry);
+    co_await timer.async_wait(into(ec));
+  }
+  unknown_.erase(id);
 }
 
 task<result<sandbox_info>> registry::create(sandbox_order order) {
@@ -167,18 +179,20 @@ task<result<sandbox_info>> registry::create(sandbox_order order) {
     co_await asio::async_read_until(output, asio::dynamic_buffer(answer, max_order_bytes), '\n',
                                     into(ec));
   if (watch_output.expired()) {
-    co_await give_up(id);
+    discard(id);
     co_return make_error(errc::timed_out, "the sandbox did not start in time");
   }
   auto j = json::parse(answer, nullptr, false);
   if (ec || !j.is_object()) {
-    (void)co_await sweep(id);
+    if (co_await sweep(id) == sweep_outcome::alive) discard(id);
     co_return make_error(errc::host_failed, "the holder of the sandbox ended at its start");
   }
   if (j.value("ok", false) != true) co_return refusal_from(j);
   if (!co_await try_adopt(id, policy_.answer)) {
-    co_await give_up(id);
-    co_return make_error(errc::gone, "the sandbox ended at its start");
+    if (co_await sweep(id) != sweep_outcome::alive)
+      co_return make_error(errc::gone, "the sandbox ended at its start");
+    discard(id);
+    co_return no_room(id);
   }
   co_return entries_[id]->info;
 }

@@ -41,7 +41,8 @@ public:
   task<void> adopt() override;
 
   /// Starts a holder and waits until the sandbox inside has answered. Failure leaves nothing
-  /// behind.
+  /// behind: one that cannot be reached any more is ended, however long that takes, and counts as
+  /// occupied until then.
   task<result<sandbox_info>> create(sandbox_order order) override;
   /// Answers when no process and no file of it is left. errc::not_found when there is none;
   /// errc::capacity when its holder lives and has no room for the question: it stays listed.
@@ -88,7 +89,8 @@ private:
   task<result<sandbox_info>> change(std::string id, json question);
   task<sweep_outcome> sweep(std::string id);
   task<result<void>> end_holder(std::string id);
-  task<void> give_up(std::string id);
+  void discard(std::string id);
+  task<void> keep_ending(std::string id);
 
   struct workers;
   asio::io_context& io_;

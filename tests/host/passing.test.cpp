@@ -2,9 +2,12 @@
 // descriptor left, a lack that was mended.
 #include "host/control_api.hpp"
 #include "host/holder_link.hpp"
+#include "host/registry.hpp"
 #include "tests/host/host_fixture.hpp"
 
 #include <atomic>
+#include <csignal>
+#include <fstream>
 #include <future>
 #include <sys/resource.h>
 
@@ -66,6 +69,28 @@ errc reached(asio::io_context& io, const state_dir& state, const std::string& id
   io.restart();
   io.run();
   return found;
+}
+
+/// A program in place of a holder: it says that its sandbox is ready and lives on, but nobody can
+/// connect to it.
+std::string deaf_holder(const temp_dir& dir) {
+  auto program = dir / "holder";
+  std::ofstream{program} << "#!/bin/sh\n"
+                         << "place='" << (dir / "st/holders") << "'/$2\n"
+                         << "mkdir -m 700 \"$place\" && exec 9<\"$place\" && flock 9 || exit 1\n"
+                         << "cat >/dev/null\n"
+                         << "echo $$ >'" << (dir / "pid") << "'\n"
+                         << "echo '{\"ok\":true}'\n"
+                         << "exec sleep 600\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  return program;
+}
+
+task<void> make(registry& sandboxes, std::string id, std::optional<errc>& code) {
+  sandbox_order order;
+  order.sandbox_id = std::move(id);
+  auto made = co_await sandboxes.create(std::move(order));
+  code = made ? errc::none : made.err().code;
 }
 
 /// As long as it lives no descriptor is to be had.
@@ -132,6 +157,44 @@ TEST_CASE("without a descriptor left nothing is said of a holder, and nothing of
   CHECK(std::filesystem::exists(dir / "st/sandboxes/ione"));
   CHECK(sweep_holder(*state, "ione") == sweep_outcome::swept);
   CHECK_FALSE(std::filesystem::exists(dir / "st/sandboxes/ione"));
+}
+
+TEST_CASE(
+    "a sandbox that cannot be reached after its start occupies a place until it is seen gone") {
+  temp_dir dir;
+  auto state = open_state(dir / "st");
+  REQUIRE(state);
+  asio::io_context io{1};
+  holder_policy quick;
+  quick.kill = std::chrono::milliseconds{100};
+  quick.retry = std::chrono::milliseconds{5};
+  registry sandboxes{io, *state, deaf_holder(dir), {}, quick};
+  auto run_until = [&](auto&& seen) {
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+    while (!seen() && std::chrono::steady_clock::now() < end)
+      io.run_one_for(std::chrono::milliseconds{100});
+    return seen();
+  };
+  std::optional<errc> code;
+  host::spawn(io, make(sandboxes, "ideaf", code));
+  REQUIRE(run_until([&] { return code.has_value(); }));
+  CHECK(*code == errc::capacity);
+  CHECK(sandboxes.unknown("ideaf"));
+  CHECK(sandboxes.occupied() == 1);
+  CHECK(sandboxes.list().empty());
+
+  // Longer than one attempt to end it may take.
+  auto more = std::chrono::steady_clock::now() + 3 * quick.kill;
+  run_until([&] { return std::chrono::steady_clock::now() > more; });
+  CHECK(sandboxes.occupied() == 1);
+
+  pid_t pid = 0;
+  std::ifstream{dir / "pid"} >> pid;
+  REQUIRE(pid > 1);
+  REQUIRE(::kill(pid, SIGKILL) == 0);
+  CHECK(run_until([&] { return sandboxes.occupied() == 0; }));
+  CHECK_FALSE(sandboxes.unknown("ideaf"));
+  CHECK_FALSE(std::filesystem::exists(dir / "st/holders/ideaf"));
 }
 
 TEST_CASE("a create looks again at what isolation lacked, once for all who ask, and never after") {
