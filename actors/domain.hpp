@@ -99,6 +99,7 @@ using services_ptr = std::shared_ptr<const services>;
 inline supervisor_options reported(const services_ptr& svc, std::string path) {
   supervisor_options out;
   out.path = std::move(path);
+  out.policy = svc->limits.supervision;
   out.on_restarted = [svc](const child_restarted& e) {
     if (auto r = svc->handles->recorder())
       caf::anon_send(r, note_a::value, pack_now(svc->wall_now(), e));

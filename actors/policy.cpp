@@ -6,7 +6,7 @@ namespace skep::actors {
 
 namespace {
 
-error bad(const char* what) {
+error bad(const std::string& what) {
   return make_error(errc::out_of_range, std::string{"policy "} + what);
 }
 
@@ -31,6 +31,7 @@ error validate(const note_policy& p) {
 
 error validate(const policies& p) {
   using namespace std::chrono_literals;
+  if (auto e = p.supervision.validate()) return bad("supervision." + e.message);
   if (auto e = validate(p.create)) return e;
   if (auto e = validate(p.pane_notes)) return e;
   for (const auto& [provider, create] : p.create_at)

@@ -1,6 +1,7 @@
 // Deadlines, limits and intervals of the domain actors, in one place (docs/configuration.md).
 #pragma once
 
+#include "actors/restart_policy.hpp"
 #include "messages/error.hpp"
 
 #include <chrono>
@@ -44,6 +45,7 @@ struct note_policy {
 };
 
 struct policies {
+  restart_policy supervision;                     ///< Of every supervisor's children.
   create_policy create;                           ///< Of providers that `create_at` does not name.
   std::map<std::string, create_policy> create_at; ///< By provider.
   /// The lease outlives the hard limit by this, so that results can be collected. > 0.

@@ -96,7 +96,8 @@ void sandbox_impl::counted(const sandbox::model_usage& u) {
     note(ctx_->recorder(), now(),
          notice{severity::warning, "model_count_incomplete",
                 ctx_->sandbox.value + ": " + std::to_string(u.cut_calls)
-                    + " answers of its models were cut before their end; what they cost is "
+                    + " answers of its models were cut before their end, or told no figures; what "
+                      "they cost is "
                       "estimated from what was seen"});
   if (u.calls == counted_calls_ && u.unpriced_calls == counted_unpriced_) return;
   counted_calls_ = u.calls;

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "actors/interfaces.hpp"
+#include "actors/restart_policy.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -46,24 +47,6 @@ struct child_spec {
   /// Life of the child from the moment it was added, restarts included; then it is stopped and
   /// removed. 0: no limit. The child cannot move it.
   caf::timespan deadline{0};
-};
-
-/// How often and how fast children are restarted.
-struct restart_policy {
-  /// Restarts allowed within `period`; one more and the supervisor gives up.
-  std::uint32_t max_restarts = 3;
-  caf::timespan period = std::chrono::minutes{10};
-  /// Delay before the first restart; doubled with each further one up to `backoff_max`. A child
-  /// that ran longer than `period` starts from `backoff_min` again.
-  caf::timespan backoff_min = std::chrono::seconds{1};
-  caf::timespan backoff_max = std::chrono::seconds{60};
-  /// Part of the delay that is drawn by chance, 0 .. 1: the delay lies in [(1 - jitter) * d, d].
-  double jitter = 0.2;
-
-  /// errc::out_of_range with the name of the value, or none.
-  error validate() const;
-  /// Delay before restart number `fails` (from 0) without jitter.
-  caf::timespan backoff(std::uint32_t fails) const;
 };
 
 struct supervisor_options {

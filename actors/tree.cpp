@@ -20,6 +20,7 @@ supervisor_options options_for(const parts_ptr& p, std::string path, strategy pl
   supervisor_options out;
   out.path = std::move(path);
   out.plan = plan;
+  out.policy = p->svc->limits.supervision;
   auto handles = p->svc->handles;
   auto now = p->svc->wall_now;
   out.on_restarted = [p, handles, now](const child_restarted& e) {

@@ -521,6 +521,8 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.create_at["a"].first_lease = 2h; }).find("first_lease")
         != std::string::npos);
   CHECK(refused([](p& x) { x.create.lease_cap = 59s; }).find("lease_cap") != std::string::npos);
+  CHECK(refused([](p& x) { x.supervision.backoff_max = 0s; }).find("supervision.backoff_max")
+        != std::string::npos);
   CHECK(refused([](p& x) { x.ready_limit = 0s; }).find("ready_limit") != std::string::npos);
   CHECK(refused([](p& x) { x.idle_grace = 2h; }).find("idle_grace") != std::string::npos);
   CHECK(refused([](p& x) { x.attempt_end_limit = 0s; }).find("attempt_end") != std::string::npos);

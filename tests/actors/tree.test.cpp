@@ -84,6 +84,21 @@ TEST_CASE_METHOD(tree_world, "a crash of the edge restarts nothing else") {
   finish();
 }
 
+TEST_CASE_METHOD(tree_world, "a supervisor gives up after as many restarts as the policy says") {
+  svc->limits.supervision.max_restarts = 1;
+  CHECK(reported(svc, "root/work").policy.max_restarts == 1);
+  start();
+  auto before = at("edge/publisher")->address();
+  crash("edge/control");
+  advance(3s);
+  CHECK(at("edge/publisher")->address() == before);
+  crash("edge/control");
+  advance(10s);
+  REQUIRE(at("edge/publisher"));
+  CHECK_FALSE(at("edge/publisher")->address() == before); // the edge was restarted as a whole
+  finish();
+}
+
 TEST_CASE_METHOD(tree_world,
                  "each part takes those to its right along, and runs are taken up again") {
   start();

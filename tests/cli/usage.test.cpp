@@ -485,43 +485,6 @@ TEST_CASE("a run whose end could not ask the forge is refused at its beginning")
     CHECK(made.path().filename() == "skep.toml");
 }
 
-TEST_CASE("network_check is require or warn, of one provider alone, and doctor shows a warn") {
-  cli_world w;
-  std::filesystem::create_directories(w.state);
-  std::filesystem::permissions(w.state, std::filesystem::perms::owner_all);
-  const std::string far = "[providers.far]\napi_url = \"http://127.0.0.1:1\"\nkey = \"FAR_KEY\"\n";
-  const std::string near = "[providers.near]\napi_url = \"http://127.0.0.1:1\"\nkey = \"K\"\n";
-  auto check_of = [&](const std::string& text, const std::string& name) {
-    write_text(w.state + "/skep.toml", text);
-    auto doc = w.skep({"doctor", "--json"}).document();
-    for (const auto& c : doc["checks"])
-      if (c["name"] == name) return c;
-    return json{};
-  };
-  const auto one = far + "network_check = \"warn\"\n" + near;
-  CHECK(check_of(one, "provider far")["text"]
-        == "answers; network_check = \"warn\": a sandbox whose network fails the look is kept");
-  CHECK(check_of(one, "provider near")["text"] == "answers");
-  CHECK(check_of(far + "network_check = \"require\"\n", "provider far")["text"] == "answers");
-  struct mistake {
-    std::string text;
-    const char* says;
-  };
-  const mistake mistakes[] = {
-      {far + "network_check = \"off\"\n", "skep.toml:4: network_check takes require or warn"},
-      {far + "network_check = \"\"\n", "skep.toml:4: network_check takes require or warn"},
-      {far + "network_check = false\n", "skep.toml:4: network_check must be a string"},
-      {"[local]\nnetwork_check = \"warn\"\n", "skep.toml:2: unknown key 'network_check'"},
-      {"[policy]\nnetwork_check = \"warn\"\n", "skep.toml:2: "}};
-  for (const auto& m : mistakes) {
-    auto problem = check_of(m.text, "configuration")["problem"];
-    INFO(m.text << problem.dump());
-    REQUIRE(problem.is_object());
-    CHECK(problem["code"] == "bad_config");
-    CHECK(problem["message"].get<std::string>().find(m.says) != std::string::npos);
-  }
-}
-
 TEST_CASE("doctor names everything it looked at and its exit code tells the result") {
   cli_world w;
   auto x = w.skep({"doctor", "--json"});

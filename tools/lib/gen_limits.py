@@ -20,7 +20,7 @@ SOURCES = [
     ("actors/policy.hpp", "create_policy", "Making a sandbox, for each provider"),
     ("actors/policy.hpp", "note_policy", "Blocks of an agent's output in the journal, for each pane"),
     ("actors/limiter.hpp", "limiter_options", "Starts of agents"),
-    ("actors/supervisor.hpp", "restart_policy", "Restarts of actors"),
+    ("actors/restart_policy.hpp", "restart_policy", "Restarts of actors"),
     ("actors/health.hpp", "health_policy", "When health is called degraded or unhealthy"),
     ("actors/chunk_builder.hpp", "chunk_limits", "Events on their way to the disk"),
     ("storage/disk_guard.hpp", "disk_limits", "A disk that fills up"),

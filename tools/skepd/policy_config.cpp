@@ -32,10 +32,24 @@ auto number(Field actors::policies::*member, std::int64_t factor = 1) {
   };
 }
 
+template <class Unit, class Field>
+auto of_restarts(Field actors::restart_policy::*member) {
+  return [member](actors::policies& p, std::int64_t n) {
+    p.supervision.*member = std::chrono::duration_cast<Field>(Unit{n});
+  };
+}
+
 const std::map<std::string, setting>& settings() {
   using p = actors::policies;
+  using r = actors::restart_policy;
   using s = std::chrono::seconds;
   static const std::map<std::string, setting> all = {
+      {"actor_restarts",
+       {0, 1000,
+        [](p& x, std::int64_t n) { x.supervision.max_restarts = static_cast<std::uint32_t>(n); }}},
+      {"actor_restart_period_s", {1, 86'400, of_restarts<s>(&r::period)}},
+      {"actor_backoff_min_s", {0, 3600, of_restarts<s>(&r::backoff_min)}},
+      {"actor_backoff_max_s", {0, 3600, of_restarts<s>(&r::backoff_max)}},
       {"lease_grace_s", {10, 3600, to<s>(&p::lease_grace)}},
       {"guest_command_s", {1, 600, to<s>(&p::guest_command)}},
       {"upload_deadline_s", {10, 86'400, to<s>(&p::upload_deadline)}},
