@@ -88,6 +88,11 @@ result<json> read_guest_answer(const result<sandbox::command_result>& r) {
   auto answer = nested_too_deep(line) ? json{} : json::parse(line, nullptr, false);
   if (r->exited && r->exit_code == 0) {
     if (answer.is_object()) return answer;
+    if (r->stdout_truncated && line.size() == r->stdout_data.size())
+      return make_error(errc::protocol,
+                        "skep-guest's answer is cut off after " + std::to_string(line.size())
+                            + " bytes, which is all that is kept of a command's output",
+                        line.substr(0, 200));
     return make_error(errc::protocol, "skep-guest's answer is not JSON", line.substr(0, 200));
   }
   auto text = r->status;

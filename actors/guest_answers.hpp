@@ -13,7 +13,8 @@ namespace skep::actors {
 
 /// What skep-guest answered, or why there is no answer: its own {"error": ..., "message": ...}
 /// becomes remote_command_failed (stale_epoch for exit code 3), an unreadable answer
-/// errc::protocol. What is returned is an object. Everything in it is a claim of the sandbox.
+/// errc::protocol, whose text tells one that was cut off. What is returned is an object. Everything
+/// in it is a claim of the sandbox.
 result<json> read_guest_answer(const result<sandbox::command_result>& r);
 
 /// What `skep-guest unpack` says it has written.

@@ -1,6 +1,7 @@
 #include "guest/diff.hpp"
 
-#include "guest/git.hpp"
+#include "guest/diff_repositories.hpp"
+#include "guest/readable.hpp"
 #include "transfer/archive_writer.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/git_output.hpp"
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <map>
+#include <set>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,15 +29,16 @@ public:
       : o_(o), g_(o.tree), own_(o.tree), scratch_(std::move(scratch)) {}
 
   result<diff_summary> run() {
-    if (auto made = begin(); !made) return made.err();
+    auto made = make_repositories(o_, scratch_, g_, own_);
+    if (!made) return made.err();
+    from_ = std::move(*made);
     base_tree_ = id(o_.base);
-    if (base_tree_.empty()) return make_error(errc::not_found, "the base commit " + o_.base);
-    auto head = g_.line({"rev-parse", "--verify", "-q", "HEAD^{commit}"});
-    if (!head) return make_error(errc::not_found, "no commit in " + o_.tree, head.err().cause);
-    out_.head = *head;
+    if (base_tree_.empty()) return no_base();
+    if (auto done = take_head(); !done) return done.err();
     if (auto done = commit_leftovers(); !done) return done.err();
     head_tree_ = id(out_.head);
     if (auto done = leave_out_repositories(); !done) return done.err();
+    if (auto done = leave_out_unreadable(); !done) return done.err();
     if (auto done = list_changes(); !done) return done.err();
     if (auto done = write_patch(); !done) return done.err();
     if (auto done = write_files(); !done) return done.err();
@@ -43,20 +46,26 @@ public:
   }
 
 private:
-  /// A repository of our own with the pane's objects and its work tree: no stale lock, no "assume
-  /// unchanged" bit, no half-done merge, and none of its attributes and filters has a say.
-  result<void> begin() {
-    auto common = g_.line({"rev-parse", "--git-common-dir"});
-    if (!common) return make_error(errc::not_found, "no repository in " + o_.tree);
-    if (!common->starts_with('/')) *common = o_.tree + "/" + *common;
-    auto made = transfer::make_own_repository(scratch_, o_.base.size() == 64);
-    if (!made) return made.err();
-    own_.environment("GIT_DIR=" + *made);
-    own_.environment("GIT_WORK_TREE=" + o_.tree);
-    own_.environment("GIT_OBJECT_DIRECTORY=" + *common + "/objects");
-    own_.environment("GIT_SHALLOW_FILE=" + *common + "/shallow");
-    excludes_ = "core.excludesFile=" + *common + "/info/exclude";
-    return {};
+  error no_base() const {
+    return make_error(errc::not_found, "the base commit " + o_.base,
+                      "the repository that held it was replaced or removed, so that there is "
+                      "nothing to compare "
+                          + o_.tree + " with");
+  }
+
+  /// The newest commit of the agent, or the base where there is none: a repository that it made
+  /// anew, a branch without a commit. The files count, whatever became of their history.
+  result<void> take_head() {
+    if (from_.has_repository()) {
+      auto head = g_.line({"rev-parse", "--verify", "-q", "HEAD^{commit}"});
+      if (head && !id(*head).empty() && own_.run({"read-tree", *head})) {
+        out_.head = *head;
+        return {};
+      }
+    }
+    out_.head = o_.base;
+    out_.no_history = true;
+    return own_.run({"read-tree", o_.base});
   }
 
   /// The tree of a commit, or empty.
@@ -69,35 +78,96 @@ private:
   // ------------------------------------------------------------------------------------
 
   result<void> commit_leftovers() {
-    if (auto read = own_.run({"read-tree", out_.head}); !read) return read;
-    if (auto found = find_nested(); !found) return found;
-    std::vector<std::string> add{"-c", excludes_, "add", "-A", "--", "."};
-    for (const auto& n : out_.nested)
-      add.push_back(":(exclude,literal,top)" + n);
-    if (auto added = own_.run(add); !added) return added;
+    if (auto added = add_all(); !added) return added;
     auto tree = own_.line({"write-tree"});
     if (!tree) return tree.err();
     if (*tree == id(out_.head)) return {};
-    if (auto who = g_.test({"var", "GIT_AUTHOR_IDENT"}); !who || !*who)
+    git& committer = from_.has_repository() ? g_ : own_;
+    auto who = g_.test({"var", "GIT_AUTHOR_IDENT"});
+    if (!from_.has_repository() || !who || !*who)
       for (const char* entry :
            {"GIT_AUTHOR_NAME=skep agent", "GIT_AUTHOR_EMAIL=agent@skep.invalid",
             "GIT_COMMITTER_NAME=skep agent", "GIT_COMMITTER_EMAIL=agent@skep.invalid"})
-        g_.environment(entry);
-    auto commit =
-        g_.line({"commit-tree", *tree, "-p", out_.head, "-m", "Uncommitted changes of " + o_.name});
+        committer.environment(entry);
+    auto commit = committer.line(
+        {"commit-tree", *tree, "-p", out_.head, "-m", "Uncommitted changes of " + o_.name});
     if (!commit) return commit.err();
     out_.head = *commit;
-    if (o_.look_only) return {};
+    // A repository that lacks the base would have a HEAD with holes.
+    if (o_.look_only || out_.no_history || !from_.holds_base) return {};
     // For whoever looks into the sandbox; the result does not rest on them.
     static_cast<void>(g_.test({"update-ref", "HEAD", *commit}));
     static_cast<void>(g_.test({"read-tree", *commit}));
     return {};
   }
 
+  /// Takes the work tree into our index. git passes over a folder that it cannot open, with a word
+  /// on its standard error, and gives up at such a file: then what can be read is made so, and what
+  /// is left goes without.
+  result<void> add_all() {
+    if (auto found = find_nested(); !found) return found;
+    auto first = transfer::run_program(add_call());
+    if (!first) return first.err();
+    if (first->good() && first->err.empty()) return {};
+    // A look gives no rights: the agent may be testing what happens without them.
+    out_.unreadable = unreadable_below(o_.tree, !o_.look_only);
+    if (auto found = find_nested(); !found) return found;
+    if (auto kept = forget_ignored(); !kept) return kept;
+    auto again = transfer::run_for_output(add_call());
+    if (!again) return again.err();
+    return {};
+  }
+
+  transfer::program add_call() const {
+    const std::string but = ":(exclude,literal,top)";
+    if (out_.unreadable.empty()) {
+      std::vector<std::string> add{"-c", from_.excludes, "add", "-A", "--", "."};
+      for (const auto& path : out_.nested)
+        add.push_back(but + path);
+      return own_.call(std::move(add));
+    }
+    // Any number of names; a git of before 2.25 cannot, and would give up at the file anyway.
+    auto call = own_.call(
+        {"-c", from_.excludes, "add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"});
+    call.stdin_data = std::string{".\0", 2};
+    for (const auto* list : {&out_.nested, &out_.unreadable})
+      for (const auto& path : *list)
+        ((call.stdin_data += but) += path) += '\0';
+    return call;
+  }
+
+  /// What git ignores, or what lies in a repository that is left out, is not missed.
+  result<void> forget_ignored() {
+    std::set<std::string> inner(out_.nested.begin(), out_.nested.end());
+    std::erase_if(out_.unreadable, [&](const std::string& path) { return lies_in(inner, path); });
+    if (out_.unreadable.empty()) return {};
+    auto ask = own_.call({"-c", from_.excludes, "check-ignore", "-z", "--stdin"});
+    const std::string plain = "./"; // no name is taken for a pattern
+    for (const auto& path : out_.unreadable)
+      ((ask.stdin_data += plain) += path) += '\0';
+    auto told = transfer::run_program(ask); // exit code 1: it ignores none
+    if (!told) return told.err();
+    auto ignored = split_nul(told->out);
+    std::set<std::string> gone(ignored.begin(), ignored.end());
+    std::erase_if(out_.unreadable,
+                  [&](const std::string& path) { return gone.contains(plain + path); });
+    std::sort(out_.unreadable.begin(), out_.unreadable.end());
+    return {};
+  }
+
+  /// True for one of `paths` and for what is below one.
+  static bool lies_in(const std::set<std::string>& paths, const std::string& path) {
+    for (auto end = path.find('/'); end != path.npos; end = path.find('/', end + 1))
+      if (paths.contains(path.substr(0, end))) return true;
+    return paths.contains(path);
+  }
+
   /// Untracked repositories inside the tree (git lists them as "name/"): git would record a commit
   /// of theirs that exists nowhere else.
   result<void> find_nested() {
-    auto text = own_.out({"-c", excludes_, "ls-files", "-z", "--others", "--exclude-standard"});
+    out_.nested.clear();
+    auto text =
+        own_.out({"-c", from_.excludes, "ls-files", "-z", "--others", "--exclude-standard"});
     if (!text) return text.err();
     for (auto& name : split_nul(*text))
       if (name.ends_with('/')) {
@@ -126,6 +196,32 @@ private:
     if (!tree) return tree.err();
     head_tree_ = *tree;
     out_.nested.insert(out_.nested.end(), inner.begin(), inner.end());
+    return {};
+  }
+
+  /// What cannot be read is as in the base, though a commit may have more of it: it does not go
+  /// into the archive, and patch and files tell the same.
+  result<void> leave_out_unreadable() {
+    if (out_.unreadable.empty()) return {};
+    std::set<std::string> left(out_.unreadable.begin(), out_.unreadable.end());
+    if (auto read = own_.run({"read-tree", head_tree_}); !read) return read;
+    auto put = own_.call({"update-index", "-z", "--index-info"});
+    const auto nothing = "0 " + std::string(o_.base.size(), '0');
+    for (const auto* tree : {&head_tree_, &base_tree_}) {
+      auto text = own_.out({"ls-tree", "-r", "-z", *tree});
+      if (!text) return text.err();
+      for (const auto& item : split_nul(*text)) { // "100644 blob ID\tPATH"
+        auto tab = item.find('\t');
+        if (tab == item.npos || item.starts_with("160000 ") || !lies_in(left, item.substr(tab + 1)))
+          continue;
+        put.stdin_data += tree == &base_tree_ ? item : nothing + item.substr(tab);
+        put.stdin_data += '\0';
+      }
+    }
+    if (auto done = transfer::run_for_output(put); !done) return done.err();
+    auto tree = own_.line({"write-tree"});
+    if (!tree) return tree.err();
+    head_tree_ = *tree;
     return {};
   }
 
@@ -224,6 +320,7 @@ private:
 
   /// HEAD descends from the base without merges.
   bool is_series() {
+    if (out_.no_history) return false;
     auto descends = own_.test({"merge-base", "--is-ancestor", o_.base, out_.head});
     if (!descends || !*descends) return false;
     auto merges = own_.line({"rev-list", "--count", "--merges", o_.base + ".." + out_.head});
@@ -287,8 +384,9 @@ private:
 
   const diff_options& o_;
   git g_;   ///< The pane's repository, for its HEAD and identity alone.
-  git own_; ///< Ours, from begin() on.
-  std::string scratch_, excludes_, base_tree_, head_tree_;
+  git own_; ///< Ours, from make_repositories() on.
+  std::string scratch_, base_tree_, head_tree_;
+  diff_repositories from_;
   diff_summary out_;
 };
 
@@ -314,9 +412,20 @@ result<diff_summary> diff_pane(const diff_options& given) {
   if (!make_absolute(o.out))
     return make_error(errc::bad_argument, "--out must be an absolute path");
   if (!make_absolute(o.tree)) return make_error(errc::not_found, "no folder " + o.tree);
+  if (!o.repo.empty() && !make_absolute(o.repo))
+    return make_error(errc::bad_argument, "--repo must be an absolute path");
   auto scratch = transfer::temp_dir::make(o.out);
   if (!scratch) return scratch.err();
   return differ{o, scratch->path()}.run();
+}
+
+result<json> answer_diff(const diff_options& options) {
+  auto summary = diff_pane(options);
+  if (!summary) return summary.err();
+  auto text = to_line(transfer::to_json(*summary));
+  auto path = options.out + "/" + options.name + ".json";
+  if (auto written = transfer::write_file_durably(path, text, 0600); !written) return written.err();
+  return transfer::to_json(*summary, {text.size(), transfer::sha256_of(text)});
 }
 
 } // namespace skep::guest

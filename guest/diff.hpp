@@ -9,9 +9,12 @@ struct diff_options {
   std::string tree; ///< The pane's work tree.
   std::string base; ///< Commit the pane started from.
   std::string name; ///< Of the pane.
-  std::string out;  ///< Directory for NAME.patch and NAME.tar; made when missing.
-  /// The agent is still at work: its HEAD and index stay as they are. What it writes meanwhile may
-  /// be in the result or not.
+  std::string out;  ///< Directory for NAME.patch, NAME.tar and NAME.json; made when missing.
+  /// The sandbox's own repository, which holds the base. The agent may have made that of its tree
+  /// anew. Empty: none but the tree's.
+  std::string repo = {};
+  /// The agent is still at work: its HEAD, its index and the modes of its files stay as they are.
+  /// What it writes meanwhile may be in the result or not.
   bool look_only = false;
 };
 
@@ -23,6 +26,14 @@ struct diff_options {
 /// later renamed or deleted, which `git apply` cannot follow) one diff, `squashed`. Applied with
 /// `git apply` to the base it gives the tree in every case: this is checked here. Hooks, filters,
 /// attributes, settings and locks that the agent left have no say. Called again it gives the same.
+///
+/// What an agent did to its repository costs its history alone: with another repository, none, or a
+/// branch without a commit the result is that of the tree against the base, as one diff
+/// (`no_history`). Files that cannot be read are made readable where they are ours; what is left is
+/// named (`unreadable`) and as in the base. not_found: no repository holds the base any more.
 result<transfer::diff_summary> diff_pane(const diff_options& options);
+
+/// The same with the summary in OUT/NAME.json, and the short answer that announces this file.
+result<json> answer_diff(const diff_options& options);
 
 } // namespace skep::guest

@@ -252,11 +252,9 @@ int run(int argc, char** argv) {
   d->add_option("--base", diff.base)->required();
   d->add_option("--name", diff.name)->required();
   d->add_option("--out", diff.out)->required();
+  d->add_option("--repo", diff.repo, "the sandbox's own repository, which holds the base");
   d->add_flag("--look", diff.look_only, "Leave HEAD and index as they are: the agent still works");
-  d->callback([&] {
-    auto summary = diff_pane(diff);
-    code = summary ? print(to_json(*summary)) : fail(summary.err());
-  });
+  d->callback([&] { code = print(answer_diff(diff)); });
 
   diff_options against;
   auto* changed = app.add_subcommand("changed", "whether a pane's work tree differs from its base");

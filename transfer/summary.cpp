@@ -1,5 +1,9 @@
 #include "transfer/summary.hpp"
 
+#include "messages/nesting.hpp"
+#include "transfer/posix.hpp"
+#include "transfer/sha256.hpp"
+
 namespace skep::transfer {
 namespace {
 
@@ -38,6 +42,23 @@ bool pairs_from_json(const json& j, const char* key,
       return false;
   }
   return true;
+}
+
+/// Whether `text` has more values than `most`. Each costs memory once it is parsed, also one of two
+/// bytes.
+bool has_more_values(std::string_view text, std::size_t most) {
+  std::size_t values = 1;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '\\')
+      ++i;
+    else if (c == '"')
+      quoted = !quoted;
+    else if (!quoted && (c == ',' || c == '[' || c == '{'))
+      ++values;
+  }
+  return values > most;
 }
 
 template <class T>
@@ -99,6 +120,8 @@ json to_json(const diff_summary& x) {
   out["squashed"] = x.squashed;
   out["head"] = x.head;
   out["nested"] = names_to_json(x.nested);
+  out["unreadable"] = names_to_json(x.unreadable);
+  out["no_history"] = x.no_history;
   return out;
 }
 
@@ -116,6 +139,8 @@ result<diff_summary> parse_diff_summary(std::string_view line) {
               && names_from_json(j, "added", x.added) && names_from_json(j, "deleted", x.deleted)
               && pairs_from_json(j, "renamed", x.renamed) && pairs_from_json(j, "copied", x.copied)
               && names_from_json(j, "nested", x.nested)
+              && names_from_json(j, "unreadable", x.unreadable)
+              && value_from_json(j, "no_history", x.no_history)
               && value_from_json(j, "patch_bytes", x.patch_bytes)
               && value_from_json(j, "patch_sha256", x.patch_sha256)
               && value_from_json(j, "tar_bytes", x.tar_bytes)
@@ -123,6 +148,44 @@ result<diff_summary> parse_diff_summary(std::string_view line) {
               && value_from_json(j, "squashed", x.squashed) && value_from_json(j, "head", x.head);
   if (!good || x.patch_sha256.size() != 64 || x.tar_sha256.size() != 64) return bad;
   return x;
+}
+
+json to_json(const diff_summary& x, const summary_file& file) {
+  json out = json::object();
+  out["commits"] = x.commits;
+  out["paths"] =
+      x.modified.size() + x.added.size() + x.deleted.size() + x.renamed.size() + x.copied.size();
+  out["summary_bytes"] = file.bytes;
+  out["summary_sha256"] = file.sha256;
+  return out;
+}
+
+result<std::optional<summary_file>> parse_summary_file(const json& answer) {
+  auto bad = make_error(errc::protocol, "the answer of `skep-guest diff` makes no sense");
+  if (!answer.is_object()) return bad;
+  if (!answer.contains("summary_sha256")) return std::optional<summary_file>{};
+  summary_file x;
+  if (!value_from_json(answer, "summary_bytes", x.bytes)
+      || !value_from_json(answer, "summary_sha256", x.sha256) || x.sha256.size() != 64)
+    return bad;
+  if (x.bytes > largest_summary_bytes)
+    return make_error(errc::too_large, "the summary of `skep-guest diff` has "
+                                           + std::to_string(x.bytes) + " bytes, and "
+                                           + std::to_string(largest_summary_bytes)
+                                           + " are the most");
+  return std::optional{std::move(x)};
+}
+
+result<diff_summary> read_diff_summary(const std::string& path, const summary_file& announced) {
+  // A rename of names that are no UTF-8 is the longest: a list, two objects, two strings.
+  constexpr std::size_t most_values = 5 * 1'000'000 + 100;
+  auto text = read_file(path, largest_summary_bytes);
+  if (!text) return text.err();
+  if (text->size() != announced.bytes || sha256_of(*text) != announced.sha256)
+    return make_error(errc::checksum, path + " is not what the sandbox announced");
+  if (nested_too_deep(*text) || has_more_values(*text, most_values))
+    return make_error(errc::protocol, "the summary of `skep-guest diff` makes no sense");
+  return parse_diff_summary(*text);
 }
 
 } // namespace skep::transfer

@@ -3,13 +3,20 @@
 //
 //   {"commits":2,"modified":["a"],"added":["b"],"deleted":["c"],"renamed":[["d","e"]],
 //    "copied":[["f","g"]],"patch_bytes":812,"patch_sha256":"...","tar_bytes":440,
-//    "tar_sha256":"...","squashed":false,"head":"...","nested":[]}
+//    "tar_sha256":"...","squashed":false,"head":"...","nested":[],"unreadable":[],
+//    "no_history":false}
+//
+// It lies in a file beside patch and files: a line of output is cut where it is long, and a pane
+// may have changed a million paths. The line that is printed says how long that file is:
+//
+//   {"commits":2,"paths":6,"summary_bytes":438,"summary_sha256":"..."}
 //
 // A name is a JSON string when it is UTF-8, else {"base64":"..."}.
 #pragma once
 
 #include "messages/json.hpp"
 
+#include <optional>
 #include <utility>
 
 namespace skep::transfer {
@@ -30,6 +37,12 @@ struct diff_summary {
   std::string head;      ///< The commit that was compared with the base.
   std::vector<std::string>
       nested; ///< Repositories inside the tree; their files are not brought back.
+  /// Files and folders that could not be read, and were not the agent's to make readable: of these
+  /// paths the result has what the base has.
+  std::vector<std::string> unreadable = {};
+  /// The tree's repository has no commit to go by (it was replaced, or HEAD is yet to be born): the
+  /// result is all of the tree against the base, as one diff.
+  bool no_history = false;
   bool empty() const {
     return modified.empty() && added.empty() && deleted.empty() && renamed.empty()
            && copied.empty();
@@ -42,8 +55,28 @@ json name_to_json(const std::string& name);
 bool name_from_json(const json& j, std::string& name);
 
 json to_json(const diff_summary& x);
-/// Reads the line that `skep-guest diff` prints; errc::protocol when it makes no sense, and
-/// errc::remote_command_failed with its text when it is an error.
+/// Reads a summary; errc::protocol when it makes no sense, and errc::remote_command_failed with its
+/// text when it is an error.
 result<diff_summary> parse_diff_summary(std::string_view line);
+
+/// A summary in a file, as its maker announces it.
+struct summary_file {
+  std::uint64_t bytes = 0;
+  std::string sha256;
+};
+
+/// A file that is larger is refused by its announcement: a million names have room.
+inline constexpr std::uint64_t largest_summary_bytes = 256ull << 20;
+
+/// What `skep-guest diff` prints of a summary that lies in `file`.
+json to_json(const diff_summary& x, const summary_file& file);
+/// The file that an answer of `skep-guest diff` announces. None: the answer is the summary itself,
+/// as earlier releases print it. errc::protocol when it makes no sense, errc::too_large for a file
+/// beyond largest_summary_bytes.
+result<std::optional<summary_file>> parse_summary_file(const json& answer);
+/// Reads the file that came for `announced`, which may hold anything. errc::checksum when it is
+/// another one, errc::protocol when it makes no sense or holds more than a million files could
+/// need.
+result<diff_summary> read_diff_summary(const std::string& path, const summary_file& announced);
 
 } // namespace skep::transfer

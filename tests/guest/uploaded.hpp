@@ -48,13 +48,22 @@ struct uploaded : temp {
     return dest;
   }
   transfer::diff_summary diff(const std::string& name, std::vector<std::string> more = {}) {
-    std::vector<std::string> words{"diff",   "--tree", *this / name, "--base",     base["commit"],
-                                   "--name", name,     "--out",      *this / "out"};
+    auto words = diff_words(name);
     words.insert(words.end(), more.begin(), more.end());
-    auto a = test::guest(words);
+    return summary(name, test::guest(words));
+  }
+  std::vector<std::string> diff_words(const std::string& name) const {
+    return {"diff",  "--tree",      *this / name, "--base", base["commit"], "--name", name,
+            "--out", *this / "out", "--repo",     work};
+  }
+  /// The summary that an answer announces.
+  transfer::diff_summary summary(const std::string& name, const answer& a) const {
     INFO(a.text);
     REQUIRE(a.exit_code == 0);
-    auto s = transfer::parse_diff_summary(a.text);
+    auto announced = transfer::parse_summary_file(a.j);
+    REQUIRE(announced.ok());
+    REQUIRE(announced->has_value());
+    auto s = transfer::read_diff_summary(*this / ("out/" + name + ".json"), **announced);
     REQUIRE(s.ok());
     return *s;
   }
