@@ -1,5 +1,6 @@
 #include "transfer/apply.hpp"
 
+#include "transfer/apply_stage.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/sha256.hpp"
 #include "transfer/tree_writer.hpp"
@@ -356,6 +357,8 @@ result<take_report> take_over(const std::string& dir, const kept_base& base,
     if (auto good = check_kept(pane); !good) return good.err();
   auto root = open_root(options.root);
   if (!root) return root.err();
+  // A plan would take what lies there for deleted here.
+  if (auto clear = refuse_unfinished(root->get(), options.root); !clear) return clear.err();
   for (int attempt = 1;; ++attempt) {
     auto scratch = temp_dir::make();
     if (!scratch) return scratch.err();

@@ -11,6 +11,8 @@
 // Order on disk: everything is copied into ROOT/.skep-apply-XXXXXX first and compared with the
 // recorded hashes; then paths are exchanged one by one with renameat2(2), so that what somebody
 // writes in the last moment is noticed and put back; on any failure all that was done is undone.
+// Nothing is planned while the folder of an earlier apply, which was killed in the middle of that,
+// may hold something of the user's (apply_stage.hpp).
 #pragma once
 
 #include "transfer/kept.hpp"
@@ -45,7 +47,8 @@ struct take_options {
 /// Takes over the changes of `panes`, one after the other, so that a later one meets what an
 /// earlier one brought. `dir` is OUT/SWARM. A conflict is no error: see the report. With `patch`
 /// and a conflict nothing was written. Errors: results_changed, io, disk_full, apply_conflict when
-/// somebody writes there all the time, and whatever undid everything. Unchanged files are not
+/// somebody writes there all the time, apply_unfinished when an earlier apply was killed halfway or
+/// this one could not be undone as a whole, and whatever undid everything. Unchanged files are not
 /// touched. Blocks; one at a time for a work tree.
 result<take_report> take_over(const std::string& dir, const kept_base& base,
                               const std::vector<kept_pane>& panes, const take_options& options);

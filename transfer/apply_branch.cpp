@@ -1,5 +1,7 @@
 #include "transfer/apply_branch.hpp"
 
+#include "transfer/git_output.hpp"
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -220,6 +222,30 @@ private:
   std::string scratch_, date_, tree_, start_tree_;
 };
 
+/// Paths of the commit that never travelled: neither uploaded, nor deleted when the swarm began.
+result<std::set<std::string>> withheld_of(const std::string& repo, const kept_base& base) {
+  auto there = run_program(git_program(repo, {"cat-file", "-e", base.head + "^{commit}"}));
+  if (!there) return there.err();
+  if (!there->good()) return make_error(errc::base_missing, base.head.substr(0, 12));
+  auto tree = run_for_output(
+      git_program(repo, {"ls-tree", "-r", "-z", "--name-only", "--full-tree", base.head}));
+  if (!tree) return tree.err();
+  std::set<std::string> out;
+  for (auto& path : split_nul(*tree))
+    if (!base.find(path) && !std::binary_search(base.gone.begin(), base.gone.end(), path))
+      out.insert(std::move(path));
+  return out;
+}
+
+/// The one that a file at `path` would take the place of; empty when there is none.
+std::string met_by_file(const std::set<std::string>& withheld, const std::string& path) {
+  if (withheld.contains(path)) return path;
+  for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1))
+    if (auto above = path.substr(0, slash); withheld.contains(above)) return above;
+  auto below = withheld.lower_bound(path + "/");
+  return below != withheld.end() && below->starts_with(path + "/") ? *below : std::string{};
+}
+
 /// What git does not leave out of a name or address when it writes a commit.
 bool carriable(const std::string& text) {
   bool something = false;
@@ -298,6 +324,23 @@ result<void> check_branch_name(const std::string& name) {
   return {};
 }
 
+result<std::vector<withheld_path>> withheld_paths(const std::string& repo, const kept_base& base,
+                                                  const std::vector<kept_pane>& panes) {
+  auto withheld = withheld_of(repo, base);
+  if (!withheld) return withheld.err();
+  std::vector<withheld_path> out;
+  for (const auto& pane : panes) {
+    // What was uploaded stands in the tree that the pane began with, so nothing is in its way.
+    for (const auto& f : pane.files.files)
+      if (!base.find(f.path))
+        if (auto met = met_by_file(*withheld, f.path); !met.empty())
+          out.push_back({pane.name, f.path, std::move(met), false});
+    for (const auto& path : pane.removed())
+      if (withheld->contains(path)) out.push_back({pane.name, path, path, true});
+  }
+  return out;
+}
+
 result<made_branch> make_branch(const std::string& dir, const kept_base& base,
                                 const kept_pane& pane, const branch_options& options) {
   if (auto good = check_branch_name(options.branch); !good) return good.err();
@@ -309,6 +352,13 @@ result<made_branch> make_branch(const std::string& dir, const kept_base& base,
   if (!git_dir) return git_dir.err();
   if (!git_dir->good()) return make_error(errc::not_a_repository, options.repo, git_dir->err);
   if (git_dir->out.ends_with('\n')) git_dir->out.pop_back();
+  auto met = withheld_paths(options.repo, base, {pane});
+  if (!met) return met.err();
+  if (!met->empty())
+    return make_error(errc::apply_conflict,
+                      shown_path(met->front().path) + " of " + pane.name + " meets "
+                          + shown_path(met->front().withheld)
+                          + ", which is in the commit and was never given to the swarm");
   auto scratch = temp_dir::make();
   if (!scratch) return scratch.err();
   // The folder may be missing when nothing was dirty.

@@ -5,6 +5,9 @@
 //                        (only when there was any)
 //
 // The repository's own attributes and filters apply, as they would to `git add`: line ends, LFS.
+// What that commit holds and the swarm was never given (a submodule, what .skepignore or Skep
+// itself leaves out, what a sparse checkout does not hold) stays in the branch as it is: no agent
+// saw it, so results that meet it are a conflict.
 #pragma once
 
 #include "transfer/kept.hpp"
@@ -48,9 +51,23 @@ struct made_branch {
   bool was_there = false;    ///< The branch was at this commit already.
 };
 
+/// A path of a pane's results that meets what the commit holds and the swarm was never given.
+struct withheld_path {
+  std::string pane;
+  std::string path;     ///< Of the results, below the top of the tree.
+  std::string withheld; ///< Of the commit: the same path, one above it, or the first one below it.
+  bool removed = false; ///< The pane has no file there any more.
+};
+
+/// All of them, pane by pane. Only reads. Errors: base_missing (the commit is not in `repo`), io.
+/// Blocks while git lists the commit; thread-safe.
+result<std::vector<withheld_path>> withheld_paths(const std::string& repo, const kept_base& base,
+                                                  const std::vector<kept_pane>& panes);
+
 /// Makes the branch. The same call gives the same commits: their dates are the run's start and, for
 /// the agent's own, what the agent said. Errors: base_missing (the commit is not here), exists
-/// (a branch of this name is elsewhere), results_changed, bad_argument, io.
+/// (a branch of this name is elsewhere), apply_conflict (there are withheld_paths(); nothing was
+/// made), results_changed, bad_argument, io.
 result<made_branch> make_branch(const std::string& dir, const kept_base& base,
                                 const kept_pane& pane, const branch_options& options);
 

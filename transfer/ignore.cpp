@@ -108,6 +108,26 @@ result<bool> needs_git(const std::string& root, const std::vector<tagged_path>& 
   return asked();
 }
 
+/// Whether a folder of `known` has the name of a tracked file that it took the place of.
+bool replaced_a_file(const std::vector<tagged_path>& known) {
+  std::vector<std::string_view> tracked; // as sorted as `known`
+  for (const auto& k : known)
+    if (k.tracked()) tracked.push_back(k.path);
+  std::string_view folder; // the one before, which was looked for
+  for (const auto& k : known) {
+    std::string_view path{k.path};
+    auto slash = path.rfind('/');
+    if (k.tracked() || slash == path.npos || path.substr(0, slash) == folder) continue;
+    folder = path.substr(0, slash);
+    for (auto above = folder;; above = above.substr(0, slash)) {
+      if (std::binary_search(tracked.begin(), tracked.end(), above)) return true;
+      slash = above.rfind('/');
+      if (slash == above.npos) break;
+    }
+  }
+  return false;
+}
+
 struct ignore_line {
   std::string source, line, pattern; ///< Empty: nothing ignores it.
 };
@@ -176,9 +196,11 @@ result<own_excludes> own_excludes::read(const std::string& root,
     return listed(root, {"--cached", "--ignored", per_directory}, cancel);
   });
   // What --exclude-from says is weaker than what a file in a directory says; --exclude is not.
-  auto untracked = listed(
-      root, {"--others", "--ignored", "--directory", per_directory, "--exclude-from=/dev/stdin"},
-      cancel, default_lines());
+  std::vector<std::string> others{"--others", "--ignored", per_directory,
+                                  "--exclude-from=/dev/stdin"};
+  // With --directory git passes over a folder whose name the index has as a file.
+  if (!replaced_a_file(known)) others.emplace_back("--directory");
+  auto untracked = listed(root, std::move(others), cancel, default_lines());
   auto tracked = first.get();
   if (!tracked) return tracked.err();
   if (!untracked) return untracked.err();

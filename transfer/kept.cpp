@@ -107,6 +107,13 @@ error damaged_record(const std::string& path) {
   return make_error(errc::results_changed, path + " is damaged");
 }
 
+/// True where a folder lies at `path`: what was left out is that folder, and no file of this name.
+bool is_folder(const std::string& root, const std::string& path) {
+  std::error_code failed;
+  auto there = std::filesystem::symlink_status(std::filesystem::path{root} / path, failed);
+  return std::filesystem::is_directory(there);
+}
+
 } // namespace
 
 const file_entry* kept_base::find(std::string_view path) const {
@@ -220,10 +227,14 @@ result<kept_base> base_of(const repo_facts& repo, const manifest& uploaded,
   out.at_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                   std::chrono::system_clock::now().time_since_epoch())
                   .count();
-  auto tree =
-      run_for_output(look_git(repo.root, {"ls-tree", "-r", "-z", "--name-only", repo.head}));
+  auto tree = run_for_output(look_git(repo.root, {"ls-tree", "-r", "-z", repo.head}));
   if (!tree) return tree.err();
-  auto in_head = split_nul(*tree);
+  std::vector<std::string> in_head;
+  std::set<std::string> submodules;
+  for (const auto& entry : split_nul(*tree)) { // MODE TYPE ID<tab>PATH
+    in_head.push_back(entry.substr(entry.find('\t') + 1));
+    if (entry.starts_with("160000 ")) submodules.insert(in_head.back());
+  }
   std::sort(in_head.begin(), in_head.end());
   std::set<std::string_view> left_out;
   for (const auto& s : skipped)
@@ -242,7 +253,8 @@ result<kept_base> base_of(const repo_facts& repo, const manifest& uploaded,
   for (const auto& p : suspects) {
     if (out.find(p))
       dirty.insert(p);
-    else if (tracked(p) && !left_out.contains(p) && !unchecked.contains(p))
+    else if (tracked(p) && !unchecked.contains(p)
+             && (!left_out.contains(p) || (!submodules.contains(p) && is_folder(repo.root, p))))
       out.gone.push_back(p);
   }
   for (const auto& f : uploaded.files)

@@ -13,7 +13,7 @@
 //   base.json: {"version":1,"repo":"/home/u/x","head":"...","branch":"main","at_ms":1760000000000,
 //               "files":12,"manifest_sha256":"...","dirty":["a"],"gone":["b"]}
 //   dirty: uploaded and not so in HEAD; gone: in HEAD, and neither uploaded nor left out on
-//   purpose.
+//   purpose, such as a file at whose place lies a folder, even one that is left out.
 //
 // A name is a JSON string when it is UTF-8, else {"base64":"..."}.
 #pragma once

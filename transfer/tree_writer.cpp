@@ -1,5 +1,6 @@
 #include "transfer/tree_writer.hpp"
 
+#include "transfer/apply_stage.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/kept.hpp"
 #include "transfer/sha256.hpp"
@@ -9,17 +10,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
-#include <filesystem>
 #include <sys/file.h>
 #include <unistd.h>
 
 namespace skep::transfer {
 namespace {
-
-constexpr std::string_view stage_prefix = ".skep-apply-";
-constexpr std::size_t stage_letters = 6; // as mkdtemp(3) has them
-/// In a stage that holds nothing which had lain in the tree: all that is in it may go.
-constexpr const char* copies_only = "copies-only";
 
 std::string leaf_of(const std::string& path) {
   auto slash = path.rfind('/');
@@ -46,48 +41,6 @@ mode_t kept_mode(mode_t before, bool executable) {
   mode_t bits = before & 0777;
   if (static_cast<bool>(bits & 0100) == executable) return bits;
   return executable ? bits | ((bits & 0444) >> 2) : bits & ~mode_t{0111};
-}
-
-bool names_stage(std::string_view name) {
-  auto letter = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-  };
-  if (name.size() != stage_prefix.size() + stage_letters || !name.starts_with(stage_prefix))
-    return false;
-  name.remove_prefix(stage_prefix.size());
-  return std::all_of(name.begin(), name.end(), letter);
-}
-
-/// True when `held` is what lies at `name` now.
-bool still_there(int root, const std::string& name, int held) {
-  struct stat by_name {};
-  struct stat by_handle {};
-  return ::fstatat(root, name.c_str(), &by_name, AT_SYMLINK_NOFOLLOW) == 0
-         && ::fstat(held, &by_handle) == 0 && by_name.st_dev == by_handle.st_dev
-         && by_name.st_ino == by_handle.st_ino;
-}
-
-/// A stage of ours without a living writer, in which nothing of the user's is. Holds its lock from
-/// here on; none for anything else.
-unique_fd abandoned_stage(int root, const std::string& name) {
-  unique_fd stage{::openat(root, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-  struct stat facts {};
-  struct stat mark {};
-  bool ours = stage && ::fstat(stage.get(), &facts) == 0 && facts.st_uid == ::geteuid()
-              && ::flock(stage.get(), LOCK_EX | LOCK_NB) == 0
-              && ::fstatat(stage.get(), copies_only, &mark, AT_SYMLINK_NOFOLLOW) == 0
-              && still_there(root, name, stage.get());
-  return ours ? std::move(stage) : unique_fd{};
-}
-
-void remove_abandoned_stages(int root, const std::string& path) {
-  std::error_code ignored;
-  std::vector<std::string> names;
-  for (std::filesystem::directory_iterator i{path, ignored}, end; !ignored && i != end;
-       i.increment(ignored))
-    if (auto name = i->path().filename().string(); names_stage(name)) names.push_back(name);
-  for (const auto& name : names)
-    if (auto held = abandoned_stage(root, name)) remove_tree(path + "/" + name);
 }
 
 } // namespace
@@ -131,6 +84,7 @@ result<tree_writer> tree_writer::open(const std::string& root) {
   out.root_ = std::move(*fd);
   out.root_path_ = root;
   remove_abandoned_stages(out.root_.get(), root);
+  if (auto clear = refuse_unfinished(out.root_.get(), root); !clear) return clear.err();
   if (auto made = out.make_stage(); !made) return made.err();
   return out;
 }
@@ -138,7 +92,7 @@ result<tree_writer> tree_writer::open(const std::string& root) {
 // Between mkdtemp and flock nobody holds it, but without its mark nobody removes it either. A file
 // system without locks has none for those who look either: then nothing is ever removed.
 result<void> tree_writer::make_stage() {
-  auto full = root_path_ + "/" + std::string{stage_prefix} + std::string(stage_letters, 'X');
+  auto full = root_path_ + "/" + stage_template();
   if (!::mkdtemp(full.data())) return io_error(full, errno);
   stage_name_ = full.substr(root_path_.size() + 1);
   stage_ = unique_fd{
@@ -146,22 +100,16 @@ result<void> tree_writer::make_stage() {
   if (!stage_) return io_error(stage_name_, errno);
   while (::flock(stage_.get(), LOCK_EX) != 0 && errno == EINTR) {
   }
-  if (!mark_stage()) return io_error(stage_name_, errno);
-  return {};
-}
-
-bool tree_writer::mark_stage() {
-  return static_cast<bool>(unique_fd{::openat(
-      stage_.get(), copies_only, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)});
+  return mark_stage(stage_.get());
 }
 
 tree_writer::~tree_writer() {
-  if (stage_) remove_tree(root_path_ + "/" + stage_name_);
+  if (stage_ && !may_hold_) remove_stage(stage_.get(), root_path_ + "/" + stage_name_);
 }
 
 result<void> tree_writer::stage_write(const std::string& path, const file_entry& entry,
                                       const std::string& source, const seen& before) {
-  step s{path, std::to_string(steps_.size()), before, false, false};
+  step s{path, std::to_string(steps_.size()), before, {}, false, false, false};
   auto changed = [&] { return make_error(errc::results_changed, source); };
   if (entry.type == file_entry::kind::symlink) {
     std::string target(4097, '\0');
@@ -186,31 +134,41 @@ result<void> tree_writer::stage_write(const std::string& path, const file_entry&
         && ::fchmod(to.get(), kept_mode(before.facts.st_mode, executable)) != 0)
       return io_error(path, errno);
   }
+  if (::fstatat(stage_.get(), s.staged.c_str(), &s.ours, AT_SYMLINK_NOFOLLOW) != 0)
+    return io_error(path, errno);
   steps_.push_back(std::move(s));
   return {};
 }
 
 void tree_writer::stage_delete(const std::string& path, const seen& before) {
-  steps_.push_back({path, std::to_string(steps_.size()), before, true, false});
+  steps_.push_back({path, std::to_string(steps_.size()), before, {}, true, false, false});
 }
 
 result<void> tree_writer::commit() {
   // A folder must be empty before a file takes its name, and a file gone before a folder does.
   std::stable_sort(steps_.begin(), steps_.end(),
                    [](const step& a, const step& b) { return a.remove && !b.remove; });
-  // From here on the stage gets what lies in the tree, until that is not needed any more.
-  if (!steps_.empty() && ::unlinkat(stage_.get(), copies_only, 0) != 0)
-    return io_error(stage_name_, errno);
-  for (auto& s : steps_) {
-    auto done = carry_out(s);
-    if (!done) {
-      undo();
-      return done;
-    }
-  }
-  if (::syncfs(root_.get()) != 0) return io_error(root_path_, errno);
-  if (!steps_.empty()) mark_stage();
+  if (steps_.empty()) return {};
+  if (auto ready = begin_exchange(); !ready) return ready;
+  for (auto& s : steps_)
+    if (auto done = carry_out(s); !done) return undo(done.err());
+  if (::syncfs(root_.get()) != 0) return undo(io_error(root_path_, errno));
+  // What is in the stage now was replaced, and is on disk in its new form.
+  static_cast<void>(mark_stage(stage_.get()));
+  may_hold_ = false;
   steps_.clear();
+  return {};
+}
+
+/// From here on the stage gets what lies in the tree, until that is not needed any more. The list
+/// tells a later apply what of that is the user's, should this one be killed.
+result<void> tree_writer::begin_exchange() {
+  std::vector<staged_file> list;
+  for (const auto& s : steps_)
+    list.push_back({s.staged, s.path, !s.remove, s.ours});
+  if (auto written = write_stage_list(stage_.get(), list); !written) return written;
+  if (auto done = unmark_stage(stage_.get()); !done) return done;
+  may_hold_ = true;
   return {};
 }
 
@@ -240,7 +198,7 @@ result<void> tree_writer::put_in(step& s, int parent, const std::string& leaf) {
   if (::renameat2(stage_.get(), s.staged.c_str(), parent, leaf.c_str(), RENAME_EXCHANGE) != 0)
     return errno == ENOENT ? moved : io_error(s.path, errno);
   if (still_as_seen(s)) return {};
-  ::renameat2(stage_.get(), s.staged.c_str(), parent, leaf.c_str(), RENAME_EXCHANGE);
+  s.left = !put_back(s, parent, leaf);
   return moved;
 }
 
@@ -249,17 +207,14 @@ result<void> tree_writer::take_out(step& s, int parent, const std::string& leaf)
   if (::renameat2(parent, leaf.c_str(), stage_.get(), s.staged.c_str(), RENAME_NOREPLACE) != 0)
     return errno == ENOENT ? moved : io_error(s.path, errno);
   if (still_as_seen(s)) return {};
-  ::renameat2(stage_.get(), s.staged.c_str(), parent, leaf.c_str(), RENAME_NOREPLACE);
+  s.left = !put_back(s, parent, leaf);
   return moved;
 }
 
 bool tree_writer::still_as_seen(const step& s) const {
   struct stat now {};
   if (::fstatat(stage_.get(), s.staged.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return false;
-  const auto& then = s.before.facts;
-  return now.st_dev == then.st_dev && now.st_ino == then.st_ino && now.st_size == then.st_size
-         && now.st_mode == then.st_mode && now.st_mtim.tv_sec == then.st_mtim.tv_sec
-         && now.st_mtim.tv_nsec == then.st_mtim.tv_nsec;
+  return same_file(now, s.before.facts) && now.st_mode == s.before.facts.st_mode;
 }
 
 void tree_writer::prune(const std::string& path) {
@@ -271,19 +226,72 @@ void tree_writer::prune(const std::string& path) {
   }
 }
 
-void tree_writer::undo() {
+/// Undoes one step: what it brought goes back into the stage, what it took out to its place. False
+/// where something else lies by now, which stays, or where a name cannot be changed.
+bool tree_writer::put_back(const step& s, int parent, const std::string& leaf) {
+  if (s.remove)
+    return ::renameat2(stage_.get(), s.staged.c_str(), parent, leaf.c_str(), RENAME_NOREPLACE) == 0;
+  bool replaced = s.before.is == seen::kind::entry;
+  unsigned how = replaced ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  struct stat there {};
+  if (::fstatat(parent, leaf.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0)
+    return !replaced && errno == ENOENT; // somebody else has removed it
+  if (!same_file(there, s.ours)) return false;
+  if (::renameat2(parent, leaf.c_str(), stage_.get(), s.staged.c_str(), how) != 0) return false;
+  struct stat got {};
+  if (::fstatat(stage_.get(), s.staged.c_str(), &got, AT_SYMLINK_NOFOLLOW) == 0
+      && same_file(got, s.ours))
+    return true;
+  // Saved between the look and the exchange. Where this fails it lies in the stage, which stays.
+  ::renameat2(stage_.get(), s.staged.c_str(), parent, leaf.c_str(), how);
+  return false;
+}
+
+/// `why`, when all is as before; else apply_unfinished, and the stage stays when it holds something
+/// of the user's.
+error tree_writer::undo(const error& why) {
   for (auto s = steps_.rbegin(); s != steps_.rend(); ++s) {
     if (!s->done) continue;
-    auto parent = open_parent_beneath(root_.get(), s->path, true);
-    if (!parent) continue;
-    auto leaf = leaf_of(s->path);
-    if (s->remove)
-      ::renameat2(stage_.get(), s->staged.c_str(), parent->get(), leaf.c_str(), RENAME_NOREPLACE);
-    else if (s->before.is == seen::kind::entry)
-      ::renameat2(stage_.get(), s->staged.c_str(), parent->get(), leaf.c_str(), RENAME_EXCHANGE);
-    else if (::unlinkat(parent->get(), leaf.c_str(), 0) == 0)
-      prune(s->path);
+    auto parent = open_parent_beneath(root_.get(), s->path, s->remove);
+    s->left = !parent || !put_back(*s, parent->get(), leaf_of(s->path));
+    if (!s->left && !s->remove && s->before.is != seen::kind::entry) prune(s->path);
   }
+  auto held = drop_copies();
+  may_hold_ = !held.empty();
+  auto left = left_text();
+  if (left.empty() && held.empty()) return why;
+  if (may_hold_)
+    left += (left.empty() ? "" : "; ") + held_text(root_path_ + "/" + stage_name_, held);
+  auto cause = std::string{info(why.code).text};
+  for (const auto* more : {&why.message, &why.cause})
+    if (!more->empty()) cause += ": " + *more;
+  return make_error(errc::apply_unfinished, left, cause);
+}
+
+/// Removes what is ours from the stage; what is left in it.
+std::vector<held_file> tree_writer::drop_copies() {
+  std::vector<held_file> held;
+  for (const auto& s : steps_) {
+    struct stat now {};
+    bool known = ::fstatat(stage_.get(), s.staged.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!known && errno == ENOENT) continue;
+    if (known && !s.remove && same_file(now, s.ours))
+      ::unlinkat(stage_.get(), s.staged.c_str(), 0);
+    else
+      held.push_back({s.staged, shown_path(s.path)});
+  }
+  return held;
+}
+
+/// The paths that were not undone, a few by name; empty when there is none.
+std::string tree_writer::left_text() const {
+  constexpr std::size_t max_told = 10;
+  std::string out;
+  std::size_t all = 0;
+  for (const auto& s : steps_)
+    if (s.left && ++all <= max_told) out += (all == 1 ? "" : ", ") + shown_path(s.path);
+  if (all > max_told) out += " and " + std::to_string(all - max_told) + " more";
+  return all == 0 ? out : "changed meanwhile and left as it is: " + out;
 }
 
 } // namespace skep::transfer

@@ -214,7 +214,179 @@ TEST_CASE("a request is a pushed branch and a forge command that finds title, bo
   CHECK((x.out + x.err).find("sesame") == std::string::npos);
   // The branch is there, so the same command can be given again after a forge that failed.
   put(forge, "#!/bin/sh\necho no >&2\nexit 3\n", 0755);
-  auto failed = c.skep({"apply", w.of("p0"), "--mode", "pr", "--branch", "fix", "--json"});
+  auto failed = c.skep(
+      {"apply", w.of("p0"), "--mode", "pr", "--branch", "fix", "--target", "next", "--json"});
   CHECK(failed.code == 76);
   CHECK(failed.document()["error"]["code"] == "forge_failed");
+}
+
+namespace {
+
+/// A forge that takes one request for a branch, as `gh pr create` does, and refuses the branches
+/// whose names are in its file `refused`. It notes what it was asked, and what the record of the
+/// pane said at that moment.
+struct strict_forge {
+  std::string place;
+  explicit strict_forge(const cli_world& c, const swarm_results& w) : place(c.dir.path + "/forge") {
+    auto bare = c.dir.path + "/bare.git";
+    test::run({"git", "init", "-q", "--bare", bare});
+    test::git(w.user.path, {"remote", "add", "up", bare});
+    put(place + "/run",
+        "#!/bin/sh\ncd '" + place + "'\necho \"$1 $2\" >>asked\ncat '" + w.dir()
+            + "'/\"${1##*/}\"/requests.json >>records\n"
+              "if grep -qx \"$1\" refused; then echo no >&2; exit 3; fi\n"
+              "if grep -qx \"$1 $2\" made; then echo there is one >&2; exit 1; fi\n"
+              "echo \"$1 $2\" >>made\necho \"https://forge.example.org/$1\"\n",
+        0755);
+    refuse("");
+    put(place + "/made", "");
+    std::filesystem::create_directories(c.state);
+    std::filesystem::permissions(c.state, std::filesystem::perms::owner_all);
+    put(c.state + "/skep.toml", "[forge]\nremote = \"up\"\ncommand = [\"" + place
+                                    + "/run\", \"{branch}\", \"{target}\"]\n");
+  }
+  void refuse(const std::string& branch) const { put(place + "/refused", branch + "\n"); }
+  std::string asked() const { return get(place + "/asked"); }
+};
+
+} // namespace
+
+TEST_CASE("a pane whose request fails stops no other, and what was made is not asked for again") {
+  two_panes w;
+  cli_world c;
+  strict_forge forge{c, w};
+  forge.refuse("skep/sw_x/p0");
+  auto first = c.skep({"apply", w.dir(), "--mode", "pr", "--json"});
+  INFO(first.out << first.err);
+  CHECK(first.code == 76);
+  auto told = first.document();
+  CHECK(mismatch(all_schemas().at("apply"), told) == "");
+  CHECK(told["error"]["code"] == "forge_failed");
+  REQUIRE(told["branches"].size() == 2);
+  CHECK(told["branches"][0]["error"]["code"] == "forge_failed");
+  CHECK(told["branches"][0]["remote"] == "up");
+  CHECK(told["branches"][0]["request"] == "");
+  CHECK(told["branches"][1]["error"]["code"] == "none");
+  CHECK(told["branches"][1]["request"] == "https://forge.example.org/skep/sw_x/p1");
+  CHECK(told["branches"][1]["request_was_there"] == false);
+  auto bare = c.dir.path + "/bare.git";
+  auto pushed = test::git(bare, {"rev-parse", "skep/sw_x/p1"});
+  CHECK(pushed == told["branches"][1]["commit"].get<std::string>());
+
+  // Meanwhile somebody put a commit upon p1's branch there: it is left alone.
+  test::git(bare, {"update-ref", "refs/heads/skep/sw_x/p1",
+                   test::git(bare, {"commit-tree", "-m", "x", "-p", pushed, pushed + "^{tree}"})});
+  forge.refuse("");
+  auto second = c.skep({"apply", w.dir(), "--mode", "pr", "--json"});
+  INFO(second.out << second.err);
+  CHECK(second.code == 0);
+  auto all = second.document();
+  CHECK(mismatch(all_schemas().at("apply"), all) == "");
+  CHECK_FALSE(all.contains("error"));
+  REQUIRE(all["branches"].size() == 2);
+  CHECK(all["branches"][0]["request"] == "https://forge.example.org/skep/sw_x/p0");
+  CHECK(all["branches"][0]["request_was_there"] == false);
+  CHECK(all["branches"][1]["request"] == "https://forge.example.org/skep/sw_x/p1");
+  CHECK(all["branches"][1]["request_was_there"] == true);
+  CHECK(forge.asked() == "skep/sw_x/p0 main\nskep/sw_x/p1 main\nskep/sw_x/p0 main\n");
+
+  auto third = c.skep({"apply", w.dir(), "--mode", "pr"});
+  CHECK(third.code == 0);
+  CHECK(third.out.find("asked for before: https://forge.example.org/skep/sw_x/p0")
+        != std::string::npos);
+  auto elsewhere = c.skep({"apply", w.of("p0"), "--mode", "pr", "--branch", "skep/sw_x/p0",
+                           "--target", "next"}); // another request
+  CHECK(elsewhere.code == 0);
+  CHECK(forge.asked().ends_with("skep/sw_x/p0 main\nskep/sw_x/p0 next\n"));
+}
+
+TEST_CASE("that a forge is asked is written down first, and without its answer it is asked again") {
+  two_panes w;
+  cli_world c;
+  strict_forge forge{c, w};
+  forge.refuse("skep/sw_x/p0");
+  // A single pane: its branch is named as the default would be.
+  const std::vector<std::string> again{"apply",    w.of("p0"),     "--mode", "pr",
+                                       "--branch", "skep/sw_x/p0", "--json"};
+  auto message = [&] {
+    auto x = c.skep(again);
+    INFO(x.out << x.err);
+    CHECK(x.code == 76);
+    return x.document()["branches"][0]["error"]["message"].get<std::string>();
+  };
+  CHECK(message().find("the request may exist") == std::string::npos);
+  auto record = json::parse(get(forge.place + "/records"), nullptr, false);
+  REQUIRE(record.is_object());
+  REQUIRE(record["requests"].size() == 1);
+  CHECK(record["requests"][0]["branch"] == "skep/sw_x/p0");
+  CHECK(record["requests"][0]["answered"] == false);
+  // What a crash between the forge's answer and the record leaves: the forge has it already.
+  forge.refuse("");
+  put(forge.place + "/made", "skep/sw_x/p0 main\n");
+  CHECK(message().find("the request may exist") != std::string::npos);
+  put(forge.place + "/made", "");
+  CHECK(c.skep(again).code == 0);
+  auto kept = json::parse(get(w.of("p0") + "/requests.json"), nullptr, false);
+  REQUIRE(kept["requests"].size() == 1);
+  CHECK(kept["requests"][0]["answered"] == true);
+  CHECK(kept["requests"][0]["answer"] == "https://forge.example.org/skep/sw_x/p0");
+  // Without a record that can be read nobody is asked.
+  put(w.of("p0") + "/requests.json", "{");
+  auto before = forge.asked();
+  CHECK(c.skep(again).document()["error"]["code"] == "results_changed");
+  CHECK(forge.asked() == before);
+}
+
+TEST_CASE("a pane whose branch cannot be made stops no other") {
+  two_panes w;
+  cli_world c;
+  test::git(w.user.path, {"branch", "skep/sw_x/p0"});
+  auto x = c.skep({"apply", w.dir(), "--mode", "branch", "--json"});
+  INFO(x.out << x.err);
+  CHECK(x.code == 65);
+  auto told = x.document();
+  CHECK(mismatch(all_schemas().at("apply"), told) == "");
+  CHECK(told["error"]["code"] == "exists");
+  REQUIRE(told["branches"].size() == 2);
+  CHECK(told["branches"][0]["error"]["code"] == "exists");
+  CHECK(told["branches"][0]["commit"] == "");
+  CHECK(test::git(w.user.path, {"rev-parse", "skep/sw_x/p1"})
+        == told["branches"][1]["commit"].get<std::string>());
+}
+
+TEST_CASE("apply names what a branch would replace that the swarm was never given") {
+  swarm_results w;
+  w.user.put("a", "a\n");
+  w.user.put(".npmrc", "registry=mine\n");
+  w.user.commit();
+  w.begin();
+  w.pane("p0", [](const repo& r) { r.put("a", "agent\n"); });
+  w.pane("p1", [](const repo& r) { r.put(".npmrc", "registry=other\n"); });
+  cli_world c;
+  for (const char* mode : {"branch", "pr"}) {
+    if (std::string{mode} == "pr") test::git(w.user.path, {"remote", "add", "origin", "/nowhere"});
+    for (bool check : {true, false}) {
+      std::vector<std::string> words{"apply", w.dir(), "--mode", mode, "--json"};
+      if (check) words.push_back("--check");
+      auto x = c.skep(words);
+      INFO(x.out << x.err);
+      CHECK(x.code == 83);
+      auto told = x.document();
+      CHECK(mismatch(all_schemas().at("apply"), told) == "");
+      CHECK(told["conflicts"] == 1);
+      CHECK(told["branches"].empty());
+      REQUIRE(told["paths"].size() == 1);
+      CHECK(told["paths"][0]["pane"] == "p1");
+      CHECK(told["paths"][0]["path"] == ".npmrc");
+      CHECK(told["paths"][0]["became"] == "conflict");
+      CHECK(told["paths"][0]["copy"] == w.dir() + "/p1/files/.npmrc");
+      CHECK(told["paths"][0]["reason"] == "it is in the commit, and was never given to the swarm");
+    }
+  }
+  auto shown = c.skep({"apply", w.dir(), "--mode", "branch"});
+  CHECK(shown.code == 83);
+  CHECK(shown.out.find("No branch was made.") != std::string::npos);
+  CHECK(shown.out.find("`--mode files`") != std::string::npos);
+  CHECK(test::git(w.user.path, {"for-each-ref", "--format=%(refname)"}) == "refs/heads/main");
+  CHECK(c.skep({"apply", w.dir() + "/p0", "--mode", "branch"}).code == 0);
 }

@@ -45,6 +45,12 @@ json summary_schema() {
   return out;
 }
 
+json apply_schema() {
+  auto out = schema_of<cli::apply_answer>();
+  out["properties"]["error"] = error_schema(); // only when something stopped a pane
+  return out;
+}
+
 json doctor_schema() {
   auto check = object_of({{"name", typed("string")},
                           {"verdict", {{"enum", {"ok", "optional", "missing"}}}},
@@ -92,8 +98,7 @@ std::map<std::string, json> all_schemas() {
       "skep run --json: one line each for the run, its events, its end, and what --apply did.",
       {{"oneOf",
         {object_of({{"run", schema_of<run_reply>()}}), event_schema(),
-         object_of({{"summary", summary_schema()}}),
-         object_of({{"apply", schema_of<cli::apply_answer>()}}),
+         object_of({{"summary", summary_schema()}}), object_of({{"apply", apply_schema()}}),
          object_of({{"detached", object_of({{"swarm", typed("string")}})}}),
          object_of({{"scan", schema_of<scan_report>()}})}}});
   add("dry-run",
@@ -118,8 +123,10 @@ std::map<std::string, json> all_schemas() {
   add("send", "skep send --json.", schema_of<send_reply>());
   add("diff", "skep diff --json.", schema_of<cli::diff_answer>());
   add("download", "skep download --json.", schema_of<cli::download_answer>());
-  add("apply", "skep apply --json. Exit code 83: there are conflicts.",
-      schema_of<cli::apply_answer>());
+  add("apply",
+      "skep apply --json. Exit code 83: there are conflicts. error: what stopped the first "
+      "of the panes that were stopped; branches has what became of each.",
+      apply_schema());
   add("stop", "skep stop --json, skep kill --json.", schema_of<stop_reply>());
   add("budget", "skep budget --json.", schema_of<budget_reply>());
   add("budget-set", "skep budget set --json: the sequence of the last fact.",

@@ -214,6 +214,26 @@ TEST_CASE(
   CHECK(gone == names{"data/big.bin", "data/new.bin", "docs/b.md", "src/gen/y.c"});
 }
 
+TEST_CASE("a folder in the place of a tracked file is left out as any other") {
+  repo r;
+  for (const char* n : {"e", "deep/f", "kept", "build"})
+    r.put(n, "a file\n");
+  r.put(".skepignore", "/e/\n/deep/f/\n");
+  r.commit();
+  for (const char* n : {"e", "deep/f", "kept", "build"})
+    std::filesystem::remove(r / n);
+  for (const char* n : {"e/local", "deep/f/a/b", "kept/x", "build/out.o"})
+    r.put(n, "of this machine\n");
+  std::vector<transfer::skipped_path> skipped;
+  CHECK(listed(r, &skipped) == names{".skepignore", "kept/x"});
+  std::map<std::string, std::string> why;
+  for (const auto& s : skipped)
+    why[s.path] = s.reason;
+  CHECK(why["e/local"] == "left out by .skepignore");
+  CHECK(why["deep/f/a/b"] == "left out by .skepignore");
+  CHECK(why.contains("build/out.o"));
+}
+
 TEST_CASE("directories that programs make are left out by default, unless tracked or asked for") {
   repo r;
   r.put("dist/tracked.js", "x");

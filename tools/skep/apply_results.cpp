@@ -1,6 +1,7 @@
 #include "tools/skep/apply_results.hpp"
 
 #include "storage/secrets.hpp"
+#include "tools/skep/asked_requests.hpp"
 #include "tools/skep/term.hpp"
 #include "tools/skep/upload_rules.hpp"
 #include "tools/skepd/config.hpp"
@@ -8,6 +9,7 @@
 #include "transfer/apply_branch.hpp"
 #include "transfer/forge.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <unistd.h>
 
@@ -129,26 +131,55 @@ private:
       if (auto good = transfer::check_branch_name(branch_of(p)); !good) return good;
     if (o_.mode == "pr")
       if (auto ready = prepare_forge(); !ready) return ready;
-    if (o_.only_check) return {};
+    if (auto looked = look_for_withheld(); !looked) return looked;
+    if (o_.only_check || out_.conflicts > 0) return {};
+    // From here on, what stops one pane stops no other.
     for (const auto& p : changed_) {
       how.branch = branch_of(p);
-      auto made = transfer::make_branch(t_.folder, base_, p, how);
-      if (!made) return made.err();
-      out_.branches.push_back({p.name,
-                               made->branch,
-                               made->base,
-                               made->commit,
-                               made->commits,
-                               made->snapshot,
-                               made->series,
-                               made->was_there,
-                               {},
-                               {}});
+      out_.branches.push_back(make(p, how));
     }
-    if (o_.mode == "pr")
-      for (std::size_t i = 0; i < changed_.size(); ++i)
-        if (auto sent = publish(changed_[i], out_.branches[i]); !sent) return sent;
+    if (o_.mode != "pr") return {};
+    for (std::size_t i = 0; i < changed_.size(); ++i) {
+      auto& b = out_.branches[i];
+      if (b.problem) continue;
+      if (auto sent = publish(changed_[i], b); !sent) b.problem = sent.err();
+    }
     return {};
+  }
+
+  /// Results that meet what the commit holds and no sandbox was given are conflicts.
+  result<void> look_for_withheld() {
+    auto met = transfer::withheld_paths(out_.repo, base_, changed_);
+    if (!met) return met.err();
+    using transfer::shown_path;
+    for (const auto& x : *met) {
+      auto what = x.withheld == x.path ? "it" : shown_path(x.withheld);
+      auto pane = std::find_if(changed_.begin(), changed_.end(),
+                               [&](const auto& p) { return p.name == x.pane; });
+      out_.paths.push_back({x.pane, shown_path(x.path), "conflict",
+                            x.removed ? "" : shown_path(pane->files_dir + "/" + x.path),
+                            what + " is in the commit, and was never given to the swarm"});
+    }
+    out_.conflicts = met->size();
+    return {};
+  }
+
+  applied_branch make(const transfer::kept_pane& p, const transfer::branch_options& how) {
+    applied_branch out;
+    out.pane = p.name;
+    out.branch = how.branch;
+    auto made = transfer::make_branch(t_.folder, base_, p, how);
+    if (!made) {
+      out.problem = made.err();
+      return out;
+    }
+    out.base = made->base;
+    out.commit = made->commit;
+    out.commits = made->commits;
+    out.snapshot = made->snapshot;
+    out.agents_commits = made->series;
+    out.was_there = made->was_there;
+    return out;
   }
 
   result<void> prepare_forge() {
@@ -164,23 +195,58 @@ private:
     return {};
   }
 
+  /// Pushes the branch and asks for its request, unless both were done for this very commit before:
+  /// by now people may have put commits of their own upon it there, or merged it and removed it.
   result<void> publish(const transfer::kept_pane& p, applied_branch& b) {
+    if (forge_.command.empty()) return push(b);
+    auto record = asked_requests::read(t_.folder + "/" + p.name);
+    if (!record) return record.err();
+    using transfer::shown_path;
+    asked_request wanted;
+    wanted.repo = shown_path(out_.repo);
+    wanted.remote = shown_path(forge_.remote);
+    wanted.branch = b.branch;
+    wanted.commit = b.commit;
+    wanted.target = forge_.target;
+    const auto* known = record->find(wanted);
+    if (known && known->answered) {
+      b.remote = forge_.remote;
+      b.request = known->answer;
+      b.request_was_there = true;
+      return {};
+    }
+    bool may_exist = known != nullptr;
+    if (auto pushed = push(b); !pushed) return pushed;
+    if (auto kept = record->keep(wanted); !kept) return kept;
+    auto answer = ask(p, b);
+    if (!answer) {
+      auto e = answer.err();
+      if (may_exist)
+        e.message += "; it was asked before and no answer was kept, so the request may exist";
+      return e;
+    }
+    b.request = *answer;
+    wanted.answered = true;
+    wanted.answer = *answer;
+    return record->keep(wanted);
+  }
+
+  result<void> push(applied_branch& b) {
     auto pushed = transfer::push_branch({out_.repo, forge_.remote, b.branch, token_});
-    if (!pushed) return pushed;
-    b.remote = forge_.remote;
-    if (forge_.command.empty()) return {};
+    if (pushed) b.remote = forge_.remote;
+    return pushed;
+  }
+
+  result<std::string> ask(const transfer::kept_pane& p, const applied_branch& b) {
     auto folder = transfer::temp_dir::make();
     if (!folder) return folder.err();
     auto body_file = folder->path() + "/body.md";
     auto written =
         transfer::write_file_durably(body_file, o_.body_file.empty() ? own_body(p) : body_, 0600);
-    if (!written) return written;
+    if (!written) return written.err();
     auto title = o_.title.empty() ? "Changes of " + p.name + " (" + t_.label() + ")" : o_.title;
-    auto answer = transfer::ask_forge({forge_.command, out_.repo, b.branch, forge_.target, title,
-                                       body_file, forge_.remote, token_, forge_.token_variable});
-    if (!answer) return answer.err();
-    b.request = *answer;
-    return {};
+    return transfer::ask_forge({forge_.command, out_.repo, b.branch, forge_.target, title,
+                                body_file, forge_.remote, token_, forge_.token_variable});
   }
 
   /// Markdown; names stand in code, so that nothing in them is markup.
@@ -219,32 +285,6 @@ private:
   std::string token_, body_;
   apply_answer out_;
 };
-
-void show_paths(const apply_answer& x) {
-  std::size_t written = 0, merged = 0, deleted = 0, unchanged = 0;
-  std::vector<std::vector<std::string>> rows{{"PANE", "CONFLICT", "WHY", "THE AGENT'S VERSION"}};
-  for (const auto& p : x.paths) {
-    written += p.became == "written";
-    merged += p.became == "merged";
-    deleted += p.became == "deleted";
-    unchanged += p.became == "unchanged";
-    if (p.became == "conflict")
-      rows.push_back({safe_line(p.pane), style(stdout, tint::red, safe_line(p.path)), p.reason,
-                      p.copy.empty() ? "-" : safe_line(p.copy)});
-  }
-  bool nothing = x.only_checked || (x.mode == "patch" && x.conflicts > 0);
-  auto count = [&](std::size_t n, const char* what) {
-    return n == 0 ? std::string{} : std::to_string(n) + " " + what + ", ";
-  };
-  auto text = count(written, "written") + count(merged, "merged with changes made here")
-              + count(deleted, "deleted") + count(unchanged, "the same already");
-  if (text.size() > 2) text.resize(text.size() - 2);
-  if (!text.empty() && !(nothing && x.conflicts > 0 && !x.only_checked))
-    print_line((x.only_checked ? "Would be: " : "") + text + " in " + safe_line(x.repo));
-  if (x.conflicts == 0) return;
-  std::fputs(table(rows).c_str(), stdout);
-  if (x.mode == "patch" && !x.only_checked) print_line("Nothing was written.");
-}
 
 /// What can be seen to be no name is refused before anybody is asked about the results.
 error check_names(const apply_options& o) {
@@ -303,33 +343,6 @@ result<apply_answer> apply_results(const app& a, const results_target& t, const 
   for (const auto& text : remarks_on_upload_rules(t.panes)) // before anything is written
     remark(text);
   return applying{a, t, o, *base, *repo}.run();
-}
-
-int tell_applied(const app& a, const apply_answer& x, bool wrapped) {
-  auto code = x.conflicts == 0 ? 0 : info(errc::apply_conflict).exit_code;
-  if (a.json_mode) {
-    auto j = to_json(x);
-    print_json(wrapped ? json{{"apply", j}} : j);
-    return code;
-  }
-  if (x.paths.empty() && x.branches.empty() && !x.only_checked)
-    print_line("Nothing to take over: no file was changed.");
-  if (!x.paths.empty()) show_paths(x);
-  for (const auto& b : x.branches) {
-    auto text = safe_line(b.pane) + ": " + style(stdout, tint::bold, b.branch) + " at "
-                + b.commit.substr(0, 12) + ", " + count_text(b.commits, "commit", "commits");
-    if (b.snapshot) text += " upon one of what was not committed when the swarm began";
-    if (b.was_there) text += ", as before";
-    if (!b.remote.empty()) text += ", pushed to " + safe_line(b.remote);
-    if (!b.request.empty()) text += ": " + safe_line(b.request);
-    print_line(text);
-  }
-  if (x.only_checked && x.branches.empty() && x.paths.empty())
-    print_line("Nothing stands against it.");
-  if (x.conflicts > 0)
-    remark(style(stderr, tint::red, "skep: ")
-           + safe_line(render(make_error(errc::apply_conflict))));
-  return code;
 }
 
 } // namespace skep::cli

@@ -24,10 +24,12 @@ error check_apply(const apply_options& o);
 /// bad_config, secret_missing.
 error check_forge(const app& a, const std::string& repo, const apply_options& o);
 
-/// Does it. Conflicts are no error here: `conflicts` counts them.
+/// Does it. Conflicts are no error here: `conflicts` counts them; with branch and pr nothing was
+/// made then. What stopped one pane of branch and pr stands with that pane, and the others went on.
 result<apply_answer> apply_results(const app& a, const results_target& t, const apply_options& o);
 
-/// For people, or as {"apply": ...} when `wrapped`; the exit code: 0, or that of apply_conflict.
+/// For people, or as {"apply": ...} when `wrapped`; the exit code: 0, that of apply_conflict, or of
+/// the first pane that something stopped, whose error then stands in the document, too.
 int tell_applied(const app& a, const apply_answer& x, bool wrapped);
 
 } // namespace skep::cli

@@ -35,8 +35,10 @@ void add_apply(CLI::App& cli, app& a) {
       "        agent's version lies beside it as PATH.skep-PANE\n"
       "patch   the same, merged with what was changed here; everything or nothing\n"
       "branch  a branch on the commit the swarm began with; work tree and index stay as they are\n"
-      "pr      the branch is pushed and the command of [forge] in skep.toml is run\n\n"
-      "Exit code: 0 done, also when nothing was changed; 83 conflicts.",
+      "pr      the branch is pushed and the command of [forge] in skep.toml is run, once for a\n"
+      "        commit: what was asked for is not asked for again when this is repeated\n\n"
+      "Exit code: 0 done, also when nothing was changed; 83 conflicts; with branch and pr that of\n"
+      "the first pane that something stopped: the others go on.",
       [&a, o] { return apply(a, *o); });
   c->add_option("TARGET", o->of,
                 "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results")

@@ -2,7 +2,7 @@
 // as git does.
 #pragma once
 
-#include "messages/fields.hpp"
+#include "messages/error.hpp"
 
 namespace skep::cli {
 
@@ -48,25 +48,29 @@ struct download_answer {
 struct applied_path {
   std::string pane, path;
   std::string became; ///< "written", "merged", "deleted", "unchanged", "conflict".
-  std::string copy;   ///< Of a conflict: where the pane's version lies.
+  std::string copy;   ///< Of a conflict: where the pane's version lies; of a deletion none.
   std::string reason;
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "path", x.path), field(3, "became", x.became),
               field(4, "copy", x.copy), field(5, "reason", x.reason))
 };
 
 struct applied_branch {
-  std::string pane, branch, base, commit;
+  std::string pane, branch;
+  std::string base, commit; ///< Empty when there is no branch because of `problem`.
   std::uint64_t commits = 0;
   bool snapshot = false; ///< One commit more: what was not committed when the swarm began.
   bool agents_commits = false;
   bool was_there = false;
-  std::string remote;  ///< Where it was pushed.
-  std::string request; ///< What the forge command answered.
+  std::string remote;             ///< Where it was pushed.
+  std::string request;            ///< What the forge command answered.
+  bool request_was_there = false; ///< An earlier call got that answer; nobody was asked again.
+  error problem;                  ///< What stopped this pane; those behind it went on.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "branch", x.branch), field(3, "base", x.base),
               field(4, "commit", x.commit), field(5, "commits", x.commits),
               field(6, "snapshot", x.snapshot), field(7, "agents_commits", x.agents_commits),
               field(8, "was_there", x.was_there), field(9, "remote", x.remote),
-              field(10, "request", x.request))
+              field(10, "request", x.request), field(11, "request_was_there", x.request_was_there),
+              field(12, "error", x.problem))
 };
 
 struct apply_answer {
@@ -80,6 +84,12 @@ struct apply_answer {
               field(4, "only_checked", x.only_checked), field(5, "conflicts", x.conflicts),
               field(6, "paths", x.paths), field(7, "branches", x.branches),
               field(8, "empty", x.empty))
+  /// Of the first pane that something stopped; none when all went well.
+  error first_problem() const {
+    for (const auto& b : branches)
+      if (b.problem) return b.problem;
+    return {};
+  }
 };
 
 } // namespace skep::cli

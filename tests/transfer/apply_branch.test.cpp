@@ -1,0 +1,122 @@
+// A branch and what its commit holds that the swarm was never given.
+#include "transfer/apply_branch.hpp"
+#include "tests/transfer/results_fixture.hpp"
+
+using namespace skep;
+using namespace skep::test;
+using namespace skep::transfer;
+
+namespace {
+
+/// A submodule that was never fetched, a file that Skep leaves out, a folder that .skepignore does.
+struct partly_given : swarm_results {
+  partly_given() {
+    user.put("a", "a\n");
+    user.put("deleted", "x\n");
+    user.put(".npmrc", "registry=mine\n");
+    user.put(".skepignore", "/data\n");
+    user.put("data/big", "big\n");
+    auto first = user.commit();
+    std::filesystem::create_directories(user / "vendor/lib");
+    git(user.path, {"update-index", "--add", "--cacheinfo", "160000," + first + ",vendor/lib"});
+    git(user.path, {"commit", "-q", "-m", "a submodule"});
+    std::filesystem::remove(user / "deleted");
+    begin();
+  }
+  branch_options to(const std::string& name) const {
+    return {user.path, name, {}, {"Ada", "ada@example.org", "options", false}};
+  }
+};
+
+} // namespace
+
+TEST_CASE("results that meet what a commit holds and the swarm was never given make no branch") {
+  partly_given w;
+  w.pane("p0", [](const repo& r) {
+    r.put("a", "agent\n");
+    r.put("vendor/lib/f.c", "a stub\n");
+    r.put("vendor/library.c", "beside it\n");
+    r.put(".npmrc", "registry=other\n");
+    r.put("data", "a file in place of the folder\n");
+  });
+  auto panes = w.panes();
+  auto met = withheld_paths(w.user.path, w.base(), panes);
+  REQUIRE(met.ok());
+  REQUIRE(met->size() == 3);
+  CHECK(met->at(0).pane == "p0");
+  CHECK(met->at(0).path == ".npmrc");
+  CHECK(met->at(0).withheld == ".npmrc");
+  CHECK(met->at(1).path == "data");
+  CHECK(met->at(1).withheld == "data/big");
+  CHECK(met->at(2).path == "vendor/lib/f.c");
+  CHECK(met->at(2).withheld == "vendor/lib");
+  CHECK_FALSE(met->at(2).removed);
+
+  auto objects = git(w.user.path, {"count-objects", "-v"});
+  auto refused = make_branch(w.dir(), w.base(), panes.at(0), w.to("p0"));
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.err().code == errc::apply_conflict);
+  CHECK(refused.err().message
+        == ".npmrc of p0 meets .npmrc, which is in the commit and was never given to the swarm");
+  CHECK(git(w.user.path, {"count-objects", "-v"}) == objects);
+  CHECK(git(w.user.path, {"for-each-ref", "--format=%(refname)"}) == "refs/heads/main");
+
+  repo elsewhere;
+  elsewhere.put("a", "a\n");
+  elsewhere.commit();
+  auto missing = withheld_paths(elsewhere.path, w.base(), panes);
+  REQUIRE_FALSE(missing.ok());
+  CHECK(missing.err().code == errc::base_missing);
+}
+
+TEST_CASE("what the swarm was never given stays in a branch, and no pane takes it away") {
+  partly_given w;
+  w.pane("p0", [](const repo& r) {
+    r.put("a", "agent\n");
+    r.put("deleted", "made anew\n"); // deleted here when the swarm began: no conflict
+  });
+  auto panes = w.panes();
+  auto met = withheld_paths(w.user.path, w.base(), panes);
+  REQUIRE(met.ok());
+  CHECK(met->empty());
+  auto made = make_branch(w.dir(), w.base(), panes.at(0), w.to("p0"));
+  INFO((made ? "" : render(made.err())));
+  REQUIRE(made.ok());
+  CHECK(git(w.user.path, {"ls-tree", "-r", "--name-only", "p0"})
+        == ".npmrc\n.skepignore\na\ndata/big\ndeleted\nvendor/lib");
+  CHECK(git(w.user.path, {"show", "p0:.npmrc"}) == "registry=mine");
+  CHECK(git(w.user.path, {"show", "p0:deleted"}) == "made anew");
+  CHECK(git(w.user.path, {"rev-parse", "p0:vendor/lib"})
+        == git(w.user.path, {"rev-parse", "main:vendor/lib"}));
+
+  // What the setup of a sandbox made, the pane may take away again.
+  panes.at(0).summary.deleted = {".npmrc", "nowhere"};
+  auto removed = withheld_paths(w.user.path, w.base(), panes);
+  REQUIRE(removed.ok());
+  REQUIRE(removed->size() == 1);
+  CHECK(removed->at(0).path == ".npmrc");
+  CHECK(removed->at(0).removed);
+}
+
+TEST_CASE(
+    "a folder that is left out stands where its commit has a file: that file was deleted here") {
+  swarm_results w;
+  w.user.put("a", "a\n");
+  w.user.put("e", "a file\n");
+  w.user.put(".skepignore", "/e/\n");
+  w.user.commit();
+  std::filesystem::remove(w.user / "e");
+  w.user.put("e/local", "of this machine\n");
+  w.begin();
+  CHECK(w.base().gone == std::vector<std::string>{"e"});
+  w.pane("p0", [](const repo& r) { r.put("e/d", "agent\n"); });
+  auto panes = w.panes();
+  auto met = withheld_paths(w.user.path, w.base(), panes);
+  REQUIRE(met.ok());
+  CHECK(met->empty());
+  auto made = make_branch(w.dir(), w.base(), panes.at(0),
+                          {w.user.path, "p0", {}, {"Ada", "ada@example.org", "options", false}});
+  INFO((made ? "" : render(made.err())));
+  REQUIRE(made.ok());
+  CHECK(git(w.user.path, {"ls-tree", "-r", "--name-only", "p0"}) == ".skepignore\na\ne/d");
+}
