@@ -15,8 +15,6 @@
 namespace skep::storage {
 namespace {
 
-constexpr std::size_t most_waiting_bytes = 4 * 1024 * 1024;
-constexpr std::size_t most_scanned_bytes = 512 * 1024 * 1024;
 constexpr std::string_view line_begins = "{\"line\":";
 constexpr std::string_view seq_begins = ",\"seq\":";
 constexpr std::string_view prev_begins = ",\"prev\":\"";
@@ -61,30 +59,13 @@ bool is_numbered(const std::string& name) {
                         [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// A line of a file that was read as a whole.
-struct placed_line {
-  audit_position position;
-  std::size_t end = 0; ///< Offset behind its newline.
-};
-
-/// Lines from the beginning of `text` as long as each follows the one before.
-std::vector<placed_line> chained_lines(std::string_view text, audit_position before) {
-  std::vector<placed_line> out;
-  std::size_t at = 0;
-  for (;;) {
-    auto end = text.find('\n', at);
-    if (end == std::string_view::npos) return out;
-    auto one = text.substr(at, end - at);
-    audit_position here;
-    sha256_bytes previous{};
-    if (!read_line_ends(one, here.line, here.seq, previous) || here.line != before.line + 1
-        || previous != before.sha256 || here.seq <= before.seq)
-      return out;
-    here.sha256 = sha256_of(one);
-    at = end + 1;
-    out.push_back({here, at});
-    before = here;
-  }
+/// Gives a file, open as `fd`, its lasting name. Synced first: nobody looks for its end again.
+result<void> put_away(int fd, const std::filesystem::path& from, const std::filesystem::path& to) {
+  // One process writes the log, so that nothing comes in between.
+  if (path_exists(to)) return make_error(errc::exists, to.string());
+  if (::fsync(fd) != 0) return system_error("cannot make durable: " + from.string(), errno);
+  if (::rename(from.c_str(), to.c_str()) != 0) return system_error(from.string(), errno);
+  return {};
 }
 
 } // namespace
@@ -156,162 +137,6 @@ bool read_line_ends(std::string_view line, std::uint64_t& number, std::uint64_t&
   if (!read_digits(rest, number) || !rest.starts_with(seq_begins)) return false;
   rest.remove_prefix(seq_begins.size());
   return read_digits(rest, seq);
-}
-
-// ---- opening --------------------------------------------------------------------------------
-
-result<audit_log> audit_log::open(connection& db, audit_options options, std::uint64_t head) {
-  audit_log out{std::move(options)};
-  auto anchor = read_anchor(db);
-  // An anchor that cannot be read vouches for nothing; the lines are made anew.
-  if (!anchor && anchor.err().code != errc::audit_broken) return anchor.err();
-  auto known = anchor ? *anchor : audit_position{};
-  auto found = known.line == 0 ? out.put_all_aside() : out.find_end(known, head);
-  if (!found) return found.err();
-  if (auto done = out.open_file(); !done) return done.err();
-  if (auto done = out.derive(db, known, head); !done) return done.err();
-  return out;
-}
-
-// Lines that no anchor vouches for belong to another database than this one.
-result<void> audit_log::put_all_aside() {
-  auto files = audit_files(options_.directory);
-  if (files.empty()) return {};
-  auto to = "audit-former-" + utc_stamp(now());
-  if (auto made = make_private_directory(options_.directory / to); !made) return made;
-  for (const auto& f : files) {
-    std::error_code failed;
-    std::filesystem::rename(f, options_.directory / to / f.filename(), failed);
-    if (failed) return make_error(errc::io, f.string(), failed.message());
-  }
-  repaired_ = {1, 0, "the database knows nothing of the lines that were here", to};
-  return {};
-}
-
-result<void> audit_log::find_end(const audit_position& known, std::uint64_t head) {
-  auto files = audit_files(options_.directory);
-  auto has_active = !files.empty() && files.back() == active();
-  if (files.size() > (has_active ? 1u : 0u)) {
-    const auto& older = files[files.size() - (has_active ? 2 : 1)];
-    auto text = read_file(older, most_scanned_bytes);
-    if (!text) return text.err();
-    // Its last line; what stands before it is audit_verify's business.
-    std::string_view rest{*text};
-    while (!rest.empty() && rest.back() == '\n')
-      rest.remove_suffix(1);
-    auto last = rest.substr(rest.rfind('\n') + 1);
-    sha256_bytes previous{};
-    if (read_line_ends(last, end_.line, end_.seq, previous)) end_.sha256 = sha256_of(last);
-    if (end_.line > known.line || end_.seq > head) { // the database is older: a restored backup
-      end_ = {};
-      return put_all_aside();
-    }
-  }
-  file_first_line_ = end_.line + 1;
-  if (!has_active) return {};
-  auto text = read_file(active(), most_scanned_bytes);
-  if (!text) return text.err();
-  auto lines = chained_lines(*text, end_);
-  std::string problem;
-  auto leave_out = [&](auto bad, const char* why) {
-    while (!lines.empty() && bad(lines.back().position)) {
-      problem = why;
-      lines.pop_back();
-    }
-  };
-  leave_out([&](const auto& x) { return x.seq > head; }, "a line is about an event that the "
-                                                         "journal does not have");
-  leave_out([&](const auto& x) { return x.line > known.line; },
-            "a line stands behind the last one");
-  leave_out([&](const auto& x) { return x.line == known.line && x.sha256 != known.sha256; },
-            "the last line was changed");
-  auto valid = lines.empty() ? 0 : lines.back().end;
-  if (!lines.empty()) end_ = lines.back().position;
-  if (valid == text->size()) return {};
-  auto rest = std::string_view{*text}.substr(valid);
-  // A line without its end is what a crash leaves, and no evidence of anything else.
-  if (rest.find('\n') != std::string_view::npos) {
-    if (auto done = put_aside(*text, valid); !done) return done;
-    if (problem.empty()) problem = "a line does not follow the one before it";
-  } else if (::truncate(active().c_str(), static_cast<off_t>(valid)) != 0) {
-    return system_error(active().string(), errno);
-  }
-  if (problem.empty()) problem = "the last line was not whole";
-  repaired_.line = end_.line + 1;
-  repaired_.problem = problem;
-  return {};
-}
-
-result<void> audit_log::put_aside(std::string_view found, std::uint64_t valid_bytes) {
-  auto name = "audit-damaged-" + utc_stamp(now()) + ".jsonl";
-  if (auto done = write_file(options_.directory / name, found); !done) return done;
-  repaired_.evidence = name;
-  if (::truncate(active().c_str(), static_cast<off_t>(valid_bytes)) != 0)
-    return system_error(active().string(), errno);
-  return {};
-}
-
-result<void> audit_log::open_file() {
-  auto fd = ::open(active().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-  struct stat st {};
-  if (fd < 0 || ::fstat(fd, &st) != 0) return system_error(active().string(), errno);
-  file_ = unique_fd{fd};
-  file_bytes_ = static_cast<std::uint64_t>(st.st_size);
-  return {};
-}
-
-// What the journal has and the log has not: lines that a crash kept from the file, events that
-// another program appended, and on the first start everything.
-result<void> audit_log::derive(connection& db, const audit_position& known, std::uint64_t head) {
-  auto begun_at = end_;
-  bool same = end_ == known || known.line == 0 || end_.line > known.line;
-  auto q = db.prepare("SELECT c.first_seq, c.count, coalesce(w.swarm, ''), coalesce(s.sandbox, ''),"
-                      " c.body FROM chunks c LEFT JOIN journal_swarms w ON w.id = c.swarm "
-                      "LEFT JOIN journal_sandboxes s ON s.id = c.sandbox "
-                      "WHERE c.first_seq >= coalesce((SELECT max(first_seq) FROM chunks WHERE "
-                      "first_seq <= ?1), 1) ORDER BY c.first_seq");
-  if (!q) return q.err();
-  q->bind(end_.seq);
-  std::vector<event_place> places;
-  for (;;) {
-    auto row = q->step();
-    if (!row) return row.err();
-    if (!*row) break;
-    chunk c;
-    q->read(0, c.first_seq);
-    q->read(1, c.count);
-    q->read(2, c.swarm);
-    q->read(3, c.sandbox);
-    q->read(4, c.body);
-    if (c.first_seq > head) break;
-    if (auto scanned = scan_chunk(c.body.data, c.count, places); !scanned) return scanned;
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      if (c.first_seq + i <= begun_at.seq || !audited(places[i].type)) continue;
-      auto before = end_.line;
-      if (auto done = take(db, c, c.first_seq, {places[i]}, i); !done) return done;
-      if (end_.line > before && end_.line == known.line) same = end_.sha256 == known.sha256;
-    }
-    if (waiting_.size() > most_waiting_bytes / 4)
-      if (auto done = settle(db, known); !done) return done;
-  }
-  if (begun_at.line < known.line) {
-    if (repaired_.line == 0) {
-      repaired_.line = begun_at.line + 1;
-      repaired_.problem = "lines were missing at the end";
-    }
-    repaired_.lines = std::min(known.line, end_.line) - begun_at.line;
-    if (!same) repaired_.problem += "; what was written again is not what stood there";
-  }
-  return settle(db, known);
-}
-
-// The anchor stands before the lines do, and never goes back.
-result<void> audit_log::settle(connection& db, const audit_position& known) {
-  if (end_.line >= known.line)
-    if (auto done = anchor(db); !done) return done;
-  write();
-  if (failure_) return failure_;
-  return {};
 }
 
 // ---- writing --------------------------------------------------------------------------------
@@ -414,14 +239,15 @@ void audit_log::rotate() {
   first = first.substr(0, first.find('\n'));
   // A line that was written in part goes on in its own file.
   if (!read_line_ends(first, next, seq, previous)) return;
-  std::error_code failed;
-  std::filesystem::rename(active(), options_.directory / numbered_name(file_first_line_), failed);
-  if (failed) {
-    failure_ = make_error(errc::io, active().string(), failed.message());
-    return;
+  auto to = options_.directory / numbered_name(file_first_line_);
+  if (auto done = put_away(file_.get(), active(), to); !done) {
+    failure_ = done.err();
+    return; // the file goes on as it is: a long one is better than a lost one
   }
   file_first_line_ = next;
   if (auto done = open_file(); !done) failure_ = done.err();
+  // The journal has the lines of a new file whose name a power cut takes away, not the older ones'.
+  if (auto done = sync_directory(options_.directory); !done) failure_ = done.err();
 }
 
 } // namespace skep::storage

@@ -14,7 +14,8 @@
 // and hash of the last line, journal_info 'audit_anchor'), the lines are written after its COMMIT,
 // and what a crash kept from the file is written again from the journal, byte for byte. A log that
 // was cut, or changed near its end, is seen in the same way, mended, and said (audit.repaired);
-// audit_verify.hpp reads the whole of it.
+// audit_verify.hpp reads the whole of it. Only the newest file may lose its end: one that gets its
+// number was synced before.
 #pragma once
 
 #include "messages/event_io.hpp"
@@ -86,7 +87,9 @@ private:
   explicit audit_log(audit_options options) : options_(std::move(options)) {}
   std::filesystem::path active() const { return options_.directory / "audit.jsonl"; }
   result<void> find_end(const audit_position& known, std::uint64_t head);
-  result<void> put_aside(std::string_view found, std::uint64_t valid_bytes);
+  result<void> find_older_end(std::vector<std::filesystem::path> older);
+  result<void> put_aside(const std::filesystem::path& file, std::string_view found,
+                         std::uint64_t valid_bytes);
   result<void> put_all_aside();
   result<void> settle(connection& db, const audit_position& known);
   result<void> derive(connection& db, const audit_position& known, std::uint64_t head);
@@ -94,6 +97,8 @@ private:
   void rotate();
   audit_terms terms_of(connection& db, const swarm_id& swarm, const sandbox_id& sandbox);
   void add(const chunk& c, std::uint64_t seq, utc_time at, audit_entry entry);
+
+  static constexpr std::size_t most_waiting_bytes = 4 * 1024 * 1024;
 
   audit_options options_;
   unique_fd file_;

@@ -95,14 +95,14 @@ result<std::string> read_file(const std::filesystem::path& file, std::size_t max
   }
 }
 
-namespace {
-
 result<void> sync_directory(const std::filesystem::path& directory) {
   unique_fd fd{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!fd || ::fsync(fd.get()) != 0)
     return system_error("cannot make durable: " + directory.string(), errno);
   return {};
 }
+
+namespace {
 
 result<void> write_all(int fd, std::string_view content, const std::filesystem::path& file) {
   while (!content.empty()) {

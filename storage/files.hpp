@@ -46,6 +46,9 @@ result<std::string> read_file(const std::filesystem::path& file, std::size_t max
 /// Writes a file of mode 0600 in one step: temporary file, fsync, rename, fsync of the directory.
 result<void> write_file(const std::filesystem::path& file, std::string_view content);
 
+/// Makes the names in a directory durable.
+result<void> sync_directory(const std::filesystem::path& directory);
+
 /// Makes a finished file durable and renames it to its place; errc::exists when that is taken.
 result<void> publish_file(const std::filesystem::path& part, const std::filesystem::path& to);
 

@@ -2,6 +2,7 @@
 #include "messages/crash_point.hpp"
 #include "storage/checkpointer.hpp"
 #include "storage/chunk_scan.hpp"
+#include "storage/epoch_file.hpp"
 #include "storage/migrator.hpp"
 #include "storage/state_tables.hpp"
 
@@ -54,7 +55,8 @@ std::string_view label_of(const std::vector<event_place>& events) {
 } // namespace
 
 struct journal::state {
-  explicit state(connection c, disk_guard g) : db(std::move(c)), disk(std::move(g)) {}
+  state(connection c, disk_guard g, std::filesystem::path f)
+      : db(std::move(c)), disk(std::move(g)), file(std::move(f)) {}
   ~state() {
     // The thread ends first: it has a connection of its own to the same file.
     checkpoints.reset();
@@ -63,6 +65,7 @@ struct journal::state {
 
   connection db;
   disk_guard disk;
+  std::filesystem::path file;
   std::unique_ptr<checkpointer> checkpoints;
   std::chrono::steady_clock::time_point disk_seen{};
   std::optional<audit_log> audit;
@@ -220,8 +223,8 @@ result<journal> journal::open(const std::filesystem::path& database,
   migrator schema{database, database.parent_path() / "backups"};
   auto migrated = schema.migrate(options.backup_before_upgrade);
   if (!migrated) return migrated.err();
-  auto s =
-      std::make_unique<state>(std::move(*db), disk_guard{database.parent_path(), options.disk});
+  auto s = std::make_unique<state>(std::move(*db), disk_guard{database.parent_path(), options.disk},
+                                   database);
   if (auto done = s->load(); !done) return done.err();
   if (options.audit) {
     auto log = audit_log::open(s->db, *options.audit, s->head);
@@ -331,46 +334,31 @@ std::uint64_t journal::head() const {
 std::uint64_t journal::oldest() const {
   return state_->oldest;
 }
-result<std::uint64_t> journal::next_epoch() const {
+result<std::uint64_t> journal::newest_epoch() const {
   auto newest = state_->db.number("SELECT max(epoch) FROM epochs", 0);
   if (!newest) return newest.err();
-  return static_cast<std::uint64_t>(*newest) + 1;
+  return static_cast<std::uint64_t>(*newest);
+}
+const std::filesystem::path& journal::database() const {
+  return state_->file;
 }
 const std::string& journal::stream_id() const {
   return state_->stream_id;
+}
+result<void> journal::renew_stream() {
+  auto& s = *state_;
+  if (s.broken || !s.begun) return make_error(errc::internal, "renew_stream without begin");
+  auto other = random_token(16);
+  auto done = s.db.run("UPDATE journal_info SET value = ?1 WHERE name = 'stream_id'", other);
+  if (!done) return s.note(done.err());
+  s.stream_id = other;
+  return {};
 }
 const audit_log* journal::audit() const {
   return state_->audit ? &*state_->audit : nullptr;
 }
 disk_level journal::disk() const {
   return state_->disk.level();
-}
-
-result<void> record_repair(journal& j, utc_time now) {
-  if (j.audit() == nullptr || j.audit()->repaired().line == 0) return {};
-  if (auto done = j.begin(); !done) return done;
-  chunk c;
-  c.count = 1;
-  pack_event(c.body.data, now, j.audit()->repaired());
-  auto stored = j.append(c);
-  if (auto done = j.commit(); !done) return done;
-  if (!stored) return stored.err();
-  return {};
-}
-
-result<std::uint64_t> take_epoch(journal& j, const std::string& version, std::int64_t pid,
-                                 utc_time now) {
-  if (auto done = j.begin(); !done) return done.err();
-  auto epoch = j.next_epoch();
-  if (!epoch) return epoch.err();
-  chunk c;
-  c.count = 1;
-  pack_event(c.body.data, now, daemon_started{*epoch, version, pid});
-  auto stored = j.append(c);
-  // The transaction must end in either case.
-  if (auto done = j.commit(); !done) return done.err();
-  if (!stored) return stored.err();
-  return *epoch;
 }
 
 } // namespace skep::storage

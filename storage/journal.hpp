@@ -72,10 +72,15 @@ public:
   std::uint64_t head() const;
   /// First sequence that is kept; 1 for an empty journal.
   std::uint64_t oldest() const;
-  /// Epoch for the next daemon: one more than the newest in the database.
-  result<std::uint64_t> next_epoch() const;
+  /// Newest epoch in the database; 0: no daemon ran yet. The file beside it may know of later ones
+  /// (epoch_file.hpp): take_epoch() reckons with both.
+  result<std::uint64_t> newest_epoch() const;
+  const std::filesystem::path& database() const;
   /// Random name of this journal's numbering; another one means that numbers start anew.
   const std::string& stream_id() const;
+  /// Gives the numbering another name: some of its numbers were given once before. Between begin()
+  /// and commit(), before anything is published.
+  result<void> renew_stream();
   /// The audit log; null when the options named none.
   const audit_log* audit() const;
   /// How full the disk is; refreshed by begin() at most once a second.
@@ -92,8 +97,15 @@ private:
 result<void> record_repair(journal& j, utc_time now);
 
 /// Takes the state directory over: journals daemon.started with the next epoch, in a transaction of
-/// its own, and gives that epoch. The caller holds the lock and has caused no effect yet.
+/// its own, writes it down beside the database, and gives it. It is above all that the database or
+/// that file knows. Where the database is a restored one its stream is renewed (notice
+/// `state_restored`); a file that cannot be read or written is told (`epoch_file`) and stops
+/// nothing. The caller holds the lock and has caused no effect yet.
 result<std::uint64_t> take_epoch(journal& j, const std::string& version, std::int64_t pid,
                                  utc_time now);
+
+/// At the orderly end of a daemon: how far its events came, beside the database. Errors: io,
+/// disk_full, sql.
+result<void> note_head(const journal& j);
 
 } // namespace skep::storage

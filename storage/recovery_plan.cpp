@@ -1,6 +1,7 @@
 #include "storage/recovery_plan.hpp"
 
 #include "messages/commands.hpp"
+#include "storage/epoch_file.hpp"
 #include "storage/files.hpp"
 #include "storage/last_failure.hpp"
 #include "storage/migrator.hpp"
@@ -225,7 +226,9 @@ result<recovery_plan> plan_recovery(const state_paths& paths, utc_time now) {
   if (!r) return r.err();
   auto epoch = r->epoch();
   if (!epoch) return epoch.err();
-  out.epoch = *epoch + 1;
+  // A file that cannot be read is told by the daemon, which goes on without it.
+  auto mark = read_epoch_mark(paths.database());
+  out.epoch = std::max(*epoch, mark ? mark->epoch : 0) + 1;
   std::set<std::string> open;
   if (auto done = add_swarms(*r, now, out.steps, open); !done) return done.err();
   if (auto done = add_leftovers(*r, now, out.steps); !done) return done.err();

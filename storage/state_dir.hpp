@@ -4,6 +4,7 @@
 //     lock           exclusive OFD lock of the running skepd; holds its pid as text
 //     install        skep.install: the id of this installation and what it is bound to
 //     skep.db        journal and state tables (with -wal and -shm)
+//     epoch          how far daemons and events were counted; never restored (epoch_file.hpp)
 //     reserve        space kept for the last facts on a full disk
 //     run/           sockets; a link to a short directory when ROOT is too long for one
 //       control.sock events.sock replay.sock

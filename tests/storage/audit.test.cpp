@@ -2,7 +2,7 @@
 #include "storage/audit_spool.hpp"
 #include "storage/audit_verify.hpp"
 #include "storage/state_dir.hpp"
-#include "tests/storage/support.hpp"
+#include "tests/storage/audit_support.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -20,25 +20,6 @@ using namespace skep::storage;
 using namespace skep::storage::testing;
 
 namespace {
-
-journal_options audited_options(const temp_dir& dir, std::uint64_t max_file_bytes = 1 << 20) {
-  auto o = quick_options();
-  o.audit.emplace();
-  o.audit->directory = dir.path();
-  o.audit->max_file_bytes = max_file_bytes;
-  return o;
-}
-
-std::string text_of_file(const fs::path& file) {
-  std::ifstream in{file, std::ios::binary};
-  std::stringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
-
-void write_file_text(const fs::path& file, const std::string& text) {
-  std::ofstream{file, std::ios::binary | std::ios::trunc} << text;
-}
 
 std::vector<std::string> lines_of(const fs::path& file) {
   std::vector<std::string> out;

@@ -1,5 +1,7 @@
 // What the next daemon would do with a state directory, read from stories that ended in the middle.
 #include "storage/recovery_plan.hpp"
+#include "messages/commands.hpp"
+#include "storage/epoch_file.hpp"
 #include "storage/last_failure.hpp"
 #include "tests/storage/support.hpp"
 
@@ -69,6 +71,19 @@ TEST_CASE_METHOD(plan_world, "a state directory without a database has nothing t
   CHECK(p.daemon_pid == 0);
   CHECK(p.state_dir == paths.root.string());
   CHECK_FALSE(fs::exists(paths.database())); // looking makes nothing
+}
+
+TEST_CASE_METHOD(plan_world, "the plan names the epoch of the next daemon, also after a restored "
+                             "backup") {
+  {
+    auto j = open();
+    REQUIRE(take_epoch(j, "1", 1, at(1)).ok());
+  }
+  CHECK(plan().epoch == 2);
+  REQUIRE(write_epoch_mark(paths.database(), {7, 1, 1}).ok());
+  CHECK(plan().epoch == 8);
+  std::ofstream{epoch_file(paths.database())} << "rubbish";
+  CHECK(plan().epoch == 2);
 }
 
 TEST_CASE_METHOD(plan_world, "the plan has one step for every sandbox, by how far it had come") {

@@ -1,6 +1,7 @@
 // skep db status|migrate|rollback|backup|rebind: the state on disk itself, without skepd.
 #include "storage/audit_spool.hpp"
 #include "storage/disown.hpp"
+#include "storage/epoch_file.hpp"
 #include "storage/migrator.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/term.hpp"
@@ -124,15 +125,21 @@ int show_report(const app& a, const storage::migrate_report& r) {
   return 0;
 }
 
-/// Shows what was done and leaves word of it for the audit log.
-int changed(const app& a, const storage::state_paths& paths, const char* operation,
-            const storage::migrate_report& r) {
-  if (r.from != r.to)
-    if (auto word = storage::leave_word(paths.root, operation,
-                                        std::to_string(r.from) + " to " + std::to_string(r.to));
-        !word)
-      return fail(a, word.err());
-  return show_report(a, r);
+/// Does `deed`, which takes the schema from one version to another, and leaves word of it for the
+/// audit log first: where no word can be left, nothing is changed.
+template <class F>
+result<storage::migrate_report> with_word(const storage::state_paths& paths, const char* operation,
+                                          int from, int to, const F& deed) {
+  auto word = storage::leave_word(paths.root, operation,
+                                  std::to_string(from) + " to " + std::to_string(to));
+  if (!word) return word.err();
+  auto r = deed(migrator_of(paths));
+  if (r) return r;
+  // Each version is a transaction of its own: the word stays unless certainly none was done.
+  auto now = migrator_of(paths).status();
+  if (now ? now->current == from : from == 0 && now.err().code == errc::file_not_found)
+    storage::take_back(*word);
+  return r;
 }
 
 int migrate(const app& a) {
@@ -140,9 +147,15 @@ int migrate(const app& a) {
   if (!paths) return fail(a, paths.err());
   auto lock = storage::state_lock::acquire(*paths);
   if (!lock) return fail(a, lock.err());
-  auto r = migrator_of(*paths).migrate();
+  auto there = migrator_of(*paths).status();
+  if (!there && there.err().code != errc::file_not_found) return fail(a, there.err());
+  auto newest = static_cast<int>(storage::builtin_migrations().size());
+  auto from = there ? there->current : 0;
+  auto up = [](const storage::migrator& m) { return m.migrate(); };
+  auto r = from == newest ? up(migrator_of(*paths))
+                          : with_word(*paths, "SCHEMA_MIGRATED", from, newest, up);
   if (!r) return fail(a, r.err());
-  return changed(a, *paths, "SCHEMA_MIGRATED", *r);
+  return show_report(a, *r);
 }
 
 int rollback(const app& a, int to) {
@@ -153,12 +166,16 @@ int rollback(const app& a, int to) {
                                   + ": version 1 holds the journal, below it there is none"));
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
+  // Before the lock: where there is no database the answer is that.
   if (auto there = migrator_of(*paths).status(); !there) return fail(a, there.err());
   auto lock = storage::state_lock::acquire(*paths);
   if (!lock) return fail(a, lock.err());
-  auto r = migrator_of(*paths).rollback(to);
+  auto there = migrator_of(*paths).status();
+  if (!there) return fail(a, there.err());
+  auto down = [to](const storage::migrator& m) { return m.rollback(to); };
+  auto r = with_word(*paths, "SCHEMA_ROLLED_BACK", there->current, to, down);
   if (!r) return fail(a, r.err());
-  return changed(a, *paths, "SCHEMA_ROLLED_BACK", *r);
+  return show_report(a, *r);
 }
 
 int backup(const app& a, const std::string& file) {
@@ -200,6 +217,8 @@ int rebind(const app& a, bool keep_id, bool new_id) {
   if (bound && new_id)
     return fail(a, make_error(errc::bad_argument,
                               paths->root.string() + " belongs here already: it is no copy"));
+  auto word = storage::leave_word(paths->root, "STATE_REBOUND", new_id ? "new id" : "same id");
+  if (!word) return fail(a, word.err());
   storage::disowned closed;
   if (new_id) {
     auto now =
@@ -209,13 +228,19 @@ int rebind(const app& a, bool keep_id, bool new_id) {
     closed = *done;
     forget_host(*paths);
   }
+  // A restored backup brings an old count of daemons, which living sandboxes would refuse.
+  if (!bound && keep_id)
+    if (auto done = storage::leave_room(paths->database()); !done) {
+      storage::take_back(*word);
+      return fail(a, done.err());
+    }
   auto id = bound ? storage::install_id(*paths)
                   : storage::rebind_install(*paths, keep_id ? storage::rebind::keep_id
                                                             : storage::rebind::new_id);
-  if (!id) return fail(a, id.err());
-  if (auto word = storage::leave_word(paths->root, "STATE_REBOUND", new_id ? "new id" : "same id");
-      !word)
-    return fail(a, word.err());
+  if (!id) {
+    if (keep_id) storage::take_back(*word); // with --new-id runs may be closed by now
+    return fail(a, id.err());
+  }
   if (a.json_mode) {
     print_json({{"install", *id},
                 {"closed_swarms", closed.swarms},

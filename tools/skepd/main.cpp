@@ -350,6 +350,8 @@ int run(const options& opt) {
   if (auto last = storage::journal::open(paths->database(), no_check); !last)
     log_line(log_level::error, "daemon", "daemon.database_not_closed",
              {{"error", render(last.err())}});
+  else if (auto noted = storage::note_head(*last); !noted)
+    log_line(log_level::warn, "daemon", "daemon.head_not_noted", {{"error", render(noted.err())}});
   log_line(log_level::info, "daemon", "daemon.down");
   return status;
 }

@@ -1,0 +1,31 @@
+// What tests of the audit log share.
+#pragma once
+
+#include "tests/storage/support.hpp"
+
+#include <fstream>
+#include <sstream>
+
+namespace skep::storage::testing {
+
+inline journal_options audited_options(const temp_dir& dir,
+                                       std::uint64_t max_file_bytes = 1 << 20) {
+  auto o = quick_options();
+  o.audit.emplace();
+  o.audit->directory = dir.path();
+  o.audit->max_file_bytes = max_file_bytes;
+  return o;
+}
+
+inline std::string text_of_file(const fs::path& file) {
+  std::ifstream in{file, std::ios::binary};
+  std::stringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+inline void write_file_text(const fs::path& file, const std::string& text) {
+  std::ofstream{file, std::ios::binary | std::ios::trunc} << text;
+}
+
+} // namespace skep::storage::testing
