@@ -2,11 +2,42 @@
 #include "actors/transfer_base.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/kept.hpp"
+#include "transfer/posix.hpp"
 #include "transfer/results.hpp"
 #include "transfer/scan.hpp"
 
 namespace skep::actors {
 namespace {
+
+using store_pane = std::function<result<transfer::pane_changes>(const std::filesystem::path&)>;
+
+/// Stores a pane's results where those of its swarm go, or elsewhere where there is no room.
+result<std::pair<results_place, transfer::pane_changes>> store_results(const services& svc,
+                                                                       const swarm_spec& spec,
+                                                                       const swarm_id& swarm,
+                                                                       const store_pane& store) {
+  auto place = results_dir(svc, spec, swarm);
+  auto changes = place ? store(place->dir) : result<transfer::pane_changes>{place.err()};
+  if (changes) {
+    // All of them may have been moved meanwhile, for another pane; without this one.
+    auto now = results_dir(svc, spec, swarm);
+    if (now && now->dir != place->dir) {
+      place = std::move(now);
+      changes = store(place->dir);
+    }
+  } else if (changes.err().code == errc::disk_full && !(place && place->elsewhere)) {
+    const auto why = changes.err();
+    auto elsewhere = store_elsewhere(svc, spec, swarm, why,
+                                     [&](const std::filesystem::path& dir) -> result<void> {
+                                       changes = store(dir);
+                                       return changes ? result<void>{} : changes.err();
+                                     });
+    if (!elsewhere) return why;
+    place = std::move(elsewhere);
+  }
+  if (!changes) return changes.err();
+  return std::pair{std::move(*place), std::move(*changes)};
+}
 
 class download_impl : public transfer_base {
 public:
@@ -24,6 +55,7 @@ private:
 
   std::filesystem::path patch() const { return local_dir() / (plan_.tree + ".patch"); }
   std::filesystem::path archive() const { return local_dir() / (plan_.tree + ".tar"); }
+  std::filesystem::path summary() const { return local_dir() / (plan_.tree + ".json"); }
   /// The folder inside of the newest attempt at the difference.
   std::string made_in() const { return remote_dir() + "/" + std::to_string(diffs_); }
   std::string remote(const char* ending) const { return made_in() + "/" + plan_.tree + ending; }
@@ -31,7 +63,11 @@ private:
   // Downloads of a sandbox come one after the other: what else lies here and there was left by a
   // daemon that was killed.
   void start() override {
-    began_ = context().svc->boot_now();
+    began_ = clock().now();
+    do_here([this] { make_folder(); });
+  }
+
+  void make_folder() {
     in_pool_then<std::filesystem::path>(
         "download",
         [folder = local_dir()]() -> result<std::filesystem::path> {
@@ -39,7 +75,7 @@ private:
           crash_point(crash_kind::file, "download_folder");
           std::filesystem::remove_all(folder.parent_path(), ec);
           std::filesystem::create_directories(folder, ec);
-          if (ec) return make_error(errc::io, "cannot make " + folder.string(), ec.message());
+          if (ec) return transfer::io_error("cannot make " + folder.string(), ec.value());
           return folder;
         },
         [this](const std::filesystem::path&) {
@@ -54,13 +90,22 @@ private:
   // can fetch what its agent did
   void do_inside(std::function<void()> what) {
     failures_ = 0;
+    is_inside_ = true;
+    again_ = std::move(what);
+    again_();
+  }
+
+  // What is done on this machine fails the same way again, but for want of room.
+  void do_here(std::function<void()> what) {
+    is_inside_ = false;
     again_ = std::move(what);
     again_();
   }
 
   // A sandbox that is gone does not come back.
   void step_failed(const error& why, const char* step) override {
-    if (!again_ || !retriable(why) || why.code == errc::gone) return fail(why, step);
+    if (why.code == errc::disk_full) return wait_for_room(why, step);
+    if (!is_inside_ || !retriable(why) || why.code == errc::gone) return fail(why, step);
     auto wait = limits().upload_wait * (1u << failures_++);
     if (failures_ < limits().download_tries && wait < left())
       return later(wait, [again = again_] { again(); });
@@ -70,10 +115,26 @@ private:
     fail(std::move(last), step);
   }
 
-  /// Of the time of the whole download. Never 0, which would mean the policy of a single call.
+  // A disk may have room again, and what agents did is still inside meanwhile.
+  void wait_for_room(const error& why, const char* step) {
+    const auto wait = limits().disk_wait;
+    if (wait >= left()) return fail(why, step);
+    if (!std::exchange(told_of_room_, true))
+      note(context().recorder(), context().svc->wall_now(),
+           notice{severity::warning, "results_wait_for_room",
+                  "the disk has no room for the results of " + plan_.tree
+                      + ": they are still in their sandbox, and are tried again every "
+                      + std::to_string(wait.count()) + " s for at most "
+                      + std::to_string(std::chrono::ceil<std::chrono::seconds>(left()).count())
+                      + " s: " + render(why)});
+    later(wait, [again = again_] { again(); });
+  }
+
+  /// Of the time of the whole download, by the clock of its deadline: a machine that sleeps takes
+  /// none of it. Never 0, which would mean the policy of a single call.
   std::chrono::milliseconds left() const {
     using std::chrono::milliseconds;
-    auto past = context().svc->boot_now() - began_;
+    auto past = std::chrono::duration_cast<milliseconds>(clock().now() - began_);
     return std::max(milliseconds{limits().download_deadline} - past, milliseconds{1});
   }
 
@@ -81,48 +142,60 @@ private:
   void make_diff() {
     ++diffs_;
     guest_then({"diff", "--tree", context().tree_of(plan_.tree), "--base", plan_.base_commit,
-                "--name", plan_.tree, "--out", made_in()},
+                "--name", plan_.tree, "--out", made_in(), "--repo", std::string{inside::repo}},
                std::min<std::chrono::milliseconds>(limits().collect, left()), "diff",
                [this](const json& answer) {
+                 auto announced = transfer::parse_summary_file(answer);
+                 if (!announced) return step_failed(announced.err(), "diff");
+                 announced_ = *announced;
+                 if (announced_) return fetch_summary();
                  claim_ = to_line(answer);
                  fetch();
                });
   }
 
+  void fetch_summary() {
+    do_inside([this] { download_then(remote(".json"), summary(), left(), [this] { fetch(); }); });
+  }
+
   void fetch() {
     do_inside([this] {
       download_then(remote(".patch"), patch(), left(), [this] {
-        do_inside(
-            [this] { download_then(remote(".tar"), archive(), left(), [this] { unpack(); }); });
+        do_inside([this] {
+          download_then(remote(".tar"), archive(), left(),
+                        [this] { do_here([this] { unpack(); }); });
+        });
       });
     });
   }
 
   // The sandbox's archive is hostile until proven otherwise: transfer/ unpacks it with confinement.
   void unpack() {
-    again_ = nullptr;                       // bytes that were damaged or refused stay so
     auto got = std::make_shared<brought>(); // written in the pool, read when it is done
     in_pool_then<transfer::pane_changes>(
         "unpack",
         [patch = patch(), archive = archive(), scratch = local_dir().string(), claim = claim_,
-         tree = plan_.tree, got, svc = context().svc, spec = context().spec,
+         announced = announced_, summary_path = this->summary().string(), tree = plan_.tree, got,
+         svc = context().svc, spec = context().spec,
          swarm = context().swarm]() -> result<transfer::pane_changes> {
-          auto summary = transfer::parse_diff_summary(claim);
+          auto summary = announced ? transfer::read_diff_summary(summary_path, *announced)
+                                   : transfer::parse_diff_summary(claim);
           if (!summary) return summary.err();
-          std::error_code ec;
           crash_point(crash_kind::file, "earlier_attempt");
-          auto place = results_dir(*svc, *spec, swarm);
-          if (!place) return place.err();
-          if (place->moved || place->made_again) got->about_place = notice_of(*place, swarm);
-          auto out_dir = place->dir;
-          // What an attempt before a restart left half done.
-          std::filesystem::remove_all(out_dir / tree, ec);
-          std::filesystem::remove(out_dir / (tree + ".patch"), ec);
-          auto changes = transfer::collect_pane(patch, archive, out_dir, tree, *summary, {},
-                                                scratch, uploaded_archive(*svc, swarm).string());
-          if (changes)
-            got->found = transfer::for_event(transfer::scan_results(out_dir, tree, spec->repo));
-          return changes;
+          auto store = [&](const std::filesystem::path& out_dir) {
+            std::error_code ec;
+            // What an attempt before a restart left half done.
+            std::filesystem::remove_all(out_dir / tree, ec);
+            std::filesystem::remove(out_dir / (tree + ".patch"), ec);
+            return transfer::collect_pane(patch, archive, out_dir, tree, *summary, {}, scratch,
+                                          uploaded_archive(*svc, swarm).string());
+          };
+          auto stored = store_results(*svc, *spec, swarm, store);
+          if (!stored) return stored.err();
+          auto& [place, changes] = *stored;
+          if (place.moved || place.made_again) got->about_place = notice_of(place, swarm);
+          got->found = transfer::for_event(transfer::scan_results(place.dir, tree, spec->repo));
+          return std::move(changes);
         },
         [this, got](const transfer::pane_changes& changes) {
           if (got->about_place)
@@ -130,6 +203,7 @@ private:
           tell_scan(got->found);
           tell_links(changes);
           tell_patch(changes);
+          tell_losses(changes.summary);
           transfer_ending x;
           x.files = changes.files.files.size();
           x.size_bytes = changes.summary.patch_bytes;
@@ -170,12 +244,31 @@ private:
                     + changes.doubt + "); it was made anew from them"});
   }
 
+  // What an agent did to its repository or its files costs a part of its results.
+  void tell_losses(const transfer::diff_summary& found) {
+    auto tell = [this](const char* code, const std::string& text) {
+      note(context().recorder(), context().svc->wall_now(),
+           notice{severity::warning, code, "what " + plan_.tree + " brought " + text});
+    };
+    if (found.no_history)
+      tell("history_left_out", "is its files against the base, as one diff: the repository of its "
+                               "tree has no commit to go by");
+    if (found.unreadable.empty()) return;
+    const auto more = found.unreadable.size() - 1;
+    tell("unreadable_left_out", "leaves out " + transfer::shown_path(found.unreadable[0])
+                                    + (more == 0 ? "" : " and " + std::to_string(more) + " more")
+                                    + ", which nobody may read inside");
+  }
+
   download_plan plan_;
-  std::string claim_;                 ///< skep-guest's summary, a claim of the sandbox.
-  std::function<void()> again_;       ///< The step inside that is under way.
-  std::uint32_t failures_ = 0;        ///< Of that step.
-  std::uint32_t diffs_ = 0;           ///< Attempts at the difference.
-  std::chrono::milliseconds began_{}; ///< On the boot-time clock.
+  std::string claim_; ///< skep-guest's summary, a claim of the sandbox, where its answer is that.
+  std::optional<transfer::summary_file> announced_; ///< Where it lies in a file.
+  std::function<void()> again_;                     ///< The step that is under way.
+  bool is_inside_ = false;                          ///< It is one inside.
+  bool told_of_room_ = false;                       ///< That the disk has none.
+  std::uint32_t failures_ = 0;                      ///< Of that step.
+  std::uint32_t diffs_ = 0;                         ///< Attempts at the difference.
+  caf::actor_clock::time_point began_{};
 };
 
 } // namespace

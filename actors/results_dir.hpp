@@ -3,13 +3,16 @@
 //
 //   OUT/SWARM               made again when it is gone, with the record of the base; what was in it
 //                           is gone
-//   STATE/results/SWARM     when OUT cannot be a folder that we write to. From then on all results
-//                           of this swarm go there. Nobody removes them but the user.
+//   STATE/results/SWARM     when OUT cannot be a folder that we write to, or its disk is full. From
+//                           then on all results of this swarm go there. Nobody removes them but the
+//                           user.
 //
 // Blocking; any thread.
 #pragma once
 
 #include "actors/domain.hpp"
+
+#include <functional>
 
 namespace skep::actors {
 
@@ -20,9 +23,20 @@ struct results_place {
   bool moved = false;        ///< Just now: the first results that go elsewhere.
 };
 
-/// The folder for results of this swarm, made where it is missing. io: neither of them can be.
+/// The folder for results of this swarm, made where it is missing. io: neither of them can be;
+/// disk_full: the one that is right has no room for the record of the base.
 result<results_place> results_dir(const services& svc, const swarm_spec& spec,
                                   const swarm_id& swarm);
+
+/// For results that the user's folder has no room for, which was `why`. `store` puts them into a
+/// folder beside copies of what is in the user's, and when it has, that becomes
+/// STATE/results/SWARM: the results of a swarm stay together. Where they go there already, `store`
+/// gets that one. Its error is answered and changes nothing, as does disk_full where the copies
+/// have no room. Meanwhile other calls of results_dir() wait.
+result<results_place>
+store_elsewhere(const services& svc, const swarm_spec& spec, const swarm_id& swarm,
+                const error& why,
+                const std::function<result<void>(const std::filesystem::path&)>& store);
 
 /// What all panes of this swarm began with, as it was uploaded; until the swarm ends.
 std::filesystem::path uploaded_archive(const services& svc, const swarm_id& swarm);

@@ -26,6 +26,7 @@ void sandbox_impl::collect() {
   remove_child("health");
   remove_child("poller");
   collect_next_ = 0;
+  unfetched_.clear();
   next_download();
 }
 
@@ -90,6 +91,7 @@ void sandbox_impl::downloaded(const transfer_ending& x) {
   auto why = at_step(x.why, "download");
   why.sandbox = ctx_->sandbox;
   if (!collect_error_) collect_error_ = why;
+  if (why.code != errc::gone) unfetched_.push_back(panes_.all()[collect_next_ - 1].name);
   fact(transfer_failed{x.transfer, why}, [this] { next_download(); });
 }
 

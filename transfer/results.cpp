@@ -145,8 +145,32 @@ result<void> copy_patch(const std::string& from, const std::string& to) {
   if (!out && errno == EEXIST) return make_error(errc::exists, to);
   if (!out) return io_error(to, errno);
   crash_point(crash_kind::file, "pane_patch_copy");
-  return append_file_to(out.get(), from);
+  auto copied = append_file_to(out.get(), from);
+  if (!copied) ::unlink(to.c_str()); // half a patch would be read as a whole one
+  return copied;
 }
+
+/// What is made of a pane's results goes again, unless all of it is there: nobody takes a half for
+/// a whole, and a full disk has its room back.
+class half_made {
+public:
+  half_made(const std::string& out_dir, const std::string& name) : dir_(out_dir + "/" + name) {}
+  half_made(const half_made&) = delete;
+  ~half_made() {
+    if (whole_) return;
+    remove_tree(dir_ + "/files");
+    ::unlink((dir_ + "/changes.json").c_str());
+    ::rmdir(dir_.c_str()); // where there is nothing else in it
+    if (!patch_.empty()) ::unlink(patch_.c_str());
+  }
+  /// It was made here, too.
+  void with_patch(const std::string& path) { patch_ = path; }
+  void whole() { whole_ = true; }
+
+private:
+  std::string dir_, patch_;
+  bool whole_ = false;
+};
 
 /// Puts the patch of `x` beside its files: the one that came, or one that tells what they do.
 result<void> settle_patch(pane_changes& x, const std::string& came, const std::string& upload,
@@ -173,8 +197,10 @@ result<void> settle_patch(pane_changes& x, const std::string& came, const std::s
   auto size = size_of(x.patch_path);
   auto digest = sha256_of_file(x.patch_path);
   auto touched = paths_of_patch(x.patch_path, scratch);
-  if (!size || !digest || !touched)
+  if (!size || !digest || !touched) {
+    ::unlink(x.patch_path.c_str());
     return !size ? size.err() : !digest ? digest.err() : touched.err();
+  }
   x.summary.patch_bytes = *size;
   x.summary.patch_sha256 = *digest;
   x.summary.squashed = x.summary.squashed || x.patch != patch_origin::proven;
@@ -248,8 +274,11 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   out.files_dir = out_dir + "/" + name + "/files";
   if (::mkdir(out.files_dir.c_str(), 0755) != 0) {
     if (errno == EEXIST) return make_error(errc::exists, out.files_dir);
-    return io_error(out.files_dir, errno);
+    auto why = io_error(out.files_dir, errno);
+    ::rmdir((out_dir + "/" + name).c_str()); // where there is nothing in it
+    return why;
   }
+  half_made made{out_dir, name};
   // What was not announced is refused before it costs memory and disk; one file more, so that
   // compare() can name it.
   auto announced = limits;
@@ -264,10 +293,12 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
   crash_point(crash_kind::file, "pane_compared");
   if (auto same = compare(out); !same) return same.err();
   if (auto settled = settle_patch(out, patch_path, upload, scratch); !settled) return settled.err();
+  if (absolute(out.patch_path) != absolute(patch_path)) made.with_patch(out.patch_path);
   crash_point(crash_kind::file, "pane_changes");
   if (auto kept = keep_changes(out_dir, out); !kept) return kept.err();
   // The sandbox goes as soon as somebody says that its results are here.
   if (auto safe = put_on_disk(out_dir); !safe) return safe.err();
+  made.whole();
   return out;
 }
 
@@ -311,7 +342,10 @@ result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
   for (std::size_t i = 0; i < patches.size(); ++i) {
     if (touched[i].empty() || out.conflicts.contains(patches[i].name)) continue;
     crash_point(crash_kind::file, "swarm_patch_part");
-    if (auto added = append_file_to(to.get(), patches[i].patch_path); !added) return added.err();
+    if (auto added = append_file_to(to.get(), patches[i].patch_path); !added) {
+      ::unlink(out_path.c_str());
+      return added.err();
+    }
     out.included.push_back(patches[i].name);
   }
   return out;

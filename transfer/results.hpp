@@ -40,14 +40,15 @@ struct pane_changes {
 /// patch, every unpacked file is claimed. Then the patch goes to out_dir/NAME.patch: the one that
 /// came where it is proven to give the files, else one that is made here; size and hash in the
 /// summary are of what lies there. Last NAME/changes.json is written, which says so (kept.hpp).
-/// What it answers is on disk. What is refused leaves neither patch nor record.
+/// What it answers is on disk. An error, such as a disk that is full, leaves nothing of the pane:
+/// neither patch nor record nor files, but what had been there before.
 ///
 /// A symlink that leads out of the tree (an interpreter's in a virtual environment, say) costs a
 /// pane that link and no more: see left_out. Then the patch is made here.
 ///
 /// `upload`: the archive that the pane's tree began with; empty, or gone: nothing is proven.
 /// `name` is one path component. `scratch` as below. Errors: checksum, unsafe_archive,
-/// verification, exists, io.
+/// verification, exists, io, disk_full.
 result<pane_changes> collect_pane(const std::string& patch_path, const std::string& tar_path,
                                   const std::string& out_dir, const std::string& name,
                                   const diff_summary& claim, const unpack_limits& limits = {},
@@ -80,7 +81,7 @@ struct merged_patch {
 };
 
 /// Writes the patches of all panes that overlap with no other one to `out_path`, one after another.
-/// Empty patches are in neither list. `scratch` as above.
+/// Empty patches are in neither list. An error leaves no half of it. `scratch` as above.
 result<merged_patch> merge_swarm_patch(const std::vector<pane_patch>& patches,
                                        const std::string& out_path,
                                        const std::string& scratch = {});

@@ -15,6 +15,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// git says it in words alone; those of git_environment() are never translated.
+bool disk_was_full(const error& why) {
+  if (why.code != errc::io) return why.code == errc::disk_full;
+  for (const char* words : {"No space left on device", "Disk quota exceeded"})
+    if (why.cause.find(words) != why.cause.npos) return true;
+  return false;
+}
+
 class prover {
 public:
   // git runs in folders of its own: relative names would mean something else there.
@@ -29,12 +37,13 @@ public:
     // Before the files are taken in: git takes the result of a binary patch from the repository
     // where it is there already, and reads no further.
     auto given = given_tree();
+    if (!given) return given.err();
     auto after = result_tree(*before);
     if (!after) return after.err();
     patch_proof out;
-    bool gives = given == *after, same = *before == *after;
+    bool gives = *given == *after, same = *before == *after;
     if (!gives) {
-      out.doubt = difference(given, *after);
+      out.doubt = difference(*given, *after);
       out.origin = out.doubt.empty() ? patch_origin::without_links : patch_origin::made_here;
     } else if (same || !x_.summary.squashed) {
       return out;
@@ -129,14 +138,14 @@ private:
   }
 
   /// What the patch that came makes of the originals, which the index holds; empty where git cannot
-  /// apply it.
-  std::string given_tree() {
+  /// apply it. An error only where the disk is full: that says nothing of the patch.
+  result<std::string> given_tree() {
     auto done =
         run_for_output(call({"-c", "apply.whitespace=nowarn", "-c", "apply.ignoreWhitespace=no",
                              "apply", "--cached", "--whitespace=nowarn", "--", came_},
                             empty_));
-    if (!done) return {};
-    auto tree = write_tree();
+    auto tree = done ? write_tree() : done;
+    if (!tree && disk_was_full(tree.err())) return tree.err();
     return tree ? *tree : std::string{};
   }
 
@@ -181,7 +190,11 @@ result<patch_proof> prove_patch(const pane_changes& x, const std::string& came,
                                 const std::string& anew) {
   // Nothing was touched: neither has anything to say.
   if (x.touched.empty() && x.summary.empty()) return patch_proof{};
-  return prover{x, came, scratch, anew}.run(upload);
+  auto done = prover{x, came, scratch, anew}.run(upload);
+  if (done || !disk_was_full(done.err())) return done;
+  auto why = done.err();
+  why.code = errc::disk_full;
+  return why;
 }
 
 } // namespace skep::transfer

@@ -18,8 +18,9 @@ struct patch_proof {
 /// whose names were compared before. Where they differ, one diff from the originals to the files is
 /// written to `anew`; also in the place of a patch without commits, so that no word of it is the
 /// sandbox's. Works in the folder `scratch`, with git in a repository of our own. Costs one reading
-/// of the upload, and otherwise what the touched paths cost. Errors: io; unsafe_archive and
-/// checksum for an upload that is damaged; verification when no patch can tell what the files do.
+/// of the upload, and otherwise what the touched paths cost. Errors: io, disk_full; unsafe_archive
+/// and checksum for an upload that is damaged; verification when no patch can tell what the files
+/// do.
 result<patch_proof> prove_patch(const pane_changes& x, const std::string& came,
                                 const std::string& upload, const std::string& scratch,
                                 const std::string& anew);

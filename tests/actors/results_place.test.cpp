@@ -7,9 +7,32 @@
 #include "tests/actors/tree_fixture.hpp"
 #include "tests/storage/support.hpp"
 
+#include <cerrno>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 using namespace skep;
 using namespace skep::test;
 namespace fs = std::filesystem;
+
+namespace {
+/// Files with this in their path have no room for what sendfile() brings. Empty: all have.
+std::string full_place;
+} // namespace
+
+// As the C library's on a disk that is full.
+extern "C" ssize_t sendfile(int out, int in, off_t* at, size_t count) noexcept {
+  if (!full_place.empty()) {
+    std::error_code ec;
+    auto path = fs::read_symlink("/proc/self/fd/" + std::to_string(out), ec).string();
+    if (path.find(full_place) != std::string::npos) {
+      errno = ENOSPC;
+      return -1;
+    }
+  }
+  return ::syscall(SYS_sendfile, out, in, at, count);
+}
 
 namespace {
 
@@ -92,6 +115,87 @@ TEST_CASE_METHOD(place_world,
   CHECK_FALSE(fs::exists(out));
   CHECK(notices("results_elsewhere") == 2); // once more at the end
   CHECK_FALSE(fs::exists(svc->state_dir / "work" / id.value));
+  finish();
+}
+
+TEST_CASE_METHOD(place_world, "results that the disk of their folder has no room for go to the "
+                              "state directory, with those that lie there already") {
+  auto id = run();
+  auto boxes = sandboxes(id);
+  agents_end(boxes[0]);
+  REQUIRE(has_results(out / id.value, "p0"));
+  full_place = (out / id.value).string();
+  agents_end(boxes[1]);
+  full_place.clear();
+  CHECK(ending(id) == "closed completed");
+  CHECK(states(id) == strings(2, "closed completed"));
+  CHECK(has_results(spare(id), "p0"));
+  CHECK(has_results(spare(id), "p1"));
+  CHECK(transfer::read_base(spare(id).string()).ok());
+  CHECK(fs::exists(spare(id) / "summary.json"));
+  CHECK(has_results(out / id.value, "p0")); // the user's
+  CHECK_FALSE(fs::exists(out / id.value / "p1.patch"));
+  CHECK_FALSE(fs::exists(out / id.value / "p1"));
+  CHECK(notices("results_elsewhere") == 2); // once more at the end
+  CHECK(text_of("results_elsewhere").find("there is no room for them in " + out.string())
+        != std::string::npos);
+  CHECK(notices("results_wait_for_room") == 0);
+  CHECK_FALSE(fs::exists(svc->state_dir / "work" / id.value));
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(place_world, "results that no disk has room for wait in their sandbox, and are "
+                              "stored once there is room") {
+  spec->sandboxes = 1;
+  auto id = run();
+  full_place = "/p0.patch";
+  agents_end(only_sandbox(id));
+  advance(svc->limits.disk_wait * 3);
+  CHECK(states(id) == strings{"collecting"});
+  CHECK(notices("results_wait_for_room") == 1);
+  CHECK(text_of("results_wait_for_room").find("p0") != std::string::npos);
+  CHECK(text_of("results_wait_for_room").find("every 30 s") != std::string::npos);
+  CHECK_FALSE(fs::exists(spare(id)));
+  CHECK_FALSE(fs::exists(out / id.value / "p0.patch"));
+  CHECK_FALSE(fs::exists(out / id.value / "p0"));
+  full_place.clear();
+  advance(svc->limits.disk_wait + 1s);
+  CHECK(ending(id) == "closed completed");
+  CHECK(has_results(out / id.value, "p0"));
+  CHECK(count("transfer.failed") == 0);
+  CHECK(guest_calls("diff") == 1);
+  CHECK(notices("results_elsewhere") == 0);
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(place_world, "results that no disk has room for in time stay in their sandbox, "
+                              "which the summary names, until it is killed") {
+  spec->sandboxes = 1;
+  svc->limits.download_deadline = 100s;
+  auto id = run();
+  full_place = "/p0.patch";
+  agents_end(only_sandbox(id));
+  advance(85s);
+  CHECK(states(id) == strings{"collecting"});
+  advance(10s);
+  full_place.clear();
+  CHECK(ending(id) == "closed failed");
+  auto box = only_sandbox(id);
+  CHECK(box.error_code == "disk_full");
+  CHECK(box.error_step == "unpack");
+  CHECK(box.kept);
+  CHECK_FALSE(box.kill_intended);
+  CHECK(api->boxes.size() == 1);
+  CHECK_FALSE(has_results(out / id.value, "p0"));
+  CHECK_FALSE(fs::exists(out / id.value / "p0.patch"));
+  CHECK(notices("results_left_inside") == 1);
+  auto summary = transfer::read_file((out / id.value / "summary.json").string()).value();
+  CHECK(summary.find("`skep diff " + id.value + "/p0 --patch`") != std::string::npos);
+  REQUIRE(call(stop_request{id, true}));
+  advance(20s);
+  CHECK(api->boxes.empty());
   finish();
 }
 

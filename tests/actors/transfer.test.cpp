@@ -1,61 +1,10 @@
 // Scripts of TRANSFERs: uploads and downloads that fail, hang, die, and what they leave.
-#include "actors/chunk_builder.hpp"
-#include "tests/actors/sandbox_world.hpp"
+#include "tests/actors/transfer_world.hpp"
 
 using namespace skep;
 using namespace skep::test;
 
 namespace {
-
-/// Until a note that nobody waits for is in the journal.
-const caf::timespan notes_linger = actors::chunk_limits{}.linger;
-
-struct transfer_world : sandbox_world {
-  /// What transfers of this sandbox left on this machine.
-  std::size_t left_here() const {
-    std::error_code ec;
-    std::filesystem::directory_iterator all{svc->state_dir / "work" / "sw_a" / "sb_a", ec};
-    return ec ? 0
-              : static_cast<std::size_t>(
-                  std::distance(std::filesystem::begin(all), std::filesystem::end(all)));
-  }
-  /// What they left inside.
-  strings left_inside(const std::string& box) const {
-    strings out;
-    for (const auto& [path, content] : api->boxes.at(box).files)
-      if (path.find("/.skep/in/tr_") != std::string::npos
-          || path.find("/.skep/out/") != std::string::npos)
-        out.push_back(path);
-    return out;
-  }
-  /// The folder of this transfer inside was removed.
-  bool cleaned(const transfer_id& id) const {
-    auto is = [&](const fake_api::record& c) {
-      return c.op == operation::remove && c.what.ends_with("/" + id.value);
-    };
-    return std::any_of(api->calls.begin(), api->calls.end(), is);
-  }
-  /// The n-th call of skep-guest with this word does `what` instead.
-  void at_call(const std::string& word, int n,
-               std::function<result<command_result>(const sandbox::command&)> what) {
-    auto calls = std::make_shared<int>(0);
-    auto where = api->on_run;
-    api->on_run = [=, this](const sandbox::remote& r, const sandbox::command& c) {
-      if (c.argv[0] == ctx->guest_path() && c.argv.at(1) == word && (*calls)++ == n) return what(c);
-      return where(r, c);
-    };
-  }
-  /// Downloads of this file that were begun.
-  std::size_t asked_for(const std::string& ending) const {
-    auto is = [&](const fake_api::record& c) {
-      return c.op == operation::download_file && c.what.ends_with(ending);
-    };
-    return static_cast<std::size_t>(std::count_if(api->calls.begin(), api->calls.end(), is));
-  }
-  bool has_patch(const std::string& pane) const {
-    return std::filesystem::exists(tmp.path / "out" / "sw_a" / (pane + ".patch"));
-  }
-};
 
 result<command_result> refused(const sandbox::command&) {
   return said("{\"error\":\"x\",\"message\":\"no\"}\n", 1);
@@ -240,7 +189,10 @@ TEST_CASE_METHOD(transfer_world,
   for (const auto& t : all<transfer_intended>())
     CHECK(cleaned(t.transfer));
   CHECK(left_here() == 0);
-  CHECK(api->boxes.empty());
+  // What it did is nowhere else.
+  CHECK(kept());
+  CHECK(api->boxes.size() == 1);
+  CHECK(told_of_left().find("what p" + std::to_string(which) + " did") != std::string::npos);
 }
 
 TEST_CASE_METHOD(transfer_world, "a connection that is cut while results come back costs the step "
@@ -318,7 +270,8 @@ TEST_CASE_METHOD(transfer_world,
   if (asked == 5) advance(15s); // 1 + 2 + 4 + 8
   CHECK(ending() == "failed " + code + "@download");
   CHECK(api->count(operation::download_file) == asked);
-  CHECK(api->boxes.empty());
+  CHECK(kept() == (code != "gone"));
+  CHECK(api->boxes.size() == (code == "gone" ? 0 : 1));
 }
 
 TEST_CASE_METHOD(transfer_world,
@@ -341,6 +294,27 @@ TEST_CASE_METHOD(transfer_world,
 }
 
 TEST_CASE_METHOD(transfer_world,
+                 "a machine that sleeps during a download takes none of the download's time") {
+  auto slept = std::make_shared<std::chrono::milliseconds>(0);
+  svc->boot_now = [this, slept] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(v.now()) + *slept;
+  };
+  svc->limits.download_deadline = 1000s;
+  api->hold(operation::download_file);
+  begin();
+  exit("pn_0");
+  REQUIRE(api->download_deadlines == std::vector<std::chrono::milliseconds>{1000s});
+  advance(100s);
+  *slept = 20min; // longer than all of it
+  api->release(operation::download_file);
+  settle();
+  REQUIRE(api->download_deadlines.size() == 2);
+  CHECK(api->download_deadlines[1] == 900s);
+  CHECK(ending() == "completed");
+  CHECK(has_patch("p0"));
+}
+
+TEST_CASE_METHOD(transfer_world,
                  "an answer from inside that is nested without end is no answer, and nobody dies") {
   guest["diff"] = [](const sandbox::command&) -> result<command_result> {
     constexpr std::size_t deep = 400'000;
@@ -349,7 +323,7 @@ TEST_CASE_METHOD(transfer_world,
   begin();
   exit("pn_0");
   CHECK(ending() == "failed protocol@diff");
-  CHECK(api->boxes.empty());
+  CHECK(kept());
 }
 
 TEST_CASE_METHOD(transfer_world, "a kill ends a download at once") {
@@ -384,194 +358,4 @@ TEST_CASE_METHOD(transfer_world,
   CHECK(all<sandbox_closed>().at(0).result == outcome::completed);
   CHECK(left_here() == 0);
   CHECK(left_inside("i1").empty());
-}
-
-namespace {
-
-/// An archive of 10 bytes in 4 parts.
-struct parts_world : transfer_world {
-  parts_world() {
-    auto bundle = std::make_shared<upload_bundle>(*start.bundle);
-    bundle->archive_parts = transfer::parts_of(bundle->archive.string(), 3).value();
-    start.bundle = bundle;
-  }
-  static constexpr const char* folder = "/home/user/.skep/in/worktree/";
-  /// The parts that were sent, in order, whatever came of it.
-  strings sent() const {
-    strings out;
-    for (const auto& c : api->calls)
-      if (c.op == operation::upload_file) out.push_back(c.what.substr(c.what.rfind('.') + 1));
-    return out;
-  }
-};
-
-} // namespace
-
-TEST_CASE_METHOD(parts_world,
-                 "an archive of several parts is sent part by part, and unpacked in their order") {
-  strings words;
-  guest["unpack"] = [&](const sandbox::command& c) -> result<command_result> {
-    words = c.argv;
-    std::string all;
-    for (std::size_t i = 0; i + 1 < c.argv.size(); ++i)
-      if (c.argv[i] == "--archive") all += api->boxes.begin()->second.files.at(c.argv[i + 1]);
-    CHECK(all == "an archive");
-    return said("{\"files\":3,\"size_bytes\":300,\"manifest_sha256\":\"cafe\"}\n");
-  };
-  begin();
-  CHECK(sent() == strings{"00001", "00002", "00003", "00004"});
-  CHECK(std::count(words.begin(), words.end(), "--archive") == 4);
-  auto told = all<transfer_progress>();
-  REQUIRE(told.size() == 5);
-  CHECK(told.front().parts_done == 0);
-  CHECK(told.front().sent_bytes == 0);
-  CHECK(told.back().parts_done == 4);
-  CHECK(told.back().done_bytes == 10);
-  CHECK(told.at(2).parts_done == 2);
-  CHECK(told.at(2).done_bytes == 6);
-  CHECK(told.at(2).size_bytes == 10);
-  CHECK(phases().back() == "running");
-  for (const auto& [path, content] : api->boxes.begin()->second.files)
-    CHECK_FALSE(path.starts_with(folder)); // nothing stays (row S1-11)
-}
-
-TEST_CASE_METHOD(transfer_world,
-                 "an upload in one piece tells its bytes once a second, and when it is over") {
-  api->hold(operation::upload_file); // "an archive", 10 bytes
-  begin();
-  caf::timespan now{0};
-  auto told_at = [&](caf::timespan at, std::uint64_t sent) {
-    advance(at - now);
-    REQUIRE((api->sending != nullptr));
-    api->sending(sent);
-    settle();
-    advance(notes_linger);
-    now = at + notes_linger;
-    return all<transfer_progress>();
-  };
-  CHECK(told_at(900ms, 1).empty());
-  auto told = told_at(1s, 2);
-  REQUIRE(told.size() == 1);
-  CHECK(told[0].transfer == all<transfer_intended>().at(0).transfer);
-  CHECK(told[0].parts == 1);
-  CHECK(told[0].parts_done == 0);
-  CHECK(told[0].done_bytes == 2);
-  CHECK(told[0].sent_bytes == 2);
-  CHECK(told[0].size_bytes == 10);
-  CHECK(told[0].elapsed_ms == 1000);
-  CHECK(told_at(1005ms, 3).size() == 1);
-  CHECK(told_at(1990ms, 4).size() == 1);
-  told = told_at(2s, 99); // never more than there is
-  REQUIRE(told.size() == 2);
-  CHECK(told[1].done_bytes == 10);
-  CHECK(told[1].parts_done == 0);
-  api->release(operation::upload_file);
-  advance(notes_linger);
-  told = all<transfer_progress>();
-  REQUIRE(told.size() == 3);
-  CHECK(told[2].parts_done == 1);
-  CHECK(told[2].done_bytes == 10);
-  CHECK(told[2].sent_bytes == 10);
-  CHECK(phases().back() == "running");
-}
-
-TEST_CASE_METHOD(transfer_world, "an upload in one piece that is over at once tells no progress") {
-  begin();
-  CHECK(phases().back() == "running");
-  CHECK(all<transfer_progress>().empty());
-  CHECK(all<transfer_done>().size() == 1);
-}
-
-TEST_CASE_METHOD(parts_world,
-                 "a part that is under way counts with the bytes that are sent of it") {
-  api->turn_down = [this, n = 0](operation op, const std::string&) mutable {
-    if (op == operation::upload_file && ++n == 2) api->hold(op); // the second part
-    return error{};
-  };
-  begin();
-  REQUIRE((api->sending != nullptr));
-  advance(notes_linger);
-  CHECK(all<transfer_progress>().size() == 2); // the start, and the first part
-  advance(1s);
-  api->sending(2);
-  settle();
-  advance(notes_linger);
-  auto told = all<transfer_progress>();
-  REQUIRE(told.size() == 3);
-  CHECK(told[2].parts_done == 1);
-  CHECK(told[2].done_bytes == 3 + 2);
-  CHECK(told[2].sent_bytes == 3 + 2);
-  api->turn_down = nullptr;
-  api->release(operation::upload_file);
-  settle();
-  CHECK(all<transfer_progress>().back().done_bytes == 10);
-  CHECK(phases().back() == "running");
-}
-
-TEST_CASE_METHOD(parts_world,
-                 "a connection that is cut costs the part that was under way, and no other") {
-  api->turn_down = [cut = false](operation, const std::string& what) mutable {
-    return what.ends_with(".00003") && !std::exchange(cut, true) ? make_error(errc::network)
-                                                                 : error{};
-  };
-  begin();
-  CHECK(sent() == strings{"00001", "00002", "00003"});
-  CHECK(phases().back() == "uploading");
-  advance(1s);
-  CHECK(sent() == strings{"00001", "00002", "00003", "00003", "00004"});
-  CHECK(phases().back() == "running");
-}
-
-TEST_CASE_METHOD(parts_world, "each part of an archive has the time of a part, not of a file") {
-  begin();
-  REQUIRE(sent().size() == 4);
-  const auto& given = api->upload_limits; // that of the guest program stands before them
-  REQUIRE(given.size() >= 4);
-  for (std::size_t i = given.size() - 4; i < given.size(); ++i)
-    CHECK(given[i] == sandbox::limit_of(sandbox::step::part_write).deadline);
-}
-
-TEST_CASE_METHOD(parts_world, "the next daemon sends only the parts that are not inside") {
-  recorded(phase::uploading);
-  start.record.base_commit.clear();
-  auto& files = api->boxes["i1"].files;
-  files[std::string{folder} + "worktree.tar.00001"] = "an ";
-  files[std::string{folder} + "worktree.tar.00002"] = "ar";  // cut short
-  files[std::string{folder} + "worktree.tar.00003"] = "hiv"; // whole
-  begin();
-  CHECK(sent() == strings{"00002", "00004"});
-  auto told = all<transfer_progress>();
-  REQUIRE(told.size() == 3);
-  CHECK(told.front().parts_done == 2);
-  CHECK(told.front().sent_bytes == 0);
-  CHECK(told.back().sent_bytes == 4);
-  CHECK(phases().back() == "running");
-}
-
-TEST_CASE_METHOD(parts_world,
-                 "a part that is another one inside fails the upload before anything is unpacked") {
-  auto listing = api->on_run;
-  api->on_run = [=, this](const sandbox::remote& where, const sandbox::command& c) {
-    if (c.argv.at(1) == "parts" && !api->boxes.begin()->second.files.empty())
-      for (auto& [path, content] : api->boxes.begin()->second.files)
-        if (path.ends_with(".00002")) content = "xrc"; // one byte changed on the way
-    return listing(where, c);
-  };
-  begin();
-  CHECK(ending() == "failed verification@verify");
-  CHECK(guest_calls("unpack") == 0);
-  CHECK(guest_calls("pane") == 0);
-  CHECK(api->boxes.empty());
-}
-
-TEST_CASE_METHOD(parts_world, "a listing that makes no sense means that nothing is inside") {
-  guest["parts"] = [n = 0, this](const sandbox::command& c) mutable -> result<command_result> {
-    if (n++ == 0)
-      return said(
-          "{\"parts\":[1,{\"name\":5},{\"name\":\"worktree.tar.00001\",\"size_bytes\":\"3\"}]}\n");
-    return parts_there(api->boxes.begin()->second.info.address, c.argv.at(3));
-  };
-  begin();
-  CHECK(sent().size() == 4);
-  CHECK(phases().back() == "running");
 }

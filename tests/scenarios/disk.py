@@ -32,8 +32,8 @@ class FailingDisk:
         self.rules.unlink()
 
 
-def prepared(work, sim):
-    skep = Installation(work, config=sim.config())
+def prepared(work, sim, more=""):
+    skep = Installation(work, config=sim.config() + more)
     skep.run("secret", "set", "SIM_KEY", input=KEY + "\n", code=0)
     return skep
 
@@ -116,22 +116,49 @@ def _(work):
         assert not disk.daemon.ended(), "skepd ended"
 
 
-@scenario("a full disk under the results of one pane fails that download alone")
+@scenario("a full disk under the results of one pane holds up that pane alone, and loses nothing once there is room")
 def _(work):
     repo = repository(work / "repo", {"file.txt": "text\n"})
     with Simulator(work, scenario=QUICK) as sim, prepared(work, sim) as skep:
         disk = FailingDisk(work, skep)
         disk.fail("full /p0.patch", "full /p0/files/")
         swarm = skep.start(repo, "--provider", "sim", "--sandboxes", "2", "--", "./agent")
+
+        def told():
+            return [e["body"] for e in skep.events(swarm) if e["body"].get("code") == "results_wait_for_room"]
+        wait_until("one pane waits for room, and the other one is done",
+                   lambda: told() and outcomes(skep, swarm).get(1) == "completed", 60, every_s=0.2)
+        out = repo / "skep-out" / swarm
+        assert not (out / "p0.patch").exists() and not (out / "p0").exists(), list(out.iterdir())
+        disk.heal()
         done = skep.closed(swarm, 120)
-        assert outcomes(skep, swarm) == {0: "failed", 1: "completed"}, done["sandboxes"]
-        failed = next(b for b in done["sandboxes"] if b["index"] == 0)
-        assert failed["error_code"] == "disk_full", failed
-        assert [t["state"] for t in done["transfers"] if t["direction"] == "download"].count("done") == 1, done["transfers"]
+        assert outcomes(skep, swarm) == {0: "completed", 1: "completed"}, done["sandboxes"]
+        assert [t["state"] for t in done["transfers"] if t["direction"] == "download"] == ["done", "done"], done["transfers"]
+        assert (out / "p0.patch").exists() and len(told()) == 1
         assert not disk.daemon.ended(), "skepd ended"
         assert rows(skep, "PRAGMA quick_check")[0]["quick_check"] == "ok"
         wait_until("no sandbox is left", lambda: not sim.alive(), 60)
+        assert disk.daemon.stop() == 0
+
+
+@scenario("work that the disk had no room for in time stays in its sandbox, and skep diff fetches it from there")
+def _(work):
+    repo = repository(work / "repo", {"file.txt": "text\n"})
+    with Simulator(work, scenario=QUICK) as sim, prepared(work, sim, "[policy]\ndownload_deadline_s = 10\n") as skep:
+        disk = FailingDisk(work, skep)
+        disk.fail("full /p0.patch")
+        swarm = skep.start(repo, "--provider", "sim", "--", "./agent")
+        done = skep.closed(swarm, 120)
         disk.heal()
+        box = done["sandboxes"][0]
+        assert box["result"] == "failed" and box["error_code"] == "disk_full" and box["kept"], box
+        fetch = f"skep diff {swarm}/p0 --patch"
+        assert fetch in (repo / "skep-out" / swarm / "summary.json").read_text()
+        assert len(sim.alive()) == 1
+        found = skep.run("diff", f"{swarm}/p0", "--patch", code=0)
+        assert "diff --git" in found.stdout and "still in its sandbox" in found.stderr, found
+        skep.run("kill", swarm, code=0)
+        wait_until("no sandbox is left", lambda: not sim.alive(), 60)
         assert disk.daemon.stop() == 0
 
 

@@ -1,12 +1,18 @@
 #include "transfer/results.hpp"
+#include "tests/transfer/disk_calls.hpp"
 #include "tests/transfer/repo.hpp"
 #include "transfer/archive_writer.hpp"
 #include "transfer/kept.hpp"
 #include "transfer/sha256.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <filesystem>
+#include <optional>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -19,10 +25,13 @@ struct sync_call {
   std::vector<std::string> there;
 };
 std::vector<sync_call> sync_calls;
+/// What sendfile() has room for; then the disk is full. None: for all there is.
+std::optional<std::size_t> sendfile_room;
 } // namespace
 
 // In place of the C library's: nothing else can see whether somebody asked for it.
 extern "C" int syncfs(int fd) noexcept {
+  if (auto* calls = disk_calls::current; calls && calls->sync) return calls->sync();
   sync_call x;
   x.dir = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd));
   for (const auto& file : std::filesystem::recursive_directory_iterator{x.dir})
@@ -30,6 +39,18 @@ extern "C" int syncfs(int fd) noexcept {
   std::sort(x.there.begin(), x.there.end());
   sync_calls.push_back(std::move(x));
   return 0;
+}
+
+// As the C library's on a disk that fills up in the middle of a file.
+extern "C" ssize_t sendfile(int out, int in, off_t* at, size_t count) noexcept {
+  if (sendfile_room == std::size_t{0}) {
+    errno = ENOSPC;
+    return -1;
+  }
+  if (sendfile_room) count = std::min(count, *sendfile_room);
+  auto done = ::syscall(SYS_sendfile, out, in, at, count);
+  if (sendfile_room && done > 0) *sendfile_room -= static_cast<std::size_t>(done);
+  return done;
 }
 
 namespace {
@@ -155,6 +176,44 @@ TEST_CASE("results are on the disk before anybody hears of them, so that their s
                                     "p0/files/a/b", "p0/files/m", "p0/files/new\nname"});
 }
 
+TEST_CASE("a disk that fills up while a pane's results are stored leaves nothing of them, and what "
+          "was there before stays") {
+  repo r;
+  temp out;
+  changed_repo(r);
+  pane p{r, patch_of(r), good_claim};
+  put(out / "p0/mine", "not of this attempt");
+  sendfile_room = 10; // bytes of the patch
+  auto full = collect_pane(p / "p.patch", p / "p.tar", out.path, "p0", p.claim);
+  sendfile_room.reset();
+  REQUIRE_FALSE(full.ok());
+  CHECK(full.err().code == errc::disk_full);
+  CHECK_FALSE(exists(out / "p0.patch"));
+  CHECK_FALSE(exists(out / "p0/files"));
+  CHECK_FALSE(exists(out / "p0/changes.json"));
+  CHECK(get(out / "p0/mine") == "not of this attempt");
+  // There is room again: nothing stands in the way of the whole of it.
+  REQUIRE(collect_pane(p / "p.patch", p / "p.tar", out.path, "p0", p.claim).ok());
+  CHECK(get(out / "p0.patch") == get(p / "p.patch"));
+  CHECK(read_pane(out.path, "p0").ok());
+  auto again = collect_pane(p / "p.patch", p / "p.tar", out.path, "p0", p.claim);
+  CHECK(again.err().code == errc::exists);
+  CHECK(get(out / "p0/files/m") == "ONE\n"); // of the one before
+}
+
+TEST_CASE("a swarm's patch that the disk has no room for leaves no half of it") {
+  temp t;
+  put(t / "p", "diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n"
+               "@@ -0,0 +1 @@\n+x\n");
+  const std::vector<pane_patch> one{{"p0", t / "p"}};
+  sendfile_room = 10;
+  auto merged = merge_swarm_patch(one, t / "swarm.patch");
+  sendfile_room.reset();
+  REQUIRE_FALSE(merged.ok());
+  CHECK(merged.err().code == errc::disk_full);
+  CHECK_FALSE(exists(t / "swarm.patch"));
+}
+
 TEST_CASE("a pane brings no repository of its own, whose configuration git would obey") {
   temp t;
   put(t / "p", "diff --git a/sub/.git/config b/sub/.git/config\nnew file mode 100644\n"
@@ -175,11 +234,16 @@ TEST_CASE("more files than were announced are not even unpacked") {
   p.claim.added = good_claim.added;
   CHECK(collect_pane(p / "p.patch", p / "p.tar", out.path, "p0", p.claim).err().code
         == errc::unsafe_archive);
+  CHECK_FALSE(exists(out / "p0"));
+  // As collect_pane() has it bounded: one more than were announced, so that it can be named.
+  unpack_limits announced;
+  announced.max_files =
+      good_claim.modified.size() + good_claim.added.size() + good_claim.renamed.size() + 1;
+  CHECK(unpack_archive(p / "p.tar", out / "all", announced).err().code == errc::unsafe_archive);
   std::size_t unpacked = 0;
-  for (const auto& file : std::filesystem::recursive_directory_iterator{out / "p0/files"})
+  for (const auto& file : std::filesystem::recursive_directory_iterator{out / "all"})
     unpacked += file.is_regular_file();
-  CHECK(unpacked
-        <= good_claim.modified.size() + good_claim.added.size() + good_claim.renamed.size() + 1);
+  CHECK(unpacked <= announced.max_files);
 }
 
 TEST_CASE("claims that differ from what arrived are found") {
@@ -298,16 +362,23 @@ TEST_CASE("a summary survives its JSON form, whatever bytes the names hold") {
   x.patch_sha256 = x.tar_sha256 = std::string(64, 'a');
   x.head = std::string(40, 'b');
   x.nested = {"n"};
+  x.unreadable = {"\xFE", "u"};
+  x.no_history = true;
   auto back = parse_diff_summary(to_line(to_json(x)));
   REQUIRE(back.ok());
   CHECK(back->commits == 3);
   CHECK(back->added == x.added);
   CHECK(back->renamed == x.renamed);
   CHECK(back->copied == x.copied);
-  auto older = to_json(x); // of a release that told no copies
-  older.erase("copied");
+  CHECK(back->unreadable == x.unreadable);
+  CHECK(back->no_history);
+  auto older = to_json(x); // of a release that told no copies, and then of these
+  for (const char* key : {"copied", "unreadable", "no_history"})
+    older.erase(key);
   REQUIRE(parse_diff_summary(to_line(older)).ok());
   CHECK(parse_diff_summary(to_line(older))->copied.empty());
+  CHECK(parse_diff_summary(to_line(older))->unreadable.empty());
+  CHECK_FALSE(parse_diff_summary(to_line(older))->no_history);
   older["copied"] = json::array({json::array({"a"})});
   CHECK(parse_diff_summary(to_line(older)).err().code == errc::protocol);
   CHECK(back->nested == x.nested);
@@ -315,6 +386,50 @@ TEST_CASE("a summary survives its JSON form, whatever bytes the names hold") {
     CHECK(parse_diff_summary(bad).err().code == errc::protocol);
   CHECK(parse_diff_summary("{\"error\":\"io\",\"message\":\"x\"}").err().code
         == errc::remote_command_failed);
+}
+
+TEST_CASE("a summary in a file is read when it is the one that was announced, and of sane size") {
+  temp t;
+  diff_summary x = good_claim;
+  x.patch_sha256 = x.tar_sha256 = std::string(64, 'a');
+  auto keep = [&](const std::string& text) {
+    put(t / "p0.json", text);
+    return summary_file{text.size(), sha256_of(text)};
+  };
+  auto file = keep(to_line(to_json(x)));
+  auto told = parse_summary_file(to_json(x, file));
+  REQUIRE(told.ok());
+  REQUIRE(told->has_value());
+  CHECK((*told)->bytes == file.bytes);
+  CHECK((*told)->sha256 == file.sha256);
+  auto back = read_diff_summary(t / "p0.json", **told);
+  REQUIRE(back.ok());
+  CHECK(back->modified == x.modified);
+  // What earlier releases print announces no file.
+  auto itself = parse_summary_file(to_json(x));
+  REQUIRE(itself.ok());
+  CHECK_FALSE(itself->has_value());
+
+  CHECK(read_diff_summary(t / "none", file).err().code == errc::file_not_found);
+  put(t / "p0.json", to_line(to_json(x)) + " ");
+  CHECK(read_diff_summary(t / "p0.json", file).err().code == errc::checksum);
+  auto deep = keep("{\"x\":" + std::string(1000, '[') + std::string(1000, ']') + "}");
+  CHECK(read_diff_summary(t / "p0.json", deep).err().code == errc::protocol);
+  std::string much = "{\"modified\":[";
+  for (int i = 0; i < 5'000'200; ++i)
+    much += "1,";
+  auto wide = keep(much + "1]}");
+  CHECK(read_diff_summary(t / "p0.json", wide).err().code == errc::protocol);
+
+  auto announced = to_json(x, file);
+  announced["summary_bytes"] = largest_summary_bytes + 1;
+  CHECK(parse_summary_file(announced).err().code == errc::too_large);
+  announced["summary_bytes"] = -1;
+  CHECK(parse_summary_file(announced).err().code == errc::protocol);
+  announced = to_json(x, file);
+  announced["summary_sha256"] = "ab";
+  CHECK(parse_summary_file(announced).err().code == errc::protocol);
+  CHECK(parse_summary_file(json::array()).err().code == errc::protocol);
 }
 
 TEST_CASE("well-formed UTF-8 is told from other bytes") {

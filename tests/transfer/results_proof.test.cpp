@@ -6,6 +6,8 @@
 #include "transfer/pack.hpp"
 #include "transfer/sha256.hpp"
 
+#include <cstdlib>
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::transfer;
@@ -93,6 +95,32 @@ TEST_CASE("a patch that gives the files is kept as it came, with its messages") 
   CHECK(got->patch == patch_origin::proven);
   CHECK(get(f / "out/p0.patch") == patch);
   CHECK(read_pane(f / "out", "p0")->patch == patch_origin::proven);
+}
+
+TEST_CASE("a disk that is full while a patch is proven says nothing of the patch") {
+  forged f;
+  f.tree.put("m.c", harmless);
+  auto patch = f.series();
+  // git says it in words alone.
+  std::string step = GENERATE(as<std::string>{}, " apply --cached ", " write-tree ");
+  const auto real = in_path("git");
+  put(f / "bin/git",
+      "#!/bin/sh\ncase \" $* \" in *'" + step
+          + "'*) echo 'error: unable to write file x: No space left on device' >&2; exit 1;; esac\n"
+            "exec '"
+          + real + "' \"$@\"\n",
+      0755);
+  const std::string before = std::getenv("PATH");
+  ::setenv("PATH", ((f / "bin") + ":" + before).c_str(), 1);
+  auto got = f.collect(patch);
+  ::setenv("PATH", before.c_str(), 1);
+  REQUIRE_FALSE(got.ok());
+  CHECK(got.err().code == errc::disk_full);
+  CHECK_FALSE(exists(f / "out/p0.patch"));
+  CHECK_FALSE(exists(f / "out/p0"));
+  got = f.collect(patch);
+  REQUIRE(got.ok());
+  CHECK(got->patch == patch_origin::proven);
 }
 
 TEST_CASE("a copied file is proven by what it holds, wherever it is said to be from") {

@@ -66,6 +66,16 @@ void remark_origin(const transfer::kept_pane& p) {
   if (p.left_out.size() > most)
     remark("Note: " + count_text(p.left_out.size() - most, "more such link", "more such links")
            + " of " + safe_line(p.name) + " are named in its changes.json.");
+  const auto& unread = p.summary.unreadable;
+  for (std::size_t i = 0; i < std::min(unread.size(), most); ++i)
+    remark("Note: " + safe_line(transfer::shown_path(unread[i])) + " of " + safe_line(p.name)
+           + " could not be read in its sandbox. It is left out.");
+  if (unread.size() > most)
+    remark("Note: " + count_text(unread.size() - most, "more such path", "more such paths") + " of "
+           + safe_line(p.name) + " are named in its changes.json.");
+  if (p.summary.no_history)
+    remark("Note: the repository of " + safe_line(p.name)
+           + " had no commit to go by. Its files are compared with the base, as one patch.");
   if (p.patch == transfer::patch_origin::made_here)
     remark("Note: the patch of " + safe_line(p.name)
            + " that came from the sandbox was not what its files are. What is shown was made here,"
@@ -115,7 +125,9 @@ int diff(const app& a, const diff_command& o) {
   for (const auto& p : t->panes)
     if (auto whole = transfer::check_kept(p); !whole) return fail(a, whole.err());
   if (live && !a.json_mode)
-    remark(safe_line(t->panes.front().name) + " still works: this is what it has changed so far.");
+    remark(safe_line(t->panes.front().name)
+           + (live->kept ? "'s run is over: this is what is still in its sandbox."
+                         : " still works: this is what it has changed so far."));
   if (!a.json_mode)
     for (const auto& p : t->panes)
       remark_origin(p);
@@ -199,11 +211,13 @@ int download(const app& a, const download_command& o) {
 
 void add_diff(CLI::App& cli, app& a) {
   auto d = std::make_shared<diff_command>();
-  auto* c = add_command(cli, a, "diff", "Show what agents changed",
-                        "  skep diff sw_x\n  skep diff sw_x/p0 --patch | less\n"
-                        "  skep diff skep-out/sw_x/p0 --json\n\n"
-                        "A pane whose agent still works is looked at inside its sandbox.",
-                        [&a, d] { return diff(a, *d); });
+  auto* c =
+      add_command(cli, a, "diff", "Show what agents changed",
+                  "  skep diff sw_x\n  skep diff sw_x/p0 --patch | less\n"
+                  "  skep diff skep-out/sw_x/p0 --json\n\n"
+                  "A pane whose agent still works is looked at inside its sandbox, and so is\n"
+                  "one whose results could not be fetched, while its sandbox is there.",
+                  [&a, d] { return diff(a, *d); });
   c->add_option("TARGET", d->target,
                 "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results")
       ->required();

@@ -27,7 +27,11 @@ constexpr const char* repo_inside = "/home/user/repo";
 result<std::string> answer_of(const result<sandbox::command_result>& r) {
   if (!r) return r.err();
   auto line = r->stdout_data.substr(0, r->stdout_data.find('\n'));
-  if (r->exited && r->exit_code == 0) return line;
+  if (r->exited && r->exit_code == 0) {
+    if (r->stdout_truncated && line.size() == r->stdout_data.size())
+      return make_error(errc::protocol, "the answer of skep-guest diff is cut off");
+    return line;
+  }
   auto j = nested_too_deep(line) ? json{} : json::parse(line, nullptr, false);
   auto text = j.is_object() ? j.value("message", json{}) : json{};
   auto said = text.is_string() ? text.get<std::string>() : r->status + " " + r->stderr_data;
@@ -50,18 +54,18 @@ public:
   result<void> at(const std::string& tree, const std::string& base, const std::string& name,
                   const fs::path& into) {
     sandbox::command diff;
-    diff.argv = {guest_, "diff",   "--look", "--tree", tree,   "--base",
-                 base,   "--name", name,     "--out",  folder_};
+    diff.argv = {guest_,   "diff", "--look", "--tree", tree,     "--base",   base,
+                 "--name", name,   "--out",  folder_,  "--repo", repo_inside};
     diff.limit = diff_limit;
     auto claim = answer_of(wait_for<sandbox::command_result>(
         diff_limit + 10s, [&](auto then) { api_.run(where_, diff, std::move(then)); }));
     if (!claim) return claim.err();
-    auto summary = transfer::parse_diff_summary(*claim);
-    if (!summary) return summary.err();
     auto raw = into / "raw";
     std::error_code failed;
     fs::create_directories(raw, failed);
     if (failed) return make_error(errc::io, "cannot make " + raw.string(), failed.message());
+    auto summary = summary_of(*claim, name + ".json", raw);
+    if (!summary) return summary.err();
     for (const char* ending : {".patch", ".tar"})
       if (auto got = fetch(name + ending, raw); !got) return got;
     auto kept =
@@ -72,6 +76,17 @@ public:
   }
 
 private:
+  /// From the file that the answer announces, or from the answer.
+  result<transfer::diff_summary> summary_of(const std::string& claim, const std::string& name,
+                                            const fs::path& to) {
+    auto answer = nested_too_deep(claim) ? json{} : json::parse(claim, nullptr, false);
+    auto announced = transfer::parse_summary_file(answer);
+    if (!announced) return announced.err();
+    if (!*announced) return transfer::parse_diff_summary(claim);
+    if (auto got = fetch(name, to); !got) return got.err();
+    return transfer::read_diff_summary((to / name).string(), **announced);
+  }
+
   result<void> fetch(const std::string& name, const fs::path& to) {
     auto got = wait_for<std::uint64_t>(diff_limit, [&](auto then) {
       api_.download_file(where_, folder_ + "/" + name, to / name, largest_result, {},
@@ -99,10 +114,12 @@ result<std::string> guest_inside() {
 result<sandbox_record> sandbox_of(broker::control_client& daemon, const found_pane& pane) {
   auto status = daemon.call(status_request{pane.swarm}, call_deadline);
   if (!status) return status.err();
-  for (const auto& box : status->sandboxes)
-    if (box.sandbox == pane.sandbox && box.state >= phase::starting && box.state < phase::closed
+  for (const auto& box : status->sandboxes) {
+    const bool there = box.state < phase::closed || box.kept;
+    if (box.sandbox == pane.sandbox && box.state >= phase::starting && there
         && !box.base_commit.empty() && !box.kill_intended)
       return box;
+  }
   return make_error(errc::no_results, pane.name + " does not run");
 }
 
@@ -132,7 +149,7 @@ result<live_results> look_at_running(const app& a, const std::string& target) {
   if (!there) return there.err();
   auto folder = transfer::temp_dir::make();
   if (!folder) return folder.err();
-  live_results out{std::move(*folder), {}};
+  live_results out{std::move(*folder), {}, box->state == phase::closed};
   // As actors/results_dir.hpp says.
   auto upload = paths->root / "work" / pane->swarm.value / "worktree.tar";
   looking look{provider->api(), there->address, *guest, upload.string()};

@@ -1,5 +1,6 @@
-// skep diff of a pane that still works: what it has changed so far, asked inside its sandbox. Looks
-// only: HEAD and index of the agent stay, and what is made for it goes again, here and there.
+// skep diff of a pane that still works, or whose sandbox is kept and whose results are not here:
+// what it has changed so far, asked inside its sandbox. Looks only: HEAD and index of the agent
+// stay, and what is made for it goes again, here and there.
 #pragma once
 
 #include "tools/skep/results_target.hpp"
@@ -11,6 +12,7 @@ namespace skep::cli {
 struct live_results {
   transfer::temp_dir folder;
   results_target found;
+  bool kept = false; ///< Its run is over, and its sandbox is still there.
 };
 
 /// `target`: pn_... or SWARM/NAME. What comes out of the sandbox is checked as any results are.
