@@ -34,6 +34,13 @@ struct subject {
                                     endpoint{kind, host->url(), host->url(), "", ""});
     use = real.get();
   }
+  /// What a case left is killed: the sandboxes of a host outlive it.
+  ~subject() {
+    for (const auto& id : made)
+      (void)kill(id);
+  }
+  subject(const subject&) = delete;
+  subject& operator=(const subject&) = delete;
   void make_fake() {
     fake = std::make_unique<fake_api>();
     fake->now = [] { return std::chrono::system_clock::now(); };
@@ -53,6 +60,7 @@ struct subject {
     if (!r) FAIL(render(r.err()));
     CHECK_FALSE(r->address.remote_id.empty());
     CHECK_FALSE(r->address.access_token.empty());
+    made.push_back(r->address.remote_id);
     return r->address;
   }
   result<sandbox::detail> get(const std::string& id) {
@@ -70,6 +78,7 @@ struct subject {
     return await<bool>([&](auto t) { use->kill(id, t); });
   }
 
+  std::vector<std::string> made;
   std::unique_ptr<own_host> host; // ends after its client
   std::unique_ptr<client> real;
   std::unique_ptr<fake_api> fake;

@@ -26,7 +26,8 @@ inline std::string program(const char* name) {
   return std::string{bin ? bin : "."} + "/" + name;
 }
 
-/// A skep-host of this test alone, on a free port; it and its sandboxes end with the object.
+/// A skep-host of this test alone, on a free port; it ends with the object. Its sandboxes would
+/// outlive it: they are killed before.
 class own_host {
 public:
   explicit own_host(std::vector<std::string> more = {}) {

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from host_server import KEY, kill_sandboxes  # noqa: E402 behind the path they need
 from scenario import SOURCE, program  # noqa: E402 behind the path they need
 
 SCRIPTS = ["pause", "figures", "errors", "sandboxes", "commands", "limits", "files", "watch", "terminals", "secured", "catalog"]  # long ones first
@@ -26,7 +27,6 @@ GROUPS = ["create", "list", "connect", "kill", "commands", "background", "input"
           "error: refused by the control API", "error: build and template", "error: told by the proxy"]
 LEAST_IN_GROUP = 4
 LEAST_CASES = 60
-KEY = "e2b_" + "0" * 40
 LIMITED_KEYS = ["e2b_" + str(i) * 40 for i in range(1, 6)]
 SCRIPT_LIMIT_S = 240
 AT_ONCE = 4
@@ -36,6 +36,7 @@ class Host:
     """A skep-host with a key file on a free port; at its end every sandbox is killed and its files are gone."""
 
     def __init__(self, keys, *words):
+        self.key = keys[0]
         self.work = Path(tempfile.mkdtemp(prefix="skep-conformance-"))
         self.work.chmod(0o755)
         file = self.work / "keys"
@@ -55,6 +56,7 @@ class Host:
         return sorted(p.name for p in (self.state / "holders").iterdir())
 
     def close(self):
+        kill_sandboxes(self.url, self.key, self.state)
         self.process.terminate()
         self.process.wait(20)
         self.process.stdout.close()
