@@ -53,13 +53,16 @@ struct budget_rest {
 /// models by it.
 class rest_board {
 public:
-  void put(const swarm_id& id, budget_rest rest) {
+  /// In place of all that were there. A swarm that is not among them has no budget in force.
+  void put(std::map<swarm_id, budget_rest> all) {
     std::lock_guard guard{mutex_};
-    rest_[id] = std::move(rest);
+    rest_ = std::move(all);
+    known_ = true;
   }
-  void drop(const swarm_id& id) {
+  /// False until something was put: that no budget is in force is then no knowledge.
+  bool known() const {
     std::lock_guard guard{mutex_};
-    rest_.erase(id);
+    return known_;
   }
   /// What the models of a sandbox may cost in all, in USD; nothing: no budget is in force. Both
   /// parts are of one moment: a newer cost with an older rest would allow what was spent between.
@@ -74,6 +77,7 @@ public:
 private:
   mutable std::mutex mutex_;
   std::map<swarm_id, budget_rest> rest_;
+  bool known_ = false;
 };
 
 } // namespace skep::actors

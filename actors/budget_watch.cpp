@@ -45,17 +45,14 @@ void budget_watch::publish(const storage::spend_state& s, utc_time now) {
   };
   for (const auto& b : shared_budgets(s, *svc_->rules, now))
     tighter(shared, b);
-  std::set<swarm_id> open;
+  std::map<swarm_id, budget_rest> rests;
   for (const auto& w : s.open_swarms) {
     auto rest = shared;
     tighter(rest, budget_of(s, w, now));
     if (!rest) continue;
-    open.insert(w.swarm);
-    svc_->rests->put(w.swarm, {*rest, models_of(s, w.swarm)});
+    rests[w.swarm] = {*rest, models_of(s, w.swarm)};
   }
-  for (const auto& id : published_)
-    if (open.count(id) == 0) svc_->rests->drop(id);
-  published_ = std::move(open);
+  svc_->rests->put(std::move(rests));
 }
 
 // Each once, also over restarts: the tables know those that were given.

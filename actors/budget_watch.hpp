@@ -47,7 +47,6 @@ private:
   std::set<std::string> warned_; ///< On their way to the disk, or there.
   std::map<swarm_id, winding> winding_;
   std::set<sandbox_id> ended_; ///< Kept ones whose kill intent is on its way.
-  std::set<swarm_id> published_;
 };
 
 /// bad_argument or out_of_range for a budget that cannot be set.

@@ -94,6 +94,11 @@ void chunk_builder::add_all(std::vector<packed_event> events, waiter w) {
   send();
 }
 
+void chunk_builder::add_all(std::vector<packed_event> events,
+                            caf::typed_response_promise<std::uint64_t> w) {
+  add_all(std::move(events), [w](result<std::uint64_t> r) { answer(w, r); });
+}
+
 chunk_builder::building& chunk_builder::room_for(std::size_t size_bytes) {
   if (!queue_.empty()) {
     auto& b = queue_.back();

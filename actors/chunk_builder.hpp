@@ -68,9 +68,11 @@ public:
   void add(packed_event e, waiter w);
   /// The same for a promise.
   void add(packed_event e, caf::typed_response_promise<std::uint64_t> w);
-  /// Several events that stand together in one chunk: all are stored or none. Answers the sequence
-  /// of the last one. Must not be empty.
+  /// Several events that stand together in one chunk, also where it grows beyond the limits of one:
+  /// all are stored or none. Answers the sequence of the last one. Must not be empty.
   void add_all(std::vector<packed_event> events, waiter w);
+  /// The same for a promise.
+  void add_all(std::vector<packed_event> events, caf::typed_response_promise<std::uint64_t> w);
 
   /// Packs at the present wall time and adds.
   template <event E>

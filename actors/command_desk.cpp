@@ -22,7 +22,12 @@ public:
       if (auto on = svc_->switch_is_on("draining")) registry_->draining(*on);
     // Known from the start: the edge opens as soon as this desk is there.
     for (auto& run : open) {
-      auto context = make_context(run.record.swarm, std::move(run.spec));
+      known_.push_back(run.record.swarm);
+      if (!run.spec) {
+        tell_unreadable(run.record.swarm, run.spec.err());
+        continue;
+      }
+      auto context = make_context(run.record.swarm, std::move(*run.spec));
       registry_->put(context->swarm, context);
       open_.emplace_back(std::move(context), std::move(run.record));
     }
@@ -32,10 +37,7 @@ public:
 
   behavior_type make_behavior() override {
     this->set_down_handler([this](caf::down_msg& d) { on_down(d); });
-    std::vector<swarm_id> open;
-    for (const auto& [context, record] : open_)
-      open.push_back(context->swarm);
-    sweep_work_files(*svc_, open);
+    sweep_work_files(*svc_, std::exchange(known_, {}));
     for (auto& [context, record] : open_)
       take_up(context, std::move(record));
     open_.clear();
@@ -160,6 +162,17 @@ private:
     context->spec = std::make_shared<const swarm_spec>(std::move(spec));
     context->swarm = std::move(id);
     return context;
+  }
+
+  // A newer release may know what it is.
+  void tell_unreadable(const swarm_id& id, const error& why) {
+    if (registry_->first_word_of(id))
+      note(svc_->handles->recorder(), svc_->wall_now(),
+           notice{severity::warning, "run_not_taken_up",
+                  id.value
+                      + " is open, and nobody goes on with it: what it was started with cannot "
+                        "be read. Its files are kept: "
+                      + render(why)});
   }
 
   void take_up(const swarm_context_ptr& context, swarm_record record) {
@@ -426,6 +439,7 @@ private:
   std::function<supervisor_actor()> supervisor_;
   std::shared_ptr<swarm_registry> registry_;
   std::vector<std::pair<swarm_context_ptr, swarm_record>> open_; ///< Until they are taken up.
+  std::vector<swarm_id> known_; ///< All that the tables have open; until the sweep.
   std::map<swarm_id, swarm_context_ptr> swarms_;
   std::map<caf::actor_addr, swarm_id> watched_;
   key_book keys_;

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <map>
+#include <set>
 #include <vector>
 
 namespace skep::actors {
@@ -61,10 +62,16 @@ public:
   void draining(bool on) { draining_ = on; }
   bool ending() const { return ending_; }
   void ending(bool on) { ending_ = on; }
+  /// True once for each swarm: for what a desk that is started again has told before.
+  bool first_word_of(const swarm_id& id) {
+    std::lock_guard guard{mutex_};
+    return told_.insert(id).second;
+  }
 
 private:
   mutable std::mutex mutex_;
   std::map<swarm_id, context> live_;
+  std::set<swarm_id> told_; ///< See first_word_of().
   std::atomic<bool> draining_{false};
   std::atomic<bool> ending_{false};
 };
@@ -72,10 +79,12 @@ private:
 /// A swarm that a former daemon left open.
 struct open_run {
   swarm_record record;
-  swarm_spec spec;
+  result<swarm_spec> spec; ///< Or why it cannot be read.
 };
 
-/// `swarms` answers the supervisor under which swarms live. Open runs are taken up at once.
+/// `swarms` answers the supervisor under which swarms live. Open runs are taken up at once, and
+/// what lies in the state directory of others than `open` is removed: it must name all that are
+/// open. One whose spec cannot be read keeps its files and is told, once in the daemon's life.
 desk_actor spawn_command_desk(caf::scheduled_actor* parent, services_ptr svc,
                               std::function<supervisor_actor()> swarms,
                               std::shared_ptr<swarm_registry> registry, std::vector<open_run> open);

@@ -281,6 +281,16 @@ protected:
         pack_now(at, e));
   }
 
+  /// Puts several events on disk, all or none, then runs `ok(seq)` with the sequence of the last
+  /// one; `fail(error)` when they could not be.
+  template <class Ok, class Fail>
+  void record_all(const recorder_actor& to, packed_events all, Ok ok, Fail fail) {
+    ask<std::uint64_t>(
+        this, to, record_deadline, std::move(ok),
+        [fail = std::move(fail)](caf::error& why) mutable { fail(from_caf(why)); }, record_a::value,
+        std::move(all));
+  }
+
   template <event E>
   void note(const recorder_actor& to, utc_time at, const E& e) {
     caf::anon_send(to, note_a::value, pack_now(at, e));

@@ -88,6 +88,15 @@ packed_event pack_now(utc_time at, E e) {
   return out;
 }
 
+/// Events that are stored together or not at all.
+struct packed_events {
+  std::vector<packed_event> all;
+  template <event E>
+  void add(utc_time at, const E& e) {
+    all.push_back(pack_now(at, e));
+  }
+};
+
 /// A piece of a pane's output for live subscribers; already appended to the daemon's log, secrets
 /// masked.
 struct output_piece {
@@ -211,6 +220,9 @@ using desk_actor = caf::typed_actor<caf::replies_to<handle_a, request_frame>::wi
 using recorder_actor = caf::typed_actor<
     // Answers the event's sequence once it is on disk.
     caf::replies_to<record_a, packed_event>::with<std::uint64_t>,
+    // In one chunk, however many they are: all are stored or none. Answers the sequence of the last
+    // one. Errors: bad_argument without an event.
+    caf::replies_to<record_a, packed_events>::with<std::uint64_t>,
     // Stored with the next chunk; nobody waits.
     caf::reacts_to<note_a, packed_event>>;
 
@@ -379,6 +391,7 @@ using control_actor = caf::typed_actor<
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::chunk_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::output_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::packed_event)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::packed_events)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::continuation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::stop_mode)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::admission_request)

@@ -335,6 +335,7 @@ private:
   void succeeded() {
     failures_ = 0;
     failing_since_.reset();
+    told_ = false;
   }
 
   // Where the network is away for some seconds, five tries are soon over, and the work of a night
@@ -395,20 +396,26 @@ private:
     ++failures_;
     why.sandbox = ctx_->sandbox;
     if (why.step.empty()) why.step = "output";
-    auto at = ctx_->svc->wall_now();
-    note(ctx_->recorder(), at, poll_failed{failures_, limits_.poll_failures, why});
-    if (failures_ >= limits_.poll_failures || why.code == errc::stale_epoch) {
-      note(ctx_->recorder(), at,
-           notice{severity::error, "output_incomplete",
-                  "the output of " + ctx_->sandbox.value
-                      + " is incomplete from here on: " + render(why)});
-      caf::anon_send(ctx_->keeper(), note_a::value, why);
-      return;
-    }
+    if (!told_)
+      note(ctx_->recorder(), ctx_->svc->wall_now(),
+           poll_failed{failures_, limits_.poll_failures, why});
+    if (failures_ >= limits_.poll_failures || why.code == errc::stale_epoch)
+      return tell_keeper(why);
     if (!polling_ && failures_ >= limits_.poll_after_failures) begin_polling();
     auto wait = std::min<caf::timespan>(
         limits_.poll_wait_most, limits_.poll_wait_first * (1u << std::min(failures_ - 1, 10u)));
     later(wait, [this] { open_stream(); });
+  }
+
+  // What is given up is the SANDBOX's to say, which ends this actor then. It may as well wait for
+  // a network, and then output goes on when there is one.
+  void tell_keeper(const error& why) {
+    caf::anon_send(ctx_->keeper(), note_a::value, why);
+    if (!retriable(why)) return;
+    told_ = true;
+    failures_ = 0;
+    failing_since_.reset();
+    later(limits_.poll_wait_most, [this] { open_stream(); });
   }
 
   context_ptr ctx_;
@@ -427,6 +434,7 @@ private:
   std::optional<caf::actor_clock::time_point> failing_since_; ///< Nothing has come since.
   std::uint32_t silent_ = 0; ///< Looks in a row that found nothing new; see listen().
   bool told_of_trim_ = false;
+  bool told_ = false; ///< The SANDBOX, and nothing has come since.
 
   bool polling_ = false; ///< Streams fail: followers are short.
   bool heard_ = false;   ///< The present one brought bytes.

@@ -10,11 +10,13 @@
 // output is polled: a follower that ends after policies::poll_life, a wait, the next one. Sooner
 // while there is output, later while there is none; never two at a time.
 //
-// Failures in a row are counted up to policies::poll_failures; then the output is incomplete and
-// the SANDBOX is told. The last of them, where it is of a kind that may pass (network, no answer),
-// counts only when nothing has come for policies::poll_give_up; until then a follower is tried each
-// policies::poll_wait_most. A follower from which nothing came for policies::follow_silence, not
-// even its pulse, hangs: that is one such failure.
+// Failures in a row are counted up to policies::poll_failures; then the SANDBOX is told, which asks
+// the provider and removes this actor where the output is given up. The last of them, where it is
+// of a kind that may pass (network, no answer), counts only when nothing has come for
+// policies::poll_give_up; until then a follower is tried each policies::poll_wait_most. A follower
+// from which nothing came for policies::follow_silence, not even its pulse, hangs: that is one such
+// failure. After one that waiting may mend (retriable()) it goes on and counts anew: the network of
+// this machine may be away, and the provider with it. That is not told again until something came.
 //
 // A follower whose stream ends without one whole frame, not even its hello, has failed, whatever
 // its exit code says.

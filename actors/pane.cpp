@@ -61,11 +61,17 @@ void pane_impl::begin() {
   }
 }
 
-// The adapter's knowledge died with the last daemon: it reads the log again, silently.
+// The adapter's knowledge died with the last daemon: it reads the log again, silently. A start that
+// was only intended may have waited for its turn, or for its prompt: it goes all the way again, and
+// where its agent runs, the guest says so and starts no second one.
 void pane_impl::adopt() {
   make_output();
   replay_log();
-  if (rec_.state == pane_phase::starting) await_ready();
+  if (rec_.state == pane_phase::starting) {
+    former_ = rec_.attempt;
+    return admit();
+  }
+  may_stand_ = true;
   start_agent();
 }
 

@@ -60,6 +60,7 @@ private:
   void attempt_over(std::uint32_t attempt);
   void admit();
   void release_place();
+  bool over_before_launch();
   void prepare();
   void await_ready();
   void no_word(std::uint32_t attempt);
@@ -75,8 +76,11 @@ private:
   void take_reason(stop_mode how);
   void interrupt();
   void freeze(bool frozen);
+  void tell_freeze(std::uint32_t tries);
   void send_signal(const char* signal_name);
   void kill_attempt(std::uint32_t attempt, std::uint32_t tries = 0);
+  void kill_unheard(bool asked);
+  std::chrono::milliseconds signal_wait(std::uint32_t tries) const;
 
   // ---- input (pane_input.cpp) ----
   caf::result<std::uint64_t> on_input(const std::string& key, const std::string& bytes);
@@ -96,6 +100,7 @@ private:
   std::uint32_t interrupted_ = 0; ///< The attempt that was asked to end.
   std::uint32_t awaited_ = 0;     ///< The attempt whose word is awaited, see await_ready().
   std::uint32_t asked_ = 0;       ///< The attempt whose launch was asked for in this life.
+  std::uint32_t former_ = 0;      ///< The attempt whose launch a former life may have asked for.
   std::uint32_t word_ = 0;        ///< The attempt of which is known that its agent was started.
   std::uint32_t exit_seen_ = 0;   ///< The attempt whose exit was taken.
   std::uint32_t given_up_ = 0;    ///< The attempt that gave no word in its time.
@@ -105,7 +110,11 @@ private:
   bool began_ = false;
   bool stopping_ = false;
   bool closing_ = false;
-  bool holds_place_ = false;
+  bool has_turn_ = false;       ///< At the LIMITER: a place, or one in its queue.
+  std::optional<bool> frozen_;  ///< What was asked for last of the present attempt.
+  std::uint32_t freezes_ = 0;   ///< What was asked for so often: an answer knows whether it is old.
+  bool telling_freeze_ = false; ///< A signal for it has no answer yet.
+  bool may_stand_ = false;      ///< The present attempt's agent was stopped, in whatever life.
   struct input {
     std::string key;
     std::string bytes;

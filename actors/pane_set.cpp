@@ -15,6 +15,11 @@ pane_set::pane_set(std::vector<pane_record> panes)
   first_error_.step = first->error_step;
 }
 
+void pane_set::add(pane_record pane) {
+  panes_.push_back(std::move(pane));
+  ready_.push_back(false);
+}
+
 bool pane_set::stopped_by(outcome how) const {
   return std::any_of(panes_.begin(), panes_.end(), [how](const auto& p) {
     return p.state != pane_phase::closed || p.result == how;

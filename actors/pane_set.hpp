@@ -13,6 +13,8 @@ public:
   explicit pane_set(std::vector<pane_record> panes);
 
   const std::vector<pane_record>& all() const { return panes_; }
+  /// One more, a fresh one.
+  void add(pane_record pane);
   bool contains(const pane_id& id) const { return find(id) < panes_.size(); }
   /// The agent runs (again).
   void ready(const pane_id& id);

@@ -20,6 +20,8 @@ void pane_impl::start_attempt(std::uint32_t attempt) {
   if (stopping_) return close(stop_outcome_, stop_why_);
   rec_.attempt = attempt;
   tries_ = 0;
+  frozen_.reset();
+  may_stand_ = false;
   make_output();
   record(
       ctx_->recorder(), now(), pane_start_intended{rec_.pane, attempt},
@@ -60,30 +62,40 @@ void pane_impl::attempt_over(std::uint32_t attempt) {
 // Starting an agent costs about a second of CPU: the LIMITER spreads starts over time. It keeps our
 // turn when we ask again, so the wait is made of short requests.
 void pane_impl::admit() {
+  if (over_before_launch()) return;
   auto limiter = ctx_->svc->handles->limiter();
   if (!limiter) return prepare();
+  has_turn_ = true;
   ask<void>(
-      this, limiter, std::chrono::seconds{60},
-      [this] {
-        holds_place_ = true;
-        prepare();
-      },
+      this, limiter, std::chrono::seconds{60}, [this] { prepare(); },
       [this](caf::error& e) {
-        if (e == caf::sec::request_timeout && !stopping_) return admit();
-        close(stopping_ ? stop_outcome_ : outcome::failed,
-              stopping_ ? stop_why_ : with_step(from_caf(e), "admission"));
+        if (over_before_launch()) return;
+        if (e == caf::sec::request_timeout) return admit();
+        kill_unheard(false);
+        close(outcome::failed, with_step(from_caf(e), "admission"));
       },
       admit_a::value, rec_.pane, ctx_->sandbox);
 }
 
+// The turn of one that still waits, too: its place would come when nobody wants it any more.
 void pane_impl::release_place() {
-  if (!std::exchange(holds_place_, false) || !ctx_) return;
+  if (!std::exchange(has_turn_, false) || !ctx_) return;
   if (auto limiter = ctx_->svc->handles->limiter())
     caf::anon_send(limiter, release_a::value, rec_.pane);
 }
 
+// A stop before this life has launched anything needs no launch; what a former life may have
+// launched is ended with it.
+bool pane_impl::over_before_launch() {
+  if (closing_) return true;
+  if (!stopping_) return false;
+  kill_unheard(false);
+  close(stop_outcome_, stop_why_);
+  return true;
+}
+
 void pane_impl::prepare() {
-  if (stopping_) return close(stop_outcome_, stop_why_);
+  if (over_before_launch()) return;
   if (rec_.state == pane_phase::starting && std::exchange(awaited_, rec_.attempt) != rec_.attempt)
     await_ready();
   auto prompt = prompt_of(*ctx_, rec_, output_->adapter());
@@ -91,7 +103,10 @@ void pane_impl::prepare() {
   ctx_->api->write_file(ctx_->address(), prompt_path(rec_), std::move(prompt), {},
                         home<void>([this, attempt = rec_.attempt](result<void> r) {
                           if (closing_ || attempt != rec_.attempt || is_over(attempt)) return;
-                          if (r.ok()) return start_agent();
+                          if (word_ == attempt) return; // of a former life's, by its output
+                          // An agent that runs already needs none: its guest is asked all the same.
+                          auto tries_it = former_ == attempt && !r.ok() && !retriable(r.err());
+                          if (r.ok() || tries_it) return start_agent();
                           try_again(r.err(), [this] { prepare(); });
                         }));
 }
@@ -112,7 +127,7 @@ void pane_impl::no_word(std::uint32_t attempt) {
   auto why =
       make_error(errc::not_ready, rec_.name + " (" + rec_.pane.value + ") gave no word within "
                                       + std::to_string(limits().ready_limit.count()) + " s");
-  asked_ == attempt ? kill_attempt(attempt) : attempt_over(attempt);
+  asked_ == attempt || former_ == attempt ? kill_attempt(attempt) : attempt_over(attempt);
   release_place();
   if (stopping_) return close(stop_outcome_, stop_why_);
   if (attempt <= ctx_->spec->pane_restarts) return restart(std::move(why));
@@ -145,6 +160,9 @@ void pane_impl::on_launched(std::uint32_t attempt, const result<std::int64_t>& a
     return;
   }
   if (!answer) return try_again(answer.err(), [this] { start_agent(); });
+  // A guest that had started it before took no second prompt, and none is left lying around.
+  if (former_ == attempt && !prompt_of(*ctx_, rec_, output_->adapter()).empty())
+    ctx_->api->remove(ctx_->address(), prompt_path(rec_), {}, [](result<void>) {});
   launched(*answer);
 }
 
@@ -187,7 +205,7 @@ void pane_impl::try_again(error why, std::function<void()> step) {
   if (silent && !stopping_) return later(p.step_wait * 2, std::move(again));
   if (!stopping_ && retriable(why) && ++tries_ < p.step_attempts)
     return later(p.step_wait * (1u << tries_), std::move(again));
-  if (asked_ == rec_.attempt && may_have_started(why)) kill_attempt(rec_.attempt);
+  kill_unheard(may_have_started(why));
   if (stopping_) return close(stop_outcome_, {});
   close(outcome::failed, with_step(std::move(why), "start"));
 }
@@ -195,7 +213,7 @@ void pane_impl::try_again(error why, std::function<void()> step) {
 void pane_impl::repeat(std::uint32_t attempt, const std::function<void()>& step) {
   if (closing_ || attempt != rec_.attempt || is_over(attempt) || word_ == attempt) return;
   if (!stopping_ || rec_.state == pane_phase::running) return step();
-  if (asked_ == attempt) kill_attempt(attempt);
+  kill_unheard(true);
   close(stop_outcome_, stop_why_);
 }
 

@@ -15,7 +15,9 @@ void pane_impl::on_stop(stop_mode how) {
   if (!first) return;
   if (rec_.state == pane_phase::queued || rec_.state == pane_phase::restarting)
     return close(stop_outcome_, stop_why_);
-  if (rec_.state == pane_phase::running) interrupt();
+  if (rec_.state == pane_phase::running) return interrupt();
+  const auto in_queue = has_turn_ && awaited_ != rec_.attempt;
+  if (rec_.state == pane_phase::starting && in_queue) over_before_launch();
 }
 
 void pane_impl::take_reason(stop_mode how) {
@@ -53,14 +55,48 @@ void pane_impl::interrupt() {
   });
 }
 
-// Told again where it is repeated: an agent that started meanwhile is stopped, too.
+// Told again where it is repeated: what an agent started meanwhile is stopped, too. Only those that
+// may stand still are told to go on.
 void pane_impl::freeze(bool frozen) {
-  if (rec_.state == pane_phase::running && !stopping_) send_signal(frozen ? "STOP" : "CONT");
+  if (rec_.state != pane_phase::running) return;
+  may_stand_ = may_stand_ || frozen;
+  if (!may_stand_) return;
+  frozen_ = frozen;
+  ++freezes_;
+  tell_freeze(0);
+}
+
+// It was answered as done when it was on disk: so it is repeated until a holder has answered. One
+// signal is under way at a time, for two could arrive in the other order; what was asked for
+// meanwhile follows it. An interrupt lets what is frozen go on by itself.
+void pane_impl::tell_freeze(std::uint32_t tries) {
+  if (telling_freeze_ || !frozen_ || rec_.state != pane_phase::running || stopping_ || closing_)
+    return;
+  telling_freeze_ = true;
+  ctx_->api->run(ctx_->address(),
+                 signal_command(*ctx_, rec_.pane, rec_.attempt, *frozen_ ? "STOP" : "CONT"),
+                 home<sandbox::command_result>(
+                     [this, asked = freezes_, tries](result<sandbox::command_result> r) {
+                       telling_freeze_ = false;
+                       if (asked != freezes_) return tell_freeze(0);
+                       auto answer = read_guest_answer(r);
+                       if (answer || answer.err().code == errc::gone) return;
+                       later(signal_wait(tries), [this, asked, tries] {
+                         if (asked == freezes_) tell_freeze(tries + 1);
+                       });
+                     }));
 }
 
 void pane_impl::send_signal(const char* signal_name) {
   ctx_->api->run(ctx_->address(), signal_command(*ctx_, rec_.pane, rec_.attempt, signal_name),
                  [](result<sandbox::command_result>) {});
+}
+
+// Until a signal without an answer is sent again, after so many of them.
+std::chrono::milliseconds pane_impl::signal_wait(std::uint32_t tries) const {
+  const auto& p = limits();
+  return std::min<std::chrono::milliseconds>(p.kill_retry * (1 << std::min(tries, 6u)),
+                                             p.pane_wait_most);
 }
 
 // Ends an agent that nobody follows, or its start that may still come: asked again until a holder
@@ -73,10 +109,15 @@ void pane_impl::kill_attempt(std::uint32_t attempt, std::uint32_t tries) {
         auto answer = read_guest_answer(r);
         if (answer) return attempt_over(attempt);
         if (answer.err().code == errc::gone) return;
-        const auto& p = limits();
-        auto wait = std::min(p.kill_retry * (1 << std::min(tries, 6u)), p.pane_wait_most);
-        later(wait, [this, attempt, tries] { kill_attempt(attempt, tries + 1); });
+        later(signal_wait(tries), [this, attempt, tries] { kill_attempt(attempt, tries + 1); });
       }));
+}
+
+// Before a pane is closed that has not heard of its agent. `asked`: its launch, where it was asked
+// for, may have started one. What a former life asked for may have, whatever is known here.
+void pane_impl::kill_unheard(bool asked) {
+  if (word_ == rec_.attempt) return;
+  if (former_ == rec_.attempt || (asked && asked_ == rec_.attempt)) kill_attempt(rec_.attempt);
 }
 
 } // namespace skep::actors

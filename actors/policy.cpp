@@ -91,6 +91,7 @@ error validate(const policies& p) {
     return bad("budget_wind_down must not be below budget_kill, which is at least 1 s");
   if (p.reclaim < 1s || p.quota_wait < 1s) return bad("reclaim and quota_wait must be positive");
   if (p.quota_wait > p.quota_wait_most) return bad("quota_wait must not exceed quota_wait_most");
+  if (p.disk_wait < 1s || p.disk_wait > 1h) return bad("disk_wait takes 1 s to 3600 s");
   return {};
 }
 

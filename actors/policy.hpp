@@ -103,7 +103,7 @@ struct policies {
   std::chrono::seconds upload_progress{1};
   std::chrono::seconds download_deadline{600};
   /// Failures in passing of one step of a download, one after another, before it has failed; the
-  /// wait is that of uploads. More of them: with a failed download an agent's work is lost. 1 to
+  /// wait is that of uploads. More of them: a failed download leaves an agent's work inside. 1 to
   /// 20.
   std::uint32_t download_tries = 8;
   /// The setup of a sandbox, which a transfer runs; and what is kept of its output.
@@ -186,6 +186,9 @@ struct policies {
   /// the first of these; the wait doubles up to the most while it refuses.
   std::chrono::seconds quota_wait{30};
   std::chrono::seconds quota_wait_most{600};
+  /// On a nearly full disk a sandbox that is still to be made asks for its create again after this,
+  /// and results that had no room are stored again; 1 s to 1 h.
+  std::chrono::seconds disk_wait{30};
 
   const create_policy& create_of(const std::string& provider) const {
     auto i = create_at.find(provider);

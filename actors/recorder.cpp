@@ -35,6 +35,13 @@ public:
           builder_->add(std::move(e), promise);
           return promise;
         },
+        [this](record_a, packed_events& e) -> caf::result<std::uint64_t> {
+          if (stopping_) return to_caf(make_error(errc::shutting_down));
+          if (e.all.empty()) return to_caf(make_error(errc::bad_argument, "no event to store"));
+          auto promise = make_response_promise<std::uint64_t>();
+          builder_->add_all(std::move(e.all), promise);
+          return promise;
+        },
         [this](note_a, packed_event& e) {
           if (!stopping_) builder_->add(std::move(e));
         },

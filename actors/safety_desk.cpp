@@ -64,7 +64,8 @@ private:
     (this->*work)(f, std::move(*body), then);
   }
 
-  // The effect is on disk; the key and its answer now are too.
+  // The effect is on disk; the key and its answer now are too. A disk too full for them takes the
+  // effect back from nobody: asked again, the command is carried out once more without another one.
   template <message R>
   void accept(const request_frame& f, const R& reply, answer then) {
     auto body = pack(reply);
@@ -72,7 +73,8 @@ private:
     record(
         svc_->handles->recorder(), svc_->wall_now(),
         key_book::acceptance(f, body, svc_->wall_now()),
-        [then, body](std::uint64_t) { then(body); }, [then](const error& why) { then(why); });
+        [then, body](std::uint64_t) { then(body); },
+        [then, body](const error& why) { why.code == errc::disk_full ? then(body) : then(why); });
   }
 
   // ---- drain ----
@@ -168,14 +170,16 @@ private:
     reply.sandboxes = static_cast<std::uint32_t>(living->size());
     reply.providers.assign(providers.begin(), providers.end());
     asked_.insert(text_of(r.select));
-    record(
-        svc_->handles->recorder(), svc_->wall_now(),
-        panic_asked{text_of(r.select), reply.sandboxes},
-        [this, f, r, reply, then, living = std::move(*living)](std::uint64_t seq) mutable {
-          reply.seq = seq;
-          end_all(r.select, living, [this, f, reply, then] { accept(f, reply, then); });
-        },
-        [then](const error& why) { then(why); });
+    auto end = [this, f, r, reply, then, living = std::move(*living)](std::uint64_t seq) mutable {
+      reply.seq = seq;
+      end_all(r.select, living, [this, f, reply, then] { accept(f, reply, then); });
+    };
+    record(svc_->handles->recorder(), svc_->wall_now(),
+           panic_asked{text_of(r.select), reply.sandboxes}, end,
+           [this, then, end](const error& why) mutable {
+             // A disk too full for notes keeps nothing alive.
+             why.code == errc::disk_full ? end(svc_->handles->head_seq()) : then(why);
+           });
   }
 
   // What is asked of a desk or an actor that does not answer is on disk as a note, and `survivors`

@@ -75,12 +75,25 @@ void sandbox_impl::provision() {
     verify_network(
         ctx_, then_or_fail<std::string>([this](const std::string& fails) {
           if (fails.empty()) return extend_lease();
-          fact(notice{severity::warning, "network_not_held", ctx_->sandbox.value + ": " + fails},
-               [this] { extend_lease(); });
+          notice told{severity::warning, "network_not_held", ctx_->sandbox.value + ": " + fails};
+          fact_or(
+              told, [this] { extend_lease(); },
+              [this, told] {
+                tell_again(told);
+                extend_lease();
+              });
         }));
   };
   enter(phase::provisioning,
         [this, check_network] { provision_guest(ctx_, then_or_fail<void>(check_network)); });
+}
+
+void sandbox_impl::tell_again(const notice& what) {
+  later(limits().disk_wait, [this, what] {
+    if (finishing_ || rec_.state == phase::closed) return; // its end is its last event
+    fact_or(
+        what, [] {}, [this, what] { tell_again(what); });
+  });
 }
 
 // ---- starting, running ----------------------------------------------------------------------
@@ -145,8 +158,8 @@ void sandbox_impl::on_pane_ready(const pane_id& pane) {
   if (auto h = ctx_->pane(pane); h && (destroying_ || stop_ || winding_down_))
     caf::anon_send(h, stop_a::value,
                    destroying_ ? stop_mode::kill : stop_.value_or(stop_mode::graceful));
-  else if (h && rec_.frozen)
-    caf::anon_send(h, freeze_a::value, true);
+  else if (h) // a former life's thaw may not have arrived either
+    caf::anon_send(h, freeze_a::value, rec_.frozen);
   panes_.ready(pane);
   check_panes();
 }

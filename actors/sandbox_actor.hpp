@@ -45,6 +45,25 @@ private:
         [this](const error& why) { this->quit(to_caf(why)); });
   }
 
+  /// As fact(), of what a nearly full disk refuses although it takes facts: then `refused` goes on,
+  /// and nothing ends.
+  template <event E, class Next, class Refused>
+  void fact_or(const E& e, Next next, Refused refused) {
+    record(
+        ctx_->recorder(), now(), e, [next](std::uint64_t) mutable { next(); },
+        [this, refused](const error& why) mutable {
+          why.code == errc::disk_full ? refused() : this->quit(to_caf(why));
+        });
+  }
+
+  /// As fact(), of several at once: all are on disk, or none.
+  template <class Next>
+  void facts(packed_events all, Next next) {
+    record_all(
+        ctx_->recorder(), std::move(all), [next](std::uint64_t) mutable { next(); },
+        [this](const error& why) { this->quit(to_caf(why)); });
+  }
+
   /// Enters a phase (a fact) and goes on; phases only grow, entering an old one again is skipped.
   template <class Next>
   void enter(phase to, Next next) {
@@ -106,6 +125,8 @@ private:
   void introduce();
   void create();
   void intend_create();
+  void wait_for_disk();
+  void tell_disk_wait();
   void drop_intent();
   void on_created(result<sandbox::created> r);
   void born(sandbox::created made);
@@ -114,9 +135,15 @@ private:
   void on_look(utc_time asked_at, result<sandbox::created> r);
   void no_sandbox_came();
   void resume();
+  /// Panes of the run that a former daemon did not write down are written down now, then `next`
+  /// runs. Too late for that, they are told.
+  void complete_panes(std::function<void()> next);
+  void take_up();
   void reach();
   void reached(const sandbox::detail& seen);
   void out_of_reach(const error& why);
+  /// Until the next look at a provider that did not answer so many.
+  std::chrono::milliseconds away_wait(std::uint32_t looks) const;
   bool stopped_in_vain();
   void refused(const error& why);
   void resume_search();
@@ -138,6 +165,8 @@ private:
   // ---- sandbox.cpp ----
   void verify();
   void provision();
+  /// Until a nearly full disk takes it.
+  void tell_again(const notice& what);
   void start_panes();
   child_spec pane_child(const pane_record& p);
   void on_pane_ready(const pane_id& pane);
@@ -192,8 +221,17 @@ private:
   void wind_down();
   /// The kill comes before the lease is over, whatever is still being collected then.
   void bound_end();
+  /// Whether the sandbox is left alone at its end: somebody wanted to keep it, or what its agents
+  /// did is still in there.
+  bool stays() const;
+  /// What people are to know of one with results in it: until when it lives, and what to do.
+  std::string about_unfetched() const;
   void lost(error why, std::string_view step);
+  /// The poller cannot read: the provider decides whether that is the sandbox's end.
   void on_output_lost(const error& why);
+  void ask_about_output(const error& why);
+  void output_out_of_reach(const error& why, const error& answer);
+  error given_up_output(const error& why);
   void tell_output_lost();
   void on_lost(const error& why);
   void on_stop(stop_mode how);
@@ -232,6 +270,7 @@ private:
   std::optional<std::chrono::milliseconds> stop_seen_at_; ///< Out of reach, by a look.
   std::optional<std::chrono::milliseconds> asked_at_;     ///< Its create was sent, in this life.
   std::optional<std::chrono::milliseconds> stop_at_;      ///< Its lease ends before its run does.
+  std::optional<std::chrono::milliseconds> disk_full_at_; ///< Its create waits for the disk since.
   bool lease_ends_ = false;                               ///< That is why it is stopped.
 
   // running, collecting
@@ -241,16 +280,18 @@ private:
   std::optional<transfer> transfer_;
   std::size_t collect_next_ = 0;
   idle_watch idle_;
+  std::uint32_t freezing_ = 0; ///< Facts of freezing or thawing on their way to the disk.
 
   // limits and money
-  bool waiting_ = false;          ///< For ADMISSION.
+  bool waiting_ = false;          ///< For ADMISSION, or for room on the disk.
   error refused_;                 ///< By the provider, for its quota; ADMISSION is to be told.
   bool counting_ = true;          ///< Until the provider says that it counts nothing.
   bool counts_ = false;           ///< It has answered for its models, so that it does count.
   std::optional<bool> may_spend_; ///< Does not change; see may_spend().
   bool asking_spend_ = false;
   std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0;
-  std::optional<std::uint64_t> allowed_micro_;
+  std::optional<std::uint64_t> allowed_micro_; ///< What the gateway was told; nothing: no cap.
+  bool told_allowance_ = false;                ///< In this life.
   std::set<std::string> warned_;
   std::set<pane_id> panes_out_of_money_;
 
@@ -258,9 +299,14 @@ private:
   bool winding_down_ = false; ///< See wind_down().
   bool bounded_ = false;      ///< See bound_end().
   error first_error_;
-  error collect_error_; ///< Of the first download that failed; see downloaded().
-  error output_lost_;   ///< Output could not be fetched; not told yet, a last look may bring it.
+  error collect_error_;                ///< Of the first download that failed; see downloaded().
+  std::vector<std::string> unfetched_; ///< Panes whose results are still inside, and only there.
+  bool past_limit_ = false;            ///< The run's time limit stops it, if nothing did before.
+  error output_lost_; ///< Output could not be fetched; not told yet, a last look may bring it.
   std::vector<pane_id> output_ends_early_; ///< With output_lost_: of these panes.
+  bool asking_output_ = false;             ///< The provider, since the poller gave up.
+  std::uint32_t output_looks_ = 0;         ///< Of those, that found it out of reach.
+  std::optional<caf::actor_clock::time_point> output_reached_at_; ///< It answered after those.
   std::optional<stop_mode> stop_;
   bool stopped_first_ = false; ///< Before anything failed: the stop is its outcome.
   std::uint32_t kills_ = 0;

@@ -24,7 +24,7 @@ bool read_again(const sandbox_context& context, sandbox_start& start) {
   auto record = context.svc->load_sandbox(context.sandbox);
   if (!record) return record.err().code == errc::not_found;
   auto panes = context.svc->load_panes(context.sandbox);
-  if (!panes || panes->empty()) return false;
+  if (!panes || (panes->empty() && record->state >= phase::starting)) return false;
   start.record = std::move(*record);
   start.panes = std::move(*panes);
   start.fresh = false;

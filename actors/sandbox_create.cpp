@@ -3,6 +3,7 @@
 #include "actors/sandbox_actor.hpp"
 #include "actors/sandbox_steps.hpp"
 #include "actors/spend.hpp"
+#include "actors/swarm_sandboxes.hpp"
 
 #include <algorithm>
 
@@ -24,14 +25,15 @@ error of_sent(error e) {
 
 // ---- queued, creating -----------------------------------------------------------------------
 
+// At once: with some of its panes on disk and the others not, the next daemon would go on without
+// those agents.
 void sandbox_impl::introduce() {
   if (ctx_->svc->rules) rec_.usd_per_hour = ctx_->svc->rules->of(ctx_->spec->provider).usd_per_hour;
-  note(ctx_->recorder(), now(),
-       sandbox_queued{ctx_->index, ctx_->spec->provider, rec_.usd_per_hour});
-  const auto& all = panes_.all();
-  for (std::size_t i = 0; i + 1 < all.size(); ++i)
-    note(ctx_->recorder(), now(), created_event(all[i]));
-  fact(created_event(all.back()), [this] {
+  packed_events all;
+  all.add(now(), sandbox_queued{ctx_->index, ctx_->spec->provider, rec_.usd_per_hour});
+  for (const auto& p : panes_.all())
+    all.add(now(), created_event(p));
+  facts(std::move(all), [this] {
     rec_.created_at = rec_.phase_since = now();
     create();
   });
@@ -52,21 +54,47 @@ void sandbox_impl::intend_create() {
     auto lease = std::chrono::milliseconds{request->lease}.count();
     auto at = now();
     auto reserved = reserve_of(rec_.usd_per_hour, limits());
-    fact(create_intended{intent, ctx_->spec->template_name, lease, reserved},
-         [this, at, request = std::move(*request)] {
-           give_place_back(); // the intent holds it now
-           if (destroying_ || stop_ || first_error_) return drop_intent();
-           asked_at_ = ctx_->svc->boot_now();
-           ctx_->api->create(request,
-                             home<sandbox::created>([this, at](result<sandbox::created> r) {
-                               if (r.ok() || create_is_settled(r.err()))
-                                 return on_created(std::move(r));
-                               create_error_ = of_sent(r.err());
-                               if (ending()) return; // what came of it is the REAPER's to find out
-                               search(at);
-                             }));
-         });
+    fact_or(
+        create_intended{intent, ctx_->spec->template_name, lease, reserved},
+        [this, at, request = std::move(*request)] {
+          give_place_back(); // the intent holds it now
+          if (destroying_ || stop_ || first_error_) return drop_intent();
+          tell_disk_wait();
+          asked_at_ = ctx_->svc->boot_now();
+          ctx_->api->create(request, home<sandbox::created>([this, at](result<sandbox::created> r) {
+                              if (r.ok() || create_is_settled(r.err()))
+                                return on_created(std::move(r));
+                              create_error_ = of_sent(r.err());
+                              if (ending()) return; // what came of it is the REAPER's to find out
+                              search(at);
+                            }));
+        },
+        [this] { wait_for_disk(); });
   });
+}
+
+// A nearly full disk takes no new work, and a sandbox whose turn comes then has done nothing to end
+// for. Its place is another's meanwhile, and it stands in line for the next one.
+void sandbox_impl::wait_for_disk() {
+  rec_.intent.clear(); // it is not on disk, so nothing can come of it
+  give_place_back();
+  if (ending()) return;
+  if (!disk_full_at_) disk_full_at_ = ctx_->svc->boot_now();
+  waiting_ = true;
+  later(limits().disk_wait, [this] {
+    if (std::exchange(waiting_, false)) create(); // else its end came
+  });
+}
+
+// Only now, since such a disk takes no notices either; `skep health` says so while it lasts.
+void sandbox_impl::tell_disk_wait() {
+  auto since = std::exchange(disk_full_at_, std::nullopt);
+  if (!since) return;
+  auto waited = std::chrono::ceil<std::chrono::seconds>(ctx_->svc->boot_now() - *since);
+  note(ctx_->recorder(), now(),
+       notice{severity::warning, "create_waited",
+              ctx_->sandbox.value + ": its create waited " + std::to_string(waited.count())
+                  + " s for room on the disk of this machine, which was nearly full"});
 }
 
 // Its end came while the intent was on its way to the disk: the provider never hears of it, nothing
@@ -159,6 +187,32 @@ void sandbox_impl::resume() {
   first_error_ = first_error(rec_); // a former life was failing
   if (auto how = ctx_->told_to_stop()) former_stop_ = how;
   untold_ = rec_.state == phase::collecting;
+  complete_panes([this] {
+    if (!destroying_) take_up();
+  });
+}
+
+// Known to panes_ before they are on disk, so that an end that comes meanwhile closes them too.
+void sandbox_impl::complete_panes(std::function<void()> next) {
+  auto missing = missing_panes(*ctx_->spec, rec_, panes_.all());
+  if (missing.empty() || first_error_ || rec_.kill_intended) return next();
+  if (rec_.state >= phase::starting) {
+    note(ctx_->recorder(), now(),
+         notice{severity::warning, "panes_missing",
+                ctx_->sandbox.value + ": a former daemon died before it had written down "
+                    + std::to_string(missing.size()) + " of its "
+                    + std::to_string(ctx_->spec->panes) + " panes, and started without them"});
+    return next();
+  }
+  packed_events all;
+  for (const auto& p : missing) {
+    all.add(now(), created_event(p));
+    panes_.add(p);
+  }
+  facts(std::move(all), std::move(next));
+}
+
+void sandbox_impl::take_up() {
   if (rec_.remote_id.empty())
     return first_error_ ? destroy() : rec_.unresolved ? resume_search() : create();
   if (rec_.kill_intended) { // whether it is still there or not
@@ -209,10 +263,12 @@ void sandbox_impl::out_of_reach(const error& why) {
                     + " does not answer since the daemon is back; it is asked again until the "
                       "run's time limit: "
                     + render(why)});
-  auto wait = std::min<std::chrono::milliseconds>(limits().settle_interval_most,
-                                                  limits().settle_interval
-                                                      * (1u << std::min(away_looks_++, 10u)));
-  later(wait, [this] { reach(); });
+  later(away_wait(away_looks_++), [this] { reach(); });
+}
+
+std::chrono::milliseconds sandbox_impl::away_wait(std::uint32_t looks) const {
+  return std::min<std::chrono::milliseconds>(
+      limits().settle_interval_most, limits().settle_interval * (1u << std::min(looks, 10u)));
 }
 
 // Agents cannot be told to stop, nor can their work be fetched: that is waited for as long as the

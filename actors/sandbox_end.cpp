@@ -5,7 +5,22 @@
 #include "actors/transfer.hpp"
 #include "actors/untold_findings.hpp"
 
+#include <array>
+#include <ctime>
+
 namespace skep::actors {
+namespace {
+
+/// "2026-03-01 12:00:05 UTC".
+std::string utc_text(utc_time at) {
+  const auto seconds = std::chrono::system_clock::to_time_t(at);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  std::array<char, 64> text{};
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &parts)};
+}
+
+} // namespace
 
 // ---- reasons --------------------------------------------------------------------------------
 
@@ -71,6 +86,10 @@ void sandbox_impl::bound_end() {
     note(ctx_->recorder(), now(),
          notice{severity::warning, "results_incomplete",
                 ctx_->sandbox.value + ": its time was over before everything was collected"});
+    const std::size_t all = ctx_->spec->share_tree ? 1 : panes_.all().size();
+    if (rec_.state == phase::collecting)
+      for (std::size_t i = collect_next_ - (transfer_ ? 1u : 0u); i < all; ++i)
+        unfetched_.push_back(panes_.all()[i].name);
     destroy();
   });
 }
@@ -84,16 +103,64 @@ void sandbox_impl::lost(error why, std::string_view step) {
 // Once the results are being collected, nobody needs output or health any more.
 void sandbox_impl::on_output_lost(const error& why) {
   if (destroying_ || rec_.state >= phase::collecting) return;
-  ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this, why](result<sandbox::detail> r) {
-                   if (destroying_ || rec_.state >= phase::collecting) return;
-                   if (!r && r.err().code == errc::not_found) return on_lost(r.err());
-                   auto e = why;
-                   e.message =
-                       "output incomplete" + (why.message.empty() ? "" : ": " + why.message);
-                   output_lost_ = e;
-                   output_ends_early_ = panes_.open();
-                   fail(e);
-                 }));
+  // After an outage a poller that goes on has the time again that it has after any success.
+  if (output_reached_at_ && retriable(why)
+      && clock().now() - *output_reached_at_ < limits().poll_give_up)
+    return;
+  if (!std::exchange(asking_output_, true)) ask_about_output(why);
+}
+
+// Where the provider cannot be reached either, the network of this machine may be what is away:
+// agents work on, and nothing of theirs could be fetched now. The poller goes on meanwhile where
+// waiting may help.
+void sandbox_impl::ask_about_output(const error& why) {
+  ctx_->api->get(
+      rec_.remote_id, home<sandbox::detail>([this, why](result<sandbox::detail> r) {
+        if (destroying_ || rec_.state >= phase::collecting) return;
+        if (!r && r.err().code == errc::not_found) return on_lost(r.err());
+        if (!r && retriable(r.err())) return output_out_of_reach(why, r.err());
+        asking_output_ = false;
+        const auto was_away = std::exchange(output_looks_, 0) > 0;
+        if (was_away && r.ok()) {
+          output_reached_at_ = clock().now();
+          note(ctx_->recorder(), now(),
+               notice{severity::info, "provider_reached",
+                      ctx_->sandbox.value + ": " + ctx_->spec->provider + " answers again"});
+        }
+        if (!was_away || !r.ok() || !retriable(why)) fail(given_up_output(why));
+      }));
+}
+
+// As long as after a restart; see out_of_reach().
+void sandbox_impl::output_out_of_reach(const error& why, const error& answer) {
+  const auto lease_over =
+      rec_.lease_end_at.time_since_epoch().count() > 0 && now() >= rec_.lease_end_at;
+  if (lease_over || (stop_ && stopped_in_vain())) return give_up(given_up_output(why));
+  if (output_looks_ == 0)
+    note(ctx_->recorder(), now(),
+         notice{severity::warning, "provider_unreachable",
+                ctx_->sandbox.value + ": neither its output comes nor does " + ctx_->spec->provider
+                    + " answer, as when the network of this machine is away; its agents may work "
+                      "on, and it is asked again until the run's time limit: "
+                    + render(answer)});
+  later(away_wait(output_looks_++), [this, why] {
+    if (!destroying_ && rec_.state < phase::collecting) ask_about_output(why);
+  });
+}
+
+// The error that the sandbox fails with. The poller writes no log any more: what is missing is
+// looked for after the results.
+error sandbox_impl::given_up_output(const error& why) {
+  note(ctx_->recorder(), now(),
+       notice{severity::error, "output_incomplete",
+              "the output of " + ctx_->sandbox.value
+                  + " is incomplete from here on: " + render(why)});
+  remove_child("poller");
+  auto e = why;
+  e.message = "output incomplete" + (why.message.empty() ? "" : ": " + why.message);
+  output_lost_ = e;
+  output_ends_early_ = panes_.open();
+  return e;
 }
 
 // On disk before the end is: the results say it, too.
@@ -117,7 +184,8 @@ void sandbox_impl::on_stop(stop_mode how) {
   if (first) stopped_first_ = !first_error_ && !collect_error_;
   if (first || at_once(how)) stop_ = how;
   if (at_once(how)) return destroy();
-  if (how == stop_mode::timed_out && rec_.state >= phase::starting) bound_end();
+  if (how == stop_mode::timed_out) past_limit_ = true;
+  if (past_limit_ && rec_.state >= phase::starting) bound_end();
   if (!first) return;
   if (rec_.state >= phase::starting) {
     for (const auto& p : panes_.all())
@@ -151,11 +219,11 @@ void sandbox_impl::destroy() {
     else
       close_unborn(p);
   }
-  // People may look at what they stopped. No limit is outlived, and no daemon that ends everything,
-  // nor was one before this life whose stop came too late for the agents.
-  const auto end_of = stop_.value_or(former_stop_.value_or(stop_mode::graceful));
-  kept_ = ctx_->spec->keep && !rec_.remote_id.empty() && !lost_ && !first_error_
-          && end_of == stop_mode::graceful && !bounded_ && !rec_.kill_intended;
+  kept_ = stays();
+  if (kept_ && !unfetched_.empty())
+    note(ctx_->recorder(), now(),
+         notice{severity::warning, "results_left_inside",
+                ctx_->sandbox.value + ": " + about_unfetched()});
   if (rec_.remote_id.empty() || lost_ || kept_) {
     gone_ = true;
     return finish_when_quiet();
@@ -167,6 +235,30 @@ void sandbox_impl::destroy() {
   };
   // What its models cost is asked for once more while somebody can tell.
   hurry&&* stop_ != stop_mode::limit_kill ? end() : count_models(end);
+}
+
+// People may look at what they stopped, and what could not be fetched is nowhere else. No limit is
+// outlived, and no daemon that ends everything, nor was one before this life whose stop came too
+// late for the agents.
+bool sandbox_impl::stays() const {
+  const auto end_of = stop_.value_or(former_stop_.value_or(stop_mode::graceful));
+  if (rec_.remote_id.empty() || lost_ || rec_.kill_intended || end_of != stop_mode::graceful)
+    return false;
+  if (!unfetched_.empty()) return !past_limit_ && first_error_.code != errc::budget_spent;
+  // A former life may have failed to fetch what is here now.
+  const bool well = !first_error_ || (failed_collecting() && first_error_.code != errc::gone);
+  return ctx_->spec->keep && well && !bounded_;
+}
+
+std::string sandbox_impl::about_unfetched() const {
+  std::string names;
+  for (const auto& name : unfetched_)
+    names += (names.empty() ? "" : ", ") + name;
+  const auto& swarm = ctx_->swarm.value;
+  return "what " + names + " did could not be fetched and is still in " + ctx_->sandbox.value
+         + ", which costs on and lives until " + utc_text(rec_.lease_end_at) + ": `skep diff "
+         + swarm + "/" + unfetched_.front() + " --patch` fetches it, `skep kill " + swarm
+         + "` ends it";
 }
 
 // Its actor never came to be, so nobody else will say how it ended.
@@ -204,6 +296,9 @@ void sandbox_impl::finish_when_quiet() {
   auto why = first_error_;
   auto result = verdict(why);
   if (why) why.sandbox = ctx_->sandbox;
+  // Beside the error everywhere that it is shown: status, summary, the run's end.
+  if (kept_ && why && !unfetched_.empty())
+    why.message += (why.message.empty() ? "" : "; ") + about_unfetched();
   fact(sandbox_closed{result, why, kept_}, [this, result, why] {
     rec_.state = phase::closed;
     report(result, why);

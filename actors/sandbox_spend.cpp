@@ -25,7 +25,7 @@ void sandbox_impl::wait_for_place(std::function<void()> next) {
   ask.repo = ctx_->spec->repo;
   ask.reserved_usd = reserve_of(rec_.usd_per_hour, limits());
   ask.longest = std::chrono::milliseconds{ctx_->spec->limit_ms} + limits().lease_grace;
-  ask.no_queue = ctx_->spec->no_queue;
+  ask.no_queue = ctx_->spec->no_queue && !disk_full_at_; // its place was given away
   ask.refused = std::exchange(refused_, {});
   ask.asker = caf::actor_cast<caf::strong_actor_ptr>(me());
   ask.then = home<void>([this, next](const result<void>& r) {
@@ -107,17 +107,21 @@ void sandbox_impl::counted(const sandbox::model_usage& u) {
                    u.input_tokens, u.output_tokens});
 }
 
-// What its models may cost in all is set at the gateway, which refuses calls beyond it (402).
+// What its models may cost in all is set at the gateway, which refuses calls beyond it (402). What
+// a former life has set there is not known: it is set once more, also to no cap, but that not
+// before ADMISSION has told which budgets are in force.
 void sandbox_impl::bound_models(std::function<void()> then) {
   auto go_on = [then] {
     if (then) then();
   };
+  const auto first = !fresh_ && !told_allowance_;
+  if (first && !ctx_->svc->rests->known() && ctx_->spec->pane_budget_usd <= 0) return go_on();
   auto most = allowance();
-  if (!counting_ || most == allowed_micro_ || rec_.remote_id.empty() || !may_spend())
-    return go_on();
+  auto told = most == allowed_micro_ && !first;
+  if (!counting_ || told || rec_.remote_id.empty() || !may_spend()) return go_on();
   ctx_->api->set_allowance(rec_.remote_id, most, home<void>([this, most, go_on](result<void> r) {
                              if (r.ok()) {
-                               counts_ = true;
+                               counts_ = told_allowance_ = true;
                                allowed_micro_ = most;
                              }
                              go_on();

@@ -69,7 +69,8 @@ void sandbox_impl::on_idle_word(const pane_record& p, idle_watch::word word) {
 
 // ---- freezing -------------------------------------------------------------------------------
 
-// The intent is on disk before an agent is touched, and is carried out again after a restart.
+// The intent is on disk before an agent is touched, and is carried out again after a restart. While
+// another one is on its way there, what the row says is no answer: the last one asked for holds.
 caf::result<std::uint64_t> sandbox_impl::on_freeze(bool frozen) {
   if (destroying_ || stop_ || winding_down_ || rec_.state < phase::starting
       || rec_.state > phase::running)
@@ -84,12 +85,21 @@ caf::result<std::uint64_t> sandbox_impl::on_freeze(bool frozen) {
         caf::anon_send(h, freeze_a::value, frozen);
     promise.deliver(seq);
   };
-  if (rec_.frozen == frozen) {
+  if (rec_.frozen == frozen && freezing_ == 0) {
     carry_out(ctx_->svc->handles->head_seq());
     return promise;
   }
-  record(ctx_->recorder(), now(), sandbox_frozen{frozen, "asked for"}, carry_out,
-         [promise](const error& e) mutable { promise.deliver(to_caf(e)); });
+  ++freezing_;
+  record(
+      ctx_->recorder(), now(), sandbox_frozen{frozen, "asked for"},
+      [this, carry_out](std::uint64_t seq) mutable {
+        --freezing_;
+        carry_out(seq);
+      },
+      [this, promise](const error& e) mutable {
+        --freezing_;
+        promise.deliver(to_caf(e));
+      });
   return promise;
 }
 

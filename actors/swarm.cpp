@@ -47,21 +47,23 @@ caf::result<std::uint64_t> swarm_impl::begin() {
 void swarm_impl::create(answer promise) {
   start_.fresh = false; // from now on the tables know more
   auto began = now();
-  if (!start_.accepted.key.empty()) note(ctx_->recorder(), began, start_.accepted);
+  // The key and the run together: a key alone would answer the next try with a swarm that is none.
+  packed_events all;
+  if (!start_.accepted.key.empty()) all.add(began, start_.accepted);
   const auto& s = spec();
-  record(
-      ctx_->recorder(), began,
-      swarm_created{s.name,
-                    s.repo,
-                    s.provider,
-                    s.agent,
-                    s.sandboxes,
-                    s.panes,
-                    s.keep,
-                    s.out_dir,
-                    {pack(s)},
-                    s.budget_usd,
-                    s.pane_budget_usd},
+  all.add(began, swarm_created{s.name,
+                               s.repo,
+                               s.provider,
+                               s.agent,
+                               s.sandboxes,
+                               s.panes,
+                               s.keep,
+                               s.out_dir,
+                               {pack(s)},
+                               s.budget_usd,
+                               s.pane_budget_usd});
+  record_all(
+      ctx_->recorder(), std::move(all),
       [this, promise, began](std::uint64_t seq) mutable {
         promise.deliver(seq);
         for (const auto& text : start_.remarks)

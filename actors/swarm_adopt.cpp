@@ -64,7 +64,9 @@ void swarm_impl::with_bundle(std::vector<sandbox_record> open) {
 void swarm_impl::adopt_all(const std::vector<sandbox_record>& open) {
   for (const auto& r : open) {
     sandbox_start start{r, {}, false, nullptr, stop_};
-    if (auto panes = ctx_->svc->load_panes(r.sandbox); panes.ok() && !panes->empty()) {
+    // Panes that are missing are written down by the SANDBOX while they can still be started.
+    auto panes = ctx_->svc->load_panes(r.sandbox);
+    if (panes.ok() && (!panes->empty() || r.state < phase::starting)) {
       start.panes = std::move(*panes);
       start_sandbox(std::move(start));
     } else {

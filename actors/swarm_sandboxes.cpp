@@ -10,18 +10,27 @@ sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::u
   start.record.sandbox = id;
   start.record.swarm = swarm;
   start.record.index = index;
+  start.panes = missing_panes(spec, start.record, {});
+  return start;
+}
+
+std::vector<pane_record> missing_panes(const swarm_spec& spec, const sandbox_record& sandbox,
+                                       const std::vector<pane_record>& known) {
+  std::vector<pane_record> out;
   for (std::uint32_t k = 0; k < spec.panes; ++k) {
     pane_record p;
+    p.index = sandbox.index * spec.panes + k;
+    if (std::any_of(known.begin(), known.end(), [&](const auto& x) { return x.index == p.index; }))
+      continue;
     p.pane = pane_id::make();
-    p.sandbox = start.record.sandbox;
-    p.swarm = swarm;
-    p.index = index * spec.panes + k;
+    p.sandbox = sandbox.sandbox;
+    p.swarm = sandbox.swarm;
     p.name = "p" + std::to_string(p.index);
     p.branch = "skep/" + p.name;
     p.agent = spec.agent;
-    start.panes.push_back(std::move(p));
+    out.push_back(std::move(p));
   }
-  return start;
+  return out;
 }
 
 std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,

@@ -14,6 +14,10 @@ namespace skep::actors {
 sandbox_start plan_sandbox(const swarm_spec& spec, const swarm_id& swarm, std::uint32_t index,
                            const sandbox_id& id = sandbox_id::make());
 
+/// The panes of a sandbox that are not among `known`, by their numbers, planned as the others were.
+std::vector<pane_record> missing_panes(const swarm_spec& spec, const sandbox_record& sandbox,
+                                       const std::vector<pane_record>& known);
+
 /// Numbers of the sandboxes of a run that the tables do not know, open or closed.
 std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,
                                            const std::vector<sandbox_record>& known);

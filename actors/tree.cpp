@@ -58,37 +58,51 @@ child_spec safety(const parts_ptr& p) {
       [p](const desk_actor& h) { p->svc->handles->put("safety", strong(h)); });
 }
 
+// Without the list of open runs it would take up none, and take their files for left-overs.
+child_spec commands(const parts_ptr& p, std::shared_ptr<supervisor_actor> swarms) {
+  return {"commands", [p, swarms](caf::scheduled_actor* up) -> caf::strong_actor_ptr {
+            auto open = p->open_runs();
+            if (!open) {
+              if (auto r = p->svc->handles->recorder())
+                caf::anon_send(r, note_a::value,
+                               pack_now(p->svc->wall_now(),
+                                        notice{severity::error, "open_runs_unread",
+                                               "the runs that are open cannot be read, so that no "
+                                               "command is taken: "
+                                                   + render(open.err())}));
+              return nullptr;
+            }
+            auto h = spawn_command_desk(
+                up, p->svc, [swarms] { return *swarms; }, p->registry, std::move(*open));
+            p->svc->handles->put_commands(h);
+            return strong(h);
+          }};
+}
+
 child_spec work(const parts_ptr& p) {
-  return {"work",
-          [p](caf::scheduled_actor* parent) {
-            auto swarms = std::make_shared<supervisor_actor>();
-            child_spec live{"swarms",
-                            [p, swarms](caf::scheduled_actor* up) {
-                              auto options =
-                                  options_for(p, "root/work/swarms", strategy::one_for_one);
-                              options.stop_together = true;
-                              *swarms = spawn_supervisor(up, std::move(options), {});
-                              return strong(*swarms);
-                            },
-                            restart_kind::permanent, std::chrono::seconds{30}};
-            auto desk = service(
-                "commands",
-                [p, swarms](caf::scheduled_actor* up) {
-                  return spawn_command_desk(
-                      up, p->svc, [swarms] { return *swarms; }, p->registry, p->open_runs());
-                },
-                [p](const desk_actor& h) { p->svc->handles->put_commands(h); });
-            child_spec reaper{"reaper", [p](caf::scheduled_actor* up) {
-                                auto h = spawn_reaper(up, p->svc, p->tables);
-                                p->svc->handles->put("reaper", h);
-                                return h;
-                              }};
-            // The desk's knowledge of live swarms is their supervisor's: they restart together.
-            std::vector<child_spec> all{live, desk, attachments(p), safety(p), reaper};
-            return strong(spawn_supervisor(
-                parent, options_for(p, "root/work", strategy::one_for_all), std::move(all)));
-          },
-          restart_kind::permanent, std::chrono::seconds{40}};
+  return {
+      "work",
+      [p](caf::scheduled_actor* parent) {
+        auto swarms = std::make_shared<supervisor_actor>();
+        child_spec live{"swarms",
+                        [p, swarms](caf::scheduled_actor* up) {
+                          auto options = options_for(p, "root/work/swarms", strategy::one_for_one);
+                          options.stop_together = true;
+                          *swarms = spawn_supervisor(up, std::move(options), {});
+                          return strong(*swarms);
+                        },
+                        restart_kind::permanent, std::chrono::seconds{30}};
+        child_spec reaper{"reaper", [p](caf::scheduled_actor* up) {
+                            auto h = spawn_reaper(up, p->svc, p->tables);
+                            p->svc->handles->put("reaper", h);
+                            return h;
+                          }};
+        // The desk's knowledge of live swarms is their supervisor's: they restart together.
+        std::vector<child_spec> all{live, commands(p, swarms), attachments(p), safety(p), reaper};
+        return strong(spawn_supervisor(parent, options_for(p, "root/work", strategy::one_for_all),
+                                       std::move(all)));
+      },
+      restart_kind::permanent, std::chrono::seconds{40}};
 }
 
 child_spec edge(const parts_ptr& p) {

@@ -34,8 +34,9 @@ struct tree_parts {
   daemon_facts facts;
   std::function<result<storage::reader>()> open_reader;
   reaper_tables tables;
-  /// Runs a former daemon left open; asked for again when `work` restarts.
-  std::function<std::vector<open_run>()> open_runs;
+  /// All runs that a former daemon left open; asked for again when `work` restarts. While they
+  /// cannot be read, COMMANDS does not start.
+  std::function<result<std::vector<open_run>>()> open_runs;
   std::shared_ptr<swarm_registry> registry;
   /// broker/ is above this room: its actors come in as factories.
   std::function<publisher_actor(caf::actor_system&)> start_publisher;

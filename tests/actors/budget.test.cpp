@@ -314,6 +314,55 @@ TEST_CASE_METHOD(budget_world, "models that spend between two looks are allowed 
   finish();
 }
 
+TEST_CASE_METHOD(budget_world, "a budget that is taken out of the settings while no daemon runs "
+                               "leaves no cap at the gateway, and one that stays is never lifted") {
+  rule().usd_per_hour = 0;
+  use_a_model();
+  rules.day_usd = 50;
+  begin();
+  auto id = run();
+  auto& box = api->boxes.at(only_sandbox(id).remote_id);
+  REQUIRE(box.allowance == 50'000'000u);
+  stop();
+  svc->rests = std::make_shared<rest_board>(); // another process has its own
+  auto told = api->count(operation::set_allowance);
+  SECTION("it is taken out") {
+    rules.day_usd.reset();
+    begin();
+    advance(11s);
+    CHECK_FALSE(box.allowance.has_value());
+    CHECK(api->count(operation::set_allowance) == told + 1);
+    advance(1min); // told once
+    CHECK(api->count(operation::set_allowance) == told + 1);
+  }
+  SECTION("it stays, and for a while nobody can say so") {
+    auto busy = std::make_shared<bool>(true);
+    svc->load_spend = [busy, usual = svc->load_spend](utc_time at) {
+      return *busy ? result<storage::spend_state>{make_error(errc::io)} : usual(at);
+    };
+    begin();
+    advance(20s);
+    CHECK(box.allowance == 50'000'000u);
+    CHECK(api->count(operation::set_allowance) == told);
+    *busy = false;
+    advance(10s);
+    CHECK(box.allowance == 50'000'000u);
+    CHECK(api->count(operation::set_allowance) == told + 1);
+  }
+  CHECK(states(id) == strings{"running"});
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "a run without a budget asks no gateway for a cap") {
+  use_a_model();
+  begin();
+  auto id = run();
+  advance(20s);
+  CHECK(states(id) == strings{"running"});
+  CHECK(api->count(operation::set_allowance) == 0);
+  finish();
+}
+
 TEST_CASE_METHOD(budget_world, "an agent that fails because its models are refused for the budget "
                                "ends as budget, and one that fails otherwise as failed") {
   rule().usd_per_hour = 0;

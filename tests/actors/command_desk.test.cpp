@@ -1,5 +1,8 @@
 // Scripts of the COMMANDS desk: idempotency keys, and that no command is lost.
+#include "storage/connection.hpp"
+#include "tests/actors/nearly_full.hpp"
 #include "tests/actors/tree_fixture.hpp"
+#include "tools/skepd/tables.hpp"
 
 using namespace skep;
 using namespace skep::test;
@@ -12,6 +15,27 @@ struct desk_world : tree_world {
   errc refused(const R& r, const std::string& key = {}) {
     auto a = call(r, key);
     return a ? errc::none : a.err().code;
+  }
+};
+
+/// A daemon that reads the open runs as skepd does, from a table that a test spoils.
+struct open_runs_world : desk_world {
+  std::shared_ptr<tools::state_reader> reads = std::make_shared<tools::state_reader>(database());
+  int unread = 0; ///< So often the table cannot be read.
+
+  open_runs_world() {
+    open_runs = [this]() -> result<std::vector<open_run>> {
+      if (unread > 0 && unread-- > 0) return make_error(errc::io, "the disk is away");
+      return reads->open_runs();
+    };
+  }
+  /// A run that the daemon left when it stopped, with a file of its own in the state directory.
+  std::filesystem::path left_behind(const swarm_id& id) {
+    stop();
+    auto file = svc->state_dir / "work" / id.value / "a-file";
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream{file} << "of a run";
+    return file;
   }
 };
 
@@ -46,6 +70,23 @@ TEST_CASE_METHOD(desk_world, "a run that was refused does not use up its key") {
   bad.panes = 0;
   CHECK(refused(run_request{bad}, "k1") != errc::none);
   REQUIRE(call(run_request{*spec}, "k1"));
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "a run that a nearly full disk refuses does not use up its key") {
+  log->refuse = nearly_full;
+  CHECK(refused(run_request{*spec}, "k1") == errc::disk_full);
+  CHECK(count("command.accepted") == 0);
+  CHECK(count("swarm.created") == 0);
+  CHECK(registry->size() == 0);
+  log->refuse = nullptr;
+  auto again = call(run_request{*spec}, "k1");
+  REQUIRE(again);
+  CHECK(again->seq > 0);
+  CHECK(swarm(again->swarm).state == swarm_phase::running);
+  CHECK(call(run_request{*spec}, "k1")->swarm == again->swarm);
+  CHECK(count("command.accepted") == 1);
+  CHECK(count("swarm.created") == 1);
   finish();
 }
 
@@ -245,4 +286,82 @@ TEST_CASE_METHOD(desk_world, "what can be refused is refused before anything is 
   CHECK(log->committed.empty());
   CHECK(api->calls.empty());
   finish();
+}
+
+TEST_CASE_METHOD(open_runs_world, "while the open runs cannot be read no command is taken and no "
+                                  "file of theirs is removed; then they are taken up") {
+  auto id = run();
+  auto rows = sandboxes(id);
+  auto file = left_behind(id);
+  unread = 2;
+  start();
+  CHECK(at("work/commands") == nullptr);
+  CHECK(registry->size() == 0);
+  CHECK(refused(stop_request{id, true}) != errc::none);
+  advance(10s);
+  CHECK(unread == 0);
+  CHECK(count("open_runs_unread") == 2);
+  CHECK(std::filesystem::exists(file));
+  REQUIRE(at("work/commands"));
+  CHECK(registry->size() == 1);
+  CHECK(states(id) == strings{"running"});
+  CHECK(api->count(operation::create) == 1);
+  agents_end(rows[0]);
+  CHECK(ending(id) == "closed completed");
+  finish();
+}
+
+TEST_CASE_METHOD(open_runs_world,
+                 "open runs that cannot be read at all end the daemon, and touch nothing") {
+  auto id = run();
+  auto file = left_behind(id);
+  svc->limits.supervision.max_restarts = 1;
+  unread = 1000;
+  start();
+  advance(2min);
+  CHECK(gave_up(v.reason_of(root)));
+  CHECK(std::filesystem::exists(file));
+  CHECK(swarm(id).state == swarm_phase::running);
+  CHECK(api->boxes.size() == 1);
+  finish();
+}
+
+TEST_CASE_METHOD(open_runs_world, "a run whose spec cannot be read keeps its files, is told once, "
+                                  "and does not hold up the others") {
+  auto lost = run();
+  auto other = run();
+  auto rows = sandboxes(other);
+  auto file = left_behind(lost);
+  auto swept = svc->state_dir / "work" / "sw_nosuch";
+  std::filesystem::create_directories(swept);
+  {
+    auto db = storage::connection::open(database());
+    REQUIRE(db);
+    REQUIRE(db->run("UPDATE swarms SET spec = x'c1' WHERE swarm = ?1", lost));
+  }
+  auto open = reads->open_runs();
+  REQUIRE(open);
+  REQUIRE(open->size() == 2);
+  CHECK_FALSE((*open)[0].spec);
+  CHECK((*open)[1].spec);
+  start();
+  advance(1s);
+  CHECK(std::filesystem::exists(file));
+  CHECK_FALSE(std::filesystem::exists(swept));
+  CHECK(registry->size() == 1);
+  CHECK(registry->find(other) != nullptr);
+  CHECK(count("run_not_taken_up") == 1);
+  crash("work/commands");
+  advance(5s);
+  CHECK(count("run_not_taken_up") == 1);
+  CHECK(std::filesystem::exists(file));
+  agents_end(rows[0]);
+  CHECK(ending(other) == "closed completed");
+  finish();
+}
+
+TEST_CASE("a table of open runs that is not there is an error, not an empty list") {
+  scratch tmp;
+  tools::state_reader reads{tmp.path / "skep.db"};
+  CHECK_FALSE(reads.open_runs());
 }

@@ -1,5 +1,6 @@
 // Scripts of the SANDBOX: creates, and what becomes of one without an answer.
 #include "tests/actors/late_answer.hpp"
+#include "tests/actors/nearly_full.hpp"
 #include "tests/actors/sandbox_world.hpp"
 
 using namespace skep;
@@ -263,4 +264,179 @@ TEST_CASE_METHOD(create_world, "an end that comes while the intent of a create g
   svc->handles->put_journal(late.real);
   holder = nullptr;
   late = {};
+}
+
+// ---- what is on disk before the provider is asked ---------------------------------------------
+
+TEST_CASE_METHOD(create_world, "a sandbox and all of its panes are written down as one") {
+  panes(100); // more than a chunk has by itself
+  api->fail(operation::create, make_error(errc::auth));
+  begin();
+  CHECK(ending() == "failed auth@create");
+  std::vector<std::uint32_t> together;
+  for (const auto& c : log->committed) {
+    auto first = event_reader{c.body.data}.next();
+    REQUIRE(first);
+    if (first->type == event_traits<sandbox_queued>::info.type) together.push_back(c.count);
+  }
+  CHECK(together == std::vector<std::uint32_t>{101});
+}
+
+TEST_CASE_METHOD(create_world, "panes that a former daemon did not write down are written down "
+                               "before anything is made") {
+  panes(4);
+  start.fresh = false;
+  start.record.state = GENERATE(phase::queued, phase::creating);
+  start.panes.erase(start.panes.begin() + 2, start.panes.end());
+  start.panes.erase(start.panes.begin());
+  REQUIRE(start.panes.size() == 1);
+  api->fail(operation::create, make_error(errc::auth));
+  begin();
+  advance(1s);
+  strings made;
+  auto created = all<pane_created>();
+  for (const auto& p : created)
+    made.push_back(std::to_string(p.index) + " " + p.name + " " + p.branch);
+  CHECK(made == strings{"0 p0 skep/p0", "2 p2 skep/p2", "3 p3 skep/p3"});
+  auto names = events();
+  CHECK(std::find(names.rbegin(), names.rend(), "pane.created").base()
+        <= std::find(names.begin(), names.end(), "sandbox.create_intended"));
+  CHECK(api->count(operation::create) == 1);
+  CHECK(count("pane.closed") == 4);
+  CHECK(count("panes_missing") == 0);
+  CHECK(count("sandbox.closed") == 1);
+}
+
+TEST_CASE_METHOD(create_world, "a kill that comes while missing panes are written down ends all of "
+                               "them, and creates nothing") {
+  panes(2);
+  start.fresh = false;
+  start.record.state = phase::queued;
+  start.panes.pop_back();
+  log->refuse = [this, told = false](const chunk& c) mutable { // they are on their way to the disk
+    auto first = event_reader{c.body.data}.next();
+    if (first && first->type == event_traits<pane_created>::info.type && !std::exchange(told, true))
+      caf::anon_send(ctx->keeper(), stop_a::value, stop_mode::kill);
+    return error{};
+  };
+  begin();
+  advance(1s);
+  CHECK(count("pane.created") == 1);
+  CHECK(count("pane.closed") == 2);
+  CHECK(events().back() == "sandbox.closed");
+  CHECK(api->count(operation::create) == 0);
+}
+
+TEST_CASE_METHOD(create_world, "panes that are missing after the agents started are told") {
+  panes(3);
+  recorded(phase::running);
+  start.panes.pop_back();
+  begin();
+  advance(1s);
+  CHECK(count("pane.created") == 0);
+  std::string told;
+  auto notices = all<notice>();
+  for (const auto& n : notices)
+    if (n.code == "panes_missing") told += n.text;
+  CHECK(told
+        == "sb_a: a former daemon died before it had written down 1 of its 3 panes, and started "
+           "without them");
+}
+
+// ---- a nearly full disk -----------------------------------------------------------------------
+
+namespace {
+
+struct full_disk_world : create_world {
+  std::uint32_t refusals = 0; ///< Of create intents.
+  full_disk_world() {
+    log->refuse = [this](const chunk& c) {
+      auto why = nearly_full(c);
+      if (why && has_create_intent(c)) ++refusals;
+      return why;
+    };
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(full_disk_world, "a create that a nearly full disk refuses is tried again until "
+                                  "there is room, and fails nothing") {
+  begin();
+  CHECK(refusals == 1);
+  advance(svc->limits.disk_wait * 10);
+  CHECK(refusals == 11);
+  CHECK(api->count(operation::create) == 0);
+  CHECK(count("sandbox.closed") == 0);
+  CHECK(up.endings.empty());
+  log->refuse = nullptr;
+  advance(svc->limits.disk_wait);
+  CHECK(api->count(operation::create) == 1);
+  CHECK(all<create_intended>().size() == 1);
+  std::string told;
+  auto notices = all<notice>();
+  for (const auto& n : notices)
+    if (n.code == "create_waited") told += n.text;
+  CHECK(told
+        == "sb_a: its create waited 330 s for room on the disk of this machine, which was nearly "
+           "full");
+  exit("pn_0");
+  CHECK(ending() == "completed");
+  CHECK(phases() == whole_life);
+}
+
+TEST_CASE_METHOD(full_disk_world, "a create that waits for room on the disk holds up no end") {
+  auto [how, result] =
+      GENERATE(table<stop_mode, std::string>({{stop_mode::graceful, "cancelled"},
+                                              {stop_mode::kill, "killed"},
+                                              {stop_mode::timed_out, "timed_out timed_out@"}}));
+  begin();
+  advance(10s);
+  stop(how);
+  CHECK(ending() == result);
+  log->refuse = nullptr;
+  advance(2min);
+  CHECK(refusals == 1);
+  CHECK(api->count(operation::create) == 0);
+  CHECK(count("sandbox.create_intended") == 0);
+  CHECK(events().back() == "sandbox.closed");
+}
+
+TEST_CASE_METHOD(full_disk_world, "an intent that a nearly full disk refuses after the wish to end "
+                                  "is not tried again") {
+  auto [how, result] = GENERATE(table<stop_mode, std::string>(
+      {{stop_mode::graceful, "cancelled"}, {stop_mode::kill, "killed"}}));
+  log->refuse = [this, real = log->refuse, stop_how = how](const chunk& c) {
+    if (has_create_intent(c)) caf::anon_send(ctx->keeper(), stop_a::value, stop_how);
+    return real(c);
+  };
+  begin();
+  CHECK(ending() == result);
+  CHECK(refusals == 1);
+  advance(2min);
+  CHECK(refusals == 1);
+  CHECK(api->count(operation::create) == 0);
+}
+
+TEST_CASE_METHOD(create_world, "a nearly full disk that takes no warning of an open network loses "
+                               "no sandbox, and the warning comes when there is room") {
+  spec->network = network_policy::none;
+  svc->limits.create_at[spec->provider].network = network_check::warn;
+  guest["reach"] = [](const sandbox::command& c) -> result<command_result> {
+    return said(reached_from_inside(c, {{"1.1.1.1@443", 0}}) + "\n");
+  };
+  log->refuse = [](const chunk& c) { return has_create_intent(c) ? error{} : nearly_full(c); };
+  begin();
+  advance(svc->limits.disk_wait * 3 + 1s);
+  CHECK(phases().back() == "running");
+  CHECK(count("network_not_held") == 0);
+  CHECK(api->count(operation::create) == 1);
+  CHECK(count("sandbox.closed") == 0);
+  log->refuse = nullptr;
+  advance(svc->limits.disk_wait);
+  CHECK(count("network_not_held") == 1);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+  advance(svc->limits.disk_wait * 2);
+  CHECK(count("network_not_held") == 1);
 }

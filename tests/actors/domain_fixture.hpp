@@ -288,6 +288,20 @@ struct world {
         }));
   }
 
+  /// Signals to agents, by name, in order.
+  strings signals() const {
+    strings out;
+    for (const auto& c : api->calls)
+      if (auto at = c.what.find(" --signal "); at != c.what.npos)
+        out.push_back(c.what.substr(at + 10));
+    return out;
+  }
+  /// No agent was told anything but to go on, as those are that were found running.
+  bool agents_left_alone() const {
+    auto told = signals();
+    return std::all_of(told.begin(), told.end(), [](const auto& name) { return name == "CONT"; });
+  }
+
   supervisor_actor under_supervisor(child_spec child) {
     child.restart = restart_kind::temporary;
     auto h = v.root(spawn_supervisor(v.sys, supervisor_options{}, {std::move(child)}));

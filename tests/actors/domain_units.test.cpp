@@ -249,6 +249,14 @@ TEST_CASE("a guest's answer is its first line of JSON, or the reason there is no
   CHECK(read(said("no json")).err().code == errc::protocol);
   CHECK(read(said("[1]")).err().code == errc::protocol);
   CHECK(read(said("")).err().code == errc::protocol);
+  auto cut = said("{\"modified\":[\"a");
+  cut.stdout_truncated = true;
+  CHECK(read(cut).err().code == errc::protocol);
+  CHECK(read(cut).err().message
+        == "skep-guest's answer is cut off after 15 bytes, which is all "
+           "that is kept of a command's output");
+  cut.stdout_data = "{\"pid\":4}\nnoise";
+  CHECK((*read(cut))["pid"] == 4);
   auto failed = read(said("{\"error\":\"x\",\"message\":\"no space\"}", 1)).err();
   CHECK(failed.code == errc::remote_command_failed);
   CHECK(failed.cause == "no space");
@@ -539,6 +547,8 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.health_failures = 0; }).find("health") != std::string::npos);
   CHECK(refused([](p& x) { x.health_interval = 1s; }).find("health_int") != std::string::npos);
   CHECK(refused([](p& x) { x.quota_wait = 601s; }).find("quota_wait") != std::string::npos);
+  CHECK(refused([](p& x) { x.disk_wait = 0s; }).find("disk_wait") != std::string::npos);
+  CHECK(refused([](p& x) { x.disk_wait = 2h; }).find("disk_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_wait_first = 6s; }).find("poll_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_give_up = 2h; }).find("poll_give_up") != std::string::npos);
   CHECK(refused([](p& x) { x.pane_wait_first = 61s; }).find("pane_wait") != std::string::npos);

@@ -64,13 +64,6 @@ struct pane_world : world {
       }
     return out;
   }
-  strings signals() const {
-    strings out;
-    for (const auto& c : api->calls)
-      if (auto at = c.what.find(" --signal "); at != c.what.npos)
-        out.push_back(c.what.substr(at + 10));
-    return out;
-  }
 
 private:
   std::uint64_t said_ = 0;

@@ -3,6 +3,7 @@
 #include "actors/shutdown.hpp"
 #include "actors/swarm.hpp"
 
+#include "tests/actors/nearly_full.hpp"
 #include "tests/actors/tree_fixture.hpp"
 
 using namespace skep;
@@ -72,6 +73,30 @@ TEST_CASE_METHOD(panic_world, "the wish is on disk before anything is killed") {
   REQUIRE(wish != names.end());
   CHECK(wish < std::find(names.begin(), names.end(), "sandbox.kill_intended"));
   CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "panic kills on a nearly full disk, too, and is answered") {
+  spec->sandboxes = 2;
+  auto id = run();
+  SECTION("it takes facts") {
+    log->refuse = nearly_full;
+  }
+  SECTION("it takes all but what the panic itself writes") {
+    log->refuse = [](const chunk& c) {
+      return c.swarm.empty() ? make_error(errc::disk_full) : error{};
+    };
+  }
+  auto reply = call(panic_request{of(id)}, "key");
+  REQUIRE(reply);
+  CHECK(reply->sandboxes == 2);
+  CHECK(reply->providers == strings{"local"});
+  advance(1s);
+  CHECK(api->boxes.empty());
+  CHECK(ending(id) == "closed killed");
+  CHECK(count("daemon.panic") == 0);
+  CHECK(count("sandbox.kill_intended") == 2); // those are facts
+  log->refuse = nullptr;
   finish();
 }
 

@@ -293,6 +293,29 @@ TEST_CASE_METHOD(desk, "a refused fact is told to its waiter and the recorder go
   CHECK(log->events() == strings{"1:a", "2:b"});
 }
 
+TEST_CASE_METHOD(desk, "events that belong together are one chunk, however many they are, and are "
+                       "refused as one") {
+  auto r = recorder();
+  packed_events all;
+  for (int i = 0; i < 100; ++i)
+    all.add({}, notice{severity::info, std::to_string(i), std::string(400, 'x')});
+  all.add({}, sandbox_closed{});
+  caf::anon_send(r, note_a::value, a_note("before"));
+  CHECK(*v.ask<std::uint64_t>(r, record_a::value, all) == 102); // of the last one
+  REQUIRE(log->committed.size() == 2);
+  CHECK(log->committed[0].count == 1);
+  CHECK(log->committed[1].count == 101);
+  log->refuse = [](const chunk& c) { return c.count > 1 ? make_error(errc::disk_full) : error{}; };
+  auto bad = v.ask<std::uint64_t>(r, record_a::value, all);
+  REQUIRE_FALSE(bad);
+  CHECK(from_caf(bad.error()).code == errc::disk_full);
+  CHECK(log->committed.size() == 2); // and none of them was sent by itself
+  CHECK(*v.ask<std::uint64_t>(r, record_a::value, a_note("after")) == 103);
+  auto none = v.ask<std::uint64_t>(r, record_a::value, packed_events{});
+  REQUIRE_FALSE(none);
+  CHECK(from_caf(none.error()).code == errc::bad_argument);
+}
+
 TEST_CASE_METHOD(desk, "without a journal the answer is an error, not silence") {
   dir->put_journal({});
   auto r = v.ask<std::uint64_t>(recorder(), record_a::value, a_fact());

@@ -3,6 +3,7 @@
 #include "actors/create_backoff.hpp"
 #include "actors/dead_places.hpp"
 #include "tests/actors/limit_world.hpp"
+#include "tests/actors/nearly_full.hpp"
 
 using namespace skep;
 using namespace skep::test;
@@ -244,6 +245,63 @@ TEST_CASE_METHOD(limit_world, "a place of ours that ends at a provider that refu
   agents_end(only_sandbox(one));
   advance(5s);
   CHECK(states(two) == strings{"running"});
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "sandboxes whose turn comes on a nearly full disk wait for room, and "
+                              "hold no place meanwhile") {
+  rule().max_active = 1;
+  begin();
+  spec->sandboxes = 3;
+  auto id = run();
+  advance(2s);
+  REQUIRE(states(id) == strings{"running", "queued", "queued"});
+  log->refuse = nearly_full;
+  agents_end(sandboxes(id)[0]);
+  advance(10min);
+  CHECK(states(id) == strings{"closed completed", "creating", "creating"}); // both had their turn
+  CHECK(api->count(operation::create) == 1);
+  log->refuse = nullptr;
+  advance(svc->limits.disk_wait + 2s);
+  auto now = states(id);
+  CHECK(std::count(now.begin(), now.end(), "running") == 1);
+  CHECK(std::count(now.begin(), now.end(), "creating") == 1);
+  CHECK(api->count(operation::create) == 2);
+  for (int i = 0; i < 2; ++i) {
+    auto rows = sandboxes(id);
+    for (const auto& s : rows)
+      if (s.state == phase::running) agents_end(s);
+    advance(2s);
+  }
+  CHECK(states(id) == strings(3, "closed completed"));
+  CHECK(ending(id) == "closed completed");
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a run that does not queue waits in line once a nearly full disk has "
+                              "cost it its place") {
+  rule().max_active = 1;
+  begin();
+  auto first = run();
+  agents_end(only_sandbox(first));
+  REQUIRE(ending(first) == "closed completed");
+  spec->no_queue = true;
+  log->refuse = [](const chunk& c) {
+    return c.sandbox.empty() ? error{} : nearly_full(c); // it filled up after the run began
+  };
+  auto id = run();
+  REQUIRE(states(id) == strings{"creating"});
+  spec->no_queue = false;
+  log->refuse = nullptr;
+  auto other = run();
+  REQUIRE(states(other) == strings{"running"}); // the place was free
+  advance(svc->limits.disk_wait + 2s);
+  CHECK(states(id) == strings{"creating"});
+  agents_end(only_sandbox(other));
+  advance(2s);
+  CHECK(states(id) == strings{"running"});
+  agents_end(only_sandbox(id));
+  CHECK(ending(id) == "closed completed");
   finish();
 }
 

@@ -2,9 +2,13 @@
 // scripts see it.
 #pragma once
 
+#include "actors/chunk_builder.hpp"
 #include "tests/actors/domain_fixture.hpp"
 
 namespace skep::test {
+
+/// Until a note that nobody waits for is in the journal.
+inline const caf::timespan notes_linger = actors::chunk_limits{}.linger;
 
 struct sandbox_world : world {
   sandbox_start start;

@@ -322,7 +322,7 @@ TEST_CASE_METHOD(swarm_world,
   CHECK(states(id) == strings{"running", "running"});
   CHECK(api->count(operation::create) == 2);
   CHECK(api->count(operation::kill) == 0);
-  CHECK(guest_calls("signal") == 0);
+  CHECK(agents_left_alone());
   CHECK(count("pane.started") == 4);
   CHECK(count("swarm.created") == 1);
   for (const auto& s : rows)
@@ -426,6 +426,62 @@ TEST_CASE("sandboxes that a killed daemon had not begun are known by their numbe
   CHECK(missing_indices(spec, {row(3, phase::queued), row(2, phase::queued), row(1, phase::queued),
                                row(0, phase::queued)})
             .empty());
+}
+
+TEST_CASE("panes that a killed daemon had not written down are known by their numbers") {
+  swarm_spec spec;
+  spec.panes = 3;
+  sandbox_record box;
+  box.sandbox = {"sb_a"};
+  box.swarm = {"sw_a"};
+  box.index = 2;
+  pane_record known;
+  known.index = 7;
+  auto missing = missing_panes(spec, box, {known});
+  REQUIRE(missing.size() == 2);
+  CHECK(missing[0].name == "p6");
+  CHECK(missing[1].name == "p8");
+  CHECK(missing[1].sandbox.value == "sb_a");
+  CHECK(missing[1].swarm.value == "sw_a");
+  CHECK(missing[1].pane.valid());
+  CHECK(missing_panes(spec, box, missing_panes(spec, box, {})).empty());
+}
+
+TEST_CASE_METHOD(swarm_world, "a sandbox of which a killed daemon wrote down some panes or none is "
+                              "gone on with, with all of them") {
+  auto written = GENERATE(0u, 1u);
+  spec->panes = 2;
+  auto begun = post(run_request{*spec});
+  REQUIRE(read<run_reply>(begun));
+  auto id = read<run_reply>(begun)->swarm;
+  stop(); // while it packs: no sandbox is on disk
+  REQUIRE(sandboxes(id).empty());
+  {
+    auto j = open_database();
+    REQUIRE(j);
+    chunk c;
+    c.swarm = id;
+    c.sandbox = sandbox_id::make();
+    c.count = 1 + written;
+    pack_event(c.body.data, svc->wall_now(), sandbox_queued{0, spec->provider, 0});
+    if (written > 0)
+      pack_event(c.body.data, svc->wall_now(),
+                 pane_created{pane_id::make(), 0, "p0", spec->agent, "skep/p0"});
+    REQUIRE(j->begin());
+    REQUIRE(j->append(c));
+    REQUIRE(j->commit());
+  }
+  start();
+  CHECK(states(id) == strings{"running"});
+  strings names;
+  auto rows = tables->panes(only_sandbox(id).sandbox).value();
+  for (const auto& p : rows)
+    names.push_back(p.name + " " + std::string{to_string(p.state)});
+  CHECK(names == strings{"p0 running", "p1 running"});
+  CHECK(api->count(operation::create) == 1);
+  agents_end(only_sandbox(id));
+  CHECK(ending(id) == "closed completed");
+  finish();
 }
 
 TEST_CASE("the verdict on a swarm: failed outweighs, the first error counts") {

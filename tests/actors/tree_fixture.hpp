@@ -72,6 +72,7 @@ struct tree_world : world {
   int shut_downs = 0;
   std::function<void()> on_control_start;
   std::function<reaper_tables()> reaper_reads; ///< Set: instead of those of this fixture.
+  std::function<result<std::vector<open_run>>()> open_runs; ///< Set: instead of this fixture's.
   supervisor_actor root;
 
   tree_world() {
@@ -121,7 +122,8 @@ struct tree_world : world {
     p.tables.sandbox = [this](const sandbox_id& id) { return tables->sandbox(id); };
     p.tables.providers = [] { return strings{"local"}; };
     if (reaper_reads) p.tables = reaper_reads();
-    p.open_runs = [this] {
+    p.open_runs = [this]() -> result<std::vector<open_run>> {
+      if (open_runs) return open_runs();
       std::vector<open_run> out;
       auto rows = tables->open_swarms().value();
       for (auto& row : rows)

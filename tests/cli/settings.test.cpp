@@ -59,10 +59,12 @@ TEST_CASE(
       {"actor_restarts = -1\n", "skep.toml:2: actor_restarts takes a whole number from 0 to 1000"},
       {"actor_restart_period_s = 0\n", "skep.toml:2: actor_restart_period_s takes"},
       {"actor_backoff_min_s = 1.5\n", "skep.toml:2: actor_backoff_min_s takes a whole number"},
-      {"actor_backoff_min_s = 61\n", "[policy]: supervision.backoff_max must not be below"},
+      {"actor_backoff_min_s = 61\n",
+       "skep.toml:1: policy supervision.backoff_max must not be below"},
       {"step_attempts = 0\n", "skep.toml:2: step_attempts takes a whole number from 1 to 20"},
       {"warn_at_s = [600, 300]\n", "skep.toml:2: warn_at_s must ascend"},
-      {"pane_wait_first_s = 61\n", "[policy]: pane_wait_first must not exceed pane_wait_most"}};
+      {"pane_wait_first_s = 61\n",
+       "skep.toml:1: policy pane_wait_first must not exceed pane_wait_most"}};
   for (const auto& m : mistakes) {
     auto problem = check_of(w, "[policy]\n" + m.text, "configuration")["problem"];
     INFO(m.text << problem.dump());

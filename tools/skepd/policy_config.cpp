@@ -119,7 +119,7 @@ error read_limits(const std::filesystem::path& file, const toml::table& t, polic
     what.set(out.limits, *n);
   }
   // Each number fits by itself; what they say together may not.
-  if (auto e = actors::validate(out.limits)) return wrong(file, t, "[policy]: " + e.message);
+  if (auto e = actors::validate(out.limits)) return wrong(file, t, e.message);
   return {};
 }
 

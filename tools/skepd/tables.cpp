@@ -25,13 +25,12 @@ result<utc_time> intended_at(storage::reader& r, const sandbox_id& id, const std
 
 } // namespace
 
-std::vector<actors::open_run> state_reader::open_runs() {
-  std::vector<actors::open_run> out;
+result<std::vector<actors::open_run>> state_reader::open_runs() {
   auto rows = with([](storage::reader& r) { return r.open_swarms(); });
-  if (!rows) return out;
+  if (!rows) return rows.err();
+  std::vector<actors::open_run> out;
   for (auto& row : *rows)
-    if (auto spec = unpack<swarm_spec>(row.spec.data))
-      out.push_back({std::move(row.record), std::move(*spec)});
+    out.push_back({std::move(row.record), unpack<swarm_spec>(row.spec.data)});
   return out;
 }
 

@@ -33,8 +33,8 @@ public:
     std::lock_guard guard{mutex_};
     reader_.reset();
   }
-  /// What a former daemon left open; unreadable specs are left out.
-  std::vector<actors::open_run> open_runs();
+  /// What a former daemon left open, all of it; a spec that cannot be read is its error there.
+  result<std::vector<actors::open_run>> open_runs();
 
 private:
   std::filesystem::path database_;
