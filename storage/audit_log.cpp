@@ -239,12 +239,16 @@ void audit_log::rotate() {
   first = first.substr(0, first.find('\n'));
   // A line that was written in part goes on in its own file.
   if (!read_line_ends(first, next, seq, previous)) return;
-  auto to = options_.directory / numbered_name(file_first_line_);
-  if (auto done = put_away(file_.get(), active(), to); !done) {
-    failure_ = done.err();
-    return; // the file goes on as it is: a long one is better than a lost one
+  if (!put_away_) {
+    auto to = options_.directory / numbered_name(file_first_line_);
+    if (auto done = put_away(file_.get(), active(), to); !done) {
+      failure_ = done.err();
+      return; // the file goes on as it is: a long one is better than a lost one
+    }
+    put_away_ = true;
   }
   file_first_line_ = next;
+  // Until the next one can be made, lines go on in the one that has its number already.
   if (auto done = open_file(); !done) failure_ = done.err();
   // The journal has the lines of a new file whose name a power cut takes away, not the older ones'.
   if (auto done = sync_directory(options_.directory); !done) failure_ = done.err();

@@ -102,6 +102,7 @@ private:
 
   audit_options options_;
   unique_fd file_;
+  bool put_away_ = false; ///< It has its number, and the next one could not be made yet.
   std::uint64_t file_bytes_ = 0;
   std::uint64_t file_first_line_ = 1;
   audit_position end_; ///< Of what was made, also of lines that wait.

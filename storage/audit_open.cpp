@@ -186,6 +186,7 @@ result<void> audit_log::open_file() {
   struct stat st {};
   if (fd < 0 || ::fstat(fd, &st) != 0) return system_error(active().string(), errno);
   file_ = unique_fd{fd};
+  put_away_ = false;
   file_bytes_ = static_cast<std::uint64_t>(st.st_size);
   return {};
 }

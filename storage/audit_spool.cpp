@@ -1,9 +1,9 @@
 #include "storage/audit_spool.hpp"
 
 #include "messages/json.hpp"
+#include "messages/wall_clock.hpp"
 #include "storage/files.hpp"
 
-#include <ctime>
 #include <unistd.h>
 
 namespace skep::storage {
@@ -13,13 +13,6 @@ std::filesystem::path spool_of(const std::filesystem::path& state_root) {
   return state_root / "audit-spool";
 }
 
-/// As many digits for some centuries: names of one stamp are in the order of their making.
-std::int64_t wall_ns() {
-  timespec t{};
-  ::clock_gettime(CLOCK_REALTIME, &t);
-  return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
-}
-
 } // namespace
 
 result<std::filesystem::path> leave_word(const std::filesystem::path& state_root,
@@ -27,6 +20,8 @@ result<std::filesystem::path> leave_word(const std::filesystem::path& state_root
   if (auto made = make_private_directory(spool_of(state_root)); !made) return made.err();
   done_outside what{std::move(operation), std::move(subject), static_cast<std::int64_t>(::getuid()),
                     static_cast<std::int64_t>(::getpid()), now()};
+  // Nanoseconds have as many digits for some centuries: names of one stamp are in the order of
+  // their making.
   auto name =
       utc_stamp(what.done_at) + "-" + std::to_string(wall_ns()) + "-" + random_token(12) + ".json";
   auto file = spool_of(state_root) / name;

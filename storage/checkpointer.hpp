@@ -3,8 +3,7 @@
 //
 //   every `period` after something was written   PASSIVE: blocks nobody
 //   log above `quiet_bound_bytes`, nothing written for a period   TRUNCATE
-//   log above `hard_bound_bytes`, always                          RESTART: commits may wait a
-//   little
+//   log above `hard_bound_bytes`, always                          RESTART: commits wait a little
 #pragma once
 
 #include "storage/connection.hpp"

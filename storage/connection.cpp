@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace skep::storage {
@@ -117,12 +118,22 @@ void query::bind_blob(int i, std::string_view x) {
 namespace {
 
 /// Makes the file with mode 0600 before SQLite does: its -wal and -shm inherit the mode, and the
-/// umask of a process with threads is better left alone.
+/// umask of a process with threads is better left alone. A file that is there is not opened:
+/// closing any descriptor of it takes away the locks that this process's connections have on it,
+/// and another program would then remove the write-ahead log beneath them.
 result<void> make_private_file(const std::filesystem::path& file) {
-  auto fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0)
-    return make_error(errc::io, "cannot open the database " + file.string(), std::strerror(errno));
-  ::close(fd);
+  auto failed = [&](int number) {
+    return make_error(errc::io, "cannot open the database " + file.string(), std::strerror(number));
+  };
+  auto fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd >= 0) {
+    ::close(fd);
+    return {};
+  }
+  if (errno != EEXIST) return failed(errno);
+  struct stat s {};
+  if (::lstat(file.c_str(), &s) != 0) return failed(errno);
+  if (S_ISLNK(s.st_mode)) return failed(ELOOP);
   return {};
 }
 
@@ -152,14 +163,8 @@ result<connection> connection::open(const std::filesystem::path& file, const ope
     e.message = "cannot open the database " + file.string();
     return e;
   }
-  if (how.check) {
-    auto q = out.prepare("PRAGMA quick_check(1)");
-    if (!q) return q.err();
-    auto row = q->step();
-    if (!row) return row.err();
-    if (auto text = q->text(0); text != "ok")
-      return make_error(errc::corrupt_database, file.string(), text);
-  }
+  if (how.check)
+    if (auto done = out.check_pages(); !done) return done.err();
   return out;
 }
 
@@ -219,6 +224,19 @@ result<void> connection::execute(std::string_view script) {
   std::string text{script};
   auto code = sqlite3_exec(db_, text.c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return sqlite_error(db_, code, "a script of statements failed");
+  return {};
+}
+
+result<void> connection::check_pages(std::string_view table) {
+  auto inside = std::string{table.empty() ? "1" : table};
+  auto q = prepare("PRAGMA quick_check(" + inside + ")");
+  if (!q) return q.err();
+  auto row = q->step();
+  if (!row) return row.err();
+  if (auto text = q->text(0); text != "ok") {
+    const auto* file = sqlite3_db_filename(db_, "main");
+    return make_error(errc::corrupt_database, file == nullptr ? "" : file, text);
+  }
   return {};
 }
 

@@ -23,7 +23,7 @@ namespace skep::storage {
 struct open_options {
   bool read_only = false;
   bool create = true; ///< Make the file (mode 0600) when it is missing; not with read_only.
-  bool check = false; ///< Run quick_check; a damaged file is errc::corrupt_database.
+  bool check = false; ///< check_pages() at once: takes the longer the larger the file is.
   std::chrono::milliseconds busy_timeout{5000}; ///< How long a writer waits for another one.
   int cache_kib = 64 * 1024;
 };
@@ -138,6 +138,10 @@ public:
   }
   /// Runs a script of several statements; kept by nothing.
   result<void> execute(std::string_view script);
+
+  /// Reads every page (quick_check), or those of one table and its indexes. Errors:
+  /// corrupt_database, and io for a page that cannot be read.
+  result<void> check_pages(std::string_view table = {});
 
   /// Rows changed by the last INSERT, UPDATE or DELETE.
   std::int64_t changes() const;

@@ -2,6 +2,7 @@
 #include "messages/crash_point.hpp"
 #include "storage/checkpointer.hpp"
 #include "storage/chunk_scan.hpp"
+#include "storage/damage.hpp"
 #include "storage/epoch_file.hpp"
 #include "storage/migrator.hpp"
 #include "storage/state_tables.hpp"
@@ -58,7 +59,8 @@ struct journal::state {
   state(connection c, disk_guard g, std::filesystem::path f)
       : db(std::move(c)), disk(std::move(g)), file(std::move(f)) {}
   ~state() {
-    // The thread ends first: it has a connection of its own to the same file.
+    // The threads end first: they have connections of their own to the same file.
+    damage.reset();
     checkpoints.reset();
     if (db.in_transaction()) static_cast<void>(db.run("ROLLBACK").ok());
   }
@@ -67,6 +69,7 @@ struct journal::state {
   disk_guard disk;
   std::filesystem::path file;
   std::unique_ptr<checkpointer> checkpoints;
+  std::unique_ptr<damage_check> damage;
   std::chrono::steady_clock::time_point disk_seen{};
   std::optional<audit_log> audit;
   std::string stream_id;
@@ -111,6 +114,10 @@ result<void> journal::state::load() {
 /// Remembers what a failure did to the transaction.
 error journal::state::note(error e) {
   if (e.code == errc::disk_full) disk.release_reserve();
+  if (e.code == errc::corrupt_database) {
+    leave_damage(file, e);
+    broken = true;
+  }
   if (begun && !db.in_transaction()) broken = true;
   return e;
 }
@@ -216,15 +223,18 @@ journal::~journal() = default;
 
 result<journal> journal::open(const std::filesystem::path& database,
                               const journal_options& options) {
+  migrator schema{database, database.parent_path() / "backups"};
   open_options how;
-  how.check = options.check;
+  how.check = options.check && needs_whole_check(database, schema, options.check_at_open_bytes);
   auto db = connection::open(database, how);
   if (!db) return db.err();
-  migrator schema{database, database.parent_path() / "backups"};
+  if (how.check) forget_damage(database);
   auto migrated = schema.migrate(options.backup_before_upgrade);
   if (!migrated) return migrated.err();
   auto s = std::make_unique<state>(std::move(*db), disk_guard{database.parent_path(), options.disk},
                                    database);
+  if (options.check && !how.check)
+    if (auto done = check_ends(s->db); !done) return done.err();
   if (auto done = s->load(); !done) return done.err();
   if (options.audit) {
     auto log = audit_log::open(s->db, *options.audit, s->head);
@@ -236,6 +246,11 @@ result<journal> journal::open(const std::filesystem::path& database,
     auto thread = checkpointer::start(database);
     if (!thread) return thread.err();
     s->checkpoints = std::move(*thread);
+  }
+  if (options.check && !how.check) {
+    auto rest = damage_check::start(database, options.check_delay, options.checked);
+    if (!rest) return rest.err();
+    s->damage = std::move(*rest);
   }
   return journal{std::move(s)};
 }

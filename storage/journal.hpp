@@ -1,7 +1,7 @@
 // The journal: the durable, ordered list of events and the only writer of the database.
 //
-//   table chunks: first_seq | swarm | sandbox | count | previous_in_sandbox | previous_in_swarm |
-//   body
+//   table chunks: first_seq | swarm | sandbox | count |
+//                 previous_in_sandbox | previous_in_swarm | body
 //
 // swarm and sandbox are numbers of the tables journal_swarms and journal_sandboxes, 0 for none. The
 // body is kept as it came: the bytes on disk are the bytes on the wire. Use:
@@ -16,6 +16,8 @@
 #include "storage/connection.hpp"
 #include "storage/disk_guard.hpp"
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -26,7 +28,12 @@ class checkpointer;
 struct journal_options {
   disk_limits disk;
   bool checkpoint_thread = true; ///< False: SQLite checkpoints inside commits.
-  bool check = true;             ///< quick_check at open.
+  bool check = true;             ///< Looks for damage (damage.hpp); false: nowhere.
+  std::uint64_t check_at_open_bytes = 64ull << 20; ///< A larger database is read after the start,
+  std::chrono::milliseconds check_delay{10'000};   ///< which has the disk for so long before.
+  /// What that reading came to, told once, from a thread of its own: none, corrupt_database, or why
+  /// it cannot be said. May be empty.
+  std::function<void(const error&)> checked;
   bool backup_before_upgrade = true;
   std::optional<audit_options> audit; ///< Keeps the audit log; none: the log stays behind.
 };
@@ -41,7 +48,8 @@ struct numbering {
 class journal {
 public:
   /// Opens or makes the database, upgrades its schema (after a backup). The caller holds the state
-  /// directory's lock. Errors: corrupt_database, schema_mismatch, io, sql.
+  /// directory's lock. Looks for damage, in a bounded time; what takes longer is done by a thread,
+  /// see journal_options. Errors: corrupt_database, schema_mismatch, io, sql.
   static result<journal> open(const std::filesystem::path& database,
                               const journal_options& options = {});
   journal(journal&&) noexcept;
@@ -54,18 +62,21 @@ public:
   /// Numbers `c`, stores it and applies its facts, all or nothing; fills c's three numbers. Must
   /// stand between begin() and commit(). On an error the transaction goes on without this chunk,
   /// its number is not used up and `c` is unchanged; but see broken(). Errors:
-  ///   bad_frame      the body is damaged, its count is wrong, a fact does not fit its type or
-  ///   chunk wrong_phase    a fact is not possible now (a phase that goes back, something after
-  ///   closed) not_found      a fact names what does not exist; no_such_swarm, no_such_pane
-  ///   likewise exists, key_reused, stale_epoch   what a fact makes is there already disk_full a
-  ///   note or new work on a nearly full disk
+  ///
+  /// - bad_frame: the body is damaged, its count is wrong, a fact does not fit its type or chunk
+  /// - wrong_phase: a fact is not possible now (a phase that goes back, something after closed)
+  /// - not_found, no_such_swarm, no_such_pane: a fact names what does not exist
+  /// - exists, key_reused, stale_epoch: what a fact makes is there already
+  /// - disk_full: a note or new work on a nearly full disk
+  /// - corrupt_database, io, sql: the database; see broken()
   result<numbering> append(chunk& c);
 
   /// Makes everything since begin() durable. An error is final: the caller stops the daemon,
   /// nothing may be tried again (whether the data reached the disk is unknown).
   result<void> commit();
 
-  /// True when SQLite ended the transaction by itself or a commit failed: stop the daemon.
+  /// True when SQLite ended the transaction by itself, a commit failed or a damaged page was met:
+  /// stop the daemon.
   bool broken() const;
 
   /// Last sequence appended (committed or not), 0 for an empty journal.

@@ -56,7 +56,7 @@ public:
   /// corrupt_database.
   result<schema_status> status() const;
   /// The same of a database in whatever state, with what is wrong as `problem`; all its pages are
-  /// checked, as at the daemon's start. The only error: io, when the backups cannot be listed.
+  /// checked, however many there are. The only error: io, when the backups cannot be listed.
   result<schema_status> look() const;
   /// The newest backup with a schema that this program knows; empty when there is none.
   std::filesystem::path usable_backup(const schema_status& found) const;

@@ -159,6 +159,21 @@ result<void> add_swarms(reader& r, utc_time now, std::vector<recovery_step>& out
   return {};
 }
 
+// What stayed when its run ended. It is ours and known: the look for orphans leaves it alone.
+result<void> add_kept(reader& r, utc_time now, std::vector<recovery_step>& out) {
+  auto living = r.living_sandboxes();
+  if (!living) return living.err();
+  for (const auto& box : *living) {
+    if (box.state != phase::closed || !box.kept || box.kill_intended) continue;
+    auto left = (box.lease_end_at - now).count();
+    auto how_long = left > 0 ? "left alone, for at most " + std::to_string(left / 1000) + " s more"
+                             : std::string{"its lease on record is over: its provider is asked"};
+    out.push_back(about(
+        "keep", box, "it was kept; " + how_long + "; `skep kill " + box.swarm.value + "` ends it"));
+  }
+  return {};
+}
+
 // What SANDBOXes that are closed left to the REAPER.
 result<void> add_leftovers(reader& r, utc_time now, std::vector<recovery_step>& out) {
   auto kills = r.unconfirmed_kills();
@@ -185,12 +200,27 @@ result<void> add_leftovers(reader& r, utc_time now, std::vector<recovery_step>& 
   return {};
 }
 
+/// True where nothing but the upload lies there, which whoever fetches what a kept sandbox holds
+/// compares with: a start leaves it.
+result<bool> upload_is_kept(const std::filesystem::path& work, const swarm_id& swarm,
+                            const std::vector<recovery_step>& steps) {
+  if (std::none_of(steps.begin(), steps.end(),
+                   [&](const recovery_step& s) { return s.action == "keep" && s.swarm == swarm; }))
+    return false;
+  auto names = names_in(work);
+  if (!names) return names.err();
+  return *names == std::vector<std::string>{"worktree.tar"};
+}
+
 result<void> add_sweep(const state_paths& paths, const std::set<std::string>& open,
                        std::vector<recovery_step>& out) {
   auto names = names_in(paths.root / "work");
   if (!names) return names.err();
   for (const auto& name : *names) {
     if (open.contains(name)) continue;
+    auto needed = upload_is_kept(paths.root / "work" / name, swarm_id{name}, out);
+    if (!needed) return needed.err();
+    if (*needed) continue;
     recovery_step sweep;
     sweep.action = "sweep";
     if (swarm_id of{name}; of.valid()) sweep.swarm = of; // else of a comparison of results
@@ -231,6 +261,7 @@ result<recovery_plan> plan_recovery(const state_paths& paths, utc_time now) {
   out.epoch = std::max(*epoch, mark ? mark->epoch : 0) + 1;
   std::set<std::string> open;
   if (auto done = add_swarms(*r, now, out.steps, open); !done) return done.err();
+  if (auto done = add_kept(*r, now, out.steps); !done) return done.err();
   if (auto done = add_leftovers(*r, now, out.steps); !done) return done.err();
   if (auto done = add_sweep(paths, open, out.steps); !done) return done.err();
   return out;

@@ -20,6 +20,7 @@ namespace skep::storage {
 ///   adopt             asked for by GET, and its phase goes on
 ///   replace           a lost sandbox gets its successor, from the checkpoint: `--replace-lost`
 ///   kill              a kill that the provider has not confirmed
+///   keep              a sandbox that stayed when its run ended: it is left alone, and costs
 ///   start_pane        an agent is started; where it was under way already, that start is repeated,
 ///                     which is done once
 ///   follow_pane       an agent runs: its log is continued at its end

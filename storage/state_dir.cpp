@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,6 +40,54 @@ bool is_of_others(const fs::path& root) {
 
 bool short_enough(const fs::path& run) {
   return (run / "control.sock").string().size() <= max_socket_path_bytes;
+}
+
+error open_to_others(const fs::path& root) {
+  return make_error(errc::bad_config, root.string()
+                                          + " holds other things and is open to others: the state "
+                                            "directory is Skep's alone");
+}
+
+/// "/a/b/" means "/a/b". The directory may be reached through a link of the user's; what it leads
+/// to must be ours.
+fs::path plain_root(const fs::path& root) {
+  auto plain = root.lexically_normal();
+  if (!plain.has_filename()) plain = plain.parent_path();
+  std::error_code failed;
+  if (auto real = fs::canonical(plain, failed); !failed) plain = real;
+  return plain;
+}
+
+bool is_usable(const fs::path& directory) {
+  return ::faccessat(AT_FDCWD, directory.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+/// What make_private_directory() would refuse of one that is there.
+error part_refused(const fs::path& part) {
+  struct stat s {};
+  if (::lstat(part.c_str(), &s) != 0)
+    return errno == ENOENT ? error{} : system_error(part.string(), errno);
+  if (!S_ISDIR(s.st_mode))
+    return make_error(errc::bad_config, part.string() + " is not a directory");
+  if (s.st_uid != ::geteuid())
+    return make_error(errc::bad_config, part.string() + " belongs to another user");
+  return {};
+}
+
+/// Why one that is missing cannot be made in the nearest directory that is there.
+error making_refused(const fs::path& directory) {
+  auto failed = [&](int number) {
+    return system_error("cannot make the directory " + directory.string(), number);
+  };
+  auto above = directory.parent_path();
+  struct stat s {};
+  while (::stat(above.c_str(), &s) != 0) {
+    if (errno != ENOENT || above == above.parent_path()) return failed(errno);
+    above = above.parent_path();
+  }
+  if (!S_ISDIR(s.st_mode)) return failed(ENOTDIR);
+  if (::faccessat(AT_FDCWD, above.c_str(), W_OK | X_OK, AT_EACCESS) != 0) return failed(errno);
+  return {};
 }
 
 /// Directory outside of the state directory for sockets whose path would be too long in it.
@@ -94,21 +144,48 @@ result<fs::path> default_state_root(const environment& env) {
                     "no state directory is known: set SKEP_STATE, XDG_STATE_HOME or HOME");
 }
 
+error entry_refused(const fs::path& directory) {
+  struct stat s {};
+  auto text = directory.string();
+  if (::stat(directory.c_str(), &s) != 0)
+    return errno != EACCES
+               ? error{}
+               : make_error(errc::io, text + " lies in a folder that this user may not enter",
+                            std::strerror(EACCES));
+  if (!S_ISDIR(s.st_mode) || is_usable(directory) || errno != EACCES) return {};
+  text += ": this user may not enter it and write there";
+  if (s.st_uid == ::geteuid())
+    text += "; `chmod 700 " + directory.string() + "` allows it";
+  else
+    text += ", since it belongs to the user with the id " + std::to_string(s.st_uid)
+            + "; `sudo chown -R " + std::to_string(::geteuid()) + " " + directory.string()
+            + "` makes it yours, or give the command as that user";
+  return make_error(errc::io, std::move(text), std::strerror(EACCES));
+}
+
+error state_refused(const fs::path& root) {
+  if (!root.is_absolute())
+    return make_error(errc::bad_config, "not an absolute path: " + root.string());
+  auto plain = plain_root(root);
+  if (is_of_others(plain)) return open_to_others(plain);
+  if (auto e = entry_refused(plain)) return e;
+  if (!path_exists(plain)) return making_refused(plain);
+  if (auto e = part_refused(plain)) return e;
+  if (!is_usable(plain)) return system_error(plain.string(), errno);
+  for (const auto* part : {"logs", "backups", "secrets", "host"})
+    if (auto e = part_refused(plain / part)) return e;
+  return {};
+}
+
 result<state_paths> prepare_state(const fs::path& root, const environment& env) {
   if (!root.is_absolute())
     return make_error(errc::bad_config, "not an absolute path: " + root.string());
-  auto plain = root.lexically_normal();
-  if (!plain.has_filename()) plain = plain.parent_path(); // "/a/b/" means "/a/b"
-  // The directory may be reached through a link of the user's; what it leads to must be ours.
-  std::error_code failed;
-  if (auto real = fs::canonical(plain, failed); !failed) plain = real;
-  if (is_of_others(plain))
-    return make_error(errc::bad_config,
-                      plain.string()
-                          + " holds other things and is open to others: the state "
-                            "directory is Skep's alone");
+  auto plain = plain_root(root);
+  if (is_of_others(plain)) return open_to_others(plain);
+  if (auto e = entry_refused(plain)) return e;
   if (auto made = make_private_directory(plain); !made) return made.err();
   state_paths out;
+  std::error_code failed;
   out.root = fs::canonical(plain, failed);
   if (failed) return make_error(errc::io, plain.string(), failed.message());
   for (const auto& part : {out.logs(), out.backups(), out.secrets(), out.host()})

@@ -55,6 +55,13 @@ result<std::filesystem::path> default_state_root(const environment& env = proces
 result<state_paths> prepare_state(const std::filesystem::path& root,
                                   const environment& env = process_environment);
 
+/// What prepare_state() would refuse, without making anything; none where it would most likely do.
+error state_refused(const std::filesystem::path& root);
+
+/// errc::io with what to do about it where `directory` is there and this process may not enter it
+/// or write to it; none in any other case, also where nothing is there.
+error entry_refused(const std::filesystem::path& directory);
+
 /// The exclusive lock of one skepd on its state directory; given up when the object ends. The
 /// descriptor is close-on-exec.
 class state_lock {

@@ -17,12 +17,6 @@ journal open_small(const temp_dir& dir) {
   return open_journal(dir / "skep.db", audited_options(dir, small_files));
 }
 
-void spend(journal& j, int times) {
-  for (int i = 0; i < times; ++i)
-    REQUIRE(put(j, swarm_no(1), sandbox_no(1), 3000 + i, pane_usage{pane_no(1), 0.01, 1, 1, 1, ""})
-            == errc::none);
-}
-
 void check_whole(const temp_dir& dir, std::uint64_t lines) {
   auto v = verify_audit(dir / "skep.db", std::chrono::milliseconds{0});
   REQUIRE(v.ok());

@@ -17,6 +17,13 @@ inline journal_options audited_options(const temp_dir& dir,
   return o;
 }
 
+/// So many lines about one agent's spending, after begin_story().
+inline void spend(journal& j, int times) {
+  for (int i = 0; i < times; ++i)
+    REQUIRE(put(j, swarm_no(1), sandbox_no(1), 3000 + i, pane_usage{pane_no(1), 0.01, 1, 1, 1, ""})
+            == errc::none);
+}
+
 inline std::string text_of_file(const fs::path& file) {
   std::ifstream in{file, std::ios::binary};
   std::stringstream out;

@@ -3,7 +3,9 @@
 #include "tests/storage/support.hpp"
 
 #include <fstream>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 using namespace skep;
 using namespace skep::storage;
@@ -128,6 +130,52 @@ TEST_CASE("a writer waits for another one and gives up after its limit") {
   second.join();
   CHECK(done.ok());
   CHECK(a->number("SELECT count(*) FROM t", 0).value() == 2);
+}
+
+TEST_CASE("a program that opens the database beside a running journal leaves its log alone") {
+  temp_dir dir;
+  const auto file = dir / "skep.db";
+  { auto j = open_journal(file); }
+  // Forked before SQLite knows of the file here: it would take our locks for its own.
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  auto pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    ::close(ends[1]);
+    char go = 0;
+    if (::read(ends[0], &go, 1) != 1) ::_exit(2);
+    bool right = false;
+    { // as `skep db backup` does, or somebody with the program sqlite3
+      open_options how;
+      how.create = false;
+      auto db = connection::open(file, how);
+      right = db.ok() && db->number("SELECT count(*) FROM chunks", -1).value() == 1;
+    }
+    ::_exit(right ? 0 : 1);
+  }
+  ::close(ends[0]);
+  auto o = quick_options();
+  o.checkpoint_thread = false;
+  auto j = open_journal(file, o);
+  REQUIRE(put(j, swarm_no(1), {}, 1, note_of("in the log")) == errc::none);
+  REQUIRE(fs::exists(dir / "skep.db-wal"));
+  REQUIRE(::write(ends[1], "g", 1) == 1);
+  ::close(ends[1]);
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  CHECK(fs::exists(dir / "skep.db-wal"));
+  CHECK(fs::exists(dir / "skep.db-shm"));
+}
+
+TEST_CASE("a database is never opened through a symlink in its place") {
+  temp_dir dir;
+  { auto j = open_journal(dir / "real.db"); }
+  fs::create_symlink(dir / "real.db", dir / "skep.db");
+  auto refused = connection::open(dir / "skep.db");
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.err().code == errc::io);
 }
 
 TEST_CASE("files that are no sound database are refused as corrupt") {

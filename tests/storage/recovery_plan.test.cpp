@@ -2,6 +2,7 @@
 #include "storage/recovery_plan.hpp"
 #include "messages/commands.hpp"
 #include "storage/epoch_file.hpp"
+#include "storage/files.hpp"
 #include "storage/last_failure.hpp"
 #include "tests/storage/support.hpp"
 
@@ -228,6 +229,37 @@ TEST_CASE_METHOD(plan_world,
   CHECK(looked_at(25 * hour) == strings{"cloud", "local"});
   CHECK(looked_at(27 * hour) == strings{"local"}); // as long as its lease
   CHECK(looked_at(41 * hour).empty());
+}
+
+TEST_CASE_METHOD(plan_world, "what was kept has a line of its own in the plan, with what ends it, "
+                             "until somebody ends it") {
+  {
+    auto j = open();
+    REQUIRE(put(j, swarm_no(1), {}, 1, a_swarm()) == errc::none);
+    born(j, 1, "r1");
+    REQUIRE(put(j, swarm_no(1), sandbox_no(1), 4, lease_intended{at(65'000)},
+                sandbox_closed{outcome::completed, {}, true})
+            == errc::none);
+    REQUIRE(put(j, swarm_no(1), {}, 5, swarm_closed{outcome::completed, {}}) == errc::none);
+  }
+  auto p = plan(at(5000));
+  REQUIRE(steps(p) == strings{"keep sb_test1"});
+  const auto& kept = p.steps.front();
+  CHECK(kept.remote_id == "r1");
+  CHECK(kept.provider == "local");
+  CHECK(kept.text
+        == "it was kept; left alone, for at most 60 s more; `skep kill sw_test1` ends it");
+  // The upload stays for whoever fetches what it holds.
+  fs::create_directories(paths.root / "work" / "sw_test1");
+  REQUIRE(write_file(paths.root / "work" / "sw_test1" / "worktree.tar", "x").ok());
+  auto late = plan(at(65'000));
+  REQUIRE(steps(late) == strings{"keep sb_test1"});
+  CHECK(late.steps.front().text.find("its lease on record is over") != std::string::npos);
+  {
+    auto j = open();
+    REQUIRE(put(j, swarm_no(1), sandbox_no(1), 6, kill_intended{"asked to"}) == errc::none);
+  }
+  CHECK(steps(plan()) == strings{"kill sb_test1", "sweep work/sw_test1"});
 }
 
 TEST_CASE_METHOD(plan_world,

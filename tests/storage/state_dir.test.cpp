@@ -266,3 +266,56 @@ TEST_CASE("bad names and values of secrets are refused without showing them") {
   CHECK(render(big.err()).find("xxx") == std::string::npos);
   CHECK(store.list().value() == std::vector<std::string>{std::string(64, 'K')});
 }
+
+TEST_CASE("what would be refused of a state directory is known without making anything") {
+  temp_dir dir;
+  auto both = [](const fs::path& root) {
+    auto before = state_refused(root);
+    CHECK(before.code == prepare_state(root, env_of({})).err().code);
+    return before;
+  };
+  CHECK(state_refused(dir / "new/state").code == errc::none);
+  CHECK_FALSE(fs::exists(dir / "new"));
+  auto good = prepared(dir / "good");
+  CHECK(state_refused(good.root).code == errc::none);
+  std::ofstream{dir / "file"}.flush();
+  CHECK(both(dir / "file/state").cause == "Not a directory");
+  CHECK(both(dir / "file").code == errc::bad_config);
+  fs::remove_all(good.logs());
+  std::ofstream{good.logs()}.flush();
+  CHECK(both(good.root).code == errc::bad_config);
+  fs::create_directory(dir / "others");
+  fs::permissions(dir / "others", static_cast<fs::perms>(0755));
+  std::ofstream{dir / "others/thing"}.flush();
+  CHECK(both(dir / "others").code == errc::bad_config);
+  CHECK(mode_of(dir / "others") == 0755);
+}
+
+TEST_CASE("a state directory that may not be entered is refused with the command that mends it") {
+  temp_dir dir;
+  auto paths = prepared(dir / "state");
+  const bool root = ::geteuid() == 0;
+  constexpr uid_t user = 12345;
+  fs::permissions(dir.path(), static_cast<fs::perms>(0711)); // so that the user comes as far
+  /// 0 when that user is told so, with `words`.
+  auto told = [&](const std::string& words) {
+    return in_child([&] {
+      if (root && ::setuid(user) != 0) return 9;
+      auto prepared_again = prepare_state(paths.root, env_of({}));
+      for (const auto& e : {entry_refused(paths.root), state_refused(paths.root),
+                            prepared_again ? error{} : prepared_again.err()}) {
+        if (e.code != errc::io) return 1;
+        if (e.cause != "Permission denied") return 2;
+        if (e.message.find(words) == std::string::npos) return 3;
+      }
+      return 0;
+    });
+  };
+  if (root) {
+    CHECK(told("`sudo chown -R 12345 " + paths.root.string() + "`") == 0);
+    REQUIRE(::chown(paths.root.c_str(), user, user) == 0);
+  }
+  REQUIRE(::chmod(paths.root.c_str(), 0) == 0);
+  CHECK(told("`chmod 700 " + paths.root.string() + "`") == 0);
+  REQUIRE(::chmod(paths.root.c_str(), 0700) == 0);
+}
