@@ -212,8 +212,11 @@ result<json> add_worktree(const worktree_options& o) {
     auto tip = g.line({"rev-parse", "--verify", "-q", "refs/heads/" + branch});
     if (tip && *tip != o.base)
       return make_error(errc::exists, branch + " holds work, and its work tree is gone");
-    auto added = g.run({"worktree", "add", "-q", "-f", "-B", branch, o.dest, o.base});
-    if (!added) return added.err();
+    auto add = g.call({"worktree", "add", "-q", "-f", "-B", branch, o.dest, o.base});
+    // It has another git fill the tree. Ended in between it would leave a tree that is taken for a
+    // whole one, or take the tree from under that git.
+    add.outlives_us = true;
+    if (auto added = transfer::run_for_output(add); !added) return added.err();
     if (o.copy_ignored)
       if (auto copied = copy_ignored(g, o.repo, o.dest); !copied) return copied.err();
   } else {

@@ -1,6 +1,7 @@
 #include "guest/changed.hpp"
 
 #include "guest/git.hpp"
+#include "guest/room.hpp"
 #include "transfer/git_output.hpp"
 #include "transfer/posix.hpp"
 
@@ -26,7 +27,7 @@ result<bool> tree_changed(const std::string& tree, const std::string& base) {
   if (!after) return make_error(errc::not_found, "no commit in " + tree, after.err().cause);
   if (*after != *before) return true;
 
-  auto scratch = transfer::temp_dir::make();
+  auto scratch = transfer::temp_dir::make(scratch_place());
   if (!scratch) return scratch.err();
   g.environment("GIT_INDEX_FILE=" + scratch->path() + "/index");
   if (auto read = g.run({"read-tree", *after}); !read) return read.err();

@@ -2,6 +2,7 @@
 
 #include "guest/diff_repositories.hpp"
 #include "guest/readable.hpp"
+#include "guest/room.hpp"
 #include "transfer/archive_writer.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/git_output.hpp"
@@ -25,11 +26,12 @@ using transfer::unique_fd;
 
 class differ {
 public:
-  differ(const diff_options& o, std::string scratch)
-      : o_(o), g_(o.tree), own_(o.tree), scratch_(std::move(scratch)) {}
+  /// `apart`: what git makes stays in `scratch`, too, for the tree's disk has no room.
+  differ(const diff_options& o, std::string scratch, bool apart)
+      : o_(o), apart_(apart), g_(o.tree), own_(o.tree), scratch_(std::move(scratch)) {}
 
   result<diff_summary> run() {
-    auto made = make_repositories(o_, scratch_, g_, own_);
+    auto made = make_repositories(o_, scratch_, apart_, g_, own_);
     if (!made) return made.err();
     from_ = std::move(*made);
     base_tree_ = id(o_.base);
@@ -93,8 +95,8 @@ private:
         {"commit-tree", *tree, "-p", out_.head, "-m", "Uncommitted changes of " + o_.name});
     if (!commit) return commit.err();
     out_.head = *commit;
-    // A repository that lacks the base would have a HEAD with holes.
-    if (o_.look_only || out_.no_history || !from_.holds_base) return {};
+    // A repository that lacks the base, or the commit itself, would have a HEAD with holes.
+    if (o_.look_only || apart_ || out_.no_history || !from_.holds_base) return {};
     // For whoever looks into the sandbox; the result does not rest on them.
     static_cast<void>(g_.test({"update-ref", "HEAD", *commit}));
     static_cast<void>(g_.test({"read-tree", *commit}));
@@ -383,6 +385,7 @@ private:
   }
 
   const diff_options& o_;
+  const bool apart_;
   git g_;   ///< The pane's repository, for its HEAD and identity alone.
   git own_; ///< Ours, from make_repositories() on.
   std::string scratch_, base_tree_, head_tree_;
@@ -400,6 +403,63 @@ bool make_absolute(std::string& folder) {
   return folder.starts_with('/');
 }
 
+const std::vector<std::string>& endings() {
+  static const std::vector<std::string> all{".patch", ".tar", ".json"};
+  return all;
+}
+
+/// True when the error of a difference in `o.out` may come from a disk without room. A base that no
+/// repository holds does not.
+bool lacked_room(const diff_options& o, const error& e) {
+  if (e.code == errc::not_found) return false;
+  auto full = [](const std::string& folder) { return look_for_room(folder).room < enough_room; };
+  return tells_of_full_disk(e) || full(o.out) || full(o.tree);
+}
+
+/// `another_place`: what failed may do where there is more room.
+result<diff_summary> diff_in_place(const diff_options& o, bool apart, bool& another_place) {
+  auto made = transfer::make_dirs(o.out);
+  auto scratch = made ? transfer::temp_dir::make(o.out) : result<transfer::temp_dir>{made.err()};
+  if (!scratch) {
+    another_place = lacked_room(o, scratch.err());
+    return scratch.err();
+  }
+  auto summary = differ{o, scratch->path(), apart}.run();
+  // What it wrote still lies there: a disk that it filled is seen to be full.
+  another_place = !summary && lacked_room(o, summary.err());
+  return summary;
+}
+
+/// In `o.out`, which becomes a link to `on`; nothing is left of it where that fails.
+result<diff_summary> diff_elsewhere(const diff_options& o, const std::string& on,
+                                    bool& another_place) {
+  for (const auto& ending : endings())
+    ::unlink((o.out + "/" + o.name + ending).c_str());
+  borrowed_folder out;
+  another_place = true;
+  if (auto made = out.make(o.out, on); !made) return made.err();
+  auto summary = diff_in_place(o, true, another_place);
+  if (summary) out.keep();
+  return summary;
+}
+
+/// The folder for results on its own disk while that has room, and what git makes on the tree's;
+/// else, where an agent has filled its disk, all of it on another one.
+result<diff_summary> diff_where_room_is(const diff_options& o) {
+  const auto usual = look_for_room(o.out);
+  const auto tree = look_for_room(o.tree);
+  const bool apart = tree.disk != usual.disk && tree.room < enough_room;
+  error last;
+  for (const auto& at : by_room(usual, spare_places())) {
+    bool another_place = false;
+    auto summary = at.folder == o.out ? diff_in_place(o, apart, another_place)
+                                      : diff_elsewhere(o, at.folder, another_place);
+    if (summary || !another_place) return summary;
+    last = summary.err();
+  }
+  return last;
+}
+
 } // namespace
 
 result<diff_summary> diff_pane(const diff_options& given) {
@@ -407,16 +467,16 @@ result<diff_summary> diff_pane(const diff_options& given) {
   if (!is_object_id(o.base)) return make_error(errc::bad_argument, "not a commit: " + o.base);
   if (!transfer::safe_relative(o.name) || o.name.find('/') != o.name.npos)
     return make_error(errc::bad_argument, "not a pane's name: " + o.name);
-  if (auto made = transfer::make_dirs(o.out); !made) return made.err();
+  // A disk that is full to the last block takes no folder; then another one does.
+  if (auto made = transfer::make_dirs(o.out); !made && made.err().code != errc::disk_full)
+    return made.err();
   // git runs inside the tree: relative names would mean something else there.
   if (!make_absolute(o.out))
     return make_error(errc::bad_argument, "--out must be an absolute path");
   if (!make_absolute(o.tree)) return make_error(errc::not_found, "no folder " + o.tree);
   if (!o.repo.empty() && !make_absolute(o.repo))
     return make_error(errc::bad_argument, "--repo must be an absolute path");
-  auto scratch = transfer::temp_dir::make(o.out);
-  if (!scratch) return scratch.err();
-  return differ{o, scratch->path()}.run();
+  return diff_where_room_is(o);
 }
 
 result<json> answer_diff(const diff_options& options) {

@@ -31,6 +31,10 @@ struct diff_options {
 /// branch without a commit the result is that of the tree against the base, as one diff
 /// (`no_history`). Files that cannot be read are made readable where they are ours; what is left is
 /// named (`unreadable`) and as in the base. not_found: no repository holds the base any more.
+///
+/// A disk that is full costs nothing of it as long as another one has room (guest/room.hpp): then
+/// OUT, or the first part of its path that is missing, is a link to a folder there, and HEAD and
+/// index stay as they are.
 result<transfer::diff_summary> diff_pane(const diff_options& options);
 
 /// The same with the summary in OUT/NAME.json, and the short answer that announces this file.

@@ -26,6 +26,20 @@ std::string base_dir(const std::string& repo) {
   return there ? dir : std::string{};
 }
 
+/// A value for git: the folders of objects of these git directories, whatever their names.
+std::string objects_of(const std::vector<std::string>& git_dirs) {
+  std::string out;
+  for (const auto& dir : git_dirs) {
+    out += out.empty() ? "\"" : ":\"";
+    for (char c : dir) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    out += "/objects\"";
+  }
+  return out;
+}
+
 /// A file that says where histories end, for both repositories: the base may be where that of what
 /// was uploaded begins, and its parents are nowhere.
 result<std::string> ends_of(const std::string& scratch, const std::string& a,
@@ -44,7 +58,7 @@ result<std::string> ends_of(const std::string& scratch, const std::string& a,
 } // namespace
 
 result<diff_repositories> make_repositories(const diff_options& o, const std::string& scratch,
-                                            git& pane, git& own) {
+                                            bool apart, git& pane, git& own) {
   const bool long_ids = o.base.size() == 64;
   auto made = transfer::make_own_repository(scratch, long_ids);
   if (!made) return made.err();
@@ -55,14 +69,20 @@ result<diff_repositories> make_repositories(const diff_options& o, const std::st
   diff_repositories out;
   out.common = common_dir(pane, o.tree, long_ids);
   if (out.has_repository()) {
-    own.environment("GIT_OBJECT_DIRECTORY=" + out.common + "/objects");
+    if (!apart) own.environment("GIT_OBJECT_DIRECTORY=" + out.common + "/objects");
     auto holds = pane.test({"cat-file", "-e", o.base + "^{commit}"});
     out.holds_base = holds && *holds;
   }
   auto base_git = base_dir(o.repo);
-  if (!base_git.empty())
+  std::vector<std::string> also;
+  if (out.has_repository() && apart) {
+    also.push_back(out.common);
+    pane.environment("GIT_OBJECT_DIRECTORY=" + *made + "/objects");
+  }
+  if (!base_git.empty()) also.push_back(base_git);
+  if (!also.empty())
     for (auto* each : {&own, &pane})
-      each->environment("GIT_ALTERNATE_OBJECT_DIRECTORIES=" + base_git + "/objects");
+      each->environment("GIT_ALTERNATE_OBJECT_DIRECTORIES=" + objects_of(also));
   const auto& rules = out.has_repository() ? out.common : base_git;
   out.excludes =
       "core.excludesFile=" + (rules.empty() ? std::string{"/dev/null"} : rules + "/info/exclude");

@@ -17,9 +17,9 @@ struct diff_repositories {
 /// Makes `own`, a git in the work tree, one with a repository of our own in the folder `scratch`
 /// and with the objects of the tree's repository: no stale lock, no "assume unchanged" bit, no
 /// half-done merge, and none of its attributes and filters has a say. Where the tree has no
-/// repository (any more), new objects stay in `scratch`. `own` and `pane`, a git in the tree's
-/// repository, see the objects of the sandbox's, too.
+/// repository (any more), or its disk has no room (`apart`), new objects of both stay in `scratch`.
+/// `own` and `pane`, a git in the tree's repository, see the objects of the sandbox's, too.
 result<diff_repositories> make_repositories(const diff_options& o, const std::string& scratch,
-                                            git& pane, git& own);
+                                            bool apart, git& pane, git& own);
 
 } // namespace skep::guest

@@ -25,6 +25,22 @@ epoch_line parse_epoch(std::string_view text) {
   return out;
 }
 
+constexpr std::size_t reserve_bytes = 512; // more than a record has
+constexpr const char* reserve_name = "/exit.reserve";
+
+/// Writes over what lies there: blocks that a file has need no room. The agent may have put
+/// anything in its place.
+result<void> write_over(const std::string& path, std::string_view text) {
+  unique_fd fd{::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
+  struct stat st {};
+  if (!fd || ::fstat(fd.get(), &st) != 0) return transfer::io_error(path, errno);
+  if (!S_ISREG(st.st_mode)) return transfer::io_error(path, EEXIST);
+  if (auto written = transfer::write_all(fd.get(), text); !written) return written;
+  if (::ftruncate(fd.get(), static_cast<off_t>(text.size())) != 0 || ::fsync(fd.get()) != 0)
+    return transfer::io_error(path, errno);
+  return {};
+}
+
 } // namespace
 
 utc_time now() {
@@ -75,8 +91,25 @@ result<exit_record> read_exit(const std::string& dir) {
   return out;
 }
 
+result<void> reserve_exit(const std::string& dir) {
+  auto path = dir + reserve_name;
+  unique_fd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
+  if (!fd) return transfer::io_error(path, errno);
+  return transfer::write_all(fd.get(), std::string(reserve_bytes, '\n'));
+}
+
 result<void> write_exit(const std::string& dir, const exit_record& record) {
-  return transfer::write_file_durably(dir + "/exit.json", to_line(to_json(record)) + "\n", 0600);
+  auto text = to_line(to_json(record)) + "\n";
+  auto reserve = dir + reserve_name;
+  // Under its own name only once it is whole.
+  if (write_over(reserve, text) && ::rename(reserve.c_str(), (dir + "/exit.json").c_str()) == 0) {
+    unique_fd folder{::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!folder || ::fsync(folder.get()) != 0) return transfer::io_error(dir, errno);
+    return {};
+  }
+  // None was made, or a disk that writes all of it anew (copy on write): then its blocks are freed.
+  ::unlink(reserve.c_str());
+  return transfer::write_file_durably(dir + "/exit.json", text, 0600);
 }
 
 void settle_lost(const std::string& dir) {
@@ -105,8 +138,12 @@ result<void> enter_epoch(const std::string& root, std::uint64_t epoch, const std
                                              + std::to_string(recorded.epoch));
   if (recorded.epoch == epoch && token.empty()) return {};
   auto line = std::to_string(epoch) + " " + (token.empty() ? "-" : token) + "\n";
-  if (::ftruncate(fd.get(), 0) != 0) return transfer::io_error(path, errno);
-  return transfer::write_all(fd.get(), line);
+  // Over the former line, then cut behind the new one: so a full disk can neither refuse it nor
+  // lose the one that was there, and what is read ends with the line.
+  if (auto written = transfer::write_all(fd.get(), line); !written) return written;
+  if (::ftruncate(fd.get(), static_cast<off_t>(line.size())) != 0)
+    return transfer::io_error(path, errno);
+  return {};
 }
 
 bool holds_epoch(const std::string& root, std::uint64_t epoch, const std::string& token) {

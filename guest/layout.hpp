@@ -8,6 +8,7 @@
 //   D/log        all output, in order of arrival; only the holder writes it
 //   D/inputs     "KEY LENGTH\n" of every input, synced before it is written to the agent
 //   D/control.sock   see control.hpp
+//   D/exit.reserve   room for exit.json on a disk that is full by then; read by nobody
 //   D/exit.json  {"exit_code","signal","final_offset","ended_at_ms"}; the holder's last act
 #pragma once
 
@@ -43,7 +44,12 @@ bool has_terminal(const std::string& dir);
 /// Takes `dir` for this process and its children: true once, with the lock in `lock`.
 result<bool> claim(const std::string& dir, std::uint64_t epoch, unique_fd& lock);
 
+/// Takes the room for the record while there is some: before the agent starts.
+result<void> reserve_exit(const std::string& dir);
+
 result<exit_record> read_exit(const std::string& dir);
+/// Durable. Needs no room where it was reserved: that file is written over and takes its place. A
+/// record that is there is whole, whenever its writer died.
 result<void> write_exit(const std::string& dir, const exit_record& record);
 
 /// Writes exit.json in the place of a holder that died (exit code -1, SIGKILL). Does nothing unless

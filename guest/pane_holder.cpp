@@ -80,6 +80,7 @@ private:
     log_ = unique_fd{
         ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600)};
     if (!signals_ || !log_) return {errno, log};
+    if (!reserve_exit(o_.dir)) return {errno ? errno : EIO, "exit.reserve"};
     if (auto failed = listen(); failed.number) return failed;
     auto size = std::to_string(o_.columns) + " " + std::to_string(o_.rows) + "\n";
     if (o_.pty && !transfer::write_file_durably(o_.dir + "/terminal", size, 0600))

@@ -11,6 +11,7 @@
 #include <spawn.h>
 #include <string_view>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,9 @@ namespace {
 
 constexpr std::size_t max_stderr = 64 * 1024;
 constexpr int tick_ms = 100; // how often the cancel flag is looked at
+
+/// See end_programs_with_this_process().
+std::atomic<bool> programs_end_with_us{false};
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> out;
@@ -79,6 +83,72 @@ struct spawn_setup {
   }
 };
 
+/// What a program is started with: descriptors that become 0, 1 and 2, a folder or null, its words
+/// and its environment, both with a null at the end.
+struct start_plan {
+  std::array<int, 3> streams;
+  const char* folder;
+  char* const* argv;
+  char* const* env;
+};
+
+/// posix_spawnp(3): nothing of the caller runs in the child, whatever its other threads do.
+int spawn(const start_plan& plan, pid_t& child) {
+  spawn_setup setup;
+  for (int target = 0; target < 3; ++target)
+    posix_spawn_file_actions_adddup2(&setup.actions, plan.streams[static_cast<std::size_t>(target)],
+                                     target);
+  if (plan.folder) posix_spawn_file_actions_addchdir_np(&setup.actions, plan.folder);
+  return ::posix_spawnp(&child, plan.argv[0], &setup.actions, &setup.attributes, plan.argv,
+                        plan.env);
+}
+
+/// False with errno where the descriptor cannot take this place.
+bool put_at(int fd, int target) {
+  if (fd == target) return ::fcntl(fd, F_SETFD, 0) == 0; // dup2 would leave it close-on-exec
+  return ::dup2(fd, target) >= 0;
+}
+
+/// In the forked child, where only what is safe in a signal handler may be called.
+[[noreturn]] void become_program(const start_plan& plan, pid_t parent, int report) {
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::getppid() != parent) ::_exit(127); // it died before that: no signal comes any more
+  ::setpgid(0, 0);
+  ::signal(SIGPIPE, SIG_DFL);
+  ::signal(SIGTERM, SIG_DFL);
+  bool ready = put_at(plan.streams[0], 0) && put_at(plan.streams[1], 1)
+               && put_at(plan.streams[2], 2) && (!plan.folder || ::chdir(plan.folder) == 0);
+  if (ready) {
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::execvpe(plan.argv[0], plan.argv, plan.env);
+  }
+  int failed = errno;
+  if (::write(report, &failed, sizeof failed) < 0) ::_exit(126);
+  ::_exit(127);
+}
+
+/// As spawn(), for a program that is ended with this thread.
+int spawn_bound(const start_plan& plan, pid_t& child) {
+  pipe_pair report;
+  if (!report.open()) return errno;
+  const pid_t us = ::getpid();
+  child = ::fork();
+  if (child < 0) return errno;
+  if (child == 0) become_program(plan, us, report.write.get());
+  report.write.reset();
+  // Ends at once with exec (close-on-exec) or with the report of a failure.
+  int failed = 0;
+  ssize_t n;
+  while ((n = ::read(report.read.get(), &failed, sizeof failed)) < 0 && errno == EINTR) {
+  }
+  if (n != static_cast<ssize_t>(sizeof failed)) return 0;
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return failed;
+}
+
 /// Reads what is there; false at the end of the stream.
 bool drain(int fd, std::string& out, std::size_t keep) {
   std::array<char, 64 * 1024> buffer;
@@ -129,6 +199,10 @@ std::string in_path(const std::string& program) {
   return {};
 }
 
+void end_programs_with_this_process() {
+  programs_end_with_us = true;
+}
+
 result<outcome> run_program(const program& p) {
   if (p.argv.empty()) return make_error(errc::internal, "run_program without a program");
   unique_fd input;
@@ -141,21 +215,18 @@ result<outcome> run_program(const program& p) {
   if (p.stdout_fd < 0 && !out_pipe.open()) return io_error("pipe", errno);
   if (!err_pipe.open()) return io_error("pipe", errno);
 
-  spawn_setup setup;
-  auto at = [&](int fd, int target) {
-    posix_spawn_file_actions_adddup2(&setup.actions, fd, target);
-  };
-  at(p.stdin_fd < 0 ? input.get() : p.stdin_fd, 0);
-  at(p.stdout_fd < 0 ? out_pipe.write.get() : p.stdout_fd, 1);
-  at(err_pipe.write.get(), 2);
-  if (!p.working_dir.empty())
-    posix_spawn_file_actions_addchdir_np(&setup.actions, p.working_dir.c_str());
   auto argv = pointers(p.argv);
   std::vector<char*> env;
   if (p.environment) env = pointers(*p.environment);
+  const start_plan plan{{p.stdin_fd < 0 ? input.get() : p.stdin_fd,
+                         p.stdout_fd < 0 ? out_pipe.write.get() : p.stdout_fd,
+                         err_pipe.write.get()},
+                        p.working_dir.empty() ? nullptr : p.working_dir.c_str(),
+                        argv.data(),
+                        p.environment ? env.data() : environ};
   pid_t child = -1;
-  int failed = ::posix_spawnp(&child, argv[0], &setup.actions, &setup.attributes, argv.data(),
-                              p.environment ? env.data() : environ);
+  const bool bound = programs_end_with_us && !p.outlives_us;
+  int failed = bound ? spawn_bound(plan, child) : spawn(plan, child);
   if (failed != 0) return why_not_started(p, failed);
   out_pipe.write.reset();
   err_pipe.write.reset();

@@ -20,6 +20,7 @@ struct program {
   std::size_t max_capture = 256u << 20;      ///< Bytes; more ends the program, errc::too_large.
   std::chrono::milliseconds limit{60000};    ///< Then the group is killed, errc::timed_out.
   const std::atomic<bool>* cancel = nullptr; ///< True: killed within 100 ms, errc::cancelled.
+  bool outlives_us = false;                  ///< end_programs_with_this_process() leaves it out.
 };
 
 /// How it ended. Standard error is kept up to 64 KiB.
@@ -30,6 +31,13 @@ struct outcome {
   std::string err;
   bool good() const { return exit_code == 0; }
 };
+
+/// From now on every program that this process starts with the functions below gets SIGTERM when
+/// this process dies, however that happens: git then takes its locks away. The signal is tied to
+/// the thread that started the program, which waits in here for as long as the program runs. It is
+/// not handed on to what that program starts. For small programs, at their start: starting costs a
+/// fork instead of a spawn.
+void end_programs_with_this_process();
 
 /// Runs `p` and waits. An exit code other than 0 is not an error of this function; a program that
 /// cannot be started is errc::program_missing or errc::io. Thread-safe.

@@ -293,8 +293,6 @@ inline void make_start(const repo& r, dice& d, case_counts& counts) {
     one_edit(r.path, d);
   }
   if (untracked) put("untracked " + made.component());
-  if (staged && unstaged && untracked) counts.saw("start: staged, unstaged and untracked");
-  counts.saw(staged || unstaged || untracked ? "start: dirty" : "start: clean");
   // Something must be there to upload: ignored and excluded files, and other repositories, are not.
   if (auto left = transfer::list_worktree(r.path); left.ok() && left->empty()) {
     std::error_code ignored;
