@@ -1,6 +1,7 @@
 #include "host/install.hpp"
 
 #include "host/cgroups.hpp"
+#include "host/isolation.hpp"
 
 #include "host/posix.hpp"
 #include "host/privileges.hpp"
@@ -21,46 +22,11 @@ std::string absolute(const std::string& path) {
   return ::realpath(path.c_str(), text) ? text : std::string{};
 }
 
-bool inside(const std::string& path, const std::string& folder) {
-  return path == folder || path.starts_with(folder == "/" ? folder : folder + "/");
-}
-
 result<std::string> own_program() {
   char text[PATH_MAX];
   auto n = ::readlink("/proc/self/exe", text, sizeof text);
   if (n <= 0) return system_error("readlink /proc/self/exe");
   return std::string{text, static_cast<std::size_t>(n)};
-}
-
-// Whether a folder may be shown below a place of the sandbox's own: anywhere in its /tmp, and in
-// its home where no name is that runs use (a user whose name on this machine is "user" has tools
-// there).
-bool may_lie_in(const std::string& name, std::string_view taken) {
-  if (name == taken) return false;
-  if (taken == "/tmp") return true;
-  if (taken != "/home/user") return false;
-  auto rest = name.substr(taken.size() + 1);
-  auto first = rest.substr(0, rest.find('/'));
-  return first != "repo" && first != "work" && first != ".skep";
-}
-
-// A bound folder is readable by every sandbox: it must not hold the host's sockets or hide the
-// system's own places.
-result<std::string> check_bind(const std::string& path, const std::string& state) {
-  if (!path.starts_with('/'))
-    return make_error(errc::bad_argument, "--bind " + path + ": not absolute");
-  auto real = absolute(path);
-  if (real.empty()) return make_error(errc::file_not_found, "--bind " + path);
-  if (inside(state, real) || inside(real, state))
-    return make_error(errc::bad_argument, "--bind " + path + " would show the state directory");
-  for (const char* taken : {"/proc", "/dev", "/sys", "/run", "/tmp", "/home/user", "/opt/skep"})
-    for (const auto& name : {path, real})
-      if (inside(name, taken) && !may_lie_in(name, taken))
-        return make_error(errc::bad_argument,
-                          "--bind " + path + ": " + taken + " is the sandbox's own");
-  if (real == "/" || real == "/etc" || real == "/root")
-    return make_error(errc::bad_argument, "--bind " + path + " would show too much");
-  return path;
 }
 
 result<void> copy_program(const std::string& from, const std::string& to) {
@@ -150,9 +116,11 @@ result<host_place> settle(const host_options& options) {
   place.state_path = absolute(options.state_path);
   if (place.state_path.empty()) return system_error("state directory " + options.state_path);
   for (const auto& path : options.binds) {
-    auto good = check_bind(path, place.state_path);
-    if (!good) return good.err();
-    place.binds.push_back(*good);
+    if (auto e = bind_refused(path, place.state_path)) {
+      e.message = "--bind " + e.message;
+      return e;
+    }
+    place.binds.push_back(path);
   }
   if (root) {
     if (auto r = hand_over(place, account); !r) return r.err();

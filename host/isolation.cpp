@@ -4,7 +4,10 @@
 
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <csignal>
+#include <cstdlib>
+#include <cstring>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -34,6 +37,22 @@ std::string likely_reason() {
     return "AppArmor restricts user namespaces (give bwrap a profile, or sysctl "
            "kernel.apparmor_restrict_unprivileged_userns=0)";
   return "bubblewrap cannot make a sandbox here (a container or policy may forbid user namespaces)";
+}
+
+bool inside(const std::string& path, const std::string& folder) {
+  return path == folder || path.starts_with(folder == "/" ? folder : folder + "/");
+}
+
+// Whether a folder may be shown below a place of the sandbox's own: anywhere in its /tmp, and in
+// its home where no name is that runs use (a user whose name on this machine is "user" has tools
+// there).
+bool may_lie_in(const std::string& name, std::string_view taken) {
+  if (name == taken) return false;
+  if (taken == "/tmp") return true;
+  if (taken != "/home/user") return false;
+  auto rest = name.substr(taken.size() + 1);
+  auto first = rest.substr(0, rest.find('/'));
+  return first != "repo" && first != "work" && first != ".skep";
 }
 
 // Between fork and exec: only what is safe there.
@@ -136,6 +155,25 @@ result<void> check_isolation(std::string_view service_user) {
     cause.pop_back();
   if (cause.empty()) cause = "bwrap exit status " + std::to_string(status);
   return make_error(errc::no_isolation, likely_reason(), cause);
+}
+
+// A bound folder is readable by every sandbox: it must not hold the host's sockets or hide the
+// system's own places.
+error bind_refused(const std::string& path, const std::string& state) {
+  if (!path.starts_with('/')) return make_error(errc::bad_argument, path + ": not absolute");
+  char text[PATH_MAX];
+  if (!::realpath(path.c_str(), text))
+    return make_error(errc::file_not_found, path, std::strerror(errno));
+  std::string real{text};
+  if (inside(state, real) || inside(real, state))
+    return make_error(errc::bad_argument, path + " would show the state directory");
+  for (const char* taken : {"/proc", "/dev", "/sys", "/run", "/tmp", "/home/user", "/opt/skep"})
+    for (const auto& name : {path, real})
+      if (inside(name, taken) && !may_lie_in(name, taken))
+        return make_error(errc::bad_argument, path + ": " + taken + " is the sandbox's own");
+  if (real == "/" || real == "/etc" || real == "/root")
+    return make_error(errc::bad_argument, path + " would show too much");
+  return {};
 }
 
 } // namespace skep::host

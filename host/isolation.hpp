@@ -22,4 +22,8 @@ std::vector<std::string> isolation_args();
 /// words.
 result<void> check_isolation(std::string_view service_user = default_service_user);
 
+/// Why the folder `path` of this machine is not shown in the sandboxes of a host with this state
+/// directory; the message begins with `path`. file_not_found, bad_argument.
+error bind_refused(const std::string& path, const std::string& state);
+
 } // namespace skep::host

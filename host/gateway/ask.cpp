@@ -1,3 +1,7 @@
+// A JSON reader of our own, for no library fits: nlohmann-json cannot be fed in pieces, and
+// Boost.JSON came with Boost 1.75, while Debian 12 has 1.74 and a 1.81 that goes together neither
+// with it nor with libmsgpack-cxx-dev. A strict parser would besides end at the first byte that is
+// no JSON, and miss bounds behind it that a laxer server may read.
 #include "host/gateway/ask.hpp"
 
 #include <algorithm>

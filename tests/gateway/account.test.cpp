@@ -33,6 +33,10 @@ gateway_policy short_drain() {
   return out;
 }
 
+struct short_drain_gateway : ruled_gateway {
+  short_drain_gateway() : ruled_gateway(short_drain()) {}
+};
+
 void allow_micro_usd(running_gateway& g, std::uint64_t most) {
   g.with([most](gateway& x) { x.set_allowance({most, {}}); });
 }
@@ -60,9 +64,9 @@ void check_reserved(const answer& a) {
 
 // ---- calls without figures ------------------------------------------------------------------
 
-TEST_CASE("a client that hangs up before the answer begins pays for its prompt, by its bytes") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream), short_drain());
+TEST_CASE_METHOD(
+    short_drain_gateway,
+    "a client that hangs up before the answer begins pays for its prompt, by its bytes") {
   auto c = g.connect();
   c.send(post(long_prompt));
   auto there = upstream.accept();
@@ -74,13 +78,10 @@ TEST_CASE("a client that hangs up before the answer begins pays for its prompt, 
   CHECK(g.counts().input_tokens == long_prompt_tokens);
 }
 
-TEST_CASE("a JSON answer that is cut half-way is counted by the prompt and by what came of it") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
-  auto c = g.connect();
-  c.send(post(long_prompt));
-  auto there = upstream.accept();
-  there.read_answer();
+TEST_CASE_METHOD(
+    ruled_gateway,
+    "a JSON answer that is cut half-way is counted by the prompt and by what came of it") {
+  auto [c, there] = begin_call(post(long_prompt));
   there.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n"
              R"({"content":[{"type":"text","text":"12345678"},{"type":"text","text":"1234)");
   there.close();
@@ -88,13 +89,9 @@ TEST_CASE("a JSON answer that is cut half-way is counted by the prompt and by wh
   check_estimate(only_call(g), 3);
 }
 
-TEST_CASE("a stream that is cut before its first event is counted by its prompt") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
-  auto c = g.connect();
-  c.send(post(long_prompt));
-  auto there = upstream.accept();
-  there.read_answer();
+TEST_CASE_METHOD(ruled_gateway,
+                 "a stream that is cut before its first event is counted by its prompt") {
+  auto [c, there] = begin_call(post(long_prompt));
   there.send(stream_head);
   c.read_header();
   there.close();
@@ -102,25 +99,16 @@ TEST_CASE("a stream that is cut before its first event is counted by its prompt"
   check_estimate(only_call(g), 0);
 }
 
-TEST_CASE("a call that is cut because its keys are revoked is counted") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
-  auto c = g.connect();
-  c.send(post(long_prompt));
-  auto there = upstream.accept();
-  there.read_answer();
+TEST_CASE_METHOD(ruled_gateway, "a call that is cut because its keys are revoked is counted") {
+  auto [c, there] = begin_call(post(long_prompt));
   g.with([](gateway& x) { x.revoke_keys(); });
   CHECK(c.at_end());
   check_estimate(only_call(g), 0);
 }
 
-TEST_CASE("a call that names no model and tells no figures has no known price") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
-  auto c = g.connect();
-  c.send(post("{}"));
-  auto there = upstream.accept();
-  there.read_answer();
+TEST_CASE_METHOD(ruled_gateway,
+                 "a call that names no model and tells no figures has no known price") {
+  auto [c, there] = begin_call(post("{}"));
   there.close();
   CHECK(c.read_answer().status == 502);
   auto call = only_call(g);
@@ -130,23 +118,16 @@ TEST_CASE("a call that names no model and tells no figures has no known price") 
   g.with([](gateway& x) { CHECK(x.spend().unpriced() == 1); });
 }
 
-TEST_CASE("what is refused upstream, never sent whole, or asks no model costs nothing") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
+TEST_CASE_METHOD(ruled_gateway,
+                 "what is refused upstream, never sent whole, or asks no model costs nothing") {
   for (const char* status : {"400 Bad Request", "429 Too Many Requests", "529 Overloaded"}) {
-    auto c = g.connect();
-    c.send(post(long_prompt));
-    auto there = upstream.accept();
-    there.read_answer();
+    auto [c, there] = begin_call(post(long_prompt));
     there.send(std::string{"HTTP/1.1 "} + status
                + "\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
     CHECK(c.read_answer().body == "{}");
   }
   { // refused, and the body of it cut
-    auto c = g.connect();
-    c.send(post(long_prompt));
-    auto there = upstream.accept();
-    there.read_answer();
+    auto [c, there] = begin_call(post(long_prompt));
     there.send("HTTP/1.1 500 Oh\r\nContent-Length: 20\r\n\r\nhalf");
     there.close();
     c.read_header();
@@ -165,36 +146,23 @@ TEST_CASE("what is refused upstream, never sent whole, or asks no model costs no
   for (const std::string& text :
        {post(long_prompt, "/v1/messages/count_tokens?beta=true"),
         std::string{"GET /api.test/v1/models HTTP/1.1\r\nHost: x\r\n\r\n"}}) {
-    auto c = g.connect();
-    c.send(text);
-    auto there = upstream.accept();
-    there.read_answer();
+    auto [c, there] = begin_call(text);
     there.close();
     CHECK(c.read_answer().status == 502);
   }
   { // a whole answer of something that is no model
-    auto c = g.connect();
-    c.send(post(R"({"title":"x"})", "/v1/files"));
-    auto there = upstream.accept();
-    there.read_answer();
+    auto [c, there] = begin_call(post(R"({"title":"x"})", "/v1/files"));
     there.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
                R"({"content":"x"})");
     CHECK(c.read_answer().status == 200);
   }
-  auto c = g.connect();
-  c.send(post(long_prompt));
-  answer_with(upstream, "m", 1, 1);
-  CHECK(c.read_answer().status == 200);
+  CHECK(answered(post(long_prompt), "m", 1, 1).status == 200);
   g.with([](gateway& x) { CHECK(x.spend().last() == 1); });
 }
 
-TEST_CASE("a whole stream that tells no figures is counted by its prompt and its text") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
-  auto c = g.connect();
-  c.send(post(long_prompt, "/v1/chat/completions"));
-  auto there = upstream.accept();
-  there.read_answer();
+TEST_CASE_METHOD(ruled_gateway,
+                 "a whole stream that tells no figures is counted by its prompt and its text") {
+  auto [c, there] = begin_call(post(long_prompt, "/v1/chat/completions"));
   const std::string piece = "data: {\"model\":\"as-the-request-says\",\"choices\":[{\"delta\":"
                             "{\"content\":\"12345678\"}}]";
   there.send(stream_head + chunk_of(piece + "}\n\n") + chunk_of(piece + ",\"usage\":null}\n\n")
@@ -243,9 +211,8 @@ TEST_CASE("calls under way reserve what they may cost, and the first one always 
   CHECK(ledger.reserve({"m", {1'000'000, 0, 0, 1'000'000}}) != nullptr);
 }
 
-TEST_CASE("of calls at the same time no more are let in than the allowance has room for") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
+TEST_CASE_METHOD(ruled_gateway,
+                 "of calls at the same time no more are let in than the allowance has room for") {
   allow_micro_usd(g, 1000);
   const auto body = ask_for(150); // 750 micro-dollars and its input
   const auto text = post(body);
@@ -282,14 +249,11 @@ TEST_CASE("of calls at the same time no more are let in than the allowance has r
   });
 }
 
-TEST_CASE("a request in chunks, or without a body, is held back like any other until it has room") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
+TEST_CASE_METHOD(
+    ruled_gateway,
+    "a request in chunks, or without a body, is held back like any other until it has room") {
   allow_micro_usd(g, 1000);
-  auto first = g.connect();
-  first.send(post(ask_for(150)));
-  auto there = upstream.accept();
-  there.read_answer();
+  auto first = begin_call(post(ask_for(150)));
   auto c = g.connect();
   c.send("POST /api.test/v1/messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
          + chunk_of(ask_for(150)) + "0\r\n\r\n");
@@ -307,43 +271,33 @@ TEST_CASE("a request in chunks, or without a body, is held back like any other u
   CHECK(upstream.accept().rest().empty());
 }
 
-TEST_CASE("calls one after another go on until the allowance is used up, whatever they ask for") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
+TEST_CASE_METHOD(
+    ruled_gateway,
+    "calls one after another go on until the allowance is used up, whatever they ask for") {
   allow_micro_usd(g, 30);
-  for (int i = 0; i < 3; ++i) {
-    auto c = g.connect();
-    c.send(post(ask_for(1'000'000)));
-    answer_with(upstream, "claude-haiku-4-5", 5, 1);
-    CHECK(c.read_answer().status == 200);
-  }
+  for (int i = 0; i < 3; ++i)
+    CHECK(answered(post(ask_for(1'000'000)), "claude-haiku-4-5", 5, 1).status == 200);
   CHECK(g.request(post(ask_for(1))).status == 402);
 }
 
-TEST_CASE("a request that began before the allowance was used up does not end after it") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream));
+TEST_CASE_METHOD(ruled_gateway,
+                 "a request that began before the allowance was used up does not end after it") {
   allow_micro_usd(g, 30);
   const auto text = post(ask_for(10));
   auto slow = g.connect();
   slow.send(text.substr(0, text.size() - 1));
   auto half = upstream.accept();
   half.read_header();
-  auto c = g.connect();
-  c.send(text);
-  answer_with(upstream, "claude-haiku-4-5", 30, 0);
-  CHECK(c.read_answer().status == 200);
+  CHECK(answered(text, "claude-haiku-4-5", 30, 0).status == 200);
   slow.send(text.substr(text.size() - 1));
   CHECK(slow.read_answer().status == 402);
   CHECK(half.rest() == ask_for(10).substr(0, ask_for(10).size() - 1));
 }
 
-TEST_CASE("a call gives its room back however it ends") {
-  tcp_listener upstream;
-  running_gateway g(under_a_rule(upstream), short_drain());
+TEST_CASE_METHOD(short_drain_gateway, "a call gives its room back however it ends") {
   allow_micro_usd(g, 1'000'000);
   const auto text = post(ask_for(300'000)); // more than all of it: alone or not at all
-  auto ended = [&g](std::uint64_t counted) {
+  auto ended = [this](std::uint64_t counted) {
     auto last = std::chrono::steady_clock::now() + std::chrono::milliseconds{patience_ms};
     for (std::uint64_t n = 0; n != counted;) {
       g.with([&n](gateway& x) { n = x.spend().last(); });
@@ -351,45 +305,30 @@ TEST_CASE("a call gives its room back however it ends") {
     }
   };
   { // answered with an error
-    auto c = g.connect();
-    c.send(text);
-    auto there = upstream.accept();
-    there.read_answer();
+    auto [c, there] = begin_call(text);
     check_reserved(g.request(text)); // it is taken, and not by this test's mistake
     there.send("HTTP/1.1 529 Overloaded\r\nContent-Length: 2\r\n\r\n{}");
     CHECK(c.read_answer().status == 529);
     upstream.accept(); // the refused one's
   }
   { // not answered
-    auto c = g.connect();
-    c.send(text);
-    auto there = upstream.accept();
-    there.read_answer();
+    auto [c, there] = begin_call(text);
     there.close();
     CHECK(c.read_answer().status == 502);
     ended(1);
   }
   { // its client hangs up
-    auto c = g.connect();
-    c.send(text);
-    auto there = upstream.accept();
-    there.read_answer();
+    auto [c, there] = begin_call(text);
     c.close();
     CHECK(there.at_end());
     ended(2);
   }
   { // its keys are revoked
-    auto c = g.connect();
-    c.send(text);
-    auto there = upstream.accept();
-    there.read_answer();
+    auto [c, there] = begin_call(text);
     g.with([](gateway& x) { x.revoke_keys(); });
     CHECK(c.at_end());
     ended(3);
     g.allow(under_a_rule(upstream));
   }
-  auto c = g.connect();
-  c.send(text);
-  answer_with(upstream, "claude-haiku-4-5", 1, 1);
-  CHECK(c.read_answer().status == 200);
+  CHECK(answered(text, "claude-haiku-4-5", 1, 1).status == 200);
 }

@@ -90,6 +90,35 @@ inline void answer_with(tcp_listener& upstream, const std::string& model, int in
              + std::to_string(text.size()) + "\r\n\r\n" + text);
 }
 
+/// A request that has come upstream whole and is not answered: its client, and the upstream's end.
+struct call_under_way {
+  raw_connection client;
+  raw_connection there;
+};
+
+/// A gateway with the rule of under_a_rule(), and the upstream that it leads to.
+struct ruled_gateway {
+  explicit ruled_gateway(host::gateway_policy policy = {}) : g(under_a_rule(upstream), policy) {}
+
+  tcp_listener upstream;
+  running_gateway g;
+
+  call_under_way begin_call(const std::string& request) {
+    auto client = g.connect();
+    client.send(request);
+    auto there = upstream.accept();
+    there.read_answer();
+    return {std::move(client), std::move(there)};
+  }
+  /// What the client gets where the upstream answers that so many tokens were used.
+  answer answered(const std::string& request, const std::string& model, int input, int output) {
+    auto client = g.connect();
+    client.send(request);
+    answer_with(upstream, model, input, output);
+    return client.read_answer();
+  }
+};
+
 /// One chunk of a chunked body.
 inline std::string chunk_of(const std::string& text) {
   char size[16];
