@@ -177,7 +177,10 @@ private:
       overlay_[path] = {};
       say(path, fate::deleted);
     } else {
-      say(path, fate::conflict, {}, "deleted by the agent, changed here");
+      auto other = taken_by_.find(path);
+      say(path, fate::conflict, {},
+          other == taken_by_.end() ? "deleted by the agent, changed here"
+                                   : "deleted by the agent, changed by " + other->second);
     }
     return {};
   }
@@ -212,6 +215,7 @@ private:
 
   void take(const std::string& path, const version& v, fate became) {
     overlay_[path] = v;
+    taken_by_[path] = pane_->name;
     say(path, became);
   }
 
@@ -256,8 +260,10 @@ private:
 
   result<void> conflict(const std::string& path, const version& r, const version& l,
                         const file_entry* b) {
-    const char* reason = "changed here and by the agent";
-    if (l.is == seen::kind::directory)
+    std::string reason = "changed here and by the agent";
+    if (auto other = taken_by_.find(path); other != taken_by_.end())
+      reason = "changed by " + other->second + ", too";
+    else if (l.is == seen::kind::directory)
       reason = "a folder here, a file of the agent";
     else if (l.is == seen::kind::blocked)
       reason = "something above it is no folder here";
@@ -298,6 +304,8 @@ private:
   std::string scratch_;
   const kept_pane* pane_ = nullptr;
   std::map<std::string, version> overlay_; ///< What shall be; absent: shall go.
+  std::map<std::string, std::string>
+      taken_by_; ///< Of paths that are written: the last pane's name.
   std::map<std::string, seen> seen_;
   std::size_t merges_ = 0;
 };

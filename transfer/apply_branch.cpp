@@ -1,10 +1,13 @@
 #include "transfer/apply_branch.hpp"
 
+#include "transfer/beneath.hpp"
 #include "transfer/git_output.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <sys/file.h>
 
 namespace skep::transfer {
 namespace {
@@ -276,10 +279,7 @@ result<git_identity> find_identity(const std::string& repo, const std::string& n
                                    const std::string& email) {
   git_identity out;
   auto config = [&](const char* key) {
-    program p;
-    p.argv = {"git", "-C", repo, "config", "--get", key};
-    p.environment = git_environment();
-    auto ran = run_program(p);
+    auto ran = run_program(git_program(repo, {"config", "--get", key}));
     std::string value = ran && ran->good() ? ran->out : "";
     if (value.ends_with('\n')) value.pop_back();
     return value;
@@ -341,14 +341,22 @@ result<std::vector<withheld_path>> withheld_paths(const std::string& repo, const
   return out;
 }
 
+result<unique_fd> hold_results(const std::string& dir) {
+  auto folder = open_root(dir);
+  if (!folder) return folder.err();
+  while (::flock(folder->get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == EWOULDBLOCK) return make_error(errc::apply_running, dir);
+    break;
+  }
+  return folder;
+}
+
 result<made_branch> make_branch(const std::string& dir, const kept_base& base,
                                 const kept_pane& pane, const branch_options& options) {
   if (auto good = check_branch_name(options.branch); !good) return good.err();
   if (auto good = check_kept(pane); !good) return good.err();
-  program where;
-  where.argv = {"git", "-C", options.repo, "rev-parse", "--absolute-git-dir"};
-  where.environment = git_environment();
-  auto git_dir = run_program(where);
+  auto git_dir = run_program(git_program(options.repo, {"rev-parse", "--absolute-git-dir"}));
   if (!git_dir) return git_dir.err();
   if (!git_dir->good()) return make_error(errc::not_a_repository, options.repo, git_dir->err);
   if (git_dir->out.ends_with('\n')) git_dir->out.pop_back();

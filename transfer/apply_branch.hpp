@@ -64,6 +64,12 @@ struct withheld_path {
 result<std::vector<withheld_path>> withheld_paths(const std::string& repo, const kept_base& base,
                                                   const std::vector<kept_pane>& panes);
 
+/// For who makes branches of the results in `dir` (OUT/SWARM) and asks for requests, whose record
+/// lies there, too: held until it is destroyed, by a lock (flock) on the folder. Errors:
+/// apply_running, at once, while somebody else has it; file_not_found, io. Where the file system
+/// has no locks for folders nobody is kept out.
+result<unique_fd> hold_results(const std::string& dir);
+
 /// Makes the branch. The same call gives the same commits: their dates are the run's start and, for
 /// the agent's own, what the agent said. Errors: base_missing (the commit is not here), exists
 /// (a branch of this name is elsewhere), apply_conflict (there are withheld_paths(); nothing was

@@ -18,6 +18,10 @@ namespace {
 
 constexpr std::string_view stage_prefix = ".skep-apply-";
 constexpr std::size_t stage_letters = 6; // as mkdtemp(3) has them
+// What an agent made can have a stage's name and all that is in a stage. It cannot have this:
+// results and git bring no modes of folders, unpack_archive() refuses it, and no folder inherits
+// it.
+constexpr mode_t stage_bits = S_ISVTX | 0700;
 constexpr const char* copies_only = "copies-only";
 constexpr const char* list_name = "list";
 constexpr std::size_t max_told = 10; // files that a message names
@@ -67,8 +71,15 @@ std::vector<std::string> stages_in(const std::string& root) {
   return out;
 }
 
+bool is_claimed(int stage) {
+  struct stat facts {};
+  return ::fstat(stage, &facts) == 0 && (facts.st_mode & S_ISVTX) != 0;
+}
+
+/// None for a folder that only has the name.
 unique_fd open_stage(int root, const std::string& name) {
-  return unique_fd{::openat(root, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+  unique_fd fd{::openat(root, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+  return fd && is_claimed(fd.get()) ? std::move(fd) : unique_fd{};
 }
 
 /// The list by names in the stage; none when it is missing or cannot be read as a whole.
@@ -137,6 +148,15 @@ unique_fd abandoned_stage(int root, const std::string& root_path, const std::str
 
 std::string stage_template() {
   return std::string{stage_prefix} + std::string(stage_letters, 'X');
+}
+
+result<void> claim_stage(int stage) {
+  if (::fchmod(stage, stage_bits) != 0) return io_error("the folder for staging", errno);
+  if (!is_claimed(stage))
+    return make_error(errc::io, "the work tree's file system keeps no sticky bit, by which what a "
+                                "killed apply leaves is told from an agent's files; "
+                                "--mode branch needs none");
+  return {};
 }
 
 bool same_file(const struct stat& a, const struct stat& b) {

@@ -1,6 +1,9 @@
 // The folder ROOT/.skep-apply-XXXXXX in which a tree_writer stages, and what tells whether
 // something of the user's is in it: its lock, its mark, its list.
 //
+//   its own sticky bit, set before anything else: without it a folder is no stage, whatever its
+//         name and what is in it. Results and git bring files alone, which lie in folders of plain
+//         permissions, so nothing that an agent made can be taken for a stage.
 //   lock  (flock) held as long as its writer lives
 //   mark  "copies-only": all in it are copies of results, and may go
 //   list  what it put where, written before the first name is exchanged. From then until the end
@@ -17,6 +20,10 @@ namespace skep::transfer {
 
 /// For mkdtemp(3): the folder's name below the root, six X at its end.
 std::string stage_template();
+
+/// Makes an empty folder of that name a stage. errc::io, also where the file system does not keep
+/// the bit that tells it from a folder of results.
+result<void> claim_stage(int stage);
 
 /// True when both are the same file with, by size and time, the same content.
 bool same_file(const struct stat& a, const struct stat& b);

@@ -27,29 +27,37 @@ bool read_range(std::string_view text, hunk_range& out) {
   return take_count(text, ',', out.first) && take_count(text, ' ', out.count);
 }
 
+/// Calls `take` with each item of a list that NUL bytes end.
+template <class Take>
+void each_item(std::string_view text, Take take) {
+  while (!text.empty()) {
+    auto end = std::min(text.find('\0'), text.size());
+    take(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
 } // namespace
 
 std::vector<std::string> split_nul(std::string_view text) {
   std::vector<std::string> out;
-  while (!text.empty()) {
-    auto end = std::min(text.find('\0'), text.size());
-    out.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
+  each_item(text, [&](std::string_view item) { out.emplace_back(item); });
   return out;
 }
 
 std::vector<tagged_path> read_tagged(std::string_view text) {
   std::vector<tagged_path> out;
-  for (auto& item : split_nul(text))
-    if (item.size() > 2 && item[1] == ' ') out.push_back({item[0], item.substr(2)});
+  each_item(text, [&](std::string_view item) {
+    if (item.size() > 2 && item[1] == ' ') out.push_back({item[0], std::string{item.substr(2)}});
+  });
   return out;
 }
 
 std::vector<std::string> read_status(std::string_view text) {
   std::vector<std::string> out;
-  for (auto& item : split_nul(text))
-    if (item.size() > 3 && item[2] == ' ') out.push_back(item.substr(3));
+  each_item(text, [&](std::string_view item) {
+    if (item.size() > 3 && item[2] == ' ') out.emplace_back(item.substr(3));
+  });
   return out;
 }
 

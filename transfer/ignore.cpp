@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <future>
+#include <set>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -128,6 +129,20 @@ bool replaced_a_file(const std::vector<tagged_path>& known) {
   return false;
 }
 
+/// Folders, with '/', that lie in the place of tracked files.
+result<std::vector<std::string>> folders_for_files(const std::string& root) {
+  auto changed = listed(root, {"--modified"}, nullptr);
+  if (!changed) return changed.err();
+  std::vector<std::string> out;
+  for (const auto& path : *changed) {
+    struct stat st {};
+    if (::lstat((root + "/" + path).c_str(), &st) == 0 && S_ISDIR(st.st_mode))
+      out.push_back(path + "/");
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 struct ignore_line {
   std::string source, line, pattern; ///< Empty: nothing ignores it.
 };
@@ -199,7 +214,8 @@ result<own_excludes> own_excludes::read(const std::string& root,
   std::vector<std::string> others{"--others", "--ignored", per_directory,
                                   "--exclude-from=/dev/stdin"};
   // With --directory git passes over a folder whose name the index has as a file.
-  if (!replaced_a_file(known)) others.emplace_back("--directory");
+  out.each_file_ = replaced_a_file(known);
+  if (!out.each_file_) others.emplace_back("--directory");
   auto untracked = listed(root, std::move(others), cancel, default_lines());
   auto tracked = first.get();
   if (!tracked) return tracked.err();
@@ -219,11 +235,28 @@ std::string own_excludes::reason(std::string_view path, bool tracked) const {
   for (auto line : default_excludes())
     if (!tracked && (entry == line || entry.ends_with("/" + std::string{line})))
       return "left out by default: " + std::string{line};
-  return "left out by " + std::string{ignore_file_name};
+  auto by_file = "left out by " + std::string{ignore_file_name};
+  auto usual = tracked || !each_file_ ? std::string_view{} : default_directory(path);
+  return usual.empty() ? by_file : by_file + " or by default: " + std::string{usual};
 }
 
 result<std::vector<std::string>> ignored_by_git(const std::string& root) {
-  return listed(root, {"--others", "--ignored", "--directory", "--exclude-standard"}, nullptr);
+  auto out = listed(root, {"--others", "--ignored", "--directory", "--exclude-standard"}, nullptr);
+  if (!out) return out.err();
+  auto folders = folders_for_files(root);
+  if (!folders) return folders.err();
+  if (folders->empty()) return out;
+  // With --directory git passes over one of these where all of it is ignored.
+  auto each = listed(root, {"--others", "--ignored", "--exclude-standard"}, nullptr);
+  if (!each) return each.err();
+  std::set<std::string_view> missing;
+  for (const auto& path : *each)
+    if (entry_above(*out, path).empty())
+      if (auto folder = entry_above(*folders, path); !folder.empty()) missing.insert(folder);
+  for (auto folder : missing)
+    out->emplace_back(folder);
+  std::sort(out->begin(), out->end());
+  return out;
 }
 
 result<std::string> line_of_git(const std::string& root, const std::string& path) {

@@ -34,11 +34,14 @@ public:
   static result<own_excludes> read(const std::string& root, const std::vector<tagged_path>& known,
                                    const std::function<result<bool>()>& folds_case,
                                    const std::atomic<bool>* cancel = nullptr);
-  /// Why a path is left out: "left out by .skepignore", "left out by default: build/", or empty.
+  /// Why a path is left out: "left out by .skepignore", "left out by default: build/", "left out by
+  /// .skepignore or by default: build/" where a folder took a tracked file's place (then git tells
+  /// no folders apart), or empty.
   std::string reason(std::string_view path, bool tracked) const;
 
 private:
   bool asked_ = true;                  ///< False: there are the defaults alone.
+  bool each_file_ = false;             ///< untracked_ names files, no directories.
   std::vector<std::string> tracked_;   ///< Sorted.
   std::vector<std::string> untracked_; ///< Sorted; a directory ends with '/'.
 };

@@ -84,15 +84,6 @@ bool links_of_json(const json& record, std::vector<left_out_link>& out) {
   return true;
 }
 
-program look_git(const std::string& root, std::vector<std::string> arguments) {
-  program p;
-  p.argv = {"git", "-C", root, "-c", "core.fsmonitor=false"};
-  p.argv.insert(p.argv.end(), arguments.begin(), arguments.end());
-  p.environment = git_environment();
-  p.limit = std::chrono::minutes{5};
-  return p;
-}
-
 /// A number as to_string() writes it, and the space behind it.
 template <class T>
 bool take_number(std::string_view& text, T& out) {
@@ -201,10 +192,10 @@ std::string shown_path(const std::string& path) {
 result<std::vector<std::string>> changed_against_head(const std::string& root) {
   // Status trusts the bits assume-unchanged and skip-worktree.
   auto asked = std::async(std::launch::async, [&] {
-    return run_for_output(look_git(root, {"ls-files", "-v", "-z"}));
+    return run_for_output(git_program(root, {"ls-files", "-v", "-z"}));
   });
   auto status = run_for_output(
-      look_git(root, {"status", "--porcelain", "-z", "--untracked-files=all", "--no-renames"}));
+      git_program(root, {"status", "--porcelain", "-z", "--untracked-files=all", "--no-renames"}));
   auto bits = asked.get();
   if (!status) return status.err();
   if (!bits) return bits.err();
@@ -227,7 +218,7 @@ result<kept_base> base_of(const repo_facts& repo, const manifest& uploaded,
   out.at_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                   std::chrono::system_clock::now().time_since_epoch())
                   .count();
-  auto tree = run_for_output(look_git(repo.root, {"ls-tree", "-r", "-z", repo.head}));
+  auto tree = run_for_output(git_program(repo.root, {"ls-tree", "-r", "-z", repo.head}));
   if (!tree) return tree.err();
   std::vector<std::string> in_head;
   std::set<std::string> submodules;
@@ -245,7 +236,7 @@ result<kept_base> base_of(const repo_facts& repo, const manifest& uploaded,
   };
   // Not uploaded, though HEAD has it: deleted here, unless it was left out on purpose or git was
   // told not to check it out (then it is a suspect, but no file that is missing counts).
-  auto sparse = run_for_output(look_git(repo.root, {"ls-files", "-t", "-z"}));
+  auto sparse = run_for_output(git_program(repo.root, {"ls-files", "-t", "-z"}));
   if (!sparse) return sparse.err();
   std::set<std::string> unchecked;
   for (auto& known : read_tagged(*sparse))

@@ -1,12 +1,12 @@
 #include "transfer/pack.hpp"
 
+#include "messages/wall_clock.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/pack_keep.hpp"
 #include "transfer/sha256.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <fcntl.h>
 #include <future>
 #include <sys/stat.h>
@@ -14,12 +14,6 @@
 
 namespace skep::transfer {
 namespace {
-
-std::int64_t wall_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
-}
 
 /// Objects of exactly the commit HEAD and its trees and blobs, without its history.
 result<void> make_head_pack(const std::string& root, const std::string& path, steady_time deadline,

@@ -1,6 +1,7 @@
 #include "transfer/pack_keep.hpp"
 
 #include "messages/json.hpp"
+#include "messages/wall_clock.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/sha256.hpp"
 
@@ -348,8 +349,7 @@ kept_pack kept_pack::find(const pack_options& options, const std::string& root) 
 
 bool kept_pack::reuse(const listed_tree& tree, const std::string& archive_path, packed& out) {
   if (!s_) return false;
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
+  auto now_ns = wall_ns();
   auto& kept = s_->index;
   std::vector<std::size_t> racy;
   if (!unchanged(kept, tree, racy) || !same_contents(kept, s_->root, racy)) return false;
@@ -363,7 +363,7 @@ bool kept_pack::reuse(const listed_tree& tree, const std::string& archive_path, 
   out.manifest.files = std::move(kept.files);
   out.manifest.finish();
   out.stamps = std::move(kept.stamps);
-  out.began_ns = now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+  out.began_ns = now_ns;
   out.reused = true;
   return true;
 }

@@ -181,7 +181,8 @@ result<void> settle_patch(pane_changes& x, const std::string& came, const std::s
     // The patch that came makes the link, and nothing is at hand that another one could be made of.
     if (!x.left_out.empty())
       return make_error(errc::unsafe_archive,
-                        "a symlink that leaves the tree: " + x.left_out.front().path);
+                        "a symlink that leaves the tree: " + x.left_out.front().path,
+                        "what was uploaded is not here any more, to make a patch without it");
     return in_place ? result<void>{} : copy_patch(came, x.patch_path);
   }
   auto dir = temp_dir::make(scratch);

@@ -15,12 +15,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// git says it in words alone; those of git_environment() are never translated.
-bool disk_was_full(const error& why) {
+/// True where git says so. It says it in words alone (those of git_environment() are never
+/// translated), among names that came from the sandbox: alone it proves nothing.
+bool says_disk_is_full(const error& why) {
   if (why.code != errc::io) return why.code == errc::disk_full;
   for (const char* words : {"No space left on device", "Disk quota exceeded"})
     if (why.cause.find(words) != why.cause.npos) return true;
   return false;
+}
+
+/// True where a file of `size` bytes has no room in `dir`.
+bool lacks_room(const std::string& dir, std::uint64_t size) {
+  const auto path = dir + "/room";
+  unique_fd file{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+  auto number = file ? ::posix_fallocate(file.get(), 0, static_cast<off_t>(size)) : errno;
+  ::unlink(path.c_str());
+  return number == ENOSPC || number == EDQUOT || number == EFBIG;
 }
 
 class prover {
@@ -59,7 +69,18 @@ public:
     return out;
   }
 
+  /// Whether the proof failed for want of room, which says nothing of the patch: what git wrote of
+  /// it is gone by then, so there must be less room than all of it would take.
+  bool disk_was_full(const error& why) const {
+    std::error_code none;
+    auto patch = fs::file_size(came_, none);
+    return says_disk_is_full(why)
+           && lacks_room(scratch_, least_room + x_.files.total_bytes + (none ? 0 : patch));
+  }
+
 private:
+  static constexpr std::uint64_t least_room = 16u << 20;
+
   /// The originals of what the pane touches, as a tree.
   result<std::string> begin(const std::string& upload) {
     const auto originals = scratch_ + "/originals", repository = scratch_ + "/repository";
@@ -190,8 +211,9 @@ result<patch_proof> prove_patch(const pane_changes& x, const std::string& came,
                                 const std::string& anew) {
   // Nothing was touched: neither has anything to say.
   if (x.touched.empty() && x.summary.empty()) return patch_proof{};
-  auto done = prover{x, came, scratch, anew}.run(upload);
-  if (done || !disk_was_full(done.err())) return done;
+  prover proof{x, came, scratch, anew};
+  auto done = proof.run(upload);
+  if (done || !proof.disk_was_full(done.err())) return done;
   auto why = done.err();
   why.code = errc::disk_full;
   return why;

@@ -39,11 +39,19 @@ std::string text_of(const error& e) {
   return e.message.empty() ? std::string{to_string(e.code)} : e.message;
 }
 
+/// Path and reason, each once, of a file whose reading gave `e`.
+std::string unread_text(const std::string& path, const error& e) {
+  if (!e.cause.empty()) return path + " cannot be read: " + e.cause;
+  if (e.message != path && e.message.starts_with(path)) return e.message;
+  return path
+         + " cannot be read: " + (e.message == path ? std::string{info(e.code).text} : text_of(e));
+}
+
 /// Gives the whole file to the watcher; false when that was not possible.
 bool feed(scan_watcher& to, tree_reader& tree, const std::string& path, std::string& buffer) {
   auto opened = open_entry(tree, path);
   if (!opened) {
-    to.problem(path + " cannot be read: " + text_of(opened.err()));
+    to.problem(unread_text(path, opened.err()));
     return false;
   }
   auto seen = to.begin(path);
@@ -56,7 +64,7 @@ bool feed(scan_watcher& to, tree_reader& tree, const std::string& path, std::str
     auto n = ::read(opened->file.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      to.problem(io_error(path, errno).message);
+      to.problem(unread_text(path, io_error(path, errno)));
       return false;
     }
     if (n == 0) break;
@@ -78,7 +86,7 @@ struct patch_scan : patch_sink {
   void read(int root, std::string& buffer) {
     auto opened = open_entry(root, name_);
     if (!opened || opened->entry.type == file_entry::kind::symlink) {
-      rest_of_it.problem(name_ + " cannot be read" + (opened ? "" : ": " + text_of(opened.err())));
+      rest_of_it.problem(opened ? name_ + " cannot be read" : unread_text(name_, opened.err()));
       return;
     }
     rest_ = rest_of_it.begin(name_);
@@ -86,7 +94,7 @@ struct patch_scan : patch_sink {
     while (!rest_of_it.broken() && !messages.broken()) {
       auto n = ::read(opened->file.get(), buffer.data(), buffer.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) rest_of_it.problem(io_error(name_, errno).message);
+      if (n < 0) rest_of_it.problem(unread_text(name_, io_error(name_, errno)));
       if (n <= 0) break;
       reader.feed({buffer.data(), static_cast<std::size_t>(n)});
     }

@@ -89,8 +89,8 @@ result<tree_writer> tree_writer::open(const std::string& root) {
   return out;
 }
 
-// Between mkdtemp and flock nobody holds it, but without its mark nobody removes it either. A file
-// system without locks has none for those who look either: then nothing is ever removed.
+// Between mkdtemp and flock nobody holds it, but without bit and mark nobody removes it either. A
+// file system without locks has none for those who look either: then nothing is ever removed.
 result<void> tree_writer::make_stage() {
   auto full = root_path_ + "/" + stage_template();
   if (!::mkdtemp(full.data())) return io_error(full, errno);
@@ -98,6 +98,7 @@ result<void> tree_writer::make_stage() {
   stage_ = unique_fd{
       open_beneath(root_.get(), stage_name_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
   if (!stage_) return io_error(stage_name_, errno);
+  if (auto claimed = claim_stage(stage_.get()); !claimed) return claimed;
   while (::flock(stage_.get(), LOCK_EX) != 0 && errno == EINTR) {
   }
   return mark_stage(stage_.get());

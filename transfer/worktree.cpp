@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
 #include <future>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace skep::transfer {
 namespace {
@@ -16,6 +19,49 @@ namespace {
 std::string first_line(std::string text) {
   text.resize(std::min(text.find('\n'), text.size()));
   return text;
+}
+
+/// As a shell reads it back.
+std::string shell_word(const std::string& text) {
+  std::string out = "'";
+  for (char c : text)
+    out += c == '\'' ? std::string{"'\\''"} : std::string{c};
+  return out + "'";
+}
+
+/// As git sees it: root's are trusted by root alone, who may stand in for the user of a sudo.
+bool is_trusted_owner(uid_t owner) {
+  if (owner == ::geteuid()) return true;
+  const char* asked_by = ::geteuid() == 0 ? std::getenv("SUDO_UID") : nullptr;
+  return asked_by && std::to_string(owner) == asked_by;
+}
+
+/// Of `path` and the directories above it the first with a `.git`, where git would not trust it
+/// for its owner; empty where it would, or there is none.
+std::string foreign_root(const std::string& path) {
+  std::error_code failed;
+  auto dir = std::filesystem::canonical(path, failed);
+  if (failed) return {};
+  for (;; dir = dir.parent_path()) {
+    struct stat inside {};
+    struct stat outside {};
+    if (::lstat((dir / ".git").c_str(), &inside) == 0) {
+      if (::stat(dir.c_str(), &outside) != 0) return {};
+      return is_trusted_owner(inside.st_uid) && is_trusted_owner(outside.st_uid) ? std::string{}
+                                                                                 : dir.string();
+    }
+    if (dir == dir.parent_path()) return {};
+  }
+}
+
+/// git ends with the same code where there is no repository and where it does not trust one.
+error why_no_root(const std::string& path, const std::string& cause) {
+  auto root = foreign_root(path);
+  if (root.empty()) return make_error(errc::not_a_repository, path, cause);
+  return make_error(errc::foreign_repository,
+                    root + " (`git config --global --add safe.directory " + shell_word(root)
+                        + "` trusts it)",
+                    cause);
 }
 
 result<std::vector<tagged_path>> known_paths(const std::string& root,
@@ -76,9 +122,9 @@ result<repo_facts> inspect_head(const std::string& path) {
   if (both->good()) out.head = last_line();
   if (text.ends_with('\n')) text.remove_suffix(1);
   out.root = text;
-  if (out.root.empty())
-    return make_error(errc::not_a_repository, path,
-                      both->good() ? "it has no work tree" : first_line(both->err));
+  if (out.root.empty() && both->good())
+    return make_error(errc::not_a_repository, path, "it has no work tree");
+  if (out.root.empty()) return why_no_root(path, first_line(both->err));
   if (!both->good()) return make_error(errc::no_commit, out.root, first_line(both->err));
   if (named && named->good()) out.branch = first_line(named->out);
   return out;
@@ -158,25 +204,23 @@ result<std::vector<std::string>> list_worktree(const std::string& root,
   return std::move(list->paths);
 }
 
+// Where nothing differs between the two, the files of the index are those of HEAD.
 result<std::optional<std::vector<std::string>>> files_of_clean_head(const std::string& root) {
-  auto names = std::async(std::launch::async, [&] {
-    return run_for_output(git_program(root, {"ls-tree", "-r", "-z", "--name-only", "HEAD"}));
-  });
-  auto bits = std::async(std::launch::async, [&] {
+  auto index = std::async(std::launch::async, [&] {
     return run_for_output(git_program(root, {"ls-files", "-v", "-z", "--cached"}));
   });
   auto status = run_for_output(git_program(
       root, {"status", "--porcelain", "-z", "--untracked-files=normal", "--no-renames"}));
-  auto tree = names.get(), known = bits.get();
+  auto known = index.get();
   using none = std::optional<std::vector<std::string>>;
   if (!status) return status.err();
   if (!status->empty()) return none{};
   if (!known) return known.err();
-  auto paths = read_tagged(*known);
-  if (std::any_of(paths.begin(), paths.end(), [](const auto& k) { return k.not_watched(); }))
-    return none{};
-  if (!tree) return tree.err();
-  auto out = split_nul(*tree);
+  std::vector<std::string> out;
+  for (auto& k : read_tagged(*known)) {
+    if (k.not_watched()) return none{};
+    out.push_back(std::move(k.path));
+  }
   if (!std::is_sorted(out.begin(), out.end())) std::sort(out.begin(), out.end());
   return none{std::move(out)};
 }

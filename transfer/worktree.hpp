@@ -27,8 +27,9 @@ struct repo_facts {
 };
 
 /// Checks what a run needs before anything is made: errc::not_a_repository (also for a bare one),
-/// no_commit (unborn branch), empty_repository (nothing to transfer), program_missing (git).
-/// `path` may lie anywhere in the work tree.
+/// foreign_repository (of another owner, with git's command that trusts it), no_commit (unborn
+/// branch), empty_repository (nothing to transfer), program_missing (git). `path` may lie anywhere
+/// in the work tree.
 result<repo_facts> inspect_repo(const std::string& path);
 
 /// The same without counting: repo_facts::files stays 0, and a tree of no files is no error.

@@ -244,6 +244,32 @@ TEST_CASE("two panes after one another: the second meets what the first one brou
   CHECK(get(w.user / "a") == text_of_lines(both));
 }
 
+TEST_CASE(
+    "where two panes changed the same file in their own ways the conflict names the other one") {
+  swarm_results w;
+  w.user.put("a", text_of_lines(ten));
+  w.user.put("gone", "x\n");
+  w.user.commit();
+  w.begin();
+  w.pane("p0", [](const repo& r) {
+    r.put("a", with_line(0, "first"));
+    r.put("gone", "y\n");
+  });
+  w.pane("p1", [](const repo& r) {
+    r.put("a", with_line(0, "second"));
+    std::filesystem::remove(r / "gone");
+  });
+  auto report = take_over(w.dir(), w.base(), w.panes(), {w.user.path, take_mode::files, false});
+  REQUIRE(report.ok());
+  std::map<std::string, std::string> reasons;
+  for (const auto& p : report->paths)
+    if (p.became == fate::conflict) reasons[p.pane + ":" + p.path] = p.reason;
+  CHECK(reasons
+        == std::map<std::string, std::string>{{"p1:a", "changed by p0, too"},
+                                              {"p1:gone", "deleted by the agent, changed by p0"}});
+  CHECK(get(w.user / "a") == with_line(0, "first"));
+}
+
 TEST_CASE("a branch stands on the commit of the start, and what was not committed is one upon it") {
   swarm_results w;
   w.user.put("a", "a\n");

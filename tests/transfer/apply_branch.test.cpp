@@ -120,3 +120,19 @@ TEST_CASE(
   REQUIRE(made.ok());
   CHECK(git(w.user.path, {"ls-tree", "-r", "--name-only", "p0"}) == ".skepignore\na\ne/d");
 }
+
+TEST_CASE("results are held by one at a time, and whoever comes second is told at once") {
+  swarm_results w;
+  w.user.put("a", "a\n");
+  w.user.commit();
+  w.begin();
+  auto first = hold_results(w.dir());
+  REQUIRE(first.ok());
+  auto second = hold_results(w.dir());
+  REQUIRE_FALSE(second.ok());
+  CHECK(second.err().code == errc::apply_running);
+  CHECK(second.err().message == w.dir());
+  first->reset();
+  CHECK(hold_results(w.dir()).ok());
+  CHECK(hold_results(w.dir() + "/nowhere").err().code == errc::file_not_found);
+}

@@ -35,6 +35,7 @@ struct ignore_case {
   std::map<std::string, names> rules;
   names paths;
   bool tracked = false;
+  std::string replaced; ///< A directory that took the place of a tracked file; empty: none.
 };
 
 std::string name_of(draw& d) {
@@ -76,6 +77,8 @@ ignore_case draw_case(draw& d, std::size_t paths) {
     files.insert(path);
   }
   out.paths.assign(files.begin(), files.end());
+  if (!out.tracked && !dirs.empty() && d.below(4) == 0)
+    out.replaced = *std::next(dirs.begin(), static_cast<std::ptrdiff_t>(d.below(dirs.size())));
   if (d.below(8) == 0) return out; // no rules at all: the defaults alone
   for (auto lines = 1 + d.below(8); lines > 0; --lines)
     out.rules[""].push_back(pattern_of(d));
@@ -118,6 +121,11 @@ names stay(const repo& r, const ignore_case& c) {
 /// The paths that stay, by our listing.
 names by_us(const ignore_case& c) {
   repo r;
+  if (!c.replaced.empty()) {
+    r.put(c.replaced, "a file once\n");
+    git(r.path, {"add", "-A"});
+    fs::remove(r / c.replaced);
+  }
   write_case(r, c, ".skepignore");
   if (c.tracked) git(r.path, {"add", "-A"});
   return stay(r, c);
@@ -183,6 +191,7 @@ ignore_case shrunk(ignore_case c) {
 
 std::string text_of(const ignore_case& c) {
   std::string out = c.tracked ? "tracked\n" : "untracked\n";
+  if (!c.replaced.empty()) out += "a tracked file once: " + c.replaced + "\n";
   for (const auto& [dir, lines] : c.rules)
     for (const auto& l : lines)
       out += "rule in '" + dir + "': " + l + "\n";
@@ -231,7 +240,22 @@ TEST_CASE("a folder in the place of a tracked file is left out as any other") {
     why[s.path] = s.reason;
   CHECK(why["e/local"] == "left out by .skepignore");
   CHECK(why["deep/f/a/b"] == "left out by .skepignore");
-  CHECK(why.contains("build/out.o"));
+  CHECK(why["build/out.o"] == "left out by .skepignore or by default: build/");
+}
+
+TEST_CASE("a folder in the place of a tracked file is named among what git ignores") {
+  repo r;
+  for (const char* n : {"cfg", "deep/er", "part"})
+    r.put(n, "a file\n");
+  r.put(".gitignore", "*.log\nbig/\n/cfg/\ner/\n");
+  r.commit();
+  for (const char* n : {"cfg", "deep/er", "part"})
+    std::filesystem::remove(r / n);
+  for (const char* n : {"cfg/d", "cfg/sub/c", "deep/er/f", "part/b", "part/c.log", "big/x"})
+    r.put(n, "of this machine\n");
+  auto ignored = transfer::ignored_by_git(r.path);
+  REQUIRE(ignored.ok());
+  CHECK(*ignored == names{"big/", "cfg/", "deep/er/", "part/c.log"});
 }
 
 TEST_CASE("directories that programs make are left out by default, unless tracked or asked for") {

@@ -6,11 +6,25 @@
 #include "transfer/pack.hpp"
 #include "transfer/sha256.hpp"
 
+#include <cerrno>
 #include <cstdlib>
+#include <fcntl.h>
 
 using namespace skep;
 using namespace skep::test;
 using namespace skep::transfer;
+
+namespace {
+
+bool disk_is_full = false;
+
+} // namespace
+
+// In place of the C library's: a disk without room is asked for by a test.
+extern "C" int posix_fallocate(int file, off_t at, off_t size) {
+  if (disk_is_full) return ENOSPC;
+  return ::fallocate(file, 0, at, size) == 0 ? 0 : errno;
+}
 
 namespace {
 
@@ -112,7 +126,9 @@ TEST_CASE("a disk that is full while a patch is proven says nothing of the patch
       0755);
   const std::string before = std::getenv("PATH");
   ::setenv("PATH", ((f / "bin") + ":" + before).c_str(), 1);
+  disk_is_full = true;
   auto got = f.collect(patch);
+  disk_is_full = false;
   ::setenv("PATH", before.c_str(), 1);
   REQUIRE_FALSE(got.ok());
   CHECK(got.err().code == errc::disk_full);
@@ -121,6 +137,26 @@ TEST_CASE("a disk that is full while a patch is proven says nothing of the patch
   got = f.collect(patch);
   REQUIRE(got.ok());
   CHECK(got->patch == patch_origin::proven);
+}
+
+TEST_CASE("a file whose name says that the disk is full hides no forged patch") {
+  const std::string name = "x: No space left on device";
+  forged f;
+  f.tree.put(name, harmless);
+  f.claim.modified = {};
+  f.claim.added = {name};
+  auto patch = f.series();
+  // A copy of what is not there, which git names in its refusal.
+  patch.insert(patch.find("diff --git"), "diff --git a/gone " + name
+                                             + " b/copy\n"
+                                               "similarity index 100%\ncopy from gone "
+                                             + name + "\ncopy to copy\n");
+  auto got = f.collect(patch);
+  INFO((got ? "" : render(got.err())));
+  REQUIRE(got.ok());
+  CHECK(got->patch == patch_origin::made_here);
+  CHECK(got->doubt == "it does not apply to what was uploaded");
+  CHECK(f.applied(name) == harmless);
 }
 
 TEST_CASE("a copied file is proven by what it holds, wherever it is said to be from") {

@@ -1,4 +1,5 @@
 #include "transfer/worktree.hpp"
+#include "tests/support/skip.hpp"
 #include "tests/transfer/repo.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/exclude.hpp"
@@ -6,6 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <optional>
 #include <random>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -217,4 +220,59 @@ TEST_CASE(
     CHECK(S_ISLNK(st.st_mode));
     CHECK(tree.open("b/link", O_RDONLY) == -1);
   }
+}
+
+namespace {
+
+/// A variable of this process, as it was again at the end.
+class set_variable {
+public:
+  set_variable(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    if (value)
+      ::setenv(name, value, 1);
+    else
+      ::unsetenv(name);
+  }
+  set_variable(const set_variable&) = delete;
+  ~set_variable() {
+    if (before_)
+      ::setenv(name_, before_->c_str(), 1);
+    else
+      ::unsetenv(name_);
+  }
+
+private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+} // namespace
+
+TEST_CASE("a repository of another owner is told as such, with git's command that trusts it") {
+  if (::geteuid() != 0) SKEP_SKIP("only root gives files away");
+  temp home;
+  repo r;
+  r.put("sub/a", "x");
+  r.commit();
+  for (const auto& e : std::filesystem::recursive_directory_iterator{r.path})
+    REQUIRE(::lchown(e.path().c_str(), 12345, 12345) == 0);
+  REQUIRE(::lchown(r.path.c_str(), 12345, 12345) == 0);
+  set_variable nobody{"SUDO_UID", nullptr}, own{"HOME", home.path.c_str()},
+      none{"XDG_CONFIG_HOME", nullptr};
+  const auto root = std::filesystem::canonical(r.path).string();
+  for (const auto& path : {r.path, r / "sub"}) {
+    auto refused = inspect_repo(path);
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.err().code == errc::foreign_repository);
+    CHECK(refused.err().message
+          == root + " (`git config --global --add safe.directory '" + root + "'` trusts it)");
+  }
+  temp plain;
+  CHECK(inspect_repo(plain.path).err().code == errc::not_a_repository);
+  // As that command does.
+  put(home / ".gitconfig", "[safe]\n\tdirectory = " + root + "\n");
+  auto trusted = inspect_repo(r / "sub");
+  REQUIRE(trusted.ok());
+  CHECK(trusted->root == root);
 }
