@@ -99,6 +99,8 @@ void budget_watch::stop(const swarm_record& w, const budget_view& b, double usd_
   const auto kill = kill_is_due(b, usd_per_hour, now - x.since, svc_->limits);
   if (begun && !kill) return;
   auto context = swarms_->find(w.swarm);
+  // Nobody can wind down a run that nobody leads: it has until its kill.
+  if (!context && kill) swarms_->end_unreadable(w.swarm, stop_mode::budget_kill);
   auto keeper = context ? context->keeper() : swarm_actor{};
   if (!keeper) return; // it is being started or restarted: in a second
   caf::anon_send(keeper, stop_a::value, kill ? stop_mode::budget_kill : stop_mode::budget);

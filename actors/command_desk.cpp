@@ -6,6 +6,10 @@
 #include "actors/swarm.hpp"
 #include "actors/swarm_results.hpp"
 #include "actors/swarm_sandboxes.hpp"
+#include "actors/unreadable_runs.hpp"
+#include "actors/work_files.hpp"
+
+#include <algorithm>
 
 namespace skep::actors {
 namespace {
@@ -17,6 +21,10 @@ public:
                     std::shared_ptr<swarm_registry> registry, std::vector<open_run> open)
       : domain_actor(cfg), svc_(std::move(svc)), supervisor_(std::move(swarms)),
         registry_(std::move(registry)),
+        unreadable_(svc_, registry_,
+                    [this](const chunk_ptr& c, std::function<void(result<std::uint64_t>)> then) {
+                      append(c, std::move(then));
+                    }),
         keys_([svc = svc_](const std::string& key) { return known_command(*svc, key); }) {
     if (svc_->switch_is_on)
       if (auto on = svc_->switch_is_on("draining")) registry_->draining(*on);
@@ -25,6 +33,7 @@ public:
       known_.push_back(run.record.swarm);
       if (!run.spec) {
         tell_unreadable(run.record.swarm, run.spec.err());
+        unreadable_.add(run.record.swarm, unreadable(run.spec.err()));
         continue;
       }
       auto context = make_context(run.record.swarm, std::move(*run.spec));
@@ -41,6 +50,7 @@ public:
     for (auto& [context, record] : open_)
       take_up(context, std::move(record));
     open_.clear();
+    watch_unreadable();
     return {[this](handle_a, const request_frame& f) { return handle(f); },
             [](done_a, const continuation& c) { c.run(); }};
   }
@@ -48,6 +58,7 @@ public:
   void on_exit() override {
     keys_.refuse_all(make_error(errc::shutting_down));
     swarms_.clear();
+    unreadable_.clear();
     registry_->clear();
     supervisor_ = nullptr;
   }
@@ -171,8 +182,33 @@ private:
            notice{severity::warning, "run_not_taken_up",
                   id.value
                       + " is open, and nobody goes on with it: what it was started with cannot "
-                        "be read. Its files are kept: "
+                        "be read. Its files are kept; `skep kill "
+                      + id.value + "` ends its sandboxes, without the results of their agents: "
                       + render(why)});
+  }
+
+  static error unreadable(const error& why) {
+    auto out = why;
+    out.message = "what the run was started with cannot be read"
+                  + (why.message.empty() ? "" : ": " + why.message);
+    return out;
+  }
+
+  // Its budget and the end of the daemon reach it by the registry, people by stop().
+  void watch_unreadable() {
+    for (const auto& id : unreadable_.ids())
+      registry_->put_unreadable(id, [self = me(), this, id](stop_mode how) {
+        caf::anon_send(self, done_a::value, continuation{[this, id, how] {
+                         unreadable_.end(id, how, [](const auto&) {});
+                       }});
+      });
+    look_at_unreadable();
+  }
+
+  void look_at_unreadable() {
+    if (unreadable_.empty()) return;
+    unreadable_.end_overdue();
+    later(svc_->limits.reap_interval, [this] { look_at_unreadable(); });
   }
 
   void take_up(const swarm_context_ptr& context, swarm_record record) {
@@ -226,40 +262,30 @@ private:
     watched_.erase(i);
     forget(id);
     if (gave_up(d.reason)) close_given_up(id, from_caf(d.reason));
+    end_kept_of_killed(id);
   }
 
-  // Nobody else will say so in the journal. Kill intents are the REAPER's orders; the chunks go to
-  // the JOURNAL one after the other, the swarm's end last. Until that is on disk the tables are
-  // read anew and the rest is tried again: a swarm without its end would run for ever in every
-  // list.
+  // Nobody else will say so in the journal. Kill intents are the REAPER's orders. Until the end is
+  // on disk the tables are read anew and the rest is tried again: a swarm without its end would run
+  // for ever in every list.
   void close_given_up(const swarm_id& id, const error& why) {
-    auto again = [this, id, why] {
-      later(std::chrono::seconds{1}, [this, id, why] { close_given_up(id, why); });
-    };
-    auto row = svc_->load_swarm(id);
-    auto sandboxes = svc_->load_sandboxes(id);
-    if (!row && row.err().code == errc::not_found) return;
-    if (row && row->state == swarm_phase::closed) return;
-    if (!row || !sandboxes) return again();
-    for (const auto& x : *sandboxes)
-      if (auto c = abandonment(*svc_, x.sandbox, why)) append(*c, [](const error&) {});
-    auto last = std::make_shared<chunk>();
-    last->swarm = id;
-    last->count = 1;
-    swarm_closed end;
-    end.result = outcome::failed;
-    end.why = why;
-    last->body.data = pack_now(svc_->wall_now(), end).bytes;
-    append(last, [this, id, again](const error& refused) {
-      svc_->handles->wake_reaper();
-      refused ? again() : remove_work_files(*svc_, id);
-    });
+    end_unled(
+        svc_, [this](const chunk_ptr& c, auto then) { append(c, std::move(then)); }, id,
+        outcome::failed, "supervisor gave up", why,
+        [this, id, why](result<std::uint64_t> seq) {
+          if (seq || is_unknown(seq.err())) return;
+          later(std::chrono::seconds{1}, [this, id, why] { close_given_up(id, why); });
+        });
+  }
+
+  static bool is_unknown(const error& why) {
+    return why.code == errc::not_found || why.code == errc::no_such_swarm;
   }
 
   template <class Then>
   void append(const chunk_ptr& c, Then then) {
     request(svc_->handles->journal(), record_deadline, append_a::value, c)
-        .then([then](std::uint64_t) { then(error{}); },
+        .then([then](std::uint64_t seq) { then(seq); },
               [then](caf::error& e) { then(from_caf(e)); });
   }
 
@@ -276,7 +302,7 @@ private:
     auto swarm = svc_->swarm_of_pane(r.pane);
     if (!swarm) return then(swarm.err());
     auto i = swarms_.find(*swarm);
-    if (i == swarms_.end()) return then(make_error(errc::wrong_phase, "the swarm is closed"));
+    if (i == swarms_.end()) return then(make_error(errc::wrong_phase, why_not_live(*swarm)));
     if (!takes_input(i->second->spec->agent))
       return then(make_error(errc::cannot_send, r.pane.value));
     // The key goes along: input is honoured once inside the sandbox, whatever dies on the way.
@@ -328,8 +354,24 @@ private:
     return false;
   }
 
-  // Answers when every wish is on disk; a wish that could not be recorded is an error.
+  // Answers when every wish is on disk; a wish that could not be recorded is an error. A kill means
+  // what was kept, too: of this swarm, or of all.
   void stop(const request_frame& f, stop_request r, answer then) {
+    std::vector<swarm_id> live, unled;
+    auto meant = [&r](const swarm_id& id) { return r.swarm.empty() || r.swarm == id; };
+    for (auto& [id, context] : swarms_)
+      if (meant(id)) live.push_back(id);
+    if (r.kill)
+      for (auto& id : unreadable_.ids())
+        if (meant(id)) unled.push_back(std::move(id));
+    result<std::vector<sandbox_record>> kept = std::vector<sandbox_record>{};
+    if (r.kill) kept = kept_sandboxes(r.swarm);
+    if (!r.swarm.empty() && live.empty() && unled.empty()) {
+      auto known = svc_->load_swarm(r.swarm);
+      if (!known) return then(known.err());
+      if (!kept) return then(kept.err());
+      if (kept->empty()) return then(make_error(errc::wrong_phase, why_not_live(r.swarm)));
+    }
     auto all = std::make_shared<gathering>();
     all->reply.seq = svc_->handles->head_seq();
     auto one_less = [this, f, then, all](result<std::uint64_t> seq) {
@@ -341,24 +383,33 @@ private:
       if (all->first) return then(all->first);
       accept(f, all->reply, then);
     };
-    for (auto& [id, context] : swarms_) {
-      if (!r.swarm.empty() && r.swarm != id) continue;
-      all->reply.swarms.push_back(id);
-      ++all->open;
-    }
-    for (const auto& id : all->reply.swarms)
+    all->reply.swarms = live;
+    all->reply.swarms.insert(all->reply.swarms.end(), unled.begin(), unled.end());
+    if (kept)
+      for (const auto& x : *kept)
+        if (auto& out = all->reply.swarms; std::find(out.begin(), out.end(), x.swarm) == out.end())
+          out.push_back(x.swarm);
+    all->open += live.size() + unled.size() + (kept ? kept->size() : 0);
+    for (const auto& id : live)
       stop_one(id, r.kill ? stop_mode::kill : stop_mode::graceful, most_tries, one_less);
-    if (!r.swarm.empty() && swarms_.count(r.swarm) == 0) {
-      auto known = svc_->load_swarm(r.swarm);
-      if (!known) return then(known.err());
-      auto kept = r.kill ? kept_sandboxes(r.swarm) : std::vector<sandbox_record>{};
-      if (kept.empty()) return then(make_error(errc::wrong_phase, r.swarm.value + " is closed"));
-      all->reply.swarms.push_back(r.swarm);
-      all->open += kept.size();
-      for (const auto& x : kept)
+    for (const auto& id : unled)
+      unreadable_.end(id, stop_mode::kill, one_less);
+    if (kept)
+      for (const auto& x : *kept)
         end_kept(x, one_less);
-    }
+    if (!kept) all->first = kept.err();
     one_less(std::uint64_t{0});
+  }
+
+  // Of a swarm that has no actors: nothing of it can be stopped, or told anything.
+  std::string why_not_live(const swarm_id& id) const {
+    if (unreadable_.has(id))
+      return "nobody goes on with " + id.value
+             + ", for what it was started with cannot be read; `skep kill " + id.value
+             + "` ends its sandboxes, without the results of their agents";
+    auto row = svc_->load_swarm(id);
+    return id.value
+           + (row && row->state != swarm_phase::closed ? " is being closed" : " is closed");
   }
 
   // A SWARM that is being started or restarted is waited for: a wish is recorded or refused, never
@@ -378,27 +429,43 @@ private:
               [again](caf::error& e) { again(from_caf(e)); });
   }
 
-  std::vector<sandbox_record> kept_sandboxes(const swarm_id& swarm) {
-    auto rows = svc_->load_sandboxes(swarm);
-    if (!rows) return {};
-    std::erase_if(*rows, [](const auto& x) { return !x.kept || x.kill_intended; });
-    return std::move(*rows);
+  /// Those whose end nobody has asked for yet: of this swarm, or of all for an empty id.
+  result<std::vector<sandbox_record>> kept_sandboxes(const swarm_id& swarm) {
+    auto rows = swarm.empty() ? svc_->living_sandboxes() : svc_->load_sandboxes(swarm);
+    if (rows) std::erase_if(*rows, [](const auto& x) { return !x.kept || x.kill_intended; });
+    return rows;
   }
 
-  // Its swarm is closed: the intent is journaled here, the REAPER carries it out.
+  // A sandbox that was just being closed as kept when its swarm was killed is in no list of then.
+  // The kill is on disk as the swarm's reason, so that this holds for the next daemon, too.
+  void end_kept_of_killed(const swarm_id& id) {
+    auto again = [this, id] {
+      later(std::chrono::seconds{1}, [this, id] { end_kept_of_killed(id); });
+    };
+    auto row = svc_->load_swarm(id);
+    if (!row && is_unknown(row.err())) return;
+    if (!row) return again();
+    if (row->stop_reason != reason_of(stop_mode::kill)) return;
+    auto kept = kept_sandboxes(id);
+    if (!kept) return again();
+    auto refused = std::make_shared<bool>(false);
+    for (const auto& x : *kept)
+      end_kept(x, [refused, again](const result<std::uint64_t>& seq) {
+        if (!seq && !std::exchange(*refused, true)) again();
+      });
+  }
+
+  // Its SANDBOX has ended: the intent is journaled here, the REAPER carries it out.
   void end_kept(const sandbox_record& x, std::function<void(result<std::uint64_t>)> then) {
     auto c = std::make_shared<chunk>();
     c->swarm = x.swarm;
     c->sandbox = x.sandbox;
     c->count = 1;
     pack_event(c->body.data, svc_->wall_now(), kill_intended{"asked for"});
-    request(svc_->handles->journal(), record_deadline, append_a::value, c)
-        .then(
-            [this, then](std::uint64_t seq) {
-              svc_->handles->wake_reaper();
-              then(seq);
-            },
-            [then](caf::error& e) { then(from_caf(e)); });
+    append(c, [this, then](result<std::uint64_t> seq) {
+      if (seq) svc_->handles->wake_reaper();
+      then(std::move(seq));
+    });
   }
 
   // By the tables: a client that saw swarm.closed finds it closed, while its SWARM still ends.
@@ -442,6 +509,7 @@ private:
   std::vector<swarm_id> known_; ///< All that the tables have open; until the sweep.
   std::map<swarm_id, swarm_context_ptr> swarms_;
   std::map<caf::actor_addr, swarm_id> watched_;
+  unreadable_runs unreadable_; ///< Open, and in neither of the two above.
   key_book keys_;
 };
 

@@ -27,6 +27,7 @@ class swarm_context;
 class swarm_registry {
 public:
   using context = std::shared_ptr<swarm_context>;
+  using ender = std::function<void(stop_mode)>;
   std::size_t size() const {
     std::lock_guard guard{mutex_};
     return live_.size();
@@ -42,12 +43,19 @@ public:
     live_[id] = std::move(x);
   }
   void drop(const swarm_id& id) {
+    ender gone; // it may hold the last handle of an actor: dropped after the lock
     std::lock_guard guard{mutex_};
     live_.erase(id);
+    if (auto i = unreadable_.find(id); i != unreadable_.end()) {
+      gone = std::move(i->second);
+      unreadable_.erase(i);
+    }
   }
   void clear() {
+    std::map<swarm_id, ender> gone;
     std::lock_guard guard{mutex_};
     live_.clear();
+    gone.swap(unreadable_);
   }
   /// All that are live.
   std::vector<context> all() const {
@@ -56,6 +64,33 @@ public:
     for (const auto& [id, x] : live_)
       out.push_back(x);
     return out;
+  }
+  /// An open run that nobody leads, since its spec cannot be read: how it is ended. Any thread may
+  /// ask for that, again and again.
+  void put_unreadable(const swarm_id& id, ender end) {
+    std::lock_guard guard{mutex_};
+    unreadable_[id] = std::move(end);
+  }
+  /// All such runs that are still open.
+  std::vector<swarm_id> unreadable() const {
+    std::lock_guard guard{mutex_};
+    std::vector<swarm_id> out;
+    for (const auto& [id, end] : unreadable_)
+      out.push_back(id);
+    return out;
+  }
+  bool unreadable(const swarm_id& id) const {
+    std::lock_guard guard{mutex_};
+    return unreadable_.count(id) > 0;
+  }
+  /// Has one ended, if it is one: its sandboxes are killed, nothing is collected.
+  void end_unreadable(const swarm_id& id, stop_mode how) const {
+    ender end;
+    {
+      std::lock_guard guard{mutex_};
+      if (auto i = unreadable_.find(id); i != unreadable_.end()) end = i->second;
+    }
+    if (end) end(how);
   }
   /// No new runs are taken: by `skep drain`, or since the daemon ends.
   bool draining() const { return draining_; }
@@ -71,6 +106,7 @@ public:
 private:
   mutable std::mutex mutex_;
   std::map<swarm_id, context> live_;
+  std::map<swarm_id, ender> unreadable_;
   std::set<swarm_id> told_; ///< See first_word_of().
   std::atomic<bool> draining_{false};
   std::atomic<bool> ending_{false};
@@ -84,7 +120,9 @@ struct open_run {
 
 /// `swarms` answers the supervisor under which swarms live. Open runs are taken up at once, and
 /// what lies in the state directory of others than `open` is removed: it must name all that are
-/// open. One whose spec cannot be read keeps its files and is told, once in the daemon's life.
+/// open. One whose spec cannot be read keeps its files and is told, once in the daemon's life; it
+/// is ended by a kill, a panic, its budget, or the end of its sandboxes' leases
+/// (unreadable_runs.hpp).
 desk_actor spawn_command_desk(caf::scheduled_actor* parent, services_ptr svc,
                               std::function<supervisor_actor()> swarms,
                               std::shared_ptr<swarm_registry> registry, std::vector<open_run> open);

@@ -33,6 +33,12 @@ struct services {
   std::function<result<std::shared_ptr<sandbox::api>>(const std::string& provider)> provider;
   /// True when a provider entry of this name is configured.
   std::function<bool(const std::string& provider)> knows_provider;
+  /// Configured providers that may have a sandbox of ours that no row tells of: with a key, or used
+  /// before; the local one while its host may have a sandbox. Null: none. Short reads; any thread.
+  std::function<std::vector<std::string>()> providers_in_use;
+  /// False: what lies here shows that this provider has no sandbox, so that nobody starts it for a
+  /// question (a local host that never ran, or is done). Null: each may have some. Any thread.
+  std::function<bool(const std::string& provider)> may_hold;
   /// Base URL of the gateway inside sandboxes of this provider; empty where the provider applies
   /// the rules at its egress.
   std::function<std::string(const std::string& provider)> gateway_url;

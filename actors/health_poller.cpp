@@ -39,16 +39,36 @@ private:
     if (!asked_ || waited >= limits().health_interval) ask();
   }
 
+  // A sandbox that gave a sample before is asked for the next one: the answer says that it is
+  // alive as well, for half the requests. What no sample says is asked by the health check.
   void ask() {
     asked_ = asking_ = true;
     asked_at_ = this->clock().now();
-    call_ = ctx_->api->health(ctx_->address(), home<void>([this, n = ++question_](result<void> r) {
+    ++question_;
+    samples_ ? ask_sample() : ask_health();
+  }
+
+  void ask_health() {
+    call_ = ctx_->api->health(ctx_->address(), home<void>([this, n = question_](result<void> r) {
                                 if (n == question_) answered(r);
                               }));
   }
 
+  // In the same question: its deadline is that of both.
+  void ask_sample() {
+    call_ = ctx_->api->usage(ctx_->address(),
+                             home<sandbox::usage_sample>([this, n = question_](auto r) {
+                               if (n != question_) return;
+                               samples_ = r.ok();
+                               if (!r) return ask_health();
+                               answered({});
+                               sampled(*r);
+                             }));
+  }
+
   void no_answer() {
     ++question_; // its late answer counts no more
+    samples_ = false;
     ctx_->api->cancel(call_);
     answered(
         make_error(errc::timed_out,
@@ -60,7 +80,7 @@ private:
     call_ = 0;
     if (!r) return failed(r.err());
     alive();
-    sample();
+    if (!samples_) sample();
   }
 
   void alive() {
@@ -75,6 +95,7 @@ private:
     if (sampling_ != 0) ctx_->api->cancel(sampling_);
     sampling_ = ctx_->api->usage(ctx_->address(), home<sandbox::usage_sample>([this](auto r) {
                                    sampling_ = 0;
+                                   samples_ = r.ok();
                                    if (r) sampled(*r);
                                  }));
   }
@@ -151,6 +172,7 @@ private:
   usage_watch usage_;
   std::uint64_t question_ = 0;
   bool asked_ = false;
+  bool samples_ = false; ///< It answered the last question for one.
   bool asking_ = false;
   bool looking_ = false;
   std::uint32_t there_ = 0; ///< So often in this row of failures the provider had it.

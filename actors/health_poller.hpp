@@ -1,8 +1,9 @@
 // The HEALTH POLLER: is the inside of a sandbox alive?
 //
-//   every policies::health_interval, on the sandbox's tick: envd's health check
-//     ok                      "healthy" after failures, else nothing; then a sample of its
-//                             resources, an event where it differs (usage_watch.hpp)
+//   every policies::health_interval, on the sandbox's tick: a sample of its resources, or envd's
+//   health check where the last question for a sample was not answered
+//     ok                      "healthy" after failures, else nothing; of a sample an event where
+//                             it differs (usage_watch.hpp)
 //     failed, or no answer    notice "unhealthy" with n/limit, up to the limit
 //     limit in a row, or gone the provider is asked by GET: 404 is the SANDBOX's loss
 //

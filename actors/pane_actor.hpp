@@ -80,7 +80,6 @@ private:
   void send_signal(const char* signal_name);
   void kill_attempt(std::uint32_t attempt, std::uint32_t tries = 0);
   void kill_unheard(bool asked);
-  std::chrono::milliseconds signal_wait(std::uint32_t tries) const;
 
   // ---- input (pane_input.cpp) ----
   caf::result<std::uint64_t> on_input(const std::string& key, const std::string& bytes);

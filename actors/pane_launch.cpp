@@ -81,4 +81,9 @@ sandbox::command signal_command(const sandbox_context& ctx, const pane_id& pane,
                        ctx.svc->limits.guest_command);
 }
 
+std::chrono::milliseconds signal_wait(const policies& limits, std::uint32_t tries) {
+  return std::min<std::chrono::milliseconds>(limits.kill_retry * (1 << std::min(tries, 6u)),
+                                             limits.pane_wait_most);
+}
+
 } // namespace skep::actors

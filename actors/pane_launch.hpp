@@ -25,6 +25,10 @@ sandbox::command launch_command(const sandbox_context& ctx, const pane_record& p
 sandbox::command signal_command(const sandbox_context& ctx, const pane_id& pane,
                                 std::uint32_t attempt, const std::string& name);
 
+/// Until a signal without an answer is sent again, after so many of them: policies::kill_retry,
+/// doubled up to policies::pane_wait_most.
+std::chrono::milliseconds signal_wait(const policies& limits, std::uint32_t tries);
+
 /// Asks whether the pane's work tree differs from what it started from (read_changed()).
 sandbox::command changed_command(const sandbox_context& ctx, const pane_record& pane);
 

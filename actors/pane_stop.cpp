@@ -3,8 +3,6 @@
 #include "actors/pane_actor.hpp"
 #include "actors/pane_launch.hpp"
 
-#include <algorithm>
-
 namespace skep::actors {
 
 void pane_impl::on_stop(stop_mode how) {
@@ -81,7 +79,7 @@ void pane_impl::tell_freeze(std::uint32_t tries) {
                        if (asked != freezes_) return tell_freeze(0);
                        auto answer = read_guest_answer(r);
                        if (answer || answer.err().code == errc::gone) return;
-                       later(signal_wait(tries), [this, asked, tries] {
+                       later(signal_wait(limits(), tries), [this, asked, tries] {
                          if (asked == freezes_) tell_freeze(tries + 1);
                        });
                      }));
@@ -90,13 +88,6 @@ void pane_impl::tell_freeze(std::uint32_t tries) {
 void pane_impl::send_signal(const char* signal_name) {
   ctx_->api->run(ctx_->address(), signal_command(*ctx_, rec_.pane, rec_.attempt, signal_name),
                  [](result<sandbox::command_result>) {});
-}
-
-// Until a signal without an answer is sent again, after so many of them.
-std::chrono::milliseconds pane_impl::signal_wait(std::uint32_t tries) const {
-  const auto& p = limits();
-  return std::min<std::chrono::milliseconds>(p.kill_retry * (1 << std::min(tries, 6u)),
-                                             p.pane_wait_most);
 }
 
 // Ends an agent that nobody follows, or its start that may still come: asked again until a holder
@@ -109,7 +100,8 @@ void pane_impl::kill_attempt(std::uint32_t attempt, std::uint32_t tries) {
         auto answer = read_guest_answer(r);
         if (answer) return attempt_over(attempt);
         if (answer.err().code == errc::gone) return;
-        later(signal_wait(tries), [this, attempt, tries] { kill_attempt(attempt, tries + 1); });
+        later(signal_wait(limits(), tries),
+              [this, attempt, tries] { kill_attempt(attempt, tries + 1); });
       }));
 }
 

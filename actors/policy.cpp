@@ -10,6 +10,10 @@ error bad(const std::string& what) {
   return make_error(errc::out_of_range, std::string{"policy "} + what);
 }
 
+std::string in_seconds(std::chrono::seconds t) {
+  return std::to_string(t.count()) + " s";
+}
+
 } // namespace
 
 error validate(const create_policy& p) {
@@ -87,8 +91,12 @@ error validate(const policies& p) {
     return bad("attach_idle must be above the longest wait, attach_life positive");
   if (p.attach_buffer_bytes < max_attach_bytes || p.attach_input_bytes < 4096 || p.attach_most < 1)
     return bad("attach_buffer_bytes must be at least 64 KiB, attach_input_bytes 4 KiB");
-  if (p.budget_kill < 1s || p.budget_wind_down < p.budget_kill)
-    return bad("budget_wind_down must not be below budget_kill, which is at least 1 s");
+  if (p.budget_kill < 1s || p.budget_collect < 1s)
+    return bad("budget_kill and budget_collect must be positive");
+  if (p.budget_wind_down < least_wind_down(p))
+    return bad("budget_wind_down takes at least " + in_seconds(least_wind_down(p))
+               + ": the kill is " + in_seconds(p.budget_kill)
+               + " before the end, and until then work is collected");
   if (p.reclaim < 1s || p.quota_wait < 1s) return bad("reclaim and quota_wait must be positive");
   if (p.quota_wait > p.quota_wait_most) return bad("quota_wait must not exceed quota_wait_most");
   if (p.disk_wait < 1s || p.disk_wait > 1h) return bad("disk_wait takes 1 s to 3600 s");

@@ -180,6 +180,9 @@ struct policies {
   /// costs, its cost is kept free, and what is left before the cap is killed; else after it.
   std::chrono::seconds budget_wind_down{60};
   std::chrono::seconds budget_kill{5};
+  /// What lies between the two at least: an agent's `stop_grace`, and some seconds to collect what
+  /// it did.
+  std::chrono::seconds budget_collect{15};
   /// How long a dead sandbox's place is waited for before a run that does not queue is refused.
   std::chrono::seconds reclaim{10};
   /// After a provider refused a create for its quota and named no time, one create asks again after
@@ -195,6 +198,11 @@ struct policies {
     return i == create_at.end() ? create : i->second;
   }
 };
+
+/// The shortest budget_wind_down: what stops then is collected before it is killed.
+inline std::chrono::seconds least_wind_down(const policies& p) {
+  return p.budget_kill + p.budget_collect;
+}
 
 /// out_of_range with the name of the first field that makes no sense; none when all is sound.
 error validate(const create_policy& p);

@@ -1,6 +1,7 @@
 #include "actors/reaper.hpp"
 
 #include "actors/sandbox_birth.hpp"
+#include "actors/work_files.hpp"
 
 #include <optional>
 #include <set>
@@ -92,7 +93,8 @@ private:
           (*api)->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
                          if (!r) return over(id);
                          journal(
-                             swarm, id, [] {}, kill_confirmed{remote_id});
+                             swarm, id, [this, swarm] { forget(swarm); },
+                             kill_confirmed{remote_id});
                        }));
         });
   }
@@ -131,12 +133,17 @@ private:
           (*api)->get(r.remote_id, home<sandbox::detail>([this, r](result<sandbox::detail> there) {
                         if (!there && there.err().code == errc::not_found)
                           return journal(
-                              r.swarm, r.sandbox, [] {}, kill_intended{"its lease is over"},
-                              kill_confirmed{r.remote_id});
+                              r.swarm, r.sandbox, [this, swarm = r.swarm] { forget(swarm); },
+                              kill_intended{"its lease is over"}, kill_confirmed{r.remote_id});
                         if (there.ok()) kept_seen_[r.sandbox] = svc_->boot_now();
                         over(r.sandbox);
                       }));
         });
+  }
+
+  // What was uploaded is still here where work had been left in that sandbox.
+  void forget(const swarm_id& swarm) {
+    svc_->pool->submit([svc = svc_, swarm] { forget_kept_upload(*svc, swarm); });
   }
 
   // One look a sweep for each create that its SANDBOX left unresolved, and some in between while it

@@ -12,6 +12,9 @@
 //                                       killed after a grace time
 //   everything else                     foreign: never touched
 //
+// With a sandbox that is confirmed gone goes what was uploaded for it, where that was kept for what
+// is inside (work_files.hpp).
+//
 // A row may be wrong about the end of its sandbox, since a provider may say in passing that it
 // knows none; and a restored backup lacks rows. So a provider is listed at every look while
 // sandboxes live there, once a minute while rows name it that are younger than a lease, and all

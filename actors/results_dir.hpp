@@ -38,7 +38,8 @@ store_elsewhere(const services& svc, const swarm_spec& spec, const swarm_id& swa
                 const error& why,
                 const std::function<result<void>(const std::filesystem::path&)>& store);
 
-/// What all panes of this swarm began with, as it was uploaded; until the swarm ends.
+/// What all panes of this swarm began with, as it was uploaded; until the swarm ends, or longer as
+/// work_files.hpp says.
 std::filesystem::path uploaded_archive(const services& svc, const swarm_id& swarm);
 
 /// Where the record of the base is kept for a folder that must be made again, until the swarm ends.

@@ -1,9 +1,12 @@
 #include "actors/safety_desk.hpp"
 
 #include "actors/key_book.hpp"
+#include "actors/panic_places.hpp"
 #include "actors/survey.hpp"
 #include "actors/swarm.hpp"
+#include "actors/swarm_sandboxes.hpp"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -96,6 +99,15 @@ private:
     return out;
   }
 
+  result<std::set<std::string>> places_of(const selection& s,
+                                          const std::vector<sandbox_record>& living) const {
+    std::map<swarm_id, std::string> open;
+    if (s.sandbox.empty())
+      for (const auto& x : swarms_of(s))
+        open[x->swarm] = x->spec->provider;
+    return panic_places(*svc_, s, living, open);
+  }
+
   // Calls `then` with the SANDBOXes that are meant and have an actor at present.
   void find_keepers(const selection& s, std::function<void(open_sandboxes)> then) {
     struct gathering {
@@ -160,15 +172,11 @@ private:
     if (!living) return then(living.err());
     std::erase_if(
         *living, [&](const auto& x) { return !selects(r.select, x.provider, x.swarm, x.sandbox); });
+    auto places = places_of(r.select, *living);
+    if (!places) return then(places.err());
     panic_reply reply;
-    std::set<std::string> providers;
-    for (const auto& x : *living)
-      providers.insert(x.provider);
-    for (const auto& x : swarms_of(r.select))
-      if (r.select.sandbox.empty()) providers.insert(x->spec->provider);
-    if (!r.select.provider.empty()) providers.insert(r.select.provider);
     reply.sandboxes = static_cast<std::uint32_t>(living->size());
-    reply.providers.assign(providers.begin(), providers.end());
+    reply.providers.assign(places->begin(), places->end());
     asked_.insert(text_of(r.select));
     auto end = [this, f, r, reply, then, living = std::move(*living)](std::uint64_t seq) mutable {
       reply.seq = seq;
@@ -188,23 +196,50 @@ private:
                std::function<void()> then) {
     for (const auto& x : living)
       if (x.state == phase::closed && !x.kill_intended) end_closed(x);
-    if (!s.sandbox.empty()) return end_one(s, std::move(then));
+    if (!s.sandbox.empty()) {
+      for (const auto& x : living)
+        if (x.state != phase::closed && registry_->unreadable(x.swarm)) end_unled(x);
+      return end_one(s, std::move(then));
+    }
     auto open = std::make_shared<std::size_t>(1);
     auto one_less = [open, then] {
       if (--*open == 0) then();
     };
-    for (const auto& x : swarms_of(s)) {
+    for (const auto& swarm : open_runs_of(s, living)) {
       ++*open;
       request_frame f{protocol_version,
                       0,
                       {},
                       command_traits<stop_request>::number,
-                      {pack(stop_request{x->swarm, true})}};
+                      {pack(stop_request{swarm, true})}};
       request(svc_->handles->commands(), survivors_limit, handle_a::value, f)
           .then([one_less](const reply_frame&) { one_less(); },
                 [one_less](caf::error&) { one_less(); });
     }
     one_less();
+  }
+
+  // Also those that nobody leads, of which the rows of `living` say where they are.
+  std::vector<swarm_id> open_runs_of(const selection& s,
+                                     const std::vector<sandbox_record>& living) const {
+    std::vector<swarm_id> out;
+    for (const auto& x : swarms_of(s))
+      out.push_back(x->swarm);
+    for (auto& id : registry_->unreadable()) {
+      auto there = [&](const auto& x) { return x.swarm == id; };
+      if (s.all || s.swarm == id || std::any_of(living.begin(), living.end(), there))
+        out.push_back(std::move(id));
+    }
+    return out;
+  }
+
+  // One sandbox of a run that nobody leads: the rest of that run is not meant.
+  void end_unled(const sandbox_record& x) {
+    auto why = make_error(errc::wrong_phase, "nobody leads its run");
+    auto c = abandonment(*svc_, x.sandbox, why, outcome::killed, "panic");
+    if (!c) return; // closed meanwhile, or unread: `survivors` asks its provider
+    request(svc_->handles->journal(), record_deadline, append_a::value, *c)
+        .then([this](std::uint64_t) { svc_->handles->wake_reaper(); }, [](caf::error&) {});
   }
 
   void end_one(const selection& s, std::function<void()> then) {
@@ -229,25 +264,30 @@ private:
   // ---- survivors ----
   void survivors(const request_frame&, survivors_request r, answer then) {
     if (auto e = check_selection(r.select)) return then(std::move(e));
-    if (r.end && asked_.count(text_of(r.select)) == 0)
+    const bool panicked = asked_.count(text_of(r.select)) > 0;
+    if (r.end && !panicked)
       return then(make_error(errc::wrong_phase, "no panic was asked for " + text_of(r.select)));
     auto living = svc_->living_sandboxes();
     if (!living) return then(living.err());
     std::erase_if(
         *living, [&](const auto& x) { return !selects(r.select, x.provider, x.swarm, x.sandbox); });
-    std::set<std::string> providers(r.providers.begin(), r.providers.end());
-    for (const auto& x : *living)
-      providers.insert(x.provider);
+    auto places = places_of(r.select, *living);
+    if (!places && !panicked) return then(places.err()); // else it was here, and is over
+    auto providers = places ? std::move(*places) : std::set<std::string>{};
+    for (const auto& name : r.providers)
+      if (may_hold(*svc_, name)) providers.insert(name);
     auto end = r.end ? ender_of(*living) : ender{};
     auto count = std::make_shared<survey>(r.select, std::move(*living));
     auto over = [count, then, once = std::make_shared<bool>(false)] {
       if (!std::exchange(*once, true)) then(pack(count->reply()));
     };
-    if (providers.empty()) return over();
     for (const auto& name : providers)
-      if (svc_->knows_provider(name)) count->expect(name);
+      count->expect(name);
     for (const auto& name : providers)
-      if (svc_->knows_provider(name)) ask(name, count, end, over);
+      if (svc_->knows_provider(name))
+        ask(name, count, end, over);
+      else // nobody can say that nothing lives there
+        count->unanswered(name, make_error(errc::unknown_provider));
     if (count->complete()) return over();
     later(survivors_limit, over);
   }

@@ -8,6 +8,7 @@
 //   sandbox_watch.cpp      what is watched while it runs: idle panes, panes that are out; freezing
 //   sandbox_spend.cpp      its place among the limits, what its models cost, its panes' budgets
 //   sandbox_end.cpp        how it ends: stop, failure, loss, kill, the last event
+//   sandbox_leave.cpp      how it is left up at its end, and its agents before that
 //   sandbox_child.cpp      its supervisor
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "actors/pane_set.hpp"
 #include "actors/sandbox.hpp"
 #include "actors/sandbox_birth.hpp"
+#include "messages/json.hpp"
 
 #include <optional>
 #include <set>
@@ -116,9 +118,14 @@ private:
   bool may_spend();
   void counted(const sandbox::model_usage& u);
   void bound_models(std::function<void()> then);
+  /// While it is being left: no further call of a model is let through, then `then` runs. Where the
+  /// gateway gives no answer, too.
+  void forbid_models(std::function<void()> then);
   std::optional<std::uint64_t> allowance() const;
   sandbox_record charged_record() const;
   void judge_panes();
+  /// What all of its panes together may cost is spent.
+  bool panes_spent_all() const;
   void on_spend_tick();
 
   // ---- sandbox_create.cpp ----
@@ -159,6 +166,8 @@ private:
   /// The provider gives it a shorter life than was asked for, until `end`: it is stopped in time.
   void bound_life(utc_time end);
   void tell_cap(std::chrono::milliseconds life);
+  /// The lease on record.
+  bool lease_over() const;
   bool lease_stop_due() const;
   void watch_lease();
 
@@ -211,6 +220,8 @@ private:
   void fail(error e);
   /// As fail(), of one that answers nobody: it is destroyed at once.
   void give_up(error e);
+  /// As give_up(), of one that was stopped and is out of reach: what agents did is still inside.
+  void give_up_unreached(error e);
   void remember(error e);
   /// Of a former life that intended the kill: its first error came while it collected, so behind
   /// any stop that had reached its panes.
@@ -221,11 +232,6 @@ private:
   void wind_down();
   /// The kill comes before the lease is over, whatever is still being collected then.
   void bound_end();
-  /// Whether the sandbox is left alone at its end: somebody wanted to keep it, or what its agents
-  /// did is still in there.
-  bool stays() const;
-  /// What people are to know of one with results in it: until when it lives, and what to do.
-  std::string about_unfetched() const;
   void lost(error why, std::string_view step);
   /// The poller cannot read: the provider decides whether that is the sandbox's end.
   void on_output_lost(const error& why);
@@ -236,12 +242,33 @@ private:
   void on_lost(const error& why);
   void on_stop(stop_mode how);
   void destroy();
+  void intend_kill();
   void close_unborn(const pane_record& p);
   void kill();
   void finish_when_quiet();
   void tell_untold();
   outcome verdict(error& why) const;
   void report(outcome result, const error& why);
+
+  // ---- sandbox_leave.cpp ----
+  /// Whether the sandbox is left alone at its end: somebody wanted to keep it, or what its agents
+  /// did is still in there.
+  bool stays() const;
+  /// From this pane on (of a shared tree: its first) nobody has fetched what was done.
+  void unfetched_from(std::size_t first);
+  /// What people are to know of one with results in it: until when it lives, and what to do.
+  std::string about_unfetched() const;
+  void leave();
+  void look_for_agents();
+  void end_agents();
+  void reach_agents();
+  void kill_agents();
+  void on_agent_killed(const pane_id& pane, const result<json>& answer);
+  void end_agents_later();
+  std::string names_at_work() const;
+  void left();
+  /// It is killed instead. `how`: the stop that wants it.
+  void leave_no_longer(const std::string& why, std::optional<stop_mode> how = {});
 
   /// The one transfer under way.
   struct transfer {
@@ -267,7 +294,6 @@ private:
   std::uint32_t adopt_failures_ = 0; ///< Other answers without the sandbox.
   std::uint32_t leftover_looks_ = 0; ///< That found something, or failed.
   // All on the boot-time clock.
-  std::optional<std::chrono::milliseconds> stop_seen_at_; ///< Out of reach, by a look.
   std::optional<std::chrono::milliseconds> asked_at_;     ///< Its create was sent, in this life.
   std::optional<std::chrono::milliseconds> stop_at_;      ///< Its lease ends before its run does.
   std::optional<std::chrono::milliseconds> disk_full_at_; ///< Its create waits for the disk since.
@@ -290,6 +316,7 @@ private:
   std::optional<bool> may_spend_; ///< Does not change; see may_spend().
   bool asking_spend_ = false;
   std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0;
+  std::uint64_t counted_micro_ = 0;            ///< What its models have cost, as last counted.
   std::optional<std::uint64_t> allowed_micro_; ///< What the gateway was told; nothing: no cap.
   bool told_allowance_ = false;                ///< In this life.
   std::set<std::string> warned_;
@@ -307,11 +334,16 @@ private:
   bool asking_output_ = false;             ///< The provider, since the poller gave up.
   std::uint32_t output_looks_ = 0;         ///< Of those, that found it out of reach.
   std::optional<caf::actor_clock::time_point> output_reached_at_; ///< It answered after those.
+  std::optional<caf::actor_clock::time_point> stop_seen_at_;      ///< Out of reach, by a look.
   std::optional<stop_mode> stop_;
   bool stopped_first_ = false; ///< Before anything failed: the stop is its outcome.
   std::uint32_t kills_ = 0;
   bool lost_ = false;
   bool kept_ = false;
+  bool leaving_ = false;                            ///< See leave().
+  std::optional<std::vector<pane_record>> at_work_; ///< Agents not known to be over; none: unknown.
+  std::size_t unanswered_ = 0;                      ///< Kills of this round.
+  std::uint32_t kill_rounds_ = 0;                   ///< That left agents without an answer.
   bool destroying_ = false;
   bool gone_ = false; ///< At the provider, or not ours to end.
   bool finishing_ = false;

@@ -253,9 +253,8 @@ void sandbox_impl::reached(const sandbox::detail& seen) {
 void sandbox_impl::out_of_reach(const error& why) {
   if (former_stop_ && !stop_) on_stop(*former_stop_);
   if (destroying_) return;
-  if (rec_.lease_end_at.time_since_epoch().count() > 0 && now() >= rec_.lease_end_at)
-    return give_up(at_step(why, "adopt"));
-  if (stop_ && stopped_in_vain()) return give_up(at_step(why, "adopt"));
+  if (lease_over()) return give_up(at_step(why, "adopt"));
+  if (stop_ && stopped_in_vain()) return give_up_unreached(at_step(why, "adopt"));
   if (away_looks_ == 0)
     note(ctx_->recorder(), now(),
          notice{severity::warning, "provider_unreachable",
@@ -272,9 +271,9 @@ std::chrono::milliseconds sandbox_impl::away_wait(std::uint32_t looks) const {
 }
 
 // Agents cannot be told to stop, nor can their work be fetched: that is waited for as long as the
-// end after a failure may take.
+// end after a failure may take. By the clock of the looks: a machine that sleeps takes none of it.
 bool sandbox_impl::stopped_in_vain() {
-  auto at = ctx_->svc->boot_now();
+  auto at = clock().now();
   if (!stop_seen_at_) stop_seen_at_ = at;
   if (at - *stop_seen_at_ < limits().end_within()) return false;
   note(ctx_->recorder(), now(),

@@ -5,22 +5,7 @@
 #include "actors/transfer.hpp"
 #include "actors/untold_findings.hpp"
 
-#include <array>
-#include <ctime>
-
 namespace skep::actors {
-namespace {
-
-/// "2026-03-01 12:00:05 UTC".
-std::string utc_text(utc_time at) {
-  const auto seconds = std::chrono::system_clock::to_time_t(at);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  std::array<char, 64> text{};
-  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &parts)};
-}
-
-} // namespace
 
 // ---- reasons --------------------------------------------------------------------------------
 
@@ -41,6 +26,11 @@ void sandbox_impl::fail(error e) {
 void sandbox_impl::give_up(error e) {
   remember(std::move(e));
   destroy();
+}
+
+void sandbox_impl::give_up_unreached(error e) {
+  if (rec_.state >= phase::starting) unfetched_from(0);
+  give_up(std::move(e));
 }
 
 void sandbox_impl::remember(error e) {
@@ -86,10 +76,7 @@ void sandbox_impl::bound_end() {
     note(ctx_->recorder(), now(),
          notice{severity::warning, "results_incomplete",
                 ctx_->sandbox.value + ": its time was over before everything was collected"});
-    const std::size_t all = ctx_->spec->share_tree ? 1 : panes_.all().size();
-    if (rec_.state == phase::collecting)
-      for (std::size_t i = collect_next_ - (transfer_ ? 1u : 0u); i < all; ++i)
-        unfetched_.push_back(panes_.all()[i].name);
+    if (rec_.state == phase::collecting) unfetched_from(collect_next_ - (transfer_ ? 1u : 0u));
     destroy();
   });
 }
@@ -133,9 +120,8 @@ void sandbox_impl::ask_about_output(const error& why) {
 
 // As long as after a restart; see out_of_reach().
 void sandbox_impl::output_out_of_reach(const error& why, const error& answer) {
-  const auto lease_over =
-      rec_.lease_end_at.time_since_epoch().count() > 0 && now() >= rec_.lease_end_at;
-  if (lease_over || (stop_ && stopped_in_vain())) return give_up(given_up_output(why));
+  if (lease_over()) return give_up(given_up_output(why));
+  if (stop_ && stopped_in_vain()) return give_up_unreached(given_up_output(why));
   if (output_looks_ == 0)
     note(ctx_->recorder(), now(),
          notice{severity::warning, "provider_unreachable",
@@ -177,6 +163,7 @@ void sandbox_impl::on_lost(const error& why) {
 }
 
 void sandbox_impl::on_stop(stop_mode how) {
+  if (leaving_ && how != stop_mode::graceful) return leave_no_longer("its end came", how);
   if (destroying_ || rec_.state == phase::closed) return;
   if (ctx_->spec->no_partial && how == stop_mode::timed_out) how = stop_mode::limit_kill;
   if (ctx_->spec->no_partial && how == stop_mode::budget) how = stop_mode::budget_kill;
@@ -220,45 +207,23 @@ void sandbox_impl::destroy() {
       close_unborn(p);
   }
   kept_ = stays();
-  if (kept_ && !unfetched_.empty())
-    note(ctx_->recorder(), now(),
-         notice{severity::warning, "results_left_inside",
-                ctx_->sandbox.value + ": " + about_unfetched()});
-  if (rec_.remote_id.empty() || lost_ || kept_) {
+  if (kept_) return leave();
+  if (rec_.remote_id.empty() || lost_) {
     gone_ = true;
     return finish_when_quiet();
   }
   if (rec_.kill_intended) return kill(); // by a former life of this actor
+  intend_kill();
+}
+
+void sandbox_impl::intend_kill() {
   auto end = [this] {
     auto why = first_error_ ? std::string{to_string(first_error_.code)} : std::string{"done"};
     fact(kill_intended{why}, [this] { kill(); });
   };
   // What its models cost is asked for once more while somebody can tell.
-  hurry&&* stop_ != stop_mode::limit_kill ? end() : count_models(end);
-}
-
-// People may look at what they stopped, and what could not be fetched is nowhere else. No limit is
-// outlived, and no daemon that ends everything, nor was one before this life whose stop came too
-// late for the agents.
-bool sandbox_impl::stays() const {
-  const auto end_of = stop_.value_or(former_stop_.value_or(stop_mode::graceful));
-  if (rec_.remote_id.empty() || lost_ || rec_.kill_intended || end_of != stop_mode::graceful)
-    return false;
-  if (!unfetched_.empty()) return !past_limit_ && first_error_.code != errc::budget_spent;
-  // A former life may have failed to fetch what is here now.
-  const bool well = !first_error_ || (failed_collecting() && first_error_.code != errc::gone);
-  return ctx_->spec->keep && well && !bounded_;
-}
-
-std::string sandbox_impl::about_unfetched() const {
-  std::string names;
-  for (const auto& name : unfetched_)
-    names += (names.empty() ? "" : ", ") + name;
-  const auto& swarm = ctx_->swarm.value;
-  return "what " + names + " did could not be fetched and is still in " + ctx_->sandbox.value
-         + ", which costs on and lives until " + utc_text(rec_.lease_end_at) + ": `skep diff "
-         + swarm + "/" + unfetched_.front() + " --patch` fetches it, `skep kill " + swarm
-         + "` ends it";
+  if (stop_ && at_once(*stop_) && stop_ != stop_mode::limit_kill) return end();
+  count_models(end);
 }
 
 // Its actor never came to be, so nobody else will say how it ended.

@@ -122,6 +122,10 @@ void sandbox_impl::tell_cap(milliseconds life) {
                   + provider + ".lease_cap_s in skep.toml runs fit from the start"});
 }
 
+bool sandbox_impl::lease_over() const {
+  return rec_.lease_end_at.time_since_epoch().count() > 0 && now() >= rec_.lease_end_at;
+}
+
 bool sandbox_impl::lease_stop_due() const {
   return stop_at_ && ctx_->svc->boot_now() >= *stop_at_;
 }

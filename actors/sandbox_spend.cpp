@@ -92,6 +92,7 @@ bool sandbox_impl::may_spend() {
 }
 
 void sandbox_impl::counted(const sandbox::model_usage& u) {
+  counted_micro_ = u.micro_usd;
   if (u.cut_calls > std::exchange(counted_cut_, u.cut_calls))
     note(ctx_->recorder(), now(),
          notice{severity::warning, "model_count_incomplete",
@@ -126,6 +127,19 @@ void sandbox_impl::bound_models(std::function<void()> then) {
                              }
                              go_on();
                            }));
+}
+
+// They may cost in all what they have cost. Where the count has no answer, that is the last one, or
+// nothing at all, which forbids them as well.
+void sandbox_impl::forbid_models(std::function<void()> then) {
+  count_models([this, then] {
+    if (!leaving_) return;
+    if (!counting_ || !may_spend()) return then();
+    ctx_->api->set_allowance(rec_.remote_id, counted_micro_,
+                             home<void>([this, then](const result<void>&) {
+                               if (leaving_) then();
+                             }));
+  });
 }
 
 std::optional<std::uint64_t> sandbox_impl::allowance() const {
@@ -177,6 +191,13 @@ void sandbox_impl::judge_panes() {
     panes_out_of_money_.insert(p.pane);
     if (auto h = ctx_->pane(p.pane)) caf::anon_send(h, stop_a::value, stop_mode::budget);
   }
+}
+
+bool sandbox_impl::panes_spent_all() const {
+  const auto most = ctx_->spec->pane_budget_usd * static_cast<double>(panes_.all().size());
+  if (most <= 0 || !ctx_->svc->rules) return false;
+  const auto models = static_cast<double>(counted_micro_) / 1e6;
+  return time_cost_usd(charged_record(), now()) + models >= most;
 }
 
 void sandbox_impl::on_spend_tick() {

@@ -1,4 +1,5 @@
 #include "actors/swarm_actor.hpp"
+#include "actors/work_files.hpp"
 
 namespace skep::actors {
 

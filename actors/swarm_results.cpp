@@ -230,23 +230,6 @@ result<prepared_bundle> prepare_bundle(const services& svc, const swarm_spec& sp
   return prepared;
 }
 
-void remove_work_files(const services& svc, const swarm_id& swarm) {
-  std::error_code ec;
-  crash_point(crash_kind::file, "work_removed");
-  fs::remove_all(work_dir(svc, swarm), ec);
-}
-
-void sweep_work_files(const services& svc, const std::vector<swarm_id>& open) {
-  std::error_code ec;
-  std::vector<fs::path> left;
-  for (fs::directory_iterator i{svc.state_dir / "work", ec}, end; !ec && i != end; i.increment(ec))
-    if (std::find(open.begin(), open.end(), swarm_id{i->path().filename().string()}) == open.end())
-      left.push_back(i->path());
-  for (const auto& path : left)
-    fs::remove_all(path, ec);
-  transfer::sweep_packs((svc.state_dir / "packs").string());
-}
-
 result<swarm_results> write_results(const services& svc, const swarm_spec& spec,
                                     const swarm_id& swarm,
                                     const std::vector<sandbox_record>& sandboxes,

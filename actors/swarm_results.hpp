@@ -74,12 +74,5 @@ struct prepared_bundle {
 /// its scan found. Blocking; cancelled soon after the pool began to stop.
 result<prepared_bundle> prepare_bundle(const services& svc, const swarm_spec& spec,
                                        const swarm_id& swarm);
-/// Removes what prepare_bundle and the downloads left in the state directory.
-void remove_work_files(const services& svc, const swarm_id& swarm);
-
-/// Removes what a daemon that was killed left of every other swarm than these, of comparisons of
-/// results, and of packs that it had not kept to their end. For the time before a run can begin;
-/// what cannot be removed stays.
-void sweep_work_files(const services& svc, const std::vector<swarm_id>& open);
 
 } // namespace skep::actors

@@ -42,14 +42,15 @@ std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,
   return out;
 }
 
-result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why) {
+result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why,
+                              outcome end, const std::string& reason) {
   auto row = svc.load_sandbox(sandbox);
   if (!row) return row.err();
   if (row->state == phase::closed)
     return make_error(errc::wrong_phase, sandbox.value + " is closed");
   auto panes = svc.load_panes(sandbox);
   if (!panes) return panes.err();
-  auto reason = row->error_code.empty() ? why : first_error(*row);
+  auto first = row->error_code.empty() ? why : first_error(*row);
   auto c = std::make_shared<chunk>();
   c->swarm = row->swarm;
   c->sandbox = sandbox;
@@ -59,9 +60,9 @@ result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, co
   };
   for (const auto& p : *panes)
     if (p.state != pane_phase::closed)
-      add(pane_closed{p.pane, outcome::failed, why, p.attempt, p.final_offset});
-  if (!row->remote_id.empty() && !row->kill_intended) add(kill_intended{"supervisor gave up"});
-  add(sandbox_closed{outcome::failed, reason, false});
+      add(pane_closed{p.pane, end, why, p.attempt, p.final_offset});
+  if (!row->remote_id.empty() && !row->kill_intended) add(kill_intended{reason});
+  add(sandbox_closed{end, first, false});
   return c;
 }
 

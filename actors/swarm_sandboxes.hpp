@@ -23,9 +23,11 @@ std::vector<std::uint32_t> missing_indices(const swarm_spec& spec,
                                            const std::vector<sandbox_record>& known);
 
 /// The chunk that closes a sandbox whose actors are gone: its open panes, a kill intent (the
-/// REAPER's order) where it lives at the provider, and its end. wrong_phase when it is closed
-/// already. Reads the tables.
-result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why);
+/// REAPER's order) where it lives at the provider, for `reason`, and its end. wrong_phase when it
+/// is closed already. Reads the tables.
+result<chunk_ptr> abandonment(const services& svc, const sandbox_id& sandbox, const error& why,
+                              outcome end = outcome::failed,
+                              const std::string& reason = "supervisor gave up");
 
 /// Why a swarm stops, as swarm.phase_changed says it: "stop", "time limit", "kill", "budget",
 /// "the daemon ends".

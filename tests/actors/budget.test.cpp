@@ -9,8 +9,7 @@ TEST_CASE_METHOD(budget_world,
                  "a run whose budget ends is warned, wound down and gone before the cap") {
   spec->budget_usd = 3; // 300 s of one sandbox
   polite_agents();
-  begin();
-  auto id = run();
+  auto id = begin_run();
   advance(140s);
   CHECK(all<swarm_budget_warned>().empty());
   advance(15s);
@@ -47,9 +46,8 @@ TEST_CASE_METHOD(budget_world,
 
 TEST_CASE_METHOD(budget_world, "what does not stop by itself is killed before the cap is passed") {
   spec->budget_usd = 3;
-  svc->limits.stop_grace = 3600s; // the agent takes no notice, and nobody insists
-  begin();
-  auto id = run();
+  long_grace(); // the agent takes no notice, and nobody insists
+  auto id = begin_run();
   advance(290s);
   CHECK(swarm(id).state == swarm_phase::stopping);
   CHECK(api->boxes.size() == 1);
@@ -61,14 +59,38 @@ TEST_CASE_METHOD(budget_world, "what does not stop by itself is killed before th
   finish();
 }
 
+TEST_CASE_METHOD(budget_world, "the shortest wind-down brings back what was done, also of an agent "
+                               "that takes no notice of its interrupt") {
+  spec->budget_usd = 3; // 300 s of one sandbox
+  svc->limits.budget_wind_down = least_wind_down(svc->limits);
+  bool listens = true;
+  SECTION("it ends at once") {}
+  SECTION("it is killed after its grace") {
+    listens = false;
+  }
+  polite_agents();
+  auto id = begin_run();
+  advance(272s);
+  CHECK(states(id) == strings{"running"});
+  until_it_stops(id);
+  if (!listens) advance(svc->limits.stop_grace + 1s);
+  CHECK(api->boxes.size() == 1);
+  agents_end(only_sandbox(id), listens ? 130 : 137);
+  CHECK(ending(id) == "closed budget");
+  CHECK(guest_calls("diff") == 1);
+  CHECK(has_results(id));
+  CHECK(api->boxes.empty());
+  CHECK(charged(id) < 3);
+  finish();
+}
+
 TEST_CASE_METHOD(budget_world,
                  "a clock that is set forward neither warns of a budget nor ends it, and the "
                  "budget holds all the same") {
   spec->budget_usd = 3; // 300 s of one sandbox
   polite_agents();
   slew_the_clock();
-  begin();
-  auto id = run();
+  auto id = begin_run();
   advance(100s);
   wall_jump = 3h;
   advance(40s); // 142 s by the daemon's clock
@@ -92,8 +114,7 @@ TEST_CASE_METHOD(budget_world, "a clock that is set back prolongs no budget") {
   spec->budget_usd = 3;
   polite_agents();
   slew_the_clock();
-  begin();
-  auto id = run();
+  auto id = begin_run();
   advance(100s);
   wall_jump = -3h;
   advance(60s); // 157 s by the daemon's clock
@@ -113,9 +134,8 @@ TEST_CASE_METHOD(budget_world, "a clock that is set back prolongs no budget") {
 TEST_CASE_METHOD(budget_world, "the budget counts all sandboxes of the run together") {
   spec->budget_usd = 6;
   spec->sandboxes = 3;
-  svc->limits.stop_grace = 3600s;
-  begin();
-  auto id = run();
+  long_grace();
+  auto id = begin_run();
   advance(135s); // 3 cents a second
   CHECK(swarm(id).state == swarm_phase::running);
   advance(10s); // 200 s - 60 s
@@ -129,8 +149,7 @@ TEST_CASE_METHOD(budget_world, "the budget counts all sandboxes of the run toget
 
 TEST_CASE_METHOD(budget_world, "a warning is given once, also over a restart of the daemon") {
   spec->budget_usd = 30;
-  begin();
-  auto id = run();
+  auto id = begin_run();
   advance(1505s);
   CHECK(all<swarm_budget_warned>().size() == 1);
   stop(); // which takes 10 min of the virtual clock
@@ -145,9 +164,8 @@ TEST_CASE_METHOD(budget_world, "a warning is given once, also over a restart of 
 
 TEST_CASE_METHOD(budget_world, "time that passed while the daemon was away is charged") {
   spec->budget_usd = 3;
-  svc->limits.stop_grace = 3600s;
-  begin();
-  auto id = run();
+  long_grace();
+  auto id = begin_run();
   stop();
   v.advance(297s);
   start();
@@ -160,9 +178,8 @@ TEST_CASE_METHOD(budget_world, "time that passed while the daemon was away is ch
 TEST_CASE_METHOD(budget_world,
                  "a run that winds down for its budget goes on doing so after a restart") {
   spec->budget_usd = 3;
-  svc->limits.stop_grace = 3600s;
-  begin();
-  auto id = run();
+  long_grace();
+  auto id = begin_run();
   advance(250s);
   CHECK(swarm(id).state == swarm_phase::stopping);
   stop();
@@ -176,9 +193,8 @@ TEST_CASE_METHOD(budget_world,
 TEST_CASE_METHOD(budget_world,
                  "the budget of a day refuses new runs and ends those that are there") {
   rules.day_usd = 4;
-  svc->limits.stop_grace = 3600s;
-  begin();
-  auto id = run();
+  long_grace();
+  auto id = begin_run();
   advance(345s); // 3.4 of 4 dollars; a run needs 1.2 free
   auto refused = call(run_request{*spec});
   REQUIRE_FALSE(refused);
@@ -205,8 +221,7 @@ TEST_CASE_METHOD(budget_world,
 }
 
 TEST_CASE_METHOD(budget_world, "the budget of a month holds over days and is set by a command") {
-  begin();
-  auto one = run();
+  auto one = begin_run();
   advance(100s);
   agents_end(only_sandbox(one));
   CHECK(ending(one) == "closed completed");
@@ -228,8 +243,7 @@ TEST_CASE_METHOD(budget_world, "the budget of a month holds over days and is set
 
 TEST_CASE_METHOD(budget_world,
                  "the price of a sandbox stays what it was when the setting changes") {
-  begin();
-  auto id = run();
+  auto id = begin_run();
   stop();
   rule().usd_per_hour = 3600;
   begin();
@@ -245,8 +259,7 @@ TEST_CASE_METHOD(budget_world,
 TEST_CASE_METHOD(budget_world, "a sandbox that is kept costs on and ends with its budget") {
   spec->budget_usd = 3;
   spec->keep = true;
-  begin();
-  auto id = run();
+  auto id = begin_run();
   advance(50s);
   agents_end(only_sandbox(id));
   CHECK(ending(id) == "closed completed");
@@ -260,14 +273,11 @@ TEST_CASE_METHOD(budget_world, "a sandbox that is kept costs on and ends with it
 }
 
 TEST_CASE_METHOD(budget_world, "the gateway's count is the cost of models, and bounds them") {
-  rule().usd_per_hour = 0;
-  use_a_model();
+  only_models_cost();
   spec->budget_usd = 1;
-  begin();
-  auto id = run();
+  auto id = begin_run();
   REQUIRE(states(id) == strings{"running"});
-  auto remote = only_sandbox(id).remote_id;
-  auto& box = api->boxes.at(remote);
+  auto& box = box_of(id);
   CHECK(box.allowance == 1'000'000u); // before an agent is there
   box.spent = {3, 400'000, 0, 1000, 100, false};
   advance(6s);
@@ -297,12 +307,10 @@ TEST_CASE_METHOD(budget_world, "the gateway's count is the cost of models, and b
 }
 
 TEST_CASE_METHOD(budget_world, "models that spend between two looks are allowed no more for it") {
-  rule().usd_per_hour = 0;
-  use_a_model();
+  only_models_cost();
   spec->budget_usd = 1;
-  begin();
-  auto id = run();
-  auto& box = api->boxes.at(only_sandbox(id).remote_id);
+  auto id = begin_run();
+  auto& box = box_of(id);
   for (std::uint64_t calls = 1; calls <= 90; ++calls) {
     box.spent = {calls, calls * 10'000, 0, 1000, 100, false};
     advance(300ms);
@@ -316,12 +324,10 @@ TEST_CASE_METHOD(budget_world, "models that spend between two looks are allowed 
 
 TEST_CASE_METHOD(budget_world, "a budget that is taken out of the settings while no daemon runs "
                                "leaves no cap at the gateway, and one that stays is never lifted") {
-  rule().usd_per_hour = 0;
-  use_a_model();
+  only_models_cost();
   rules.day_usd = 50;
-  begin();
-  auto id = run();
-  auto& box = api->boxes.at(only_sandbox(id).remote_id);
+  auto id = begin_run();
+  auto& box = box_of(id);
   REQUIRE(box.allowance == 50'000'000u);
   stop();
   svc->rests = std::make_shared<rest_board>(); // another process has its own
@@ -355,8 +361,7 @@ TEST_CASE_METHOD(budget_world, "a budget that is taken out of the settings while
 
 TEST_CASE_METHOD(budget_world, "a run without a budget asks no gateway for a cap") {
   use_a_model();
-  begin();
-  auto id = run();
+  auto id = begin_run();
   advance(20s);
   CHECK(states(id) == strings{"running"});
   CHECK(api->count(operation::set_allowance) == 0);
@@ -365,14 +370,12 @@ TEST_CASE_METHOD(budget_world, "a run without a budget asks no gateway for a cap
 
 TEST_CASE_METHOD(budget_world, "an agent that fails because its models are refused for the budget "
                                "ends as budget, and one that fails otherwise as failed") {
-  rule().usd_per_hour = 0;
-  use_a_model();
+  only_models_cost();
   spec->budget_usd = 1;
   auto refused = GENERATE(false, true);
-  begin();
-  auto id = run();
+  auto id = begin_run();
   // No look at the tables finds this cost: only the gateway knows that it refuses.
-  api->boxes.at(only_sandbox(id).remote_id).spent = {3, 400'000, 0, 1000, 100, refused};
+  box_of(id).spent = {3, 400'000, 0, 1000, 100, refused};
   agents_end(only_sandbox(id), 1);
   advance(1s);
   CHECK(ending(id) == (refused ? "closed budget" : "closed failed"));
@@ -380,11 +383,9 @@ TEST_CASE_METHOD(budget_world, "an agent that fails because its models are refus
 }
 
 TEST_CASE_METHOD(budget_world, "what agents tell is their word, and counts where nobody counts") {
-  rule().usd_per_hour = 0;
-  use_a_model();
+  only_models_cost();
   api->counts_models = false;
-  begin();
-  auto id = run();
+  auto id = begin_run();
   advance(20s);
   CHECK(api->count(operation::get_model_usage) == 1); // asked once
   CHECK_FALSE(tables->panes(id)->at(0).counted);
@@ -393,12 +394,10 @@ TEST_CASE_METHOD(budget_world, "what agents tell is their word, and counts where
 
 TEST_CASE_METHOD(budget_world,
                  "a provider that has counted and once denies the sandbox is asked on") {
-  rule().usd_per_hour = 0;
-  use_a_model();
+  only_models_cost();
   spec->budget_usd = 1;
-  begin();
-  auto id = run();
-  auto& box = api->boxes.at(only_sandbox(id).remote_id);
+  auto id = begin_run();
+  auto& box = box_of(id);
   box.spent = {1, 100'000, 0, 1000, 100, false};
   advance(6s);
   REQUIRE(all<model_spend>().size() == 1);
@@ -471,11 +470,10 @@ TEST_CASE_METHOD(budget_world, "a call whose price nobody knows ends a run that 
   use_a_model();
   polite_agents();
   cap(scope, 50);
-  begin();
-  auto id = run();
+  auto id = begin_run();
   advance(7s);
   CHECK(interrupted.empty());
-  api->boxes.at(only_sandbox(id).remote_id).spent = {1, 0, 1, 10, 10, false};
+  box_of(id).spent = {1, 0, 1, 10, 10, false};
   advance(12s);
   CHECK_FALSE(interrupted.empty());
   CHECK(swarm(id).stop_reason == (scope == budget_scope::pane ? "" : "budget"));
@@ -492,8 +490,7 @@ TEST_CASE_METHOD(budget_world, "a pane whose budget ends is stopped, and the oth
   spec->pane_restarts = 1;
   use_a_model();
   spec->panes = 2;
-  begin();
-  auto id = run();
+  auto id = begin_run();
   auto box = only_sandbox(id);
   auto panes = tables->panes(id).value();
   // One agent fails and tells what it has spent; the gateway saw as much. It is started again.

@@ -128,6 +128,38 @@ TEST_CASE_METHOD(budget_world, "a stop for a budget is said again where the swar
   finish();
 }
 
+TEST_CASE_METHOD(budget_world, "a run that nobody can lead, since its spec cannot be read, is "
+                               "killed before it passes a budget, and its place is free") {
+  cap(GENERATE(budget_scope::swarm, budget_scope::day), 20);
+  auto id = begin_run();
+  stop();
+  open_runs = [this]() -> result<std::vector<open_run>> {
+    std::vector<open_run> out;
+    auto rows = tables->open_swarms();
+    if (!rows) return rows.err();
+    for (const auto& row : *rows)
+      out.push_back({row.record, make_error(errc::protocol, "not a spec")});
+    return out;
+  };
+  start();
+  REQUIRE(registry->unreadable(id));
+  for (int i = 0; i < 2000 && swarm(id).state == swarm_phase::running; ++i) {
+    v.advance(1s);
+    settle();
+  }
+  advance(1s);
+  CHECK(ending(id) == "closed budget");
+  CHECK(states(id) == strings{"closed budget"});
+  CHECK(only_sandbox(id).kill_confirmed);
+  CHECK(charged(id) > 19.9);
+  CHECK(charged(id) < 20);
+  CHECK(api->boxes.empty());
+  auto spend = svc->load_spend(svc->wall_now());
+  REQUIRE(spend);
+  CHECK(spend->placed.empty());
+  finish();
+}
+
 TEST_CASE_METHOD(budget_world, "of a budget of all runs, a call whose price nobody knows ends the "
                                "run that made it") {
   use_a_model();

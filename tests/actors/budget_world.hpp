@@ -27,12 +27,26 @@ struct budget_world : limit_world {
       return said("{}\n");
     };
   }
+  /// Who takes no notice of a stop is left alone for an hour.
+  void long_grace() { svc->limits.stop_grace = 3600s; }
   void use_a_model() {
     spec->agent = agent_kind::claude;
     spec->argv.clear();
     spec->prompts = {"work"};
     api->counts_models = true;
   }
+  /// Time costs nothing, and models do.
+  void only_models_cost() {
+    rule().usd_per_hour = 0;
+    use_a_model();
+  }
+  /// Starts the daemon and a run, and lets it come up.
+  swarm_id begin_run() {
+    begin();
+    return run();
+  }
+  /// The sandbox of a run that has one, as its provider knows it.
+  auto& box_of(const swarm_id& id) { return api->boxes.at(only_sandbox(id).remote_id); }
   /// Whosever budget: of the runs that are begun from now on, or of all of them.
   void cap(budget_scope scope, double usd) {
     switch (scope) {

@@ -1,8 +1,6 @@
 // Scripts of the COMMANDS desk: idempotency keys, and that no command is lost.
-#include "storage/connection.hpp"
 #include "tests/actors/nearly_full.hpp"
 #include "tests/actors/tree_fixture.hpp"
-#include "tools/skepd/tables.hpp"
 
 using namespace skep;
 using namespace skep::test;
@@ -15,27 +13,6 @@ struct desk_world : tree_world {
   errc refused(const R& r, const std::string& key = {}) {
     auto a = call(r, key);
     return a ? errc::none : a.err().code;
-  }
-};
-
-/// A daemon that reads the open runs as skepd does, from a table that a test spoils.
-struct open_runs_world : desk_world {
-  std::shared_ptr<tools::state_reader> reads = std::make_shared<tools::state_reader>(database());
-  int unread = 0; ///< So often the table cannot be read.
-
-  open_runs_world() {
-    open_runs = [this]() -> result<std::vector<open_run>> {
-      if (unread > 0 && unread-- > 0) return make_error(errc::io, "the disk is away");
-      return reads->open_runs();
-    };
-  }
-  /// A run that the daemon left when it stopped, with a file of its own in the state directory.
-  std::filesystem::path left_behind(const swarm_id& id) {
-    stop();
-    auto file = svc->state_dir / "work" / id.value / "a-file";
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream{file} << "of a run";
-    return file;
   }
 };
 
@@ -270,6 +247,67 @@ TEST_CASE_METHOD(desk_world,
   finish();
 }
 
+TEST_CASE_METHOD(desk_world, "a kill of a run that goes on means the sandbox that it kept, too") {
+  spec->keep = true;
+  spec->sandboxes = 2;
+  auto id = run();
+  auto kept = sandboxes(id)[0];
+  agents_end(kept);
+  REQUIRE(states(id) == strings{"closed completed", "running"});
+  REQUIRE(only_sandbox(id).kept);
+  REQUIRE(api->boxes.size() == 2);
+  SECTION("of this run") {
+    auto killed = call(stop_request{id, true});
+    REQUIRE(killed);
+    CHECK(killed->swarms == std::vector<swarm_id>{id});
+  }
+  SECTION("of all") {
+    auto killed = call(stop_request{{}, true});
+    REQUIRE(killed);
+    CHECK(killed->swarms == std::vector<swarm_id>{id});
+  }
+  SECTION("where its own intent could not be written at first") {
+    log->refuse = [&](const chunk& c) {
+      return c.sandbox == kept.sandbox ? make_error(errc::io) : error{};
+    };
+    CHECK(refused(stop_request{id, true}) == errc::io);
+    advance(2s);
+    CHECK(ending(id) == "closed killed");
+    CHECK(api->boxes.size() == 1);
+    log->refuse = nullptr;
+    advance(2s); // nobody says it again
+  }
+  advance(1s);
+  CHECK(ending(id) == "closed killed");
+  CHECK(states(id) == strings{"closed completed", "closed killed"});
+  CHECK(only_sandbox(id).kill_confirmed);
+  CHECK_FALSE(only_sandbox(id).kept);
+  CHECK(count("sandbox.kill_confirmed") == 2);
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "kill --all means what closed runs had kept; stop --all does not") {
+  spec->keep = true;
+  auto one = run();
+  agents_end(only_sandbox(one));
+  REQUIRE(ending(one) == "closed completed");
+  CHECK(call(stop_request{{}, false})->swarms.empty());
+  advance(1s);
+  CHECK(only_sandbox(one).kept);
+  auto two = run();
+  auto killed = call(stop_request{{}, true});
+  REQUIRE(killed);
+  CHECK(killed->swarms == std::vector<swarm_id>{two, one});
+  advance(1s);
+  CHECK(ending(two) == "closed killed");
+  CHECK(ending(one) == "closed completed");
+  CHECK(only_sandbox(one).kill_confirmed);
+  CHECK(api->boxes.empty());
+  CHECK(call(stop_request{{}, true})->swarms.empty());
+  finish();
+}
+
 TEST_CASE_METHOD(desk_world, "what can be refused is refused before anything is made") {
   svc->secret = [](const std::string&) { return std::string{}; };
   svc->knows_provider = [](const std::string& name) { return name == "local"; };
@@ -286,82 +324,4 @@ TEST_CASE_METHOD(desk_world, "what can be refused is refused before anything is 
   CHECK(log->committed.empty());
   CHECK(api->calls.empty());
   finish();
-}
-
-TEST_CASE_METHOD(open_runs_world, "while the open runs cannot be read no command is taken and no "
-                                  "file of theirs is removed; then they are taken up") {
-  auto id = run();
-  auto rows = sandboxes(id);
-  auto file = left_behind(id);
-  unread = 2;
-  start();
-  CHECK(at("work/commands") == nullptr);
-  CHECK(registry->size() == 0);
-  CHECK(refused(stop_request{id, true}) != errc::none);
-  advance(10s);
-  CHECK(unread == 0);
-  CHECK(count("open_runs_unread") == 2);
-  CHECK(std::filesystem::exists(file));
-  REQUIRE(at("work/commands"));
-  CHECK(registry->size() == 1);
-  CHECK(states(id) == strings{"running"});
-  CHECK(api->count(operation::create) == 1);
-  agents_end(rows[0]);
-  CHECK(ending(id) == "closed completed");
-  finish();
-}
-
-TEST_CASE_METHOD(open_runs_world,
-                 "open runs that cannot be read at all end the daemon, and touch nothing") {
-  auto id = run();
-  auto file = left_behind(id);
-  svc->limits.supervision.max_restarts = 1;
-  unread = 1000;
-  start();
-  advance(2min);
-  CHECK(gave_up(v.reason_of(root)));
-  CHECK(std::filesystem::exists(file));
-  CHECK(swarm(id).state == swarm_phase::running);
-  CHECK(api->boxes.size() == 1);
-  finish();
-}
-
-TEST_CASE_METHOD(open_runs_world, "a run whose spec cannot be read keeps its files, is told once, "
-                                  "and does not hold up the others") {
-  auto lost = run();
-  auto other = run();
-  auto rows = sandboxes(other);
-  auto file = left_behind(lost);
-  auto swept = svc->state_dir / "work" / "sw_nosuch";
-  std::filesystem::create_directories(swept);
-  {
-    auto db = storage::connection::open(database());
-    REQUIRE(db);
-    REQUIRE(db->run("UPDATE swarms SET spec = x'c1' WHERE swarm = ?1", lost));
-  }
-  auto open = reads->open_runs();
-  REQUIRE(open);
-  REQUIRE(open->size() == 2);
-  CHECK_FALSE((*open)[0].spec);
-  CHECK((*open)[1].spec);
-  start();
-  advance(1s);
-  CHECK(std::filesystem::exists(file));
-  CHECK_FALSE(std::filesystem::exists(swept));
-  CHECK(registry->size() == 1);
-  CHECK(registry->find(other) != nullptr);
-  CHECK(count("run_not_taken_up") == 1);
-  crash("work/commands");
-  advance(5s);
-  CHECK(count("run_not_taken_up") == 1);
-  CHECK(std::filesystem::exists(file));
-  agents_end(rows[0]);
-  CHECK(ending(other) == "closed completed");
-  finish();
-}
-
-TEST_CASE("a table of open runs that is not there is an error, not an empty list") {
-  scratch tmp;
-  tools::state_reader reads{tmp.path / "skep.db"};
-  CHECK_FALSE(reads.open_runs());
 }

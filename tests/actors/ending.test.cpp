@@ -1,4 +1,5 @@
-// The end of skepd's own parts, in a process of its own: it ends by what is tested here.
+// The end of skepd's own parts, in a process of its own: it ends by what is tested here. And how
+// long a daemon that ends everything waits for sandboxes that no swarm ends.
 #include "tools/skepd/ending.hpp"
 #include "tests/support/catch.hpp"
 #include "tools/skepd/json_log.hpp"
@@ -75,7 +76,53 @@ private:
   }
 };
 
+/// What is asked of a daemon without a tree whose tables have this one sandbox.
+struct keeping_daemon {
+  actors::services svc;
+  actors::swarm_registry registry;
+  sigset_t signals;
+  caf::actor_system_config cfg;
+  caf::actor_system sys{cfg};
+  int looks = 0;
+  int gone_after = -1; ///< Looks; below 0: never.
+
+  keeping_daemon() {
+    ::sigemptyset(&signals);
+    ::sigaddset(&signals, SIGTERM);
+    ::sigaddset(&signals, SIGINT);
+    sandbox_record kept;
+    kept.sandbox = {"sb_a"};
+    kept.swarm = {"sw_a"};
+    kept.provider = "cloud";
+    kept.remote_id = "i1";
+    kept.state = phase::closed;
+    kept.kept = true;
+    svc.handles = std::make_shared<actors::directory>();
+    svc.wall_now = [] { return utc_time{1h}; };
+    svc.knows_provider = [](const std::string&) { return true; };
+    svc.living_sandboxes = [this, kept]() -> result<std::vector<sandbox_record>> {
+      if (gone_after >= 0 && looks++ >= gone_after) return std::vector<sandbox_record>{};
+      return std::vector{kept};
+    };
+  }
+  tools::ending end() { return tools::end_swarms(sys, svc, registry, signals); }
+};
+
 } // namespace
+
+TEST_CASE("a daemon that ends everything waits until what was kept is gone, without a run, too") {
+  keeping_daemon d;
+  d.gone_after = 3;
+  CHECK(d.end().refused.empty());
+  CHECK(d.looks == 4);
+  CHECK(d.registry.ending());
+}
+
+TEST_CASE("a kept sandbox that outlives the end of the daemon is named") {
+  keeping_daemon d;
+  d.svc.limits.shutdown_limit = 0s;
+  CHECK(d.end().refused == std::vector<std::string>{"sw_a sb_a: kept"});
+}
 
 TEST_CASE("a part of the daemon that hangs holds up its end no longer than the limit") {
   waiting_child c{300ms, [] { return false; }};

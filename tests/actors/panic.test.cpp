@@ -125,6 +125,25 @@ TEST_CASE_METHOD(panic_world, "panic ends sandboxes that were kept after their r
   finish();
 }
 
+TEST_CASE_METHOD(panic_world, "panic for a kept sandbox ends it alone, while its run goes on") {
+  spec->keep = true;
+  spec->sandboxes = 2;
+  auto id = run();
+  agents_end(sandboxes(id)[0]);
+  REQUIRE(states(id) == strings{"closed completed", "running"});
+  REQUIRE(only_sandbox(id).kept);
+  selection s;
+  s.sandbox = only_sandbox(id).sandbox;
+  REQUIRE(call(panic_request{s}));
+  advance(1s);
+  CHECK(only_sandbox(id).kill_confirmed);
+  CHECK(survivors(s).listed == 0);
+  CHECK(states(id) == strings{"closed completed", "running"});
+  CHECK(api->boxes.size() == 1);
+  CHECK(swarm(id).state == swarm_phase::running);
+  finish();
+}
+
 TEST_CASE_METHOD(panic_world, "a survivor is counted until it is gone, and killed again") {
   auto id = run();
   auto remote = only_sandbox(id).remote_id;
@@ -309,6 +328,107 @@ TEST_CASE_METHOD(panic_world, "a daemon that ends its swarms interrupts, collect
   CHECK(guest_calls("diff") == 2);
   CHECK(api->boxes.empty());
   CHECK(registry->size() == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "a daemon that ends everything ends what was kept before, too") {
+  spec->keep = true;
+  auto closed = run();
+  agents_end(only_sandbox(closed));
+  spec->sandboxes = 2;
+  auto open = run();
+  agents_end(sandboxes(open)[0]);
+  REQUIRE(ending(closed) == "closed completed");
+  REQUIRE(states(open) == strings{"closed completed", "running"});
+  REQUIRE(api->boxes.size() == 3);
+  unled_ending rest{*svc, *registry};
+  ask_all_to_end(*registry, stop_mode::shutdown);
+  CHECK(rest.go_on(0ms));
+  CHECK(rest.go_on(10ms)); // not on disk yet: not said again
+  advance(250ms);
+  CHECK(count("sandbox.kill_intended") == 2);
+  CHECK(rest.go_on(300ms));
+  advance(250ms);
+  CHECK_FALSE(rest.go_on(600ms));
+  CHECK(rest.who_is_left().empty());
+  CHECK(only_sandbox(closed).kill_confirmed);
+  CHECK(only_sandbox(open).kill_confirmed);
+  CHECK(count("sandbox.kill_intended") == 2);
+  CHECK(api->boxes.size() == 1);
+  agents_end(sandboxes(open)[1], 130); // the run itself is asked to end
+  CHECK(ending(open) == "closed cancelled");
+  CHECK(api->boxes.empty());
+  CHECK(registry->size() == 0);
+  CHECK_FALSE(rest.go_on(2s));
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "a kept sandbox that its provider does not end is asked for again "
+                              "and named") {
+  spec->keep = true;
+  auto id = run();
+  agents_end(only_sandbox(id));
+  auto s = only_sandbox(id);
+  REQUIRE(s.kept);
+  api->turn_down = [](operation op, const std::string&) {
+    return op == operation::kill ? make_error(errc::network) : error{};
+  };
+  unled_ending rest{*svc, *registry};
+  CHECK(rest.go_on(0ms));
+  advance(250ms);
+  CHECK(rest.go_on(250ms));
+  advance(250ms);
+  CHECK(api->count(operation::kill) == 1);
+  CHECK(rest.go_on(4s));
+  advance(250ms);
+  CHECK(api->count(operation::kill) == 1);
+  CHECK(rest.go_on(5250ms));
+  advance(250ms);
+  CHECK(api->count(operation::kill) == 2);
+  CHECK(rest.go_on(5500ms));
+  CHECK(rest.who_is_left() == strings{id.value + " " + s.sandbox.value + ": kept"});
+  CHECK(count("sandbox.kill_intended") == 1);
+  SECTION("its provider answers") {
+    api->turn_down = nullptr;
+    CHECK(rest.go_on(10500ms));
+    advance(250ms);
+    CHECK_FALSE(rest.go_on(11s));
+    CHECK(rest.who_is_left().empty());
+    CHECK(api->boxes.empty());
+  }
+  SECTION("nobody can ask its provider any more, and its lease is over") {
+    svc->knows_provider = [](const std::string&) { return false; };
+    CHECK(rest.go_on(6s));
+    wall_jump = s.lease_end_at - svc->wall_now();
+    CHECK_FALSE(rest.go_on(7s));
+    CHECK(rest.who_is_left().empty());
+    api->turn_down = nullptr;
+  }
+  finish();
+}
+
+TEST_CASE_METHOD(panic_world, "a daemon that ends everything ends runs that nobody leads") {
+  auto id = run();
+  stop();
+  open_runs = [this, id]() -> result<std::vector<open_run>> {
+    std::vector<open_run> out;
+    auto rows = tables->open_swarms();
+    if (!rows) return rows.err();
+    for (const auto& row : *rows)
+      out.push_back({row.record, make_error(errc::protocol, "not a spec")});
+    return out;
+  };
+  start();
+  REQUIRE(registry->unreadable(id));
+  unled_ending rest{*svc, *registry};
+  CHECK(rest.go_on(0ms));
+  CHECK(rest.who_is_left() == strings{id.value + " " + only_sandbox(id).sandbox.value});
+  advance(250ms);
+  CHECK_FALSE(rest.go_on(300ms));
+  CHECK(ending(id) == "closed killed");
+  CHECK(only_sandbox(id).kill_confirmed);
+  CHECK(api->boxes.empty());
+  CHECK(registry->unreadable().empty());
   finish();
 }
 

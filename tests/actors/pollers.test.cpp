@@ -381,11 +381,11 @@ TEST_CASE_METHOD(sandbox_world, "an envd that hangs is unhealthy, told, and not 
 TEST_CASE_METHOD(sandbox_world, "whenever a sandbox began, it ticks when all others do") {
   begin();
   advance(30s);
-  auto asked = api->count(operation::health);
+  auto asked = api->count(operation::usage);
   auto waited = 0ms;
-  for (; waited < 60s && api->count(operation::health) == asked; waited += 250ms)
+  for (; waited < 60s && api->count(operation::usage) == asked; waited += 250ms)
     advance(250ms);
-  REQUIRE(api->count(operation::health) == asked + 1);
+  REQUIRE(api->count(operation::usage) == asked + 1);
   CHECK(v.now() % 5s < 250ms); // limits().tick, by the clock that all share
   exit("pn_0");
   CHECK(ending() == "completed");
@@ -400,18 +400,38 @@ TEST_CASE_METHOD(sandbox_world,
   REQUIRE(all<usage_sampled>().size() == 1);
   CHECK(all<usage_sampled>()[0].cpu_percent == 40);
   CHECK(all<usage_sampled>()[0].memory_total_bytes == 1000);
+  auto checks = api->count(operation::health);
   advance(2min);
-  CHECK(api->count(operation::usage) >= 4); // asked all the time
-  CHECK(api->count(operation::usage) <= api->count(operation::health));
-  CHECK(all<usage_sampled>().size() == 1); // told only where it differs
+  CHECK(api->count(operation::usage) >= 4);       // asked all the time
+  CHECK(api->count(operation::health) == checks); // a sample says that it is alive as well
+  CHECK(all<usage_sampled>().size() == 1);        // told only where it differs
   CHECK(count("near_limit") == 0);
   figures.memory_used_bytes = 930;
   advance(2min);
   CHECK(count("near_limit") == 1);
   CHECK(all<usage_sampled>().size() == 2);
-  api->fail(operation::usage, make_error(errc::network)); // no matter of health
+  api->fail(operation::usage, make_error(errc::network)); // no matter of health, which is asked
   advance(1min);
+  CHECK(api->count(operation::health) > checks);
   CHECK(count("unhealthy") == 0);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a sample that never comes is a question without an answer, the next one is "
+                 "for health alone") {
+  begin();
+  advance(6s);
+  REQUIRE(api->count(operation::usage) == 1);
+  api->hold(operation::usage);
+  advance(41s); // the next question, and its time
+  CHECK(api->count(operation::usage) == 2);
+  CHECK(count("unhealthy") == 1);
+  advance(30s);
+  CHECK(count("healthy") == 1); // by its health check
+  advance(2min);
+  CHECK(count("unhealthy") == 1);
   exit("pn_0");
   CHECK(ending() == "completed");
 }
@@ -420,6 +440,7 @@ TEST_CASE_METHOD(sandbox_world, "failures in between do not add up") {
   begin();
   auto gets = api->count(operation::get);
   for (int i = 0; i < 4; ++i) {
+    if (i > 0) api->fail(operation::usage, make_error(errc::network)); // what is asked first then
     api->fail(operation::health, make_error(errc::network));
     advance(60s); // one fails, one is good
   }

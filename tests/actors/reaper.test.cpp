@@ -363,3 +363,35 @@ TEST_CASE_METHOD(reaper_world, "a kept sandbox that somebody gave more time stay
   CHECK(count("sandbox.kill_confirmed") == 1);
   CHECK(api->count(operation::kill) == 0);
 }
+
+TEST_CASE_METHOD(reaper_world, "what was uploaded goes once the last kept sandbox with work inside "
+                               "is past its lease and gone") {
+  keep("a", 1min);
+  keep("b", 3min);
+  svc->load_swarm = [](const swarm_id& id) -> result<swarm_record> {
+    swarm_record out;
+    out.swarm = id;
+    out.state = swarm_phase::closed;
+    return out;
+  };
+  svc->load_sandboxes = [this](const swarm_id&) -> result<std::vector<sandbox_record>> {
+    auto out = kept;
+    auto confirmed = all<kill_confirmed>();
+    for (auto& r : out)
+      for (const auto& c : confirmed)
+        if (c.remote_id == r.remote_id) r.kept = false;
+    return out;
+  };
+  auto work = svc->state_dir / "work" / "sw_a";
+  std::filesystem::create_directories(work);
+  std::ofstream{work / "worktree.tar"} << "the user's";
+  begin();
+  api->lose("a");
+  advance(90s);
+  REQUIRE(count("sandbox.kill_confirmed") == 1);
+  CHECK(std::filesystem::exists(work / "worktree.tar"));
+  api->lose("b");
+  advance(3min);
+  REQUIRE(count("sandbox.kill_confirmed") == 2);
+  CHECK_FALSE(std::filesystem::exists(work));
+}

@@ -2,6 +2,7 @@
 // not live to tell of.
 #include "actors/results_dir.hpp"
 #include "actors/swarm_results.hpp"
+#include "actors/work_files.hpp"
 #include "transfer/kept.hpp"
 
 #include "tests/actors/tree_fixture.hpp"
@@ -196,6 +197,105 @@ TEST_CASE_METHOD(place_world, "results that no disk has room for in time stay in
   REQUIRE(call(stop_request{id, true}));
   advance(20s);
   CHECK(api->boxes.empty());
+  finish();
+}
+
+namespace {
+
+struct left_inside_world : place_world {
+  left_inside_world() {
+    spec->sandboxes = 1;
+    svc->limits.download_deadline = 100s;
+  }
+  /// A run that is over and whose only sandbox has work that nobody could fetch.
+  swarm_id with_work_inside() {
+    auto id = run();
+    full_place = "/p0.patch";
+    agents_end(only_sandbox(id));
+    advance(95s);
+    full_place.clear();
+    REQUIRE(ending(id) == "closed failed");
+    REQUIRE(only_sandbox(id).kept);
+    return id;
+  }
+  strings work_of(const swarm_id& id) const {
+    strings names;
+    std::error_code ec;
+    for (fs::directory_iterator i{svc->state_dir / "work" / id.value, ec}, end; !ec && i != end;
+         i.increment(ec))
+      names.push_back(i->path().filename().string());
+    return names;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(left_inside_world, "what was uploaded stays, and nothing else, while a sandbox is "
+                                    "kept with work that nobody fetched, and goes with it") {
+  auto id = with_work_inside();
+  CHECK(work_of(id) == strings{"worktree.tar"});
+  stop();
+  std::ofstream{svc->state_dir / "work" / id.value / "bundle.json"} << "of a kill in between";
+  start(); // whose sweep keeps it as well
+  CHECK(work_of(id) == strings{"worktree.tar"});
+  REQUIRE(call(stop_request{id, true}));
+  advance(20s);
+  REQUIRE(only_sandbox(id).kill_confirmed);
+  CHECK_FALSE(fs::exists(svc->state_dir / "work" / id.value));
+  finish();
+}
+
+TEST_CASE_METHOD(left_inside_world, "what was uploaded for a sandbox that is gone meanwhile, or is "
+                                    "to be, is swept away at the next start") {
+  const bool confirmed = GENERATE(false, true);
+  auto id = with_work_inside();
+  auto box = only_sandbox(id);
+  stop();
+  {
+    using storage::testing::put;
+    auto j = std::move(open_database().value());
+    auto at = svc->wall_now().time_since_epoch().count();
+    REQUIRE(put(j, id, box.sandbox, at, kill_intended{"asked for"}) == errc::none);
+    if (confirmed)
+      REQUIRE(put(j, id, box.sandbox, at, kill_confirmed{box.remote_id}) == errc::none);
+  }
+  if (confirmed) api->lose(box.remote_id);
+  start();
+  CHECK_FALSE(fs::exists(svc->state_dir / "work" / id.value));
+  advance(20s);
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(left_inside_world, "what was uploaded goes with the run where a sandbox is kept "
+                                    "and all its results are here") {
+  spec->keep = true;
+  auto id = run();
+  agents_end(only_sandbox(id));
+  REQUIRE(ending(id) == "closed completed");
+  REQUIRE(only_sandbox(id).kept);
+  CHECK(has_results(out / id.value, "p0"));
+  CHECK_FALSE(fs::exists(svc->state_dir / "work" / id.value));
+  REQUIRE(call(stop_request{id, true}));
+  advance(20s);
+  CHECK(api->boxes.empty());
+  finish();
+}
+
+TEST_CASE_METHOD(left_inside_world, "what was uploaded goes where a kept sandbox is past its lease "
+                                    "at a provider that nobody can ask any more") {
+  auto id = with_work_inside();
+  stop();
+  svc->knows_provider = [](const std::string&) { return false; };
+  SECTION("not before its lease is over: the entry may come back") {
+    start();
+    CHECK(work_of(id) == strings{"worktree.tar"});
+  }
+  SECTION("then it is swept away") {
+    wall_jump = 48h;
+    start();
+    CHECK_FALSE(fs::exists(svc->state_dir / "work" / id.value));
+  }
   finish();
 }
 

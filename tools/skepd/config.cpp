@@ -1,20 +1,24 @@
 #include "tools/skepd/config.hpp"
 
 #include "host/gateway/prices.hpp"
+#include "host/isolation.hpp"
 #include "tools/skepd/metrics_server.hpp"
 #include "tools/skepd/read_policy.hpp"
 
 #include <cstdlib>
 #include <set>
 #include <toml++/toml.h>
+#include <unistd.h>
 
 namespace skep::tools {
 namespace {
 
+std::string place_of(const std::filesystem::path& file, const toml::node& at) {
+  return file.string() + ":" + std::to_string(at.source().begin.line);
+}
+
 error bad(const std::filesystem::path& file, const toml::node* at, const std::string& what) {
-  auto where = file.string();
-  if (at) where += ":" + std::to_string(at->source().begin.line);
-  return make_error(errc::bad_config, where + ": " + what);
+  return make_error(errc::bad_config, (at ? place_of(file, *at) : file.string()) + ": " + what);
 }
 
 error check_keys(const std::filesystem::path& file, const toml::table& t,
@@ -103,7 +107,13 @@ error read_budget(const std::filesystem::path& file, const toml::table& t, confi
   if (auto e = check_keys(file, t, {"day_usd", "month_usd", "wind_down_s"})) return e;
   if (auto e = read_dollars(file, t, "day_usd", 1'000'000, out.day_usd)) return e;
   if (auto e = read_dollars(file, t, "month_usd", 1'000'000, out.month_usd)) return e;
-  return read_seconds(file, t, "wind_down_s", 5, 3600, out.budget_wind_down);
+  const actors::policies p{};
+  auto e = read_seconds(file, t, "wind_down_s", actors::least_wind_down(p).count(), 3600,
+                        out.budget_wind_down);
+  if (e)
+    e.message += ": what does not stop is killed " + std::to_string(p.budget_kill.count())
+                 + " s before the cap, and its work is collected before that";
+  return e;
 }
 
 error read_local(const std::filesystem::path& file, const toml::table& t, config& out) {
@@ -121,6 +131,7 @@ error read_local(const std::filesystem::path& file, const toml::table& t, config
       if (!path || !path->starts_with('/') || path->find("/../") != std::string::npos)
         return bad(file, &x, "bind takes absolute paths");
       out.local_bind.push_back(*path);
+      out.local_bind_at.push_back(place_of(file, x));
     }
   }
   if (const auto* upstream = t.get("upstream")) {
@@ -282,6 +293,17 @@ error read_table(const std::filesystem::path& file, const toml::table& t, const 
 }
 
 } // namespace
+
+error check_local_bind(const config& settings, const std::filesystem::path& state_root) {
+  // As in local_host.cpp; whose of root's hosts it is is not known before the first start.
+  auto host_state =
+      ::geteuid() == 0 ? std::filesystem::path{"/var/lib/skep-host"} : state_root / "host/state";
+  for (std::size_t i = 0; i < settings.local_bind.size(); ++i)
+    if (auto e = host::bind_refused(settings.local_bind[i], host_state.string()))
+      return make_error(errc::bad_config, settings.local_bind_at[i] + ": local.bind: " + e.message,
+                        e.cause);
+  return {};
+}
 
 error no_such_provider(const std::string& name, const config& settings,
                        const std::filesystem::path& file) {

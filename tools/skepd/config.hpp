@@ -96,6 +96,7 @@ struct forge_entry {
 
 struct config {
   std::vector<std::string> local_bind;               ///< Absolute paths.
+  std::vector<std::string> local_bind_at;            ///< Of each its "FILE:LINE".
   std::map<std::string, std::string> local_upstream; ///< Domain -> http(s) URL.
   std::map<std::string, std::string> local_prices;   ///< Model -> price (host/gateway/prices.hpp).
   std::map<std::string, provider_entry> providers;   ///< Without "local", which always exists.
@@ -104,7 +105,7 @@ struct config {
   limit_setting local_max_starting;
   double local_usd_per_hour = 0;
   std::optional<double> day_usd, month_usd;  ///< Budgets of all swarms.
-  std::chrono::seconds budget_wind_down{60}; ///< 5 s to 1 h.
+  std::chrono::seconds budget_wind_down{60}; ///< 20 s to 1 h.
   std::string log_level = "info";            ///< As read_log_level() takes it.
   forge_entry forge;
   scan_policy scan = scan_policy::block;        ///< For `skep run` without --scan.
@@ -117,6 +118,10 @@ struct config {
 /// Reads and validates a file; a missing one is the default configuration unless `must_exist`.
 /// bad_config names file, line and key.
 result<config> load_config(const std::filesystem::path& file, bool must_exist);
+
+/// bad_config, with file, line and key, for the first folder of [local] bind that the host of this
+/// state directory would refuse now. Folders come and go: load_config() does not ask.
+error check_local_bind(const config& settings, const std::filesystem::path& state_root);
 
 /// unknown_provider: which names are configured, and the file that another one belongs in.
 error no_such_provider(const std::string& name, const config& settings,

@@ -48,7 +48,12 @@ ending end_swarms(caf::actor_system& sys, const actors::services& svc,
   log_line(log_level::info, "daemon", "daemon.ending_swarms",
            {{"count", registry.size()}, {"limit_s", svc.limits.shutdown_limit.count()}});
   actors::ask_all_to_end(registry, plan.mode());
-  while (registry.size() > 0) {
+  actors::unled_ending rest{svc, registry};
+  auto left = [&] {
+    const bool of_rest = rest.go_on(out.took);
+    return of_rest || registry.size() > 0;
+  };
+  while (left()) {
     auto again = another_signal(signals);
     out.took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began);
     switch (plan.due(out.took, again)) {
@@ -62,8 +67,10 @@ ending end_swarms(caf::actor_system& sys, const actors::services& svc,
       actors::ask_all_to_end(registry, plan.mode());
       continue;
     case course::step::give_up:
-      if (registry.size() == 0) break;
+      if (!left()) break;
       out.refused = actors::who_is_left(svc, registry);
+      for (auto& who : rest.who_is_left())
+        out.refused.push_back(std::move(who));
       tell(sys, svc, out);
       return out;
     }

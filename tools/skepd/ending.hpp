@@ -16,9 +16,9 @@ struct ending {
   std::chrono::milliseconds took{0};
 };
 
-/// Asks every swarm to end and waits until all have, or the time is over, or another of `signals`
-/// comes. Blocks, at most policies::shutdown_limit; main's thread. What refused is in the log and
-/// the journal before this returns.
+/// Asks every swarm to end and waits until all have, and what no swarm ends (unled_ending) has, or
+/// the time is over, or another of `signals` comes. Blocks, at most policies::shutdown_limit;
+/// main's thread. What refused is in the log and the journal before this returns.
 ending end_swarms(caf::actor_system& sys, const actors::services& svc,
                   actors::swarm_registry& registry, const sigset_t& signals);
 

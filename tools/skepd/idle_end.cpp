@@ -13,12 +13,12 @@ bool holds_daemon(const storage::spend_state& s, utc_time now) {
 bool idle_end::is_due(clock::time_point now, bool runs, std::uint64_t asked) {
   if (runs || asked != asked_) {
     asked_ = asked;
-    since_ = now;
+    idle_since_ = now;
     return false;
   }
-  if (idle_.count() == 0 || now - since_ < idle_) return false;
+  if (idle_.count() == 0 || now - idle_since_ < idle_ || now < next_look_) return false;
   if (!held_()) return true;
-  since_ = now - idle_ + std::chrono::minutes{1};
+  next_look_ = now + held_look_interval;
   return false;
 }
 

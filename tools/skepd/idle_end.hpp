@@ -16,6 +16,9 @@ namespace skep::tools {
 /// started.
 inline constexpr std::chrono::hours longest_unseen{26};
 
+/// Between two looks at what holds an idle daemon.
+inline constexpr std::chrono::minutes held_look_interval{1};
+
 /// True while a sandbox may be there that nobody would look after without this daemon: one that was
 /// kept, one whose kill is not confirmed, a create without an answer.
 bool holds_daemon(const storage::spend_state& s, utc_time now);
@@ -24,10 +27,10 @@ class idle_end {
 public:
   using clock = std::chrono::steady_clock;
 
-  /// `idle` 0: never. `held` is asked only when the time is over, at most once a minute: true when
-  /// something holds the daemon, or that cannot be known.
+  /// `idle` 0: never. `held` is asked only when the time is over, and then at most once each
+  /// held_look_interval: true when something holds the daemon, or that cannot be known.
   idle_end(std::chrono::minutes idle, std::function<bool()> held, clock::time_point now)
-      : idle_(idle), held_(std::move(held)), since_(now) {}
+      : idle_(idle), held_(std::move(held)), idle_since_(now), next_look_(now) {}
 
   /// Called about once a second by one thread. `asked`: the number of requests so far. True: the
   /// daemon is to end.
@@ -36,7 +39,8 @@ public:
 private:
   std::chrono::minutes idle_;
   std::function<bool()> held_;
-  clock::time_point since_;
+  clock::time_point idle_since_; ///< Since then nothing ran and nobody asked.
+  clock::time_point next_look_;  ///< `held_` is not asked before.
   std::uint64_t asked_ = 0;
 };
 

@@ -258,6 +258,8 @@ result<void> local_host::start_at(const std::string& address) {
   auto program = programs_ / "skep-host";
   if (::access(program.c_str(), X_OK) != 0)
     return make_error(errc::program_missing, program.string());
+  // The host would refuse it, too, but knows neither file nor line.
+  if (auto e = check_local_bind(settings_, own_dir_.parent_path())) return e;
   std::error_code ec;
   // A service user must be able to pass through the parent, whatever our umask is.
   if (fs::create_directories(host_dir_.parent_path(), ec) && ::geteuid() == 0)

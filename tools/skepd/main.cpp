@@ -104,15 +104,27 @@ int fail(const error& e) {
   return info(e.code).exit_code;
 }
 
-/// The journal cannot be written: said wherever it can be said, and this process ends at once.
+/// The journal cannot be written, or not any more: said wherever it can be said, and this process
+/// ends at once. Any thread.
 [[noreturn]] void end_for_journal(const storage::state_paths& paths, const error& e) {
   auto text = render(e);
-  std::fprintf(stderr, "skepd: the journal could not be committed, ending at once: %s\n",
+  std::fprintf(stderr, "skepd: %s, ending at once: %s\n",
+               e.code == errc::corrupt_database ? "damage was found in the database"
+                                                : "the journal could not be committed",
                text.c_str());
   std::fflush(stderr);
   storage::leave_last_failure(paths, text);
   log_line(log_level::error, "daemon", "daemon.journal_failed", {{"error", text}});
   std::_Exit(info(errc::io).exit_code);
+}
+
+/// What the check of a large database came to, which goes on after the start. From its thread.
+void tell_checked(const storage::state_paths& paths, const error& found) {
+  if (found.code == errc::corrupt_database) end_for_journal(paths, found);
+  if (found)
+    log_line(log_level::warn, "daemon", "daemon.database_not_checked", {{"error", render(found)}});
+  else
+    log_line(log_level::info, "daemon", "daemon.database_checked");
 }
 
 /// What the last daemon could not put into its journal stands in this one before anything else.
@@ -153,6 +165,7 @@ int run(const options& opt) {
   watching watch;
   watch.guard = std::make_shared<secret_guard>(paths->secrets(), secrets);
   auto journal_options = watch.journal_options_of(*paths);
+  journal_options.checked = [p = *paths](const error& found) { tell_checked(p, found); };
   auto journal = storage::journal::open(paths->database(), journal_options);
   if (!journal) return fail(journal.err());
   // All that is stored and reckoned with; the system's clock itself is for who looks at files.
@@ -186,7 +199,6 @@ int run(const options& opt) {
   // Health compares with the times of log files, which are the system's.
   svc->handles = std::make_shared<actors::directory>(system_now);
   svc->provider = [known](const std::string& name) { return known->connect(name); };
-  svc->knows_provider = [known](const std::string& name) { return known->knows(name); };
   svc->gateway_url = [](const std::string& name) {
     return name == "local" ? std::string{"http://127.0.0.1:49984"} : std::string{};
   };
@@ -199,6 +211,10 @@ int run(const options& opt) {
   svc->knows_price = priced_models(*settings);
   svc->wall_now = wall_now;
   bind_tables(*svc, tables);
+  askable_providers askable{[known](const std::string& name) { return known->knows(name); },
+                            [known] { return known->with_key(); },
+                            [host] { return host->may_hold(); }};
+  bind_providers(*svc, tables, askable);
   if (auto rows = tables->with([](storage::reader& r) { return r.open_sandboxes(); }))
     watch.metrics->take_up(*rows);
   // Asked for by a client, after the word that runs go on: never a kill.
@@ -246,11 +262,7 @@ int run(const options& opt) {
                  [sent = watch.published] { return sent->load(); }};
   watch.published->store(head);
   parts.open_reader = [database = paths->database()] { return storage::reader::open(database); };
-  parts.tables =
-      reaper_tables_of(tables,
-                       {[known](const std::string& name) { return known->knows(name); },
-                        [known] { return known->with_key(); }, [host] { return host->may_hold(); }},
-                       wall_now);
+  parts.tables = reaper_tables_of(tables, askable, wall_now);
   parts.open_runs = [tables] { return tables->open_runs(); };
   parts.start_publisher = [svc, sent = watch.published, path = paths->events_socket().string(),
                            stream_id](caf::actor_system& sys) {

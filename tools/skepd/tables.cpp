@@ -1,5 +1,7 @@
 #include "tools/skepd/tables.hpp"
 
+#include <set>
+
 namespace skep::tools {
 namespace {
 
@@ -83,6 +85,27 @@ void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
   svc.created_seq = [t](const swarm_id& id) {
     auto seq = t->with([&](storage::reader& r) { return r.created_seq(id); });
     return seq ? *seq : std::uint64_t{0};
+  };
+}
+
+void bind_providers(actors::services& svc, std::shared_ptr<state_reader> t,
+                    askable_providers known) {
+  svc.knows_provider = known.knows;
+  svc.may_hold = [known](const std::string& name) {
+    return name != "local" || known.local_holds();
+  };
+  svc.providers_in_use = [t, known] {
+    auto keyed = known.with_key();
+    std::set<std::string> names(keyed.begin(), keyed.end());
+    // At the epoch every row counts as recent: each provider that was ever used.
+    if (auto rows = t->with([](storage::reader& r) { return r.providers_to_list(utc_time{}); }))
+      for (const auto& [name, lives] : *rows)
+        if (known.knows(name)) names.insert(name);
+    if (!known.local_holds())
+      names.erase("local");
+    else
+      names.insert("local");
+    return std::vector<std::string>(names.begin(), names.end());
   };
 }
 

@@ -44,12 +44,15 @@ private:
 
 /// Fills the table functions of the services.
 void bind_tables(actors::services& svc, std::shared_ptr<state_reader> tables);
-/// Who can be asked for a list of sandboxes. Called by the REAPER; short.
+/// Who can be asked for a list of sandboxes. Called by actors; short.
 struct askable_providers {
   std::function<bool(const std::string&)> knows;      ///< It is configured, or "local".
   std::function<std::vector<std::string>()> with_key; ///< Configured with a key that is set.
   std::function<bool()> local_holds;                  ///< The local host may have a sandbox.
 };
+/// Fills knows_provider, providers_in_use and may_hold of the services.
+void bind_providers(actors::services& svc, std::shared_ptr<state_reader> tables,
+                    askable_providers known);
 /// The REAPER asks the providers that the state tables name (reader::providers_to_list), and after
 /// a start all of these; the local host only while it may have a sandbox, unless the tables say
 /// that one lives there.

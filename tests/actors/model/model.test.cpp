@@ -249,9 +249,10 @@ private:
   }
 
   void let_a_call_fail() {
-    constexpr std::array ops{operation::create,      operation::create,      operation::run,
-                             operation::upload_file, operation::open_stream, operation::kill,
-                             operation::list,        operation::set_timeout, operation::health};
+    constexpr std::array ops{operation::create,      operation::create,       operation::run,
+                             operation::upload_file, operation::open_stream,  operation::kill,
+                             operation::list,        operation::set_timeout,  operation::health,
+                             operation::get,         operation::download_file};
     constexpr std::array codes{errc::timed_out, errc::network, errc::capacity, errc::rate,
                                errc::protocol};
     auto op = ops[any(ops.size())];
@@ -294,11 +295,7 @@ private:
       auto reply = post(stop_request{id, true});
       in_strides(2s);
     }
-    in_strides(10min, 5s);
-    // What was kept, and what was lost between its end and the wish.
-    for (const auto& id : runs_)
-      post(stop_request{id, true});
-    in_strides(10min, 5s);
+    in_strides(20min, 5s);
   }
 
   // -- what is seen -------------------------------------------------------------------------------
