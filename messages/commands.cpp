@@ -172,21 +172,25 @@ error check_name(std::string_view what, const std::string& name) {
                         + " is one line of at most 200 bytes that does not begin with -");
 }
 
+/// As people write times: `skep run --limit 2h`.
+error not_within_a_day(const std::string& what) {
+  return make_error(errc::out_of_range, what + " must be between 1s and 24h");
+}
+
 error check_time(const swarm_spec& spec) {
   constexpr std::int64_t day = 24 * 3'600'000;
-  if (spec.limit_ms < 1'000 || spec.limit_ms > day)
-    return out_of_range("the time limit in ms", 1'000, day);
+  if (spec.limit_ms < 1'000 || spec.limit_ms > day) return not_within_a_day("the time limit");
   if (spec.warn_at_ms.size() > max_time_warnings)
     return out_of_range("time warnings", 0, max_time_warnings);
   std::int64_t before = 0;
   for (auto at : spec.warn_at_ms) {
-    if (at < 1'000 || at > day) return out_of_range("a time warning in ms", 1'000, day);
+    if (at < 1'000 || at > day) return not_within_a_day("a time warning");
     if (at <= before)
       return make_error(errc::bad_argument, "time warnings must ascend, each given once");
     before = at;
   }
   if (spec.idle_limit_ms != 0 && (spec.idle_limit_ms < 1'000 || spec.idle_limit_ms > day))
-    return out_of_range("the idle limit in ms", 1'000, day);
+    return not_within_a_day("the idle limit");
   return {};
 }
 

@@ -310,7 +310,7 @@ struct panic_reply {
 /// (again), which only follows a panic of the same selection.
 struct survivors_request {
   selection select;
-  std::vector<std::string> providers; ///< None: those that sandboxes are known to live at.
+  std::vector<std::string> providers; ///< Besides those at which sandboxes of it may live.
   bool end = false;
   SKEP_FIELDS(field(1, "select", x.select), field(2, "providers", x.providers),
               field(3, "end", x.end))

@@ -12,6 +12,7 @@
 #include "guest/view.hpp"
 #include "guest/windows.hpp"
 #include "transfer/parts.hpp"
+#include "transfer/process.hpp"
 #include "transfer/unpack.hpp"
 
 #include <CLI/CLI.hpp>
@@ -305,5 +306,7 @@ int run(int argc, char** argv) {
 } // namespace
 
 int main(int argc, char** argv) {
+  // A call that its caller kills or gives up leaves no git at work in an agent's tree.
+  skep::transfer::end_programs_with_this_process();
   return run(argc, argv);
 }

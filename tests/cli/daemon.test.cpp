@@ -2,6 +2,8 @@
 // `skep` under the name skepd.
 #include "broker/client.hpp"
 #include "tests/cli/program.hpp"
+#include "tests/cli/schemas.hpp"
+#include "tests/storage/support.hpp"
 #include "tests/support/catch.hpp"
 #include "tools/skep/daemon_link.hpp"
 
@@ -164,6 +166,49 @@ TEST_CASE("a daemon with open swarms ends only by force") {
   CHECK(w.daemon_pid() > 0);
   CHECK(w.skep({"daemon", "stop", "--force"}).code == 0);
   CHECK(w.daemon_pid() == -1);
+}
+
+TEST_CASE("the end of the daemon, its status and the plan of the next one tell what was kept") {
+  using namespace storage::testing;
+  cli_world w;
+  auto paths = storage::prepare_state(w.state);
+  REQUIRE(paths.ok());
+  const auto box = sandbox_no(1);
+  {
+    auto j = open_journal(paths->database());
+    REQUIRE(put(j, swarm_no(1), {}, 1, a_swarm()) == errc::none);
+    REQUIRE(put(j, swarm_no(1), box, 2, sandbox_queued{0, "local"},
+                phase_changed{phase::creating, 1}, create_intended{"in1", "base", 120000},
+                sandbox_created{"in1", "r1", "0.2"}, lease_intended{storage::now() + 1h},
+                sandbox_closed{outcome::completed, {}, true})
+            == errc::none);
+    REQUIRE(put(j, swarm_no(1), {}, 3, swarm_closed{outcome::completed, {}}) == errc::none);
+  }
+  const auto told = "1 kept sandbox: " + swarm_no(1).value + ", for at most ";
+  const auto how = "`skep kill " + swarm_no(1).value + "` ends it";
+  auto plan = w.skep({"recover", "--plan"}).out;
+  INFO(plan);
+  CHECK(plan.find("keep") != std::string::npos);
+  CHECK(plan.find(how) != std::string::npos);
+  for (bool as_json : {false, true}) {
+    fake_daemon daemon{w};
+    auto status = w.skep({"daemon", "status"}).out;
+    CHECK(status.find(told) != std::string::npos);
+    auto end = w.skep(as_json ? std::vector<std::string>{"daemon", "stop", "--json"}
+                              : std::vector<std::string>{"daemon", "stop"});
+    INFO(end.out << end.err);
+    CHECK(end.code == 0);
+    if (as_json) {
+      auto document = end.document();
+      CHECK(mismatch(all_schemas().at("daemon-stop"), document) == "");
+      REQUIRE(document["kept"].size() == 1);
+      CHECK(document["kept"].at(0)["sandbox"] == box.value);
+    } else {
+      CHECK(end.out == "skepd ended.\n");
+      CHECK(end.err.find("Still there: " + told) != std::string::npos);
+      CHECK(end.err.find(how) != std::string::npos);
+    }
+  }
 }
 
 TEST_CASE("two stops of the daemon at once both wait for its end and succeed") {

@@ -8,8 +8,11 @@
 //   fails        as above, but pane 0 ends with 3
 //   auth         as fails, and the reason is agent_auth
 //   runs         as completes, but nothing ends before it is stopped
+//   collides     as runs, and at its end it is told that a.py was changed by two panes
 //   stubborn     as runs, and stopping takes for ever
 //   long         as completes, with 300 long lines more
+//   keeps        as completes, and its sandboxes stay for an hour; a stop of it is refused, and a
+//                kill ends them
 //   replaced     as runs, and the first sandbox was lost and has a successor
 //   later        nothing is there when its status is asked for the first two times; each further
 //                time brings a sandbox, and at last the end
@@ -18,7 +21,8 @@
 // does not end when it is asked to: it makes DIR/fake-ending, and the next request is refused with
 // shutting_down and is its last. While there is a file DIR/fake-slow at its start it has the lock
 // and listens nowhere, as one that looks through a large database. With DIR/fake-refuses-stop it
-// refuses stops. DIR/fake-closed holds the id of a swarm that one before it is said to have closed.
+// refuses stops. DIR/fake-results names a folder that becomes the results of a run named
+// collides. DIR/fake-closed holds the id of a swarm that one before it is said to have closed.
 #include "storage/files.hpp"
 #include "storage/state_dir.hpp"
 #include "tests/broker/fake_world.hpp"

@@ -44,6 +44,12 @@ public:
       return with<daemon_status_request>(r, [&](auto&) { return daemon_status(); });
     case command_traits<daemon_stop_request>::number:
       return with<daemon_stop_request>(r, [&](auto& x) { return daemon_stop(x); });
+    case command_traits<budget_request>::number:
+      return with<budget_request>(r, [&](auto&) -> result<budget_reply> {
+        budget_reply told; // as the daemon's: no run that is closed
+        told.budgets.emplace_back().id = "2026-11-26";
+        return told;
+      });
     case command_traits<drain_request>::number:
       return with<drain_request>(r, [&](auto&) -> result<drain_reply> {
         return drain_reply{open_count(), 1};
@@ -144,7 +150,8 @@ private:
   }
 
   static bool goes_on(const std::string& script) {
-    return script == "runs" || script == "stubborn" || script == "replaced" || script == "later";
+    return script == "runs" || script == "stubborn" || script == "replaced" || script == "later"
+           || script == "collides";
   }
 
   /// The successor has the number of the lost one, and its panes have the names of those.
@@ -229,20 +236,45 @@ private:
       x.state = pane_phase::closed;
       x.closed_at = now();
     }
-    if (why) result = outcome::failed;
+    if (why) {
+      result = outcome::failed;
+      s.record.error_code = to_string(why.code);
+      s.record.error_text = render(why);
+    }
+    if (s.script == "collides") collide(s);
     for (auto& b : s.sandboxes) {
       for (auto to : {phase::draining, phase::collecting, phase::closed})
         tell(b.swarm, b.sandbox, phase_changed{to, 10});
-      tell(b.swarm, b.sandbox, sandbox_closed{result, why, false});
+      b.kept = s.script == "keeps";
+      tell(b.swarm, b.sandbox, sandbox_closed{result, why, b.kept});
       b.state = phase::closed;
       b.result = result;
+      b.error_code = s.record.error_code;
+      if (why) {
+        auto there = why;
+        there.sandbox = b.sandbox;
+        there.step = "running";
+        b.error_text = render(there);
+      }
       b.closed_at = now();
+      b.lease_end_at = std::chrono::time_point_cast<std::chrono::milliseconds>(
+          std::chrono::system_clock::now() + std::chrono::hours{1});
     }
     tell(s.record.swarm, {}, swarm_closed{result, why, 1, 0, 0.25});
     s.record.state = swarm_phase::closed;
     s.record.result = result;
     s.record.cost_usd = 0.25;
     s.record.closed_at = now();
+  }
+
+  /// What the file DIR/fake-results names as a folder becomes the results, and what collides in
+  /// them is told.
+  void collide(swarm& s) {
+    tell(s.record.swarm, {}, collision{"a.py", {"p0", "p1"}, overlap::conflict});
+    tell(s.record.swarm, {}, notice{severity::info, "pack_reused", "a step like others"});
+    if (auto from = order("fake-results"); !from.empty())
+      std::filesystem::copy(from, s.record.out_dir + "/" + s.record.swarm.value,
+                            std::filesystem::copy_options::recursive);
   }
 
   result<list_reply> list(const list_request& r) {
@@ -318,6 +350,12 @@ private:
       return make_error(errc::queue_full, "as it was told");
     if (!r.swarm.empty() && find(r.swarm) == nullptr)
       return make_error(errc::no_such_swarm, r.swarm.value);
+    if (auto* s = r.swarm.empty() ? nullptr : find(r.swarm); s && s->script == "keeps") {
+      if (!r.kill) return make_error(errc::wrong_phase, r.swarm.value + " is closed");
+      for (auto& b : s->sandboxes)
+        b.kept = false;
+      out.swarms.push_back(r.swarm);
+    }
     for (auto& s : swarms_) {
       if (s.record.state == swarm_phase::closed || (!r.swarm.empty() && s.record.swarm != r.swarm))
         continue;

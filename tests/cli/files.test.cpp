@@ -234,9 +234,22 @@ TEST_CASE_METHOD(files_world,
   CHECK(plan.code == 0);
   CHECK(plan.document()["dry_run"]["scan"]["allowed"] == 1);
   put(".skep-scan-allow", "tests/*  github_fine_token\n");
-  auto bad = run({"--dry-run", "--json", "--", "true"});
-  CHECK(bad.code == 82);
-  CHECK(bad.document()["dry_run"]["would_start"] == false);
+  auto refused = [&](const finished& x) {
+    INFO(x.out << x.err);
+    CHECK(x.code == 78);
+    auto told = x.document()["error"];
+    CHECK(told["code"] == "bad_allow_file");
+    CHECK(told["message"].get<std::string>().starts_with(".skep-scan-allow:1: "));
+  };
+  refused(run({"--dry-run", "--json", "--", "true"}));
+  refused(run({"--json", "--", "true"}));
+  refused(skep({"files", "why", "tests/x", "--json"}));
+  CHECK_FALSE(std::filesystem::exists(state));
+  // A scan that may be left out is not refused for its list.
+  auto warned = run({"--scan", "warn", "--dry-run", "--json", "--", "true"});
+  CHECK(warned.code == 0);
+  CHECK(warned.document()["dry_run"]["scan"]["problem"].get<std::string>().starts_with(
+      ".skep-scan-allow:1: "));
 }
 
 TEST_CASE_METHOD(files_world, "an allow-list that allows everything is warned of") {

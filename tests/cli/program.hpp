@@ -198,4 +198,13 @@ private:
   background program_;
 };
 
+/// The id of a run that goes on by this script of the fake daemon.
+inline std::string start(const cli_world& w, const std::string& script, int panes = 1) {
+  auto x = w.run({"--name", script, "--panes", std::to_string(panes), "--detach", "--", "true"});
+  auto lines = x.lines();
+  if (x.code != 0 || lines.empty() || !swarm_id{lines[0]}.valid())
+    throw std::runtime_error("skep run --name " + script + ": " + x.out + x.err);
+  return lines[0];
+}
+
 } // namespace skep::cli_test

@@ -2,6 +2,7 @@
 #include "tests/cli/program.hpp"
 #include "tests/cli/schemas.hpp"
 #include "tests/transfer/results_fixture.hpp"
+#include "transfer/apply_branch.hpp"
 
 using namespace skep;
 using namespace skep::cli_test;
@@ -45,6 +46,8 @@ TEST_CASE("diff shows what each pane changed, as a table, as patches and as JSON
   CHECK(mismatch(all_schemas().at("diff"), j) == "");
   REQUIRE(j["panes"].size() == 1);
   CHECK(j["panes"][0]["changes"][1]["from"] == "old name");
+  CHECK(j["panes"][0]["patch_origin"] == "claimed");
+  CHECK_FALSE(j.contains("scan")); // of what was collected it was told then
   CHECK(c.skep({"diff", w.of("p7")}).code != 0);
   put(w.of("p0") + "/files/both", "tampered");
   auto bad = c.skep({"diff", w.of("p0"), "--json"});
@@ -220,6 +223,23 @@ TEST_CASE("a request is a pushed branch and a forge command that finds title, bo
   CHECK(failed.document()["error"]["code"] == "forge_failed");
 }
 
+TEST_CASE("a pushed branch without a forge command is told to have no request") {
+  two_panes w;
+  cli_world c;
+  auto bare = c.dir.path + "/bare.git";
+  test::run({"git", "init", "-q", "--bare", bare});
+  test::git(w.user.path, {"remote", "add", "up", bare});
+  auto x = c.skep({"apply", w.of("p0"), "--mode", "pr", "--branch", "fix", "--remote", "up"});
+  INFO(x.out << x.err);
+  REQUIRE(x.code == 0);
+  CHECK(x.out.find("pushed to up; no request was made, for [forge] in skep.toml has no command")
+        != std::string::npos);
+  CHECK(test::git(bare, {"show", "fix:both"}) == "ONE\ntwo\nthree");
+  auto again =
+      c.skep({"apply", w.of("p0"), "--mode", "pr", "--branch", "fix", "--remote", "up", "--json"});
+  CHECK(again.document()["branches"][0]["requested"] == false);
+}
+
 namespace {
 
 /// A forge that takes one request for a branch, as `gh pr create` does, and refuses the branches
@@ -335,6 +355,62 @@ TEST_CASE("that a forge is asked is written down first, and without its answer i
   auto before = forge.asked();
   CHECK(c.skep(again).document()["error"]["code"] == "results_changed");
   CHECK(forge.asked() == before);
+}
+
+TEST_CASE("a downloaded copy of results makes the same branches, and asks a forge for nothing that "
+          "it was asked for") {
+  swarm_results w;
+  w.user.put("a", "1\n");
+  w.user.commit();
+  w.user.put("a", "not committed\n"); // in no commit: it travels with the results
+  w.begin();
+  w.pane("p0", [](const repo& r) { r.put("b", "2\n"); });
+  w.pane("p1", [](const repo& r) { r.put("c", "3\n"); });
+  cli_world c;
+  strict_forge forge{c, w};
+  forge.refuse("skep/sw_x/p1");
+  CHECK(c.skep({"apply", w.dir(), "--mode", "pr"}).code == 76);
+  auto copy = c.dir.path + "/copies/sw_x"; // branches are named by it
+  REQUIRE(c.skep({"download", w.dir(), "--to", copy}).code == 0);
+  CHECK(get(copy + "/base/a") == "not committed\n");
+  CHECK(get(copy + "/p0/requests.json") == get(w.dir() + "/p0/requests.json"));
+  forge.refuse("");
+  auto x = c.skep({"apply", copy, "--mode", "pr", "--json"});
+  INFO(x.out << x.err);
+  CHECK(x.code == 0);
+  auto told = x.document();
+  REQUIRE(told["branches"].size() == 2);
+  CHECK(told["branches"][0]["request"] == "https://forge.example.org/skep/sw_x/p0");
+  CHECK(told["branches"][0]["request_was_there"] == true);
+  CHECK(told["branches"][0]["was_there"] == true);
+  CHECK(told["branches"][1]["request_was_there"] == false); // it had no answer
+  CHECK(forge.asked() == "skep/sw_x/p0 main\nskep/sw_x/p1 main\nskep/sw_x/p1 main\n");
+}
+
+TEST_CASE("branches and requests of the same results are made by one apply at a time") {
+  two_panes w;
+  cli_world c;
+  strict_forge forge{c, w};
+  auto held = transfer::hold_results(w.dir()); // as another `skep apply` does
+  REQUIRE(held.ok());
+  for (const char* mode : {"branch", "pr"}) {
+    auto x = c.skep({"apply", w.dir(), "--mode", mode, "--json"});
+    INFO(x.out << x.err);
+    CHECK(x.code == 75);
+    auto told = x.document();
+    CHECK(told["error"]["code"] == "apply_running");
+    CHECK(told["error"]["message"].get<std::string>().find(w.dir()) != std::string::npos);
+    CHECK(told["error"]["hint"].get<std::string>().find("the same command again")
+          != std::string::npos);
+  }
+  CHECK(test::git(w.user.path, {"branch", "--list", "skep/*"}).empty());
+  CHECK(forge.asked().empty());
+  CHECK(c.skep({"apply", w.dir(), "--mode", "pr", "--check"}).code == 0);
+  held->reset();
+  auto done = c.skep({"apply", w.dir(), "--mode", "pr"});
+  INFO(done.out << done.err);
+  CHECK(done.code == 0);
+  CHECK(forge.asked() == "skep/sw_x/p0 main\nskep/sw_x/p1 main\n");
 }
 
 TEST_CASE("a pane whose branch cannot be made stops no other") {

@@ -51,6 +51,20 @@ json apply_schema() {
   return out;
 }
 
+/// What was kept, only where something was.
+template <class Reply>
+json with_kept() {
+  auto out = schema_of<Reply>();
+  out["properties"]["kept"] = list_of(schema_of<sandbox_record>());
+  return out;
+}
+
+json diff_schema() {
+  auto out = schema_of<cli::diff_answer>();
+  out["properties"]["scan"] = schema_of<scan_report>(); // where `live`
+  return out;
+}
+
 json doctor_schema() {
   auto check = object_of({{"name", typed("string")},
                           {"verdict", {{"enum", {"ok", "optional", "missing"}}}},
@@ -108,7 +122,9 @@ std::map<std::string, json> all_schemas() {
   add("files", "skep files list --json.", schema_of<cli::files_doc>());
   add("files-why", "skep files why --json.", schema_of<cli::why_doc>());
   add("files-rules", "skep files rules --json.", schema_of<cli::rules_doc>());
-  add("ps", "skep ps --json.", schema_of<list_reply>());
+  add("ps",
+      "skep ps --json. kept: sandboxes that stayed when their run ended; only where some did.",
+      with_kept<list_reply>());
   add("status", "skep status --json.", schema_of<status_reply>());
   add("summary", "summary.json in the output folder of a swarm.", schema_of<swarm_summary>());
   add("event", "skep events --json: one line each.", event_schema());
@@ -121,7 +137,10 @@ std::map<std::string, json> all_schemas() {
                  {"text", typed("string")},
                  {"data", {{"type", "string"}, {"contentEncoding", "base64"}}}}));
   add("send", "skep send --json.", schema_of<send_reply>());
-  add("diff", "skep diff --json.", schema_of<cli::diff_answer>());
+  add("diff",
+      "skep diff --json. scan: what the scan for credentials found in what came from the sandbox "
+      "just now; only where live is true.",
+      diff_schema());
   add("download", "skep download --json.", schema_of<cli::download_answer>());
   add("apply",
       "skep apply --json. Exit code 83: there are conflicts. error: what stopped the first "
@@ -142,7 +161,10 @@ std::map<std::string, json> all_schemas() {
                  {"unanswered", list_of(typed("string"))},
                  {"took_ms", typed("integer")}}));
   add("daemon", "skep daemon start|status --json.", schema_of<daemon_status_reply>());
-  add("daemon-stop", "skep daemon stop --json.", schema_of<daemon_stop_reply>());
+  add("daemon-stop",
+      "skep daemon stop --json. kept: sandboxes that are still there, since they were kept; only "
+      "where some are.",
+      with_kept<daemon_stop_reply>());
   add("doctor", "skep doctor --json.", doctor_schema());
   add("secret", "skep secret set|remove --json.",
       object_of({{"name", typed("string")}, {"present", typed("boolean")}}));

@@ -48,6 +48,22 @@ TEST_CASE("network_check is require or warn, of one provider alone, and doctor s
   }
 }
 
+TEST_CASE("a wind-down that would end with the kill is refused, and both times are named") {
+  cli_world w;
+  for (const auto* s : {"5", "19"}) {
+    auto problem =
+        check_of(w, "[budget]\nwind_down_s = " + std::string{s} + "\n", "configuration")["problem"];
+    INFO(s << problem.dump());
+    REQUIRE(problem.is_object());
+    CHECK(problem["code"] == "bad_config");
+    CHECK(problem["message"].get<std::string>().find(
+              "skep.toml:2: wind_down_s takes 20 to 3600 seconds: what does not stop is killed 5 s "
+              "before the cap")
+          != std::string::npos);
+  }
+  CHECK(check_of(w, "[budget]\nwind_down_s = 20\n", "configuration")["problem"].is_null());
+}
+
 TEST_CASE(
     "a number of [policy] that does not fit, or not with the others, is named with its line") {
   cli_world w;
@@ -77,4 +93,35 @@ TEST_CASE(
                  "actor_restart_period_s = 86400\n",
                  "configuration")["problem"]
             .is_null());
+}
+
+TEST_CASE("a folder of [local] bind that cannot be shown is named with file, line and key by "
+          "doctor, by a dry run and by a run") {
+  cli_world w;
+  struct mistake {
+    const char *folder, *says, *cause;
+  };
+  const mistake mistakes[] = {
+      {"/nonexistent", "skep.toml:2: local.bind: /nonexistent", "No such file or directory"},
+      {"/etc", "skep.toml:2: local.bind: /etc would show too much", ""}};
+  for (const auto& m : mistakes) {
+    INFO(m.folder);
+    auto found =
+        check_of(w, "[local]\nbind = [\"" + std::string{m.folder} + "\"]\n", "configuration");
+    std::vector<json> problems{found["problem"]};
+    for (auto words : {std::vector<std::string>{"--json", "--", "true"},
+                       std::vector<std::string>{"--dry-run", "--json", "--", "true"}}) {
+      auto x = w.run(words);
+      CHECK(x.code == 78);
+      problems.push_back(x.document()["error"]);
+    }
+    for (const auto& p : problems) {
+      INFO(p.dump());
+      REQUIRE(p.is_object());
+      CHECK(p["code"] == "bad_config");
+      CHECK(p["message"].get<std::string>().ends_with(m.says));
+      CHECK(p["cause"] == m.cause);
+    }
+  }
+  CHECK(check_of(w, "[local]\nbind = [\"/usr/share\"]\n", "configuration")["problem"].is_null());
 }

@@ -75,6 +75,18 @@ TEST_CASE("one line of foreign text stays one line") {
   CHECK(safe_line("\xc3\xbc\xc3\xbc\xc3\xbc", 2) == "\xc3\xbc\xc3\xbc...");
 }
 
+TEST_CASE("a line is cut to columns, and its colours end behind the cut as well") {
+  CHECK(cut_line("abc", 3) == "abc");
+  CHECK(cut_line("abcdef", 3) == "abc");
+  CHECK(cut_line("a\x1b[31mbcd\x1b[0m e", 2) == "a\x1b[31mb\x1b[0m");
+  CHECK(cut_line("\xc3\xbc\xc3\xbc\xc3\xbc", 2) == "\xc3\xbc\xc3\xbc");
+  CHECK(cut_line("ab\x1b[3", 1) == "a\x1b[3");
+  CHECK(shown_width("ab\n\x1b[31m\xc3\xbc"
+                    "bc\x1b[0m\nd")
+        == 3);
+  CHECK(shown_width("") == 0);
+}
+
 TEST_CASE("durations are read with units and nothing else") {
   std::int64_t ms = 0;
   CHECK((parse_duration("90s", ms) && ms == 90'000));

@@ -232,6 +232,54 @@ TEST_CASE("a command that does not exist is named, also below a group of command
   CHECK(w.skep({"secret"}).err.find("subcommand is required") != std::string::npos);
 }
 
+TEST_CASE("wrong usage leads to the help of the command that was meant, also below a group") {
+  cli_world w;
+  auto leads_to = [&](std::vector<std::string> args, const std::string& help) {
+    INFO(help);
+    auto x = w.skep(args);
+    CHECK(x.code == info(errc::bad_argument).exit_code);
+    CHECK(x.err.find(" | Hint: see `skep " + help + "` for ") != std::string::npos);
+    CHECK(x.err.find("COMMAND") == std::string::npos);
+    CHECK(x.err.find('\n') == x.err.size() - 1); // one line
+    args.insert(args.begin(), "--json");
+    CHECK(w.skep(args).err.empty());
+  };
+  leads_to({"secret", "set"}, "secret set --help");
+  leads_to({"secret", "remove", "--fly"}, "secret remove --help");
+  leads_to({"secret", "get", "NAME"}, "secret --help");
+  leads_to({"secret"}, "secret --help");
+  leads_to({"ps", "--fly"}, "ps --help");
+  leads_to({"fly"}, "--help");
+  // A value that the parser takes, and the command does not.
+  leads_to({"run", "--repo", w.repo, "--limit", "soon", "--", "true"}, "run --help");
+  auto limit = w.skep({"run", "--repo", w.repo, "--limit", "25h", "--", "true"});
+  CHECK(limit.err.find("the time limit must be between 1s and 24h | Hint: see `skep run --help`")
+        != std::string::npos);
+}
+
+TEST_CASE("words that skep run does not take are told in order, with what belongs before them") {
+  cli_world w;
+  auto says = [&](std::vector<std::string> args, const std::string& text) {
+    args.insert(args.begin(), "run");
+    auto x = w.skep(args);
+    INFO(x.err);
+    CHECK(x.code == info(errc::bad_argument).exit_code);
+    CHECK(x.err.find(": " + text + " | Hint: ") != std::string::npos);
+  };
+  says({"./fix.sh"}, "not expected: ./fix.sh; put the command behind `--`: skep run -- ./fix.sh");
+  says({"--panes", "2", "./fix.sh", "now"},
+       "not expected: ./fix.sh now; put the command behind `--`: skep run -- ./fix.sh");
+  says({"--agent", "claude", "fix it"}, "not expected: fix it; a prompt is given with --prompt: "
+                                        "skep run --agent claude --prompt TEXT");
+  says({"fix it"}, "not expected: fix it; a prompt is given with --prompt: skep run --agent claude "
+                   "--prompt TEXT");
+  says({"--bogus", "3"}, "not expected: --bogus 3");
+  says({"[a,b]", "--", "true"}, "not expected: [a,b]");
+  CHECK(w.skep({"run", "--help"}).out.find("\nUsage: skep run [OPTIONS] [-- COMMAND...]\n")
+        != std::string::npos);
+  CHECK(w.skep({"ps", "--help"}).out.find("COMMAND...") == std::string::npos);
+}
+
 TEST_CASE("every program tells its version when it is asked by --version") {
   for (const std::string name : {"skep", "skepd", "skep-host", "skep-guest", "skep-envd"}) {
     INFO(name);

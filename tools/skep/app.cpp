@@ -62,11 +62,21 @@ json error_document(const error& e) {
   return json{{"error", out}};
 }
 
+namespace {
+/// The hints of errors.def do not know which command was typed.
+std::string with_command(std::string text, const std::string& command) {
+  constexpr std::string_view any = "`skep COMMAND --help`";
+  if (auto at = text.rfind(any); at != text.npos)
+    text.replace(at, any.size(), "`skep " + command + "--help`");
+  return text;
+}
+} // namespace
+
 int fail(const app& a, const error& e) {
   if (a.json_mode)
     print_json(error_document(e));
   else
-    remark(style(stderr, tint::red, "skep: ") + safe_line(render(e)));
+    remark(style(stderr, tint::red, "skep: ") + safe_line(with_command(render(e), a.command)));
   return info(e.code).exit_code;
 }
 

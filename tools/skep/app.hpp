@@ -25,6 +25,7 @@ struct app {
   std::string state_option; ///< --state, or empty.
   bool json_mode = false;
   std::vector<std::string> trailing; ///< Everything after the first "--".
+  std::string command;               ///< That was chosen, a space behind each word: "secret set ".
   int exit_code = 0;
 };
 
@@ -42,7 +43,8 @@ broker::endpoints endpoints_of(const storage::state_paths& paths);
 /// {"error": {"code", "family", "exit_code", "text", "message", "sandbox", "step", "cause", "hint",
 /// "retriable", "retry_after_ms"}}
 json error_document(const error& e);
-/// Shows an error where it belongs and gives the exit code of it.
+/// Shows an error where it belongs and gives the exit code of it. As text its hint names the
+/// command that was typed.
 int fail(const app& a, const error& e);
 /// One JSON document or line on stdout, flushed.
 void print_json(const json& j);

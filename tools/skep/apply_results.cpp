@@ -34,10 +34,7 @@ bool blank(const std::string& text) {
 /// The top of the work tree that results go into.
 result<std::string> work_tree(const apply_options& o, const transfer::kept_base& base) {
   auto repo = o.repo.empty() ? base.repo : o.repo;
-  transfer::program p;
-  p.argv = {"git", "-C", repo, "rev-parse", "--show-toplevel"};
-  p.environment = transfer::git_environment();
-  auto top = transfer::run_program(p);
+  auto top = transfer::run_program(transfer::git_program(repo, {"rev-parse", "--show-toplevel"}));
   if (!top) return top.err();
   if (!top->good()) return make_error(errc::not_a_repository, repo, top->err);
   if (top->out.ends_with('\n')) top->out.pop_back();
@@ -133,6 +130,8 @@ private:
       if (auto ready = prepare_forge(); !ready) return ready;
     if (auto looked = look_for_withheld(); !looked) return looked;
     if (o_.only_check || out_.conflicts > 0) return {};
+    auto held = transfer::hold_results(t_.folder);
+    if (!held) return held.err();
     // From here on, what stops one pane stops no other.
     for (const auto& p : changed_) {
       how.branch = branch_of(p);
@@ -212,7 +211,7 @@ private:
     if (known && known->answered) {
       b.remote = forge_.remote;
       b.request = known->answer;
-      b.request_was_there = true;
+      b.requested = b.request_was_there = true;
       return {};
     }
     bool may_exist = known != nullptr;
@@ -226,6 +225,7 @@ private:
       return e;
     }
     b.request = *answer;
+    b.requested = true;
     wanted.answered = true;
     wanted.answer = *answer;
     return record->keep(wanted);

@@ -29,7 +29,7 @@ struct asked_request {
               field(6, "answered", x.answered), field(7, "answer", x.answer))
 };
 
-/// requests.json of one pane. One program at a time.
+/// requests.json of one pane. One program at a time: who has transfer::hold_results().
 class asked_requests {
 public:
   /// Of the pane whose results lie in `folder`; no file is an empty record. results_changed when it

@@ -1,4 +1,5 @@
 // skep budget: what was spent, what may be, and what waits.
+#include "messages/cost.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/money.hpp"
@@ -6,6 +7,7 @@
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 
 namespace skep::cli {
@@ -38,6 +40,24 @@ std::string limits_table(const budget_reply& r) {
   return rows.size() > 1 ? "\n" + table(rows) : std::string{};
 }
 
+/// What a run has cost by its rows: the daemon's list of budgets has only runs that are open.
+result<budget_line> closed_run(broker::control_client& daemon, const swarm_id& swarm) {
+  auto s = daemon.call(status_request{swarm}, call_deadline);
+  if (!s) return s.err();
+  budget_line out;
+  out.scope = budget_scope::swarm;
+  out.id = swarm.value;
+  if (s->swarm.budget_usd > 0) {
+    out.limit_usd = s->swarm.budget_usd;
+    out.set_by = "run";
+  }
+  out.spent_usd = cost_usd(s->swarm, s->sandboxes, wall_clock());
+  out.model_usd = std::max(0.0, s->swarm.cost_usd - s->swarm.time_cost_usd);
+  for (const auto& b : s->sandboxes)
+    if (is_charged(b)) out.usd_per_hour += b.usd_per_hour; // it was kept
+  return out;
+}
+
 int show(const app& a, const std::string& name) {
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
@@ -51,6 +71,13 @@ int show(const app& a, const std::string& name) {
   }
   auto reply = daemon->call(ask, call_deadline);
   if (!reply) return fail(a, reply.err());
+  auto listed = std::any_of(reply->budgets.begin(), reply->budgets.end(),
+                            [](const auto& b) { return b.scope == budget_scope::swarm; });
+  if (!name.empty() && !listed) {
+    auto line = closed_run(*daemon, ask.swarm);
+    if (!line) return fail(a, line.err());
+    reply->budgets.push_back(std::move(*line));
+  }
   if (a.json_mode) {
     print_json(to_json(*reply));
     return 0;

@@ -1,7 +1,9 @@
 // skep daemon start|stop|status, skep version.
 #include "storage/last_failure.hpp"
+#include "storage/reader.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
+#include "tools/skep/show.hpp"
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
@@ -25,6 +27,15 @@ int show_status(const app& a, const daemon_status_reply& s, bool started_now) {
   return 0;
 }
 
+/// Kept sandboxes by the tables, which need no daemon; none where those cannot be read, which the
+/// daemon itself tells.
+std::vector<sandbox_record> kept_on_record(const storage::state_paths& paths) {
+  auto r = storage::reader::open(paths.database());
+  if (!r) return {};
+  auto living = r->living_sandboxes();
+  return living ? kept_of(*living) : std::vector<sandbox_record>{};
+}
+
 int start(const app& a) {
   auto paths = made_state(a);
   if (!paths) return fail(a, paths.err());
@@ -46,10 +57,16 @@ int stop(const app& a, bool force) {
                            count_text(reply->open_swarms, "swarm is open", "swarms are open")
                                + ": `skep stop --all` first, or `skep daemon stop --force` (what "
                                  "runs goes on and is taken over by the next skepd)"));
-  if (a.json_mode)
-    print_json(to_json(*reply));
-  else
+  auto kept = kept_on_record(*paths);
+  if (a.json_mode) {
+    auto document = to_json(*reply);
+    add_kept(document, kept);
+    print_json(document);
+  } else {
     print_line("skepd ended.");
+    for (const auto& line : kept_lines(kept, wall_clock()))
+      remark("Still there: " + line);
+  }
   if (reply->open_swarms > 0)
     remark(count_text(reply->open_swarms,
                       "swarm goes on at its provider; the next skepd takes it over",
@@ -72,7 +89,11 @@ int status(const app& a) {
   if (!reply) return fail(a, reply.err());
   if (!a.json_mode && reply->version != own_version())
     remark("This skep is " + own_version() + ".");
-  return show_status(a, *reply, false);
+  auto code = show_status(a, *reply, false);
+  if (!a.json_mode)
+    for (const auto& line : kept_lines(kept_on_record(*paths), wall_clock()))
+      print_line("  " + line);
+  return code;
 }
 
 int version(const app& a) {

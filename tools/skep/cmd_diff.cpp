@@ -3,6 +3,8 @@
 #include "tools/skep/live_diff.hpp"
 #include "tools/skep/results_json.hpp"
 #include "tools/skep/results_target.hpp"
+#include "tools/skep/scan_gate.hpp"
+#include "tools/skep/show.hpp"
 #include "tools/skep/term.hpp"
 #include "tools/skep/upload_rules.hpp"
 
@@ -45,6 +47,7 @@ result<pane_diff> describe(const transfer::kept_pane& p) {
     add(to, "copied", transfer::shown_path(from));
   for (const auto& x : p.summary.nested)
     out.nested.push_back(transfer::shown_path(x));
+  out.patch_origin = to_string(p.patch);
   return out;
 }
 
@@ -80,6 +83,20 @@ void remark_origin(const transfer::kept_pane& p) {
     remark("Note: the patch of " + safe_line(p.name)
            + " that came from the sandbox was not what its files are. What is shown was made here,"
              " from the files that skep apply takes over.");
+}
+
+/// What came just now passes as results of the daemon's downloads do: people are told of
+/// credentials in it, and of a patch that nothing was at hand to compare with.
+void remark_live(const transfer::kept_pane& p, const scan_report& scan) {
+  if (p.patch == transfer::patch_origin::claimed && !p.summary.empty())
+    remark("WARNING: the patch of " + safe_line(p.name)
+           + " is as its sandbox made it and was not compared with its files: what was uploaded is"
+             " not here any more.");
+  if (!scan.alarming() && scan.medium == 0) return;
+  remark("WARNING: the changes of " + safe_line(p.name) + " hold " + alarm_text(scan));
+  std::fputs(
+      findings_text(scan, finding_severity::medium, "skep diff --json has all of them").c_str(),
+      stderr);
 }
 
 void show_pane(const pane_diff& p) {
@@ -129,8 +146,10 @@ int diff(const app& a, const diff_command& o) {
            + (live->kept ? "'s run is over: this is what is still in its sandbox."
                          : " still works: this is what it has changed so far."));
   if (!a.json_mode)
-    for (const auto& p : t->panes)
+    for (const auto& p : t->panes) {
       remark_origin(p);
+      if (live) remark_live(p, live->scan);
+    }
   if (o.patch && !a.json_mode) return show_patches(a, *t);
   diff_answer out{live ? std::string{} : t->folder, {}, live.has_value()};
   for (const auto& p : t->panes) {
@@ -140,7 +159,9 @@ int diff(const app& a, const diff_command& o) {
     out.panes.push_back(std::move(*d));
   }
   if (a.json_mode) {
-    print_json(to_json(out));
+    auto j = to_json(out);
+    if (live) j["scan"] = to_json(live->scan);
+    print_json(j);
     return 0;
   }
   for (const auto& p : out.panes)
@@ -160,9 +181,10 @@ struct download_command {
 error copy_results(const results_target& t, const fs::path& to, download_answer& out) {
   std::error_code failed;
   constexpr auto as_they_are = fs::copy_options::recursive | fs::copy_options::copy_symlinks;
-  for (const char* name : {"base.json", "base.manifest", "summary.json"})
-    if (auto from = fs::path{t.folder} / name; fs::exists(from, failed))
-      fs::copy(from, to / name, failed);
+  // With the originals, which taking over needs where a file was changed here.
+  for (const char* name : {"base.json", "base.manifest", "summary.json", "base"})
+    if (auto from = fs::path{t.folder} / name; !failed && fs::exists(from, failed) && !failed)
+      fs::copy(from, to / name, as_they_are, failed);
   for (const auto& p : t.panes) {
     if (auto whole = transfer::check_kept(p); !whole) return whole.err();
     if (!failed) fs::copy(p.patch_path, to / (p.name + ".patch"), failed);
@@ -170,6 +192,10 @@ error copy_results(const results_target& t, const fs::path& to, download_answer&
     if (!failed) fs::copy(p.files_dir, to / p.name / "files", as_they_are, failed);
     if (!failed)
       fs::copy(fs::path{t.folder} / p.name / "changes.json", to / p.name / "changes.json", failed);
+    // What a forge was asked for (asked_requests.hpp), so that it is not asked again from there.
+    if (auto asked = fs::path{t.folder} / p.name / "requests.json";
+        !failed && fs::exists(asked, failed) && !failed)
+      fs::copy(asked, to / p.name / "requests.json", failed);
     if (failed) return make_error(errc::io, "copying to " + to.string(), failed.message());
     transfer::kept_pane copy = p;
     copy.patch_path = (to / (p.name + ".patch")).string();

@@ -1,12 +1,13 @@
 // skep doctor: what is missing on this machine, before a run finds out.
 #include "host/isolation.hpp"
-#include "storage/migrator.hpp"
+#include "storage/files.hpp"
 #include "storage/secrets.hpp"
 #include "tools/skep/agent_trial.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/provider_check.hpp"
 #include "tools/skep/run_spec.hpp"
+#include "tools/skep/state_look.hpp"
 #include "tools/skep/term.hpp"
 #include "transfer/process.hpp"
 
@@ -23,6 +24,13 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view provider_prefix = "provider "; // of a finding's name
+
+/// The text of a finding beside `copied_state`: the decision is the user's.
+constexpr const char* both_rebinds =
+    "skep db rebind --keep-id: the original is gone (moved, or restored from a backup); this "
+    "directory goes on with its runs and sandboxes\n"
+    "skep db rebind --new-id: both live on; sandboxes stay the original's, and runs that are open "
+    "here are closed as lost";
 
 /// One thing that was looked at. A problem has an error, a remark only has text.
 struct finding {
@@ -65,6 +73,8 @@ public:
       print_json({{"ok", code == 0}, {"checks", checks}});
     else {
       std::fputs(table(rows).c_str(), stdout);
+      for (const auto& f : findings_)
+        if (f.problem.code == errc::copied_state) print_line(f.text);
       print_line(code == 0 ? ready() : "Not ready: mend what is missing.");
     }
     return code;
@@ -118,37 +128,33 @@ void look_at_isolation(examination& out) {
     out.add("isolation", {}, possible.err());
 }
 
+void add_database(examination& out, const storage::state_paths& paths) {
+  auto schema = look_at_database(paths);
+  if (!schema) return out.add("database", {}, schema.err());
+  if (!*schema) return out.add("database", "none yet");
+  out.add("database", "schema " + std::to_string((*schema)->current) + " of "
+                          + std::to_string((*schema)->newest));
+}
+
 void look_at_state(examination& out, const storage::state_paths& paths) {
-  std::error_code ignored;
-  if (!fs::exists(paths.root, ignored)) {
-    out.add("state", paths.root.string() + " will be made by the first command that needs it");
-    return;
-  }
-  if (::access(paths.root.c_str(), R_OK | W_OK | X_OK) != 0)
-    out.add("state", {}, make_error(errc::io, paths.root.string() + " is not writable"));
-  else
-    out.add("state", paths.root.string());
+  // Of one that may not be used nothing else can be said.
+  if (auto e = storage::state_refused(paths.root)) return out.add("state", {}, e);
+  if (!storage::path_exists(paths.root))
+    return out.add("state",
+                   paths.root.string() + " will be made by the first command that needs it");
+  out.add("state", paths.root.string());
   if (auto bound = storage::look_at_install(paths); !bound)
-    out.add("installation", {}, bound.err());
+    out.add("installation", bound.err().code == errc::copied_state ? both_rebinds : "",
+            bound.err());
   else
     out.add("installation", bound->empty() ? "none yet" : *bound);
-  storage::migrator migrator{paths.database(), paths.backups()};
-  auto schema = migrator.status();
-  if (schema)
-    out.add("database",
-            "schema " + std::to_string(schema->current) + " of " + std::to_string(schema->newest));
-  else if (schema.err().code == errc::file_not_found)
-    out.add("database", "none yet");
-  else
-    out.add("database", {}, schema.err());
+  add_database(out, paths);
 }
 
 void look_at_daemon(examination& out, const storage::state_paths& paths) {
   auto daemon = reach_daemon(paths);
-  if (!daemon) {
-    out.add("daemon", "skepd does not run; commands that need it start it");
-    return;
-  }
+  if (!daemon && daemon.err().code != errc::no_daemon) return out.add("daemon", {}, daemon.err());
+  if (!daemon) return out.add("daemon", "skepd does not run; commands that need it start it");
   auto status = daemon->call(daemon_status_request{}, call_deadline);
   if (!status)
     out.add("daemon", {}, status.err());
@@ -166,7 +172,10 @@ void look_at_providers(examination& out, const storage::state_paths& paths,
   auto settings = tools::load_config(file, false);
   if (!settings) return out.add("configuration", {}, settings.err());
   std::error_code ignored;
-  out.add("configuration", fs::exists(file, ignored) ? file.string() : "none: defaults are used");
+  if (auto e = tools::check_local_bind(*settings, paths.root))
+    out.add("configuration", {}, e);
+  else
+    out.add("configuration", fs::exists(file, ignored) ? file.string() : "none: defaults are used");
   constexpr std::chrono::seconds limit{10};
   for (const auto& [name, entry] : settings->providers) {
     auto problem = check_provider(name, entry, storage::secret_store{paths}, limit);

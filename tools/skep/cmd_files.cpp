@@ -148,6 +148,9 @@ result<why_doc> why_of(const std::string& repo, const std::string& path) {
     doc.travels = true;
     doc.size_bytes = at->size_bytes;
     doc.reason = doc.tracked ? "tracked by git" : "not tracked, and ignored by nothing";
+    if (auto list = transfer::allow_list::read(*root);
+        !list && list.err().code == errc::bad_allow_file)
+      return list.err();
     auto report = transfer::scan_files(*root, {doc.path});
     doc.findings = std::move(report.findings);
     if (!report.problem.empty()) return make_error(errc::scan_failed, report.problem);

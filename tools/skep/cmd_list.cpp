@@ -8,6 +8,7 @@
 #include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -22,19 +23,52 @@ std::string waiting_now(broker::control_client& daemon, const swarm_id& swarm) {
   return reply ? waiting_text(reply->waiting) : std::string{};
 }
 
-/// Leaves the swarms of one work tree, and what belongs to them.
-void keep_repository(list_reply& list, const std::string& repo) {
-  std::error_code ignored;
-  auto wanted = std::filesystem::weakly_canonical(repo, ignored);
-  std::set<swarm_id> kept;
+/// Leaves the swarms that are `wanted`, and what belongs to them.
+template <class Wanted>
+void leave(list_reply& list, Wanted wanted) {
+  std::set<swarm_id> left;
   std::erase_if(list.swarms, [&](const auto& s) {
-    if (std::filesystem::weakly_canonical(s.repo, ignored) != wanted) return true;
-    kept.insert(s.swarm);
+    if (!wanted(s)) return true;
+    left.insert(s.swarm);
     return false;
   });
-  auto foreign = [&](const auto& x) { return kept.count(x.swarm) == 0; };
+  auto foreign = [&](const auto& x) { return left.count(x.swarm) == 0; };
   std::erase_if(list.sandboxes, foreign);
   std::erase_if(list.panes, foreign);
+}
+
+/// Leaves the swarms of one work tree. not_found when there is no such folder and `list` has no
+/// swarm of it either: one that was removed since may still have some.
+error leave_repository(list_reply& list, const std::string& repo) {
+  std::error_code ignored;
+  auto wanted = std::filesystem::weakly_canonical(repo, ignored);
+  leave(list, [&](const auto& s) {
+    return std::filesystem::weakly_canonical(s.repo, ignored) == wanted;
+  });
+  const bool gone =
+      std::filesystem::status(wanted, ignored).type() == std::filesystem::file_type::not_found;
+  if (list.swarms.empty() && gone) return make_error(errc::not_found, "there is no folder " + repo);
+  return {};
+}
+
+/// Logs grow at this machine while agents write them; the tables learn of a length only when an
+/// agent has ended by itself.
+void look_at_logs(const storage::state_paths& paths, status_reply& s) {
+  for (auto& p : s.panes) {
+    if (p.attempt == 0) continue;
+    std::error_code absent;
+    auto size = std::filesystem::file_size(
+        paths.logs() / p.swarm.value / (p.pane.value + "." + std::to_string(p.attempt) + ".log"),
+        absent);
+    if (!absent) p.final_offset = std::max<std::uint64_t>(p.final_offset, size);
+  }
+}
+
+/// The state of a swarm, and how many of its sandboxes stayed.
+std::string state_text(const swarm_record& s, const std::vector<sandbox_record>& kept) {
+  auto count =
+      std::count_if(kept.begin(), kept.end(), [&](const auto& b) { return b.swarm == s.swarm; });
+  return swarm_state_text(s) + (count > 0 ? " (" + std::to_string(count) + " kept)" : "");
 }
 
 int ps(const app& a, bool all, const std::string& repo) {
@@ -42,20 +76,28 @@ int ps(const app& a, bool all, const std::string& repo) {
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
-  auto list = daemon->call(list_request{all}, call_deadline);
+  // All of them: kept sandboxes belong to swarms that are closed.
+  auto list = daemon->call(list_request{true}, call_deadline);
   if (!list) return fail(a, list.err());
-  if (!repo.empty()) keep_repository(*list, repo);
+  if (!repo.empty())
+    if (auto e = leave_repository(*list, repo)) return fail(a, e);
+  auto kept = kept_of(list->sandboxes);
+  if (!all) leave(*list, [](const auto& s) { return s.state != swarm_phase::closed; });
   if (a.json_mode) {
-    print_json(to_json(*list));
-    return 0;
-  }
-  if (list->swarms.empty()) {
-    print_line(all ? "No swarm yet." : "Nothing runs. (skep ps --all shows closed swarms)");
+    auto document = to_json(*list);
+    add_kept(document, kept);
+    print_json(document);
     return 0;
   }
   auto now = wall_clock();
+  if (list->swarms.empty()) {
+    print_line(all ? "No swarm yet." : "Nothing runs. (skep ps --all shows closed swarms)");
+    for (const auto& line : kept_lines(kept, now))
+      print_line(line);
+    return 0;
+  }
   std::vector<std::vector<std::string>> rows{
-      {"SWARM", "NAME", "AGENT", "STATE", "SANDBOXES", "PANES", "COST", "AGE"}};
+      {"SWARM", "NAME", "AGENT", "STATE", "OPEN SB", "OPEN PANES", "COST", "AGE"}};
   for (const auto& s : list->swarms) {
     std::size_t boxes = 0, open_boxes = 0, panes = 0, open_panes = 0;
     for (const auto& b : list->sandboxes) {
@@ -69,13 +111,16 @@ int ps(const app& a, bool all, const std::string& repo) {
       open_panes += p.state != pane_phase::closed;
     }
     rows.push_back({s.swarm.value, s.name.empty() ? "-" : safe_line(s.name, 24),
-                    std::string{to_string(s.agent)}, swarm_state_text(s),
+                    std::string{to_string(s.agent)}, state_text(s, kept),
                     std::to_string(open_boxes) + "/" + std::to_string(boxes),
                     std::to_string(open_panes) + "/" + std::to_string(panes),
                     cost_text(cost_usd(s, list->sandboxes, now)), age_text(s.created_at)});
   }
   std::fputs(table(rows).c_str(), stdout);
   std::fputs(waiting_now(*daemon, {}).c_str(), stdout);
+  if (!kept.empty()) print_line("");
+  for (const auto& line : kept_lines(kept, now))
+    print_line(line);
   return 0;
 }
 
@@ -89,10 +134,12 @@ int status(const app& a, const std::string& name) {
   auto reply = daemon->call(status_request{*swarm}, call_deadline);
   if (!reply) return fail(a, reply.err());
   reply->swarm = where_results_are(*paths, std::move(reply->swarm));
-  if (a.json_mode)
+  if (a.json_mode) {
     print_json(to_json(*reply));
-  else
-    std::fputs((status_text(*reply) + waiting_now(*daemon, *swarm)).c_str(), stdout);
+    return 0;
+  }
+  look_at_logs(*paths, *reply);
+  std::fputs((status_text(*reply) + waiting_now(*daemon, *swarm)).c_str(), stdout);
   return 0;
 }
 
@@ -101,8 +148,10 @@ int status(const app& a, const std::string& name) {
 void add_list(CLI::App& cli, app& a) {
   auto all = std::make_shared<bool>(false);
   auto repo = std::make_shared<std::string>();
-  auto* list = add_command(cli, a, "ps", "Show running swarms",
-                           "  skep ps\n  skep ps --all --json\n  skep ps --repo .",
+  auto* list = add_command(cli, a, "ps", "Show running swarms, and sandboxes that were kept",
+                           "  skep ps\n  skep ps --all --json\n  skep ps --repo .\n\n"
+                           "OPEN SB and OPEN PANES: how many of its sandboxes and panes have not\n"
+                           "ended, of how many.",
                            [&a, all, repo] { return ps(a, *all, *repo); });
   list->add_option("--repo", *repo, "Only swarms of this work tree");
   list->add_flag("-a,--all", *all, "Closed swarms too");

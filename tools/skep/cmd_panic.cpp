@@ -117,7 +117,8 @@ int panic(const app& a, const panic_options& o) {
     for (const auto& x : asked->providers)
       where += (where.empty() ? "" : ", ") + x;
     print_line("0 survivors of " + text_of(*select)
-               + (where.empty() ? ": no provider has any" : ", asked at " + where));
+               + (where.empty() ? ": no provider can have any, and none was asked"
+                                : ", asked at " + where));
   }
   return 0;
 }
@@ -173,7 +174,8 @@ void add_panic(CLI::App& cli, app& a) {
       "  skep panic --all\n  skep panic provider:cloud\n  skep panic sw_x\n\n"
       "Nothing is collected. It ends with 0 once the providers themselves show no sandbox of the\n"
       "selection any more, and with 75 when some are left after --limit or a provider does not\n"
-      "answer; kills go on in the daemon all the same.",
+      "answer; kills go on in the daemon all the same. With --all every provider is asked that\n"
+      "has a key or was ever used; a local host that has no sandbox is not started for it.",
       [&a, p] { return panic(a, *p); });
   auto o = std::shared_ptr<selection_options>(p, &p->select);
   add_selection(*c, o);

@@ -46,7 +46,10 @@ void ask_one(const std::string& name, const tools::config& settings,
       step.at_provider = render(ours.err());
       continue;
     }
-    step.at_provider = std::to_string(ours->size()) + " of ours";
+    auto strangers = std::count_if(ours->begin(), ours->end(),
+                                   [&](const auto& x) { return !known.contains(x.remote_id); });
+    step.at_provider = std::to_string(ours->size()) + " of ours, "
+                       + (strangers == 0 ? "all known" : std::to_string(strangers) + " unknown");
     for (const auto& x : *ours) {
       if (known.contains(x.remote_id)) continue;
       recovery_step kill;

@@ -6,6 +6,7 @@
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/dry_run.hpp"
 #include "tools/skep/results_target.hpp"
+#include "tools/skep/run_end.hpp"
 #include "tools/skep/run_spec.hpp"
 #include "tools/skep/run_view.hpp"
 #include "tools/skep/scan_gate.hpp"
@@ -45,13 +46,21 @@ void tell_detached(const app& a, const swarm_id& swarm) {
          + "\n  end it: skep stop " + swarm.value);
 }
 
+/// The same for one that needs nobody to end it. `results`: OUT/SWARM.
+void tell_ending(const app& a, const swarm_id& swarm, const std::string& results) {
+  if (a.json_mode) return tell_detached(a, swarm);
+  remark(swarm.value + " is being stopped; results will be in " + safe_line(results) + ".");
+  remark("  state:   skep status " + swarm.value + "\n  at once: skep kill " + swarm.value);
+}
+
 /// Follows one swarm until it is closed or the user leaves.
 class follower {
 public:
+  /// `out`: the folder for results that was asked for.
   follower(const app& a, const storage::state_paths& paths, swarm_id swarm,
-           broker::control_client daemon, std::string apply)
+           broker::control_client daemon, const std::string& out, std::string apply)
       : apply_(std::move(apply)), app_(a), paths_(paths), swarm_(std::move(swarm)),
-        daemon_(std::move(daemon)), view_(a.json_mode) {
+        results_(out + "/" + swarm_.value), daemon_(std::move(daemon)), view_(a.json_mode) {
     ask_next_daemon(daemon_, paths_);
   }
 
@@ -78,7 +87,17 @@ public:
     return finish();
   }
 
+  /// True for one that has not ended and needs nobody to end it.
+  bool ends_itself() const {
+    return !progress_.closed && (stop_accepted_ || progress_.state == swarm_phase::stopping);
+  }
+
 private:
+  void tell_left() const {
+    if (ends_itself()) return tell_ending(app_, swarm_, results_);
+    tell_detached(app_, swarm_);
+  }
+
   /// Why nobody reads the events any more. Whoever wants the results applied is served all the
   /// same: main tells it at the end.
   error unread() const { return apply_.empty() ? flush_output() : error{}; }
@@ -91,7 +110,7 @@ private:
   int leave_with(const error& e) {
     view_.clear();
     auto code = fail(app_, e);
-    if (!app_.json_mode) tell_detached(app_, swarm_);
+    if (!app_.json_mode) tell_left();
     return code;
   }
 
@@ -121,20 +140,21 @@ private:
   int on_signal(int s) {
     view_.clear();
     if (s != SIGINT) {
-      tell_detached(app_, swarm_);
+      tell_left();
       return exit_hangup;
     }
     if (stopping_) {
-      tell_detached(app_, swarm_);
+      tell_left();
       return exit_interrupted;
     }
     remark("Stopping " + swarm_.value
-           + "; its results are kept. Ctrl+C again leaves it to itself.");
+           + "; its results are kept. Ctrl+C again only ends the wait for that.");
     // With one key, however often it is asked: what was accepted without an answer counts once.
     auto reply = daemon_.call(stop_request{swarm_, false}, stop_deadline, stop_key_);
     // Who pressed again meanwhile wanted to leave. Else the next one asks again: a swarm that was
     // not stopped costs money, and is not left for having been asked.
-    stopping_ = reply || signal_watch::pending();
+    stop_accepted_ = reply.ok();
+    stopping_ = stop_accepted_ || signal_watch::pending();
     if (!reply)
       remark("the stop was not accepted: " + safe_line(render(reply.err()))
              + (stopping_ ? ""
@@ -154,7 +174,10 @@ private:
       summary["exit_code"] = code;
       print_json({{"summary", summary}});
     } else {
-      std::fputs(summary_text(*status).c_str(), stdout);
+      const auto folder = status->swarm.out_dir + "/" + swarm_.value;
+      auto text = summary_text(*status) + collisions_text(folder);
+      if (apply_.empty()) text += next_step(folder, swarm_.value);
+      std::fputs(text.c_str(), stdout);
       std::fflush(stdout);
     }
     return apply_.empty() ? code : take_over(status->swarm, code);
@@ -179,12 +202,14 @@ private:
   const app& app_;
   const storage::state_paths& paths_;
   swarm_id swarm_;
+  std::string results_; ///< OUT/SWARM, as it was asked for.
   broker::control_client daemon_;
   run_progress progress_;
   run_view view_;
   const std::string stop_key_ = random_token(20);
   bool stopping_ = false; ///< The stop was accepted, or the user did not wait for that.
-  int revivals_ = 0;      ///< Daemons that were started since the last event.
+  bool stop_accepted_ = false;
+  int revivals_ = 0; ///< Daemons that were started since the last event.
 };
 
 /// What becomes of the placeholders in its prompts, or that nothing does: both may be meant
@@ -293,11 +318,21 @@ int run(const app& a, const run_options& o) {
     tell_detached(a, reply->swarm);
     return 0;
   }
-  auto code = follower{a, *paths, reply->swarm, std::move(daemon->client), o.apply}.follow(
-      signals, reply->seq);
-  if (code != exit_hangup) tell_what_runs(a, *paths);
+  follower following{a, *paths, reply->swarm, std::move(daemon->client), spec->out_dir, o.apply};
+  auto code = following.follow(signals, reply->seq);
+  // What is being stopped is not told to be running as well.
+  if (code != exit_hangup && !following.ends_itself()) tell_what_runs(a, *paths);
   return code;
 }
+
+/// Words behind "--" are no option, and so nothing that CLI11 would show.
+class run_help : public CLI::Formatter {
+public:
+  std::string make_usage(const CLI::App* command, std::string name) const override {
+    auto out = CLI::Formatter::make_usage(command, std::move(name));
+    return out.insert(out.find_last_not_of('\n') + 1, " [-- COMMAND...]");
+  }
+};
 
 } // namespace
 
@@ -310,8 +345,8 @@ void add_run(CLI::App& cli, app& a) {
       "  skep run --sandboxes 4 --agent claude --prompt-file task.md --limit 30min --detach\n"
       "  skep run --budget 5usd --agent claude --prompt \"Update the dependencies\"\n"
       "  skep run --dry-run --sandboxes 10 --agent claude --prompt-file task.md\n\n"
-      "Ctrl+C stops the swarm and keeps its results; a second one leaves it running. A closed\n"
-      "terminal leaves it running, too.\n\n"
+      "Ctrl+C stops the swarm and keeps its results; a second one only ends the wait for that.\n"
+      "A closed terminal leaves the swarm running.\n\n"
       "In --prompt, {index} and {count} are the pane's number, from 0, and the number of panes;\n"
       "{{index}} and {{count}} stand for {index} and {count} themselves. Prompt files arrive byte\n"
       "for byte, unless --prompt-template is given. A command finds both numbers in\n"
@@ -319,6 +354,7 @@ void add_run(CLI::App& cli, app& a) {
       "Exit code: 0 completed, 77 key refused, 79 time limit, 80 budget, 81 an agent failed,\n"
       "82 credentials in the work tree, 130 cancelled or left, 137 killed.",
       [&a, o] { return run(a, *o); });
+  c->formatter(std::make_shared<run_help>());
   c->add_option("--repo", o->repo, "Git work tree to work on")->capture_default_str();
   c->add_option("--sandboxes", o->sandboxes, "Number of sandboxes, 1 to 1000")
       ->capture_default_str();

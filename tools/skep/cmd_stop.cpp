@@ -87,6 +87,17 @@ int wait_closed(const app& a, signal_watch& signals, closing swarms) {
   return 0;
 }
 
+/// Why a stop was refused, and what ends the sandboxes that its run has left up: a stop means only
+/// what has not ended.
+error with_kept(broker::control_client& daemon, const swarm_id& swarm, error why) {
+  if (why.code != errc::wrong_phase) return why;
+  auto now = daemon.call(status_request{swarm}, call_deadline);
+  if (!now) return why;
+  for (const auto& line : kept_lines(kept_of(now->sandboxes), wall_clock()))
+    why.message += "; " + line;
+  return why;
+}
+
 int stop(const app& a, const stop_options& o, bool kill) {
   if (o.swarm.empty() != o.all)
     return fail(a, make_error(errc::bad_argument, "give a swarm, or --all"));
@@ -101,7 +112,7 @@ int stop(const app& a, const stop_options& o, bool kill) {
     ask.swarm = *swarm;
   }
   auto reply = daemon->call(ask, command_deadline, random_token(20));
-  if (!reply) return fail(a, reply.err());
+  if (!reply) return fail(a, o.all ? reply.err() : with_kept(*daemon, ask.swarm, reply.err()));
   if (a.json_mode) print_json(to_json(*reply));
   if (!a.json_mode && reply->swarms.empty()) print_line("Nothing runs.");
   std::set<std::string> asked;
@@ -124,13 +135,16 @@ void add_stop(CLI::App& cli, app& a) {
                   ? add_command(cli, a, "kill", "End a swarm at once, without collecting results",
                                 "  skep kill sw_x\n  skep kill --all\n\n"
                                 "Results and logs that are here stay; what running agents did and\n"
-                                "nobody collected is lost. `skep stop` collects it first.",
+                                "nobody collected is lost. `skep stop` collects it first.\n"
+                                "Kept sandboxes end, too; `skep panic sb_x` ends one alone.",
                                 [&a, o] { return stop(a, *o, true); })
                   : add_command(cli, a, "stop", "Stop a swarm: agents end, results are collected",
                                 "  skep stop sw_x --wait\n  skep stop --all",
                                 [&a, o] { return stop(a, *o, false); });
     c->add_option("SWARM", o->swarm, "Id, unique beginning of an id, or name");
-    c->add_flag("--all", o->all, "Every swarm that runs");
+    c->add_flag("--all", o->all,
+                kill ? "Every swarm that runs, and every sandbox that was kept"
+                     : "Every swarm that runs");
     c->add_flag("--wait", o->wait, "Until they are closed");
   }
 }

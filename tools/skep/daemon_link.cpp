@@ -43,8 +43,11 @@ fs::path beside_self(const std::string& name) {
 
 result<broker::control_client> reach_daemon(const storage::state_paths& paths) {
   auto where = endpoints_of(paths);
-  if (!broker::somebody_listens(where.control))
+  if (!broker::somebody_listens(where.control)) {
+    // Where nobody may look, one may run; and none could be started.
+    if (auto e = storage::entry_refused(paths.root)) return e;
     return make_error(errc::no_daemon, "no skepd runs for " + paths.root.string());
+  }
   return broker::control_client{where.control};
 }
 
@@ -341,6 +344,7 @@ result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool fo
 
 result<running_daemon> ensure_daemon(const storage::state_paths& paths, start_policy policy) {
   auto client = reach_daemon(paths);
+  if (!client && client.err().code != errc::no_daemon) return client.err();
   if (!client) return start_daemon(paths, policy);
   auto status = client->call(daemon_status_request{}, call_deadline);
   if (!status) {

@@ -8,6 +8,7 @@
 #include "tools/skep/files_view.hpp"
 #include "tools/skep/scan_gate.hpp"
 #include "tools/skep/show.hpp"
+#include "tools/skep/state_look.hpp"
 #include "tools/skepd/config.hpp"
 #include "tools/skepd/limits.hpp"
 #include "transfer/scan.hpp"
@@ -145,6 +146,8 @@ result<plan_reply> find_answer(dry_run_doc& out, const swarm_spec& spec,
            : "skepd does not run, so limits are compared with this run alone");
   auto answer = answer_here(spec, settings, left ? left->spend : storage::spend_state{}, now);
   if (left && left->draining) answer.refused = make_error(errc::draining);
+  // What keeps a daemon from starting comes before all that one would say.
+  if (auto e = start_refused(paths)) answer.refused = e;
   if (left) {
     answer.uploads_measured = left->uploads.count;
     answer.upload_bytes_per_s = left->uploads.bytes_per_s;
@@ -185,8 +188,11 @@ result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& pa
   add_limits(out, spec, *answer);
   add_budgets(out, answer->budgets,
               actors::reserve_of(out.usd_per_hour, tools::policies_of(*settings)));
+  plan.unusable = storage::state_refused(paths.root);
+  if (plan.unusable) out.problems.push_back(render(plan.unusable));
   if (auto e = transfer::scan_refusal(spec.scan, scan)) out.problems.push_back(render(e));
-  if (plan.refused) out.problems.push_back(render(plan.refused));
+  // A place that cannot be used is told once, and it alone: whoever would say more never starts.
+  if (plan.refused && !plan.unusable) out.problems.push_back(render(plan.refused));
   out.would_start = out.problems.empty();
   return plan;
 }
@@ -200,7 +206,8 @@ int show_plan(const app& a, const run_plan& plan, const error& by_scan) {
     std::fputs(dry_run_text(plan.doc).c_str(), stdout);
   }
   if (plan.doc.would_start) return 0;
-  return info(by_scan ? by_scan.code : plan.refused.code).exit_code;
+  const auto& first = plan.unusable ? plan.unusable : by_scan ? by_scan : plan.refused;
+  return info(first.code).exit_code;
 }
 
 } // namespace skep::cli

@@ -5,8 +5,10 @@
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/provider_ask.hpp"
 #include "transfer/results.hpp"
+#include "transfer/scan.hpp"
 #include "transfer/sha256.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 namespace skep::cli {
@@ -15,8 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-constexpr auto diff_limit = 120s;
-constexpr std::uint64_t largest_result = 512ull << 20;
+/// For an error of the call itself to arrive, which says more than that none came.
+constexpr auto last_words = 10s;
 
 // Where things lie inside, as actors/domain.hpp says.
 constexpr const char* skep_inside = "/home/user/.skep";
@@ -41,9 +43,11 @@ result<std::string> answer_of(const result<sandbox::command_result>& r) {
 class looking {
 public:
   /// `upload`: what the pane began with; compared with where it is still there.
-  looking(sandbox::api& api, sandbox::remote where, std::string guest, std::string upload)
+  /// `limits`: of the daemon's downloads; the time of all that is done here begins now.
+  looking(sandbox::api& api, sandbox::remote where, std::string guest, std::string upload,
+          const actors::policies& limits)
       : api_(api), where_(std::move(where)), guest_(std::move(guest)), upload_(std::move(upload)),
-        folder_(std::string{skep_inside} + "/look/" + random_token(12)) {}
+        folder_(std::string{skep_inside} + "/look/" + random_token(12)), limits_(limits) {}
   looking(const looking&) = delete;
   ~looking() {
     static_cast<void>(wait_for<void>(
@@ -56,10 +60,10 @@ public:
     sandbox::command diff;
     diff.argv = {guest_,   "diff", "--look", "--tree", tree,     "--base",   base,
                  "--name", name,   "--out",  folder_,  "--repo", repo_inside};
-    diff.limit = diff_limit;
+    diff.limit = std::min<std::chrono::milliseconds>(limits_.collect, left());
     auto claim = answer_of(wait_for<sandbox::command_result>(
-        diff_limit + 10s, [&](auto then) { api_.run(where_, diff, std::move(then)); }));
-    if (!claim) return claim.err();
+        diff.limit + last_words, [&](auto then) { api_.run(where_, diff, std::move(then)); }));
+    if (!claim) return with_limits(claim.err());
     auto raw = into / "raw";
     std::error_code failed;
     fs::create_directories(raw, failed);
@@ -88,17 +92,38 @@ private:
   }
 
   result<void> fetch(const std::string& name, const fs::path& to) {
-    auto got = wait_for<std::uint64_t>(diff_limit, [&](auto then) {
-      api_.download_file(where_, folder_ + "/" + name, to / name, largest_result, {},
-                         std::move(then));
+    sandbox::call_options within;
+    within.deadline = left();
+    auto got = wait_for<std::uint64_t>(within.deadline + last_words, [&](auto then) {
+      api_.download_file(where_, folder_ + "/" + name, to / name, limits_.download_cap_bytes,
+                         within, std::move(then));
     });
-    if (!got) return got.err();
+    if (!got) return with_limits(got.err());
     return {};
   }
 
+  /// Of the time of all of it. Never 0, which would mean the policy of a single call.
+  std::chrono::milliseconds left() const {
+    using std::chrono::milliseconds;
+    const auto past = std::chrono::duration_cast<milliseconds>(clock::now() - began_);
+    return std::max(milliseconds{limits_.download_deadline} - past, 1ms);
+  }
+
+  /// Says what can be set so that the same takes longer.
+  error with_limits(error e) const {
+    if (e.code == errc::timed_out)
+      e.message += (e.message.empty() ? "" : "; ") + std::string{"[policy] collect_s = "}
+                   + std::to_string(limits_.collect.count()) + " and download_deadline_s = "
+                   + std::to_string(limits_.download_deadline.count()) + " bound it";
+    return e;
+  }
+
+  using clock = std::chrono::steady_clock;
   sandbox::api& api_;
   sandbox::remote where_;
   std::string guest_, upload_, folder_;
+  const actors::policies& limits_;
+  const clock::time_point began_ = clock::now();
 };
 
 /// The program that the daemon put into the sandbox, by the one that lies beside us.
@@ -111,14 +136,20 @@ result<std::string> guest_inside() {
   return std::string{skep_inside} + "/bin/" + digest->substr(0, 16) + "/skep-guest";
 }
 
-result<sandbox_record> sandbox_of(broker::control_client& daemon, const found_pane& pane) {
+/// What of a run is needed for a look at one of its panes.
+struct pane_place {
+  sandbox_record box;
+  std::string repo; ///< The user's work tree.
+};
+
+result<pane_place> sandbox_of(broker::control_client& daemon, const found_pane& pane) {
   auto status = daemon.call(status_request{pane.swarm}, call_deadline);
   if (!status) return status.err();
   for (const auto& box : status->sandboxes) {
     const bool there = box.state < phase::closed || box.kept;
     if (box.sandbox == pane.sandbox && box.state >= phase::starting && there
         && !box.base_commit.empty() && !box.kill_intended)
-      return box;
+      return pane_place{box, status->swarm.repo};
   }
   return make_error(errc::no_results, pane.name + " does not run");
 }
@@ -134,8 +165,9 @@ result<live_results> look_at_running(const app& a, const std::string& target) {
   if (!daemon) return daemon.err();
   auto pane = find_pane(*daemon, target);
   if (!pane) return pane.err();
-  auto box = sandbox_of(*daemon, *pane);
-  if (!box) return box.err();
+  auto meant = sandbox_of(*daemon, *pane);
+  if (!meant) return meant.err();
+  const auto* box = &meant->box;
   auto settings = tools::load_config(tools::default_config_file(paths->root), false);
   if (!settings) return settings.err();
   auto install = storage::look_at_install(*paths);
@@ -150,9 +182,9 @@ result<live_results> look_at_running(const app& a, const std::string& target) {
   auto folder = transfer::temp_dir::make();
   if (!folder) return folder.err();
   live_results out{std::move(*folder), {}, box->state == phase::closed};
-  // As actors/results_dir.hpp says.
+  // As actors/results_dir.hpp says; a kept sandbox holds it (actors/work_files.hpp).
   auto upload = paths->root / "work" / pane->swarm.value / "worktree.tar";
-  looking look{provider->api(), there->address, *guest, upload.string()};
+  looking look{provider->api(), there->address, *guest, upload.string(), settings->policy.limits};
   auto name = pane->name;
   auto done = look.at(trees_inside + name, box->base_commit, name, out.folder.path());
   if (!done && done.err().code == errc::remote_command_failed) { // panes that share a tree
@@ -164,6 +196,7 @@ result<live_results> look_at_running(const app& a, const std::string& target) {
   auto found = results_in(out.folder.path());
   if (!found) return found.err();
   out.found = std::move(*found);
+  out.scan = transfer::scan_results(out.folder.path(), name, meant->repo);
   return out;
 }
 

@@ -3,6 +3,7 @@
 // stay, and what is made for it goes again, here and there.
 #pragma once
 
+#include "messages/findings.hpp"
 #include "tools/skep/results_target.hpp"
 #include "transfer/posix.hpp"
 
@@ -12,12 +13,15 @@ namespace skep::cli {
 struct live_results {
   transfer::temp_dir folder;
   results_target found;
-  bool kept = false; ///< Its run is over, and its sandbox is still there.
+  bool kept = false;     ///< Its run is over, and its sandbox is still there.
+  scan_report scan = {}; ///< Credentials in what came; see transfer::scan_results().
 };
 
-/// `target`: pn_... or SWARM/NAME. What comes out of the sandbox is checked as any results are.
-/// no_results for what is no pane, or none that can be looked at now; errors of the provider, of
-/// the sandbox (remote_command_failed) and of the check.
+/// `target`: pn_... or SWARM/NAME. What comes out of the sandbox is checked as any results are,
+/// within the times and sizes of the daemon's downloads, as [policy] sets them; its patch is
+/// `claimed` where what was uploaded is not here any more. no_results for what is no pane, or none
+/// that can be looked at now; errors of the provider, of the sandbox (remote_command_failed) and of
+/// the check.
 result<live_results> look_at_running(const app& a, const std::string& target);
 
 } // namespace skep::cli

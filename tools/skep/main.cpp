@@ -2,6 +2,7 @@
 // of commands has a file of its own.
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
+#include "tools/skep/term.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -29,14 +30,18 @@ Exit codes: 0 done; 64 wrong usage; 65 conflict; 66 not found; 69 not available;
 limit; 80 budget; 81 an agent failed; 82 credentials found; 83 conflicts; 129 and 130 detached or cancelled;
 137 killed.)";
 
-int usage_error(const skep::cli::app& a, const CLI::App& cli, const std::string& text) {
-  auto e = skep::make_error(skep::errc::bad_argument, text);
-  auto code = skep::cli::fail(a, e);
-  auto chosen = cli.get_subcommands();
-  if (!a.json_mode)
-    skep::cli::remark("See: skep " + (chosen.empty() ? "" : chosen.front()->get_name() + " ")
-                      + "--help");
-  return code;
+/// The command that was chosen, and what it is below, each with a space behind it: "secret set ".
+std::string chosen_words(const CLI::App& cli) {
+  std::string out;
+  for (auto chosen = cli.get_subcommands(); !chosen.empty();
+       chosen = chosen.front()->get_subcommands())
+    out += chosen.front()->get_name() + " ";
+  return out;
+}
+
+int usage_error(skep::cli::app& a, const CLI::App& cli, const std::string& text) {
+  a.command = chosen_words(cli); // the hint leads to its help
+  return skep::cli::fail(a, skep::make_error(skep::errc::bad_argument, text));
 }
 
 // CLI11 reads a word in brackets as a list and cuts it at its commas wherever an option takes many
@@ -76,13 +81,44 @@ std::string no_command(const CLI::App& group, const std::vector<std::string>& wo
   return {};
 }
 
-/// What CLI11 says when words are missing or wrong, or clearer words for a command's misspelt name.
+/// What to do about a word that `skep run` does not take: a command or a prompt without what it
+/// needs in front of it.
+std::string advice_for_run(const CLI::App& run, const std::string& word) {
+  const auto* agent = run.get_option("--agent");
+  const bool named = agent->count() > 0 && agent->results().front() != "command";
+  if (named || word.find(' ') != std::string::npos)
+    return "; a prompt is given with --prompt: skep run --agent "
+           + (named ? agent->results().front() : "claude") + " --prompt TEXT";
+  return "; put the command behind `--`: skep run -- " + word;
+}
+
+/// About words that nothing takes, in the order in which they were typed.
+std::string not_expected(const CLI::App& cli, bool has_trailing) {
+  auto words = cli.remaining(true);
+  std::string all;
+  for (auto& w : words) {
+    if (!w.empty() && w.back() == '\0') w.pop_back(); // close_brackets()
+    all += (all.empty() ? "" : " ") + w;
+  }
+  constexpr std::size_t longest = 200;
+  auto text = "not expected: " + skep::cli::safe_line(all, longest);
+  auto chosen = cli.get_subcommands();
+  if (has_trailing || words.empty() || words.front().starts_with("-") || chosen.empty()
+      || chosen.front()->get_name() != "run")
+    return text;
+  return text + advice_for_run(*chosen.front(), skep::cli::safe_line(words.front(), longest));
+}
+
+/// What CLI11 says when words are missing or wrong, or clearer words for a command's misspelt name
+/// and for words that nothing takes.
 std::string parse_error_text(const CLI::App& cli, const std::vector<std::string>& words,
-                             const CLI::ParseError& e) {
+                             const CLI::ParseError& e, bool has_trailing) {
   const auto* group = &cli;
   for (auto chosen = cli.get_subcommands(); !chosen.empty(); chosen = group->get_subcommands())
     group = chosen.front();
-  if (group->get_require_subcommand_min() == 0) return e.what();
+  if (group->get_require_subcommand_min() == 0)
+    return dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr ? not_expected(cli, has_trailing)
+                                                                : e.what();
   auto word = no_command(*group, words);
   return word.empty() ? e.what() : "there is no command '" + word + "'";
 }
@@ -160,7 +196,10 @@ int main(int argc, char** argv) {
   open_brackets(cli);
 
   // Before the command's own body: which command it is, only the parser knows.
-  if (has_trailing) cli.parse_complete_callback([&cli] { check_trailing(cli); });
+  cli.parse_complete_callback([&] {
+    a.command = chosen_words(cli);
+    if (has_trailing) check_trailing(cli);
+  });
   const auto given = words;
   close_brackets(words);
   std::reverse(words.begin(), words.end()); // what CLI11 wants
@@ -173,7 +212,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::CallForVersion& e) {
     return cli.exit(e);
   } catch (const CLI::ParseError& e) {
-    return usage_error(a, cli, parse_error_text(cli, given, e));
+    return usage_error(a, cli, parse_error_text(cli, given, e, has_trailing));
   } catch (const std::exception& e) {
     return skep::cli::fail(a, skep::make_error(skep::errc::internal, e.what()));
   }

@@ -23,12 +23,15 @@ struct pane_diff {
   std::string files; ///< Folder.
   std::vector<changed_path> changes;
   std::vector<std::string> nested;
+  /// How far the patch can be trusted: transfer::patch_origin. "claimed" was not compared.
+  std::string patch_origin = {};
   SKEP_FIELDS(field(1, "name", x.name), field(2, "commits", x.commits),
               field(3, "squashed", x.squashed), field(4, "patch", x.patch),
               field(5, "files", x.files), field(6, "changes", x.changes),
-              field(7, "nested", x.nested))
+              field(7, "nested", x.nested), field(8, "patch_origin", x.patch_origin))
 };
 
+/// With --json the report of a scan is beside it, as `scan`, where `live`.
 struct diff_answer {
   std::string folder;
   std::vector<pane_diff> panes;
@@ -65,12 +68,13 @@ struct applied_branch {
   std::string request;            ///< What the forge command answered.
   bool request_was_there = false; ///< An earlier call got that answer; nobody was asked again.
   error problem;                  ///< What stopped this pane; those behind it went on.
+  bool requested = false;         ///< A forge command was run for it, now or by an earlier call.
   SKEP_FIELDS(field(1, "pane", x.pane), field(2, "branch", x.branch), field(3, "base", x.base),
               field(4, "commit", x.commit), field(5, "commits", x.commits),
               field(6, "snapshot", x.snapshot), field(7, "agents_commits", x.agents_commits),
               field(8, "was_there", x.was_there), field(9, "remote", x.remote),
               field(10, "request", x.request), field(11, "request_was_there", x.request_was_there),
-              field(12, "error", x.problem))
+              field(12, "error", x.problem), field(13, "requested", x.requested))
 };
 
 struct apply_answer {

@@ -8,6 +8,7 @@
 #include "tools/skep/money.hpp"
 #include "tools/skep/term.hpp"
 #include "tools/skepd/config.hpp"
+#include "transfer/scan_allow.hpp"
 #include "transfer/worktree.hpp"
 
 #include <algorithm>
@@ -348,7 +349,14 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
                                    tools::default_config_file(paths.root));
   if (spec.provider == "local" && spec.template_name != "base")
     return usage("local sandboxes have the template base alone, not " + spec.template_name);
+  if (spec.provider == "local")
+    if (auto e = tools::check_local_bind(*settings, paths.root)) return e;
   if (auto e = check_out_dir(spec.out_dir)) return e;
+  // A list with a mistake fails the scan; here it is told as what it is.
+  if (spec.scan != scan_policy::warn)
+    if (auto list = transfer::allow_list::read(spec.repo);
+        !list && list.err().code == errc::bad_allow_file)
+      return list.err();
   if (auto e = check_keys(spec, paths)) return e;
   if (auto e = check_own_program(spec, paths)) return e;
   if (auto e = check_program(spec, paths)) return e;

@@ -30,6 +30,22 @@ std::string warning_text(const E& x, std::string_view whose) {
   return x.text.empty() ? budget_text(x.percent, whose, x.limit_usd, {x.spent_usd, true}) : x.text;
 }
 
+template <class E, class... Es>
+constexpr bool is_among = (std::is_same_v<E, Es> || ...);
+
+/// Whether what an event tells is a warning, and no step of a run that goes well. The ends of panes
+/// and sandboxes are none: the table at the end has them.
+template <class E>
+bool warns([[maybe_unused]] const E& x) {
+  if constexpr (std::is_same_v<E, notice>)
+    return x.level != severity::info;
+  else
+    return is_among<E, swarm_budget_warned, pane_budget_warned, create_failed, transfer_failed,
+                    swarm_scanned, results_scanned, poll_failed, time_warning, time_limit_reached,
+                    pane_idle, sandbox_degraded, sandbox_failing, sandbox_replaced, collision,
+                    supervisor_gave_up>;
+}
+
 } // namespace
 
 template <class E>
@@ -135,13 +151,7 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
     return pane_name(x.pane) + ": its log keeps what is behind byte "
            + std::to_string(x.begin_offset);
   } else if constexpr (std::is_same_v<E, collision>) {
-    if (x.level < overlap::hunks) return {};
-    std::string names;
-    for (const auto& p : x.panes)
-      names += (names.empty() ? "" : ", ") + p;
-    return x.path + " was changed by " + names
-           + (x.level == overlap::conflict ? ": their changes do not go together"
-                                           : " in the same places");
+    return x.level < overlap::hunks ? std::string{} : collision_text(x);
   } else if constexpr (std::is_same_v<E, notice>) {
     return (x.level == severity::info ? "" : std::string{to_string(x.level)} + ": ") + x.text;
   } else if constexpr (std::is_same_v<E, supervisor_gave_up>) {
@@ -151,20 +161,27 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
   }
 }
 
-std::string run_progress::apply(const broker::received_event& e) {
+told_step run_progress::apply(const broker::received_event& e) {
   auto x = interpret(e.event);
   if (!x) return {}; // of a newer skepd
+  auto stays = std::visit([](const auto& y) { return warns(y); }, *x);
   auto line = std::visit([&](const auto& y) { return on(e, y); }, *x);
-  if (!line.empty()) last = line;
-  return line;
+  if (!line.empty() && !stays) last = line;
+  return {line, stays};
 }
 
 // ---- drawing ----------------------------------------------------------------------------------
 
 run_view::run_view(bool quiet) : quiet_(quiet), block_(!quiet && colours(stderr)) {}
 
-void run_view::step(const std::string& line) {
-  if (!quiet_ && !block_ && !line.empty()) remark(safe_line(line, 500));
+void run_view::step(const told_step& s) {
+  if (quiet_ || s.line.empty()) return;
+  auto text = safe_line(s.line, 500);
+  if (!block_) return remark(text);
+  if (!s.stays) return;
+  clear();
+  remark(style(stderr, tint::yellow, text));
+  next_draw_ = {}; // below it, at once
 }
 
 namespace {
@@ -243,10 +260,12 @@ void run_view::draw(const run_progress& p) {
     if (most > 1) lines[most - 1] = lines.back();
     lines.resize(most);
   }
-  std::string out;
+  // From the first column: the terminal may have echoed keys behind the block.
+  std::string out = "\r";
   if (drawn_lines_ > 0) out += "\x1b[" + std::to_string(drawn_lines_) + "A";
+  // A line stays a line: it is cut, and what takes two columns does not wrap either.
   for (const auto& line : lines)
-    out += "\x1b[?7l" + line + "\x1b[?7h\x1b[K\n"; // no wrapping: a line stays a line
+    out += "\x1b[?7l" + cut_line(line, width > 1 ? width - 1 : 1) + "\x1b[?7h\x1b[K\n";
   out += "\x1b[J";
   drawn_lines_ = lines.size();
   std::fwrite(out.data(), 1, out.size(), stderr);
@@ -254,8 +273,10 @@ void run_view::draw(const run_progress& p) {
 }
 
 void run_view::clear() {
-  if (drawn_lines_ == 0) return;
-  auto out = "\x1b[" + std::to_string(drawn_lines_) + "A\x1b[J";
+  if (!block_) return;
+  std::string out = "\r";
+  if (drawn_lines_ > 0) out += "\x1b[" + std::to_string(drawn_lines_) + "A";
+  out += "\x1b[J";
   std::fwrite(out.data(), 1, out.size(), stderr);
   std::fflush(stderr);
   drawn_lines_ = 0;

@@ -10,6 +10,12 @@
 
 namespace skep::cli {
 
+/// What one event tells people.
+struct told_step {
+  std::string line;   ///< Empty: nothing.
+  bool stays = false; ///< A warning: still to be read when the run is over.
+};
+
 /// What the events told so far.
 struct run_progress {
   struct box {
@@ -32,10 +38,10 @@ struct run_progress {
   bool closed = false;
   outcome result = outcome::none;
   error why;
-  std::string last; ///< The newest thing worth reading.
+  std::string last; ///< The newest thing worth reading that does not stay anyway.
 
-  /// Takes one event; gives the line that tells it to people, or nothing.
-  std::string apply(const broker::received_event& e);
+  /// Takes one event; gives what it tells.
+  told_step apply(const broker::received_event& e);
 
 private:
   std::string box_name(const sandbox_id& id) const;
@@ -49,14 +55,18 @@ class run_view {
 public:
   /// `quiet`: shows nothing (JSON mode).
   explicit run_view(bool quiet);
-  ~run_view() { clear(); }
+  ~run_view() {
+    if (drawn_lines_ > 0) clear();
+  }
   run_view(const run_view&) = delete;
   run_view& operator=(const run_view&) = delete;
-  /// A line that tells a step; empty ones are ignored.
-  void step(const std::string& line);
+  /// Tells a step: as a line, and on a terminal, where the block shows how far all is, only one
+  /// that stays, above the block.
+  void step(const told_step& s);
   /// Draws the block anew when that is due.
   void draw(const run_progress& p);
-  /// Removes the block, so that other text can follow.
+  /// Removes the block, and what the terminal echoed below it (the `^C` of Ctrl+C), so that other
+  /// text can follow.
   void clear();
 
 private:

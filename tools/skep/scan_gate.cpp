@@ -52,7 +52,7 @@ bool ask(const std::string& question) {
 
 } // namespace
 
-std::string findings_text(const scan_report& r, finding_severity least) {
+std::string findings_text(const scan_report& r, finding_severity least, std::string_view all) {
   std::vector<std::vector<std::string>> rows{{"SEVERITY", "KIND", "RULE", "WHERE"}};
   std::size_t more = 0;
   for (const auto& f : r.findings) {
@@ -65,7 +65,7 @@ std::string findings_text(const scan_report& r, finding_severity least) {
                     safe_line(f.path) + ":" + std::to_string(f.line)});
   }
   auto out = rows.size() > 1 ? table(rows) : std::string{};
-  if (more > 0) out += std::to_string(more) + " more; skep files list --json has all of them\n";
+  if (more > 0) out += std::to_string(more) + " more; " + std::string{all} + "\n";
   return out;
 }
 

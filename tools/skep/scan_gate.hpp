@@ -8,8 +8,10 @@
 
 namespace skep::cli {
 
-/// A table of the findings of at least this severity, and what is not shown; empty for none.
-std::string findings_text(const scan_report& r, finding_severity least);
+/// A table of the findings of at least this severity; where some are not shown, how many, and
+/// `all`, which says where they are. Empty for none.
+std::string findings_text(const scan_report& r, finding_severity least,
+                          std::string_view all = "skep files list --json has all of them");
 
 /// Scans what of `spec.repo` would travel.
 scan_report scan_upload(const swarm_spec& spec, const transfer::inventory& files,

@@ -7,7 +7,8 @@
 #include "transfer/scan.hpp"
 
 #include <algorithm>
-#include <vector>
+#include <iterator>
+#include <set>
 
 namespace skep::cli {
 
@@ -87,14 +88,20 @@ std::string span_text(utc_time from, utc_time to) {
   return duration_text((to - from).count());
 }
 
-std::vector<std::string> pane_row(const pane_record& p) {
+// From its beginning on: until its end, or until now while it works.
+std::string pane_time(const pane_record& p, utc_time now) {
+  if (p.state == pane_phase::closed) return span_text(p.created_at, p.closed_at);
+  return p.started_at.time_since_epoch().count() == 0 ? "-" : span_text(p.created_at, now);
+}
+
+std::vector<std::string> pane_row(const pane_record& p, utc_time now) {
   auto tokens = p.input_tokens + p.output_tokens;
   return {p.name,
           p.pane.value,
           pane_state_text(p),
           std::to_string(p.attempt),
           exit_text(p),
-          span_text(p.created_at, p.closed_at),
+          pane_time(p, now),
           size_text(p.final_offset),
           cost_text(p.cost_usd),
           tokens == 0 ? "-" : std::to_string(tokens)};
@@ -104,30 +111,78 @@ std::vector<std::string> pane_head() {
   return {"PANE", "ID", "STATE", "ATTEMPT", "EXIT", "TIME", "LOG", "COST", "TOKENS"};
 }
 
+/// Of two lines that tell the same error: without where it happened.
+std::string without_place(std::string text) {
+  for (std::string_view part : {" | Sandbox: ", " | Step: "})
+    if (auto at = text.find(part); at != text.npos)
+      text.erase(at, std::min(text.find(" | ", at + 3), text.size()) - at);
+  return text;
+}
+
+/// Hints name no pane; `which` is what to give instead.
+std::string with_pane(std::string text, const std::string& which) {
+  constexpr std::string_view open = "`skep logs PANE`";
+  if (auto at = text.rfind(open); at != text.npos)
+    text.replace(at, open.size(), "`skep logs " + which + "`");
+  return text;
+}
+
 std::vector<std::vector<std::string>> pane_rows(const status_reply& s) {
   auto panes = s.panes;
   std::sort(panes.begin(), panes.end(), [](auto& a, auto& b) { return a.index < b.index; });
   std::vector<std::vector<std::string>> rows{pane_head()};
+  auto now = wall_clock();
   for (const auto& p : panes)
-    rows.push_back(pane_row(p));
+    rows.push_back(pane_row(p, now));
   return rows;
 }
 
-/// "  p0: not_found: ..." for everything that has an error.
+/// "  p0: not_found: ..." for everything that has an error. What a sandbox or the swarm has from a
+/// part of it is told of that part alone.
 std::string errors_text(const status_reply& s) {
-  std::string out;
-  auto add = [&](const std::string& who, const std::string& code, const std::string& text) {
-    if (!code.empty() || !text.empty())
-      out += "  " + who + ": " + safe_line(text.empty() ? code : text, 300) + "\n";
+  const auto& swarm = s.swarm.swarm.value;
+  struct entry {
+    std::string who, text, pane; ///< `pane`: what its hint means. No `who`: told by a part.
+    bool whole;                  ///< Of a swarm or a sandbox.
   };
-  add(s.swarm.swarm.value, s.swarm.error_code, s.swarm.error_text);
-  for (const auto& b : s.sandboxes)
-    add(b.sandbox.value, b.error_code, b.error_text);
+  std::vector<entry> list;
+  std::string failed; // the pane that hints mean; all of them where several failed
   for (const auto& p : s.panes)
-    add(p.name, p.error_code, p.error_text);
+    if (!p.error_code.empty()) failed = failed.empty() ? swarm + "/" + p.name : swarm;
+  if (failed.empty()) failed = swarm;
+  auto add = [&](const std::string& who, const std::string& code, const std::string& text,
+                 const std::string& which, bool whole) {
+    if (!code.empty() || !text.empty())
+      list.push_back({who, text.empty() ? code : text, which, whole});
+  };
+  add(swarm, s.swarm.error_code, s.swarm.error_text, failed, true);
+  for (const auto& b : s.sandboxes)
+    add(b.sandbox.value, b.error_code, b.error_text, failed, true);
+  for (const auto& p : s.panes)
+    add(p.name, p.error_code, p.error_text, swarm + "/" + p.name, false);
   for (const auto& t : s.transfers)
-    add(t.transfer.value, t.error_code, t.error_text);
+    add(t.transfer.value, t.error_code, t.error_text, swarm, false);
+  std::set<std::string> told;
+  for (auto i = list.rbegin(); i != list.rend(); ++i) { // parts come behind what has them
+    const bool again = !told.insert(without_place(i->text)).second;
+    if (i->whole && again) i->who.clear();
+  }
+  std::string out;
+  for (const auto& e : list)
+    if (!e.who.empty())
+      out += "  " + e.who + ": " + safe_line(with_pane(e.text, e.pane), 300) + "\n";
   return out;
+}
+
+/// A pane's id says nothing that SWARM/NAME does not: it is left out where it would break the
+/// lines.
+std::string pane_table(const status_reply& s) {
+  auto rows = pane_rows(s);
+  auto out = table(rows);
+  if (!is_tty(stdout) || shown_width(out) <= columns(stdout)) return out;
+  for (auto& row : rows)
+    row.erase(row.begin() + 1);
+  return table(rows);
 }
 } // namespace
 
@@ -267,7 +322,7 @@ std::string status_text(const status_reply& s) {
 }
 
 std::string summary_text(const status_reply& s) {
-  std::string out = s.panes.empty() ? std::string{"No agent was started.\n"} : table(pane_rows(s));
+  std::string out = s.panes.empty() ? std::string{"No agent was started.\n"} : pane_table(s);
   if (auto lost = replacements_text(s); !lost.empty()) out += "\nReplaced:\n" + lost;
   if (auto errors = errors_text(s); !errors.empty()) out += "\nErrors:\n" + errors;
   out += "\n" + s.swarm.swarm.value + ": " + outcome_text(s.swarm.result) + " in "
@@ -277,8 +332,61 @@ std::string summary_text(const status_reply& s) {
   return out;
 }
 
+std::string collision_text(const collision& x) {
+  std::string names;
+  for (const auto& p : x.panes)
+    names += (names.empty() ? "" : ", ") + p;
+  return x.path + " was changed by " + names
+         + (x.level == overlap::conflict ? ": their changes do not go together"
+                                         : " in the same places");
+}
+
 std::string alarm_text(const scan_report& r) {
   return safe_line(transfer::alarm_text(r));
+}
+
+std::vector<sandbox_record> kept_of(const std::vector<sandbox_record>& all) {
+  std::vector<sandbox_record> out;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(out),
+               [](const auto& b) { return b.kept && b.state == phase::closed; });
+  return out;
+}
+
+namespace {
+// "2 kept sandboxes: sw_x, for at most 55 min more; `skep kill sw_x` ends them"
+std::string kept_line(const std::vector<const sandbox_record*>& of_one_run, utc_time now) {
+  utc_time end{};
+  bool being_killed = true;
+  for (const auto* b : of_one_run) {
+    end = std::max(end, b->lease_end_at);
+    being_killed = being_killed && b->kill_intended;
+  }
+  const auto& swarm = of_one_run.front()->swarm.value;
+  auto out = count_text(of_one_run.size(), "kept sandbox", "kept sandboxes") + ": " + swarm;
+  if (being_killed) return out + ", asked to end, which is not confirmed yet";
+  out += end > now ? ", for at most " + duration_text((end - now).count()) + " more"
+                   : std::string{", past the lease on record: the provider is asked"};
+  return out + "; `skep kill " + swarm + "` ends " + (of_one_run.size() == 1 ? "it" : "them");
+}
+} // namespace
+
+std::vector<std::string> kept_lines(const std::vector<sandbox_record>& kept, utc_time now) {
+  std::vector<std::vector<const sandbox_record*>> runs;
+  for (const auto& b : kept) {
+    auto i = std::find_if(runs.begin(), runs.end(),
+                          [&](const auto& r) { return r.front()->swarm == b.swarm; });
+    if (i == runs.end()) i = runs.insert(i, std::vector<const sandbox_record*>{});
+    i->push_back(&b);
+  }
+  std::vector<std::string> out;
+  for (const auto& r : runs)
+    out.push_back(kept_line(r, now));
+  return out;
+}
+
+void add_kept(json& document, const std::vector<sandbox_record>& kept) {
+  for (const auto& b : kept)
+    document["kept"].push_back(to_json(b));
 }
 
 int exit_code_of(outcome result, errc why) {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "messages/commands.hpp"
+#include "messages/json.hpp"
 
 #include <string>
+#include <vector>
 
 namespace skep::cli {
 
@@ -25,8 +27,18 @@ std::string health_text(const health_reply& h);
 std::string status_text(const status_reply& s);
 /// The table at the end of a run: a row for each pane.
 std::string summary_text(const status_reply& s);
+/// "a.py was changed by p0, p1: their changes do not go together", or "... in the same places".
+std::string collision_text(const collision& x);
 /// What is alarming in a scan, on one line: "2 credentials: a.py:3 github_token, ...".
 std::string alarm_text(const scan_report& r);
+
+/// Those of `all` that stayed when their run ended and are not known to be gone: they cost.
+std::vector<sandbox_record> kept_of(const std::vector<sandbox_record>& all);
+/// A line for each run that has some, of what kept_of() gives: how many, for how long at most from
+/// `now` on, and the command that ends them.
+std::vector<std::string> kept_lines(const std::vector<sandbox_record>& kept, utc_time now);
+/// "kept" with their records in a document; nothing where there are none.
+void add_kept(json& document, const std::vector<sandbox_record>& kept);
 
 /// What `skep run` and `skep stop --wait` exit with for a swarm that ended like this.
 int exit_code_of(outcome result, errc why);

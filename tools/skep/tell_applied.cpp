@@ -47,6 +47,8 @@ void show_branch(const applied_branch& b) {
     if (!b.remote.empty()) text += ", pushed to " + safe_line(b.remote);
     if (b.request_was_there) text += " and asked for before";
     if (!b.request.empty()) text += ": " + safe_line(b.request);
+    if (!b.remote.empty() && !b.requested && !b.problem)
+      text += "; no request was made, for [forge] in skep.toml has no command";
     print_line(text);
   }
   if (b.problem)

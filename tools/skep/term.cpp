@@ -154,6 +154,32 @@ std::size_t width_of(std::string_view cell) {
 }
 } // namespace
 
+std::string cut_line(std::string_view text, std::size_t width) {
+  std::string out;
+  std::size_t shown = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') { // kept behind the cut as well: it may end a colour
+      auto end = std::min(text.find('m', i), text.size() - 1);
+      out += text.substr(i, end - i + 1);
+      i = end;
+      continue;
+    }
+    shown += (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80;
+    if (shown <= width) out += text[i];
+  }
+  return out;
+}
+
+std::size_t shown_width(std::string_view text) {
+  std::size_t out = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    auto end = std::min(text.find('\n', at), text.size());
+    out = std::max(out, width_of(text.substr(at, end - at)));
+    at = end + 1;
+  }
+  return out;
+}
+
 std::string table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows)

@@ -28,6 +28,11 @@ std::string style(FILE* stream, tint t, std::string_view text);
 /// become spaces. `width` > 0 cuts it to so many characters.
 std::string safe_line(std::string_view text, std::size_t width = 0);
 
+/// `text` without what goes beyond `width` columns; the colours in it stay whole.
+std::string cut_line(std::string_view text, std::size_t width);
+/// Columns of the longest line of `text`, without its colours.
+std::size_t shown_width(std::string_view text);
+
 /// Passes a log to a terminal: newlines, tabs and colours go through, every other control character
 /// and escape sequence is dropped, and so are the 8-bit controls (C1), which terminals obey in
 /// UTF-8 as well. Bytes may come in any pieces.
