@@ -317,3 +317,18 @@ TEST_CASE("an agent that needs a model is not cut off from it") {
   plain.network = network_policy::none;
   CHECK_FALSE(check_spec(plain));
 }
+
+TEST_CASE("times out of range are told in the units that people write them in") {
+  auto says = [](const std::function<void(swarm_spec&)>& breaks) {
+    auto s = sound();
+    breaks(s);
+    return check_spec(s).message;
+  };
+  CHECK(says([](swarm_spec& s) { s.limit_ms = 0; }) == "the time limit must be between 1s and 24h");
+  CHECK(says([](swarm_spec& s) { s.limit_ms = 25 * 3'600'000; })
+        == "the time limit must be between 1s and 24h");
+  CHECK(says([](swarm_spec& s) { s.warn_at_ms = {999}; })
+        == "a time warning must be between 1s and 24h");
+  CHECK(says([](swarm_spec& s) { s.idle_limit_ms = 1; })
+        == "the idle limit must be between 1s and 24h");
+}

@@ -3,6 +3,7 @@
 sandboxes; a preloaded library (tests/support/disk_faults.c) the failures."""
 # presets: dev
 
+import schemas
 from crash_runs import Daemon, rows
 from installation import Installation, repository
 from scenario import BIN, main, scenario, wait_until
@@ -157,9 +158,55 @@ def _(work):
         assert len(sim.alive()) == 1
         found = skep.run("diff", f"{swarm}/p0", "--patch", code=0)
         assert "diff --git" in found.stdout and "still in its sandbox" in found.stderr, found
+        assert "not compared" not in found.stderr, found
+        looked = schemas.check(skep.json("diff", f"{swarm}/p0"), "diff")
+        assert [p["patch_origin"] for p in looked["panes"]] == ["proven"] and looked["scan"]["high"] == 0, looked
         skep.run("kill", swarm, code=0)
         wait_until("no sandbox is left", lambda: not sim.alive(), 60)
+        wait_until("what was uploaded is gone, too", lambda: not (skep.state / "work" / swarm).exists(), 60)
         assert disk.daemon.stop() == 0
+
+
+# Makes a link as `python3 -m venv` does.
+LINKING = """#!/bin/sh
+echo done > done.txt
+ln -s /usr/bin/python3 outside
+"""
+
+
+@scenario("of work that was left in its sandbox a symlink that leaves the tree costs that link alone, also after a restart of the daemon")
+def _(work):
+    repo = repository(work / "repo", {"agent": LINKING})
+    with Installation(work, config="[policy]\ndownload_deadline_s = 10\n") as skep:
+        disk = FailingDisk(work, skep)
+        disk.fail("full /p0.patch")
+        swarm = skep.start(repo, "--", "./agent")
+        done = skep.closed(swarm, 120)
+        disk.heal()
+        box = done["sandboxes"][0]
+        assert box["error_code"] == "disk_full" and box["kept"], box
+        left = skep.state / "work" / swarm
+
+        def fetched():
+            found = schemas.check(skep.json("diff", f"{swarm}/p0"), "diff")
+            assert [c["path"] for c in found["panes"][0]["changes"]] == ["done.txt"], found
+            assert found["panes"][0]["patch_origin"] == "without_links", found
+            text = skep.run("diff", f"{swarm}/p0", "--patch", code=0)
+            assert "made outside a symlink to /usr/bin/python3, out of its tree" in text.stderr, text.stderr
+            assert "+done" in text.stdout and "outside" not in text.stdout, text.stdout
+        wait_until("only what was uploaded is left of its work", lambda: [p.name for p in left.iterdir()] == ["worktree.tar"])
+        fetched()
+        assert disk.daemon.stop() == 0
+        skep.json("daemon", "start")
+        fetched()
+        # Without what was uploaded nothing can be compared, and no patch without the link be made.
+        (left / "worktree.tar").rename(work / "worktree.tar")
+        refused = skep.json("diff", f"{swarm}/p0", code=None)
+        assert refused["error"]["code"] == "unsafe_archive" and "not here any more" in refused["error"]["cause"], refused
+        (work / "worktree.tar").rename(left / "worktree.tar")
+        skep.run("kill", swarm, code=0)
+        wait_until("no sandbox is left", lambda: not skep.host_sandboxes(), 60)
+        wait_until("what was uploaded is gone, too", lambda: not left.exists(), 60)
 
 
 @scenario("a full disk under the pack that is to be kept costs the run nothing, leaves no half pack and is told once")

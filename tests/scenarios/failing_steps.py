@@ -1,15 +1,15 @@
 #!/usr/bin/python3
 """A step that fails, and a stop while a step hangs, at each step of a sandbox's way to its agents: nothing is left at the
-provider, the first error is kept with its step, and no key is told anywhere. Simulated sandboxes; on the local host what can be forced there."""
+provider, the first error is kept with its step, and no key is told anywhere. Simulated sandboxes; failing_steps_local.py does the same
+at the local host, of which here is what needs no proxy."""
 # presets: dev
 # timeout: 600
-import concurrent.futures
 import json
 import secrets
 
 from installation import Installation, repository
 from key_scan import Scan, new_key
-from scenario import main, scenario, wait_until
+from scenario import main, scenario, side_by_side, wait_until
 from simulator import Simulator
 
 AGENT = {"lines": 3, "interval_ms": 20}
@@ -22,19 +22,27 @@ STEPS = {
     "worktree upload": ({"requests": [{"what": "POST /files", "after": 1}]}, "upload", "uploading"),
     "unpack": ({"programs": [{"what": "skep-guest unpack"}]}, "unpack", "uploading"),
     "agent start": ({"programs": [{"what": "skep-guest pane"}]}, "start", "starting"),
-    "readiness": ({"programs": [{"what": "skep-guest follow"}]}, "output", "running"),
+    # Its holder never says that the agent runs: not_ready, after READY_LIMIT_S.
+    "readiness": ({"programs": [{"what": "skep-guest pane", "how": "hang"}]}, "start", "starting"),
+    "output": ({"programs": [{"what": "skep-guest follow"}]}, "output", "running"),
 }
+READY_LIMIT_S = 8  # time enough to stop it while it waits
 
 
 def hanging(faults):
     return {kind: [{**one, "how": "hang"} for one in steps] for kind, steps in faults.items()}
 
 
-def installed(work, sim):
+def installed(work, sim, policy=""):
     skep = Installation(work, config=sim.config() + "create_timeout_s = 2\nfirst_lease_s = 6\n"
-                        "usd_per_hour = 3.6\nmax_active = 3\n")
+                        "usd_per_hour = 3.6\nmax_active = 3\n" + policy)
     skep.run("secret", "set", "SIM_KEY", input=sim.key + "\n", code=0)
     return skep
+
+
+def policy_of(name):
+    """Of skep.toml. The others keep the usual limit, which no busy machine reaches."""
+    return f"[policy]\nready_limit_s = {READY_LIMIT_S}\n" if name == "readiness" else ""
 
 
 def held(skep):
@@ -62,7 +70,7 @@ def failed_at(folder, repo, name):
     folder.mkdir()
     key, model = "e2b_" + secrets.token_hex(20), new_key()
     with Simulator(folder, scenario={"agent": AGENT, "faults": faults}, key=key) as sim, \
-            installed(folder, sim) as skep:
+            installed(folder, sim, policy_of(name)) as skep:
         skep.run("secret", "set", "ANTHROPIC_API_KEY", input=model + "\n", code=0)
         ran = skep.run("run", "--repo", repo, "--provider", "sim", "--agent", "claude", "--prompt", "Do it.",
                        limit_s=180)
@@ -77,6 +85,7 @@ def failed_at(folder, repo, name):
         closing = next(e["body"] for e in skep.events(swarm) if e["type"] == "sandbox.closed")
         why = closing["why"]
         assert why["step"] == step, f"{name}: the error names the step {why['step']}: {why}"
+        assert (why["code"] == "not_ready") == (name == "readiness"), f"{name}: {why}"
         return f"{name}: {why['code']} at {why['step']}"
 
 
@@ -84,7 +93,7 @@ def stopped_at(folder, repo, name, how):
     faults, _, phase = STEPS[name]
     folder.mkdir()
     with Simulator(folder, scenario={"agent": {**AGENT, "lines": 2000}, "faults": hanging(faults)}) as sim, \
-            installed(folder, sim) as skep:
+            installed(folder, sim, policy_of(name)) as skep:
         swarm = skep.start(repo, "--provider", "sim", "--", "./agent")
 
         def hangs():
@@ -102,23 +111,10 @@ def stopped_at(folder, repo, name, how):
         return f"{name}: {how} while it hangs: {result}"
 
 
-def all_of(work, calls):
-    """Runs them side by side; every failure is told."""
-    failures = []
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        turns = {pool.submit(call, *arguments): arguments for call, *arguments in calls}
-        for turn in concurrent.futures.as_completed(turns):
-            if turn.exception():
-                failures.append(f"{turns[turn][2:]}: {turn.exception()}")
-            else:
-                print(f"# {turn.result()}", flush=True)
-    assert not failures, "; ".join(failures)
-
-
 @scenario("a step that fails, whichever it is, leaves no sandbox, tells no key, and the error names the step")
 def _(work):
     repo = repository(work / "repo", {"file.txt": "text\n"})
-    all_of(work, [(failed_at, work / f"fail-{i}", repo, name) for i, name in enumerate(STEPS)])
+    side_by_side([(failed_at, work / f"fail-{i}", repo, name) for i, name in enumerate(STEPS)])
 
 
 @scenario("a provider whose network is not what was ordered ends a run as no_isolation before anything is uploaded")
@@ -162,7 +158,7 @@ def _(work):
 @scenario("a stop and a kill while a step hangs, whichever it is, leave no sandbox")
 def _(work):
     repo = repository(work / "repo", {"file.txt": "text\n"})
-    all_of(work, [(stopped_at, work / f"{how}-{i}", repo, name, how) for how in ("stop", "kill")
+    side_by_side([(stopped_at, work / f"{how}-{i}", repo, name, how) for how in ("stop", "kill")
                   for i, name in enumerate(STEPS)])
 
 

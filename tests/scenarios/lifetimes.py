@@ -262,6 +262,9 @@ def _(work):
             listed = sim.ask("GET", f"/v2/sandboxes?metadata=skep.swarm%3D{swarm}&limit=100")
             return listed
         wait_until("sandboxes live", lambda: len(sim.alive()) >= count + 2, 120, every_s=0.5)
+        install = living(second)[0]["metadata"]["skep.install"]
+        for unknown, code in (("provider:sin", 64), ("sb_nope", 66)):
+            skep.run("panic", unknown, code=code)
         found = skep.json("panic", first, limit_s=120)
         assert found["survivors"] == 0 and found["providers"] == ["sim"], found
         assert living(first) == [] and len(living(second)) == 1
@@ -272,6 +275,17 @@ def _(work):
         assert sim.alive() == [other["sandboxID"]], sim.alive()
         again = skep.json("panic", "--all", limit_s=120)
         assert again["sandboxes"] == 0 and again["survivors"] == 0, again
+        # Ours, and in no table, as after a restored backup.
+        labels = {"skep.install": install, "skep.sandbox": "sb_gone"}
+        sim.ask("POST", "/v2/sandboxes", {"templateID": "base", "timeout": 600, "metadata": labels})
+        found = skep.json("panic", "--all", limit_s=120)
+        assert found["sandboxes"] == 0 and found["providers"] == ["sim"], found
+        assert found["survivors"] == 0 and sim.alive() == [other["sandboxID"]], (found, sim.alive())
+        # Who does not answer is not taken for empty.
+        sim.process.terminate()
+        sim.process.wait(timeout=15)
+        refused = skep.json("panic", "--all", "--limit", "2s", code=75)["error"]
+        assert refused["code"] == "survivors" and "not verified: sim: " in refused["message"], refused
 
 
 @scenario("a frozen agent stands still and goes on where it was")

@@ -195,6 +195,16 @@ def _(work):
         assert "Kept sandboxes: 1. End them: skep kill" in done.stderr, done.stderr
         box = skep.json("ps", "--all")["sandboxes"][0]
         assert box["kept"] and box["state"] == "closed" and not box["kill_intended"], box
+        running = schemas.check(skep.json("ps"), "ps")
+        assert running["swarms"] == [] and [b["sandbox"] for b in running["kept"]] == [box["sandbox"]], running
+        told = f"1 kept sandbox: {box['swarm']}, for at most "
+        assert told in skep.run("ps", code=0).stdout and told in skep.run("daemon", "status", code=0).stdout
+        assert "(1 kept)" in skep.run("ps", "--all", code=0).stdout
+        plan = skep.json("recover", "--plan", "--ask")["steps"]
+        assert [s["at_provider"] for s in plan if s["action"] == "keep"] == ["there"], plan
+        assert "1 of ours, all known" in [s["at_provider"] for s in plan if s["action"] == "look_for_orphans"], plan
+        refused = skep.json("stop", "kept-one", code=65)["error"]
+        assert f"`skep kill {box['swarm']}` ends it" in refused["message"], refused
         assert skep.sandboxes_at_host() == [box["remote_id"]] and list(skep.holders()) == [box["remote_id"]]
         schemas.check(skep.json("kill", "kept-one"), "stop")
         nothing_left(skep)
@@ -299,8 +309,8 @@ def _(work):
                    lambda: skep.json("status", other)["swarm"]["state"] == "stopping")
         os.kill(client.pid, signal.SIGINT)
         code, _, err = finish(client)
-        assert code == 130 and "goes on without this terminal" in err, (code, err)
-        assert f"skep stop {other}" in err, err
+        assert code == 130 and f"{other} is being stopped; results will be in " in err, (code, err)
+        assert f"skep kill {other}" in err and "Still running" not in err, err
         skep.json("kill", "--all")
         for name in (swarm, other):
             skep.closed(name, 20)

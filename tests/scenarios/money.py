@@ -34,9 +34,9 @@ def states(skep, swarm):
 @scenario("a run whose budget ends is over with exit code 80, and the simulator has no sandbox left")
 def _(work):
     repo = repository(work / "repo", FILES)
-    # 10 cents a second: 2 dollars are 20 s, of which the last 5 are kept for stopping.
-    with Simulator(work) as sim, installation(work, sim, "usd_per_hour = 360\n", "[budget]\nwind_down_s = 5\n") as skep:
-        lines = run(skep, repo, "--budget", "2usd", *BUSY, code=80)
+    # 10 cents a second: 5 dollars are 50 s, of which the last 20 are kept for stopping.
+    with Simulator(work) as sim, installation(work, sim, "usd_per_hour = 360\n", "[budget]\nwind_down_s = 20\n") as skep:
+        lines = run(skep, repo, "--budget", "5usd", *BUSY, code=80)
         swarm, summary = lines[0]["run"]["swarm"], lines[-1]["summary"]
         assert summary["swarm"]["result"] == "budget", summary["swarm"]
         assert summary["swarm"]["error_code"] == "budget_spent", summary["swarm"]
@@ -44,13 +44,13 @@ def _(work):
         assert sim.alive() == [], sim.record()
         warnings = [e["body"] for e in skep.events(swarm) if e["type"] == "swarm.budget_warned"]
         told = [w["percent"] for w in warnings]
-        assert told in ([50], [50, 80]), told  # it begins to stop at 75 %
-        assert warnings[0]["text"].startswith("50 % of the budget of the run ($2.00) is spent, $1."), warnings
+        assert told in ([50], [50, 80]), told  # it begins to stop at 60 %
+        assert warnings[0]["text"].startswith("50 % of the budget of the run ($5.00) is spent, $2."), warnings
         box = summary["sandboxes"][0]
         charged = box["usd_per_hour"] * (box["charged_until_ms"] - box["charged_from_ms"]) / 3600000
-        assert 1.4 < charged <= 2 + 5 * 0.1, charged
+        assert 2.9 < charged <= 5 + 5 * 0.1, charged
         written = json.loads((repo / "skep-out" / swarm / "summary.json").read_text())
-        assert written["budget_usd"] == 2 and abs(written["cost_usd"] - charged) < 0.01, written
+        assert written["budget_usd"] == 5 and abs(written["cost_usd"] - charged) < 0.01, written
         day = next(b for b in skep.json("budget")["budgets"] if b["scope"] == "day")
         assert abs(day["spent_usd"] - charged) < 0.01 and day["reserved_usd"] == 0, day
         refused = skep.run("run", "--repo", repo, "--provider", "sim", "--budget", "0.5", "--json", *BUSY)

@@ -8,6 +8,7 @@ import select
 import signal
 import time
 
+import schemas
 from installation import Installation, repository
 from scenario import main, program, scenario, wait_until
 from simulator import KEY, Simulator
@@ -176,6 +177,32 @@ def _(work):
         assert VALUE in (kept / "p0" / "files" / "made.txt").read_text() and VALUE in (kept / "p0.patch").read_text()
         assert audit(skep, "RESULTS_SCAN_FOUND"), "not in the audit log"
         assert holders(skep.state) == [] and not any(VALUE in text for text in skep.said)
+
+
+@scenario("a credential in what a pane has changed so far is told by skep diff, in words and in JSON, and its value is not")
+def _(work):
+    agent = "#!/bin/sh\nprintf 'a\\nkey = %s%s\\n' 'github' '" + VALUE[6:] + "' > made.txt\necho made\nread line\n"
+    repo = repository(work / "repo", {"agent": agent, "README": "a tree\n"})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--", "./agent")
+        skep.running(swarm, "made")
+        seen = skep.run("diff", f"{swarm}/p0", code=0)
+        assert "WARNING: the changes of p0 hold 1 credential: p0/files/made.txt:2 " in seen.stderr, seen.stderr
+        assert "SEVERITY" in seen.stderr and "not compared" not in seen.stderr, seen.stderr
+        found = schemas.check(skep.json("diff", f"{swarm}/p0"), "diff")
+        high = [(f["path"], f["line"], f["rule"]) for f in found["scan"]["findings"] if f["severity"] == "high"]
+        assert found["scan"]["high"] == 1 and len(high) == 1 and high[0][:2] == ("p0/files/made.txt", 2), found["scan"]
+        assert high[0][2] in seen.stderr, (high, seen.stderr)
+        assert not any(VALUE in text for text in skep.said)
+        patch = skep.run("diff", f"{swarm}/p0", "--patch", code=0)
+        assert VALUE in patch.stdout and VALUE not in patch.stderr and "WARNING: the changes of p0" in patch.stderr
+        # A run without the upload at hand goes on; that nothing was compared is said.
+        (skep.state / "work" / swarm / "worktree.tar").rename(work / "worktree.tar")
+        seen = skep.run("diff", f"{swarm}/p0", code=0)
+        assert "not compared with its files" in seen.stderr, seen.stderr
+        assert skep.json("diff", f"{swarm}/p0")["panes"][0]["patch_origin"] == "claimed"
+        (work / "worktree.tar").rename(skep.state / "work" / swarm / "worktree.tar")
+        skep.run("kill", swarm, code=0)
 
 
 @scenario("what .skepignore leaves out is in no sandbox, and what it takes back is")

@@ -84,6 +84,21 @@ def _(work):
         wait_until("nothing is left", lambda: not sim.alive(), 20)
 
 
+@scenario("a look at a pane that still works has the time that [policy] gives a download, and says so when it is over")
+def _(work):
+    repo = repository(work / "repo", FILES)
+    play = {"faults": {"programs": [{"what": "skep-guest diff", "how": "hang"}]}}
+    with Simulator(work, scenario=play) as sim, \
+            Installation(work, config=sim.config() + "[policy]\ncollect_s = 2\n") as skep:
+        skep.run("secret", "set", "SIM_KEY", input=KEY + "\n")
+        swarm = run(skep, repo, "--detach", "--", "sim-agent", "--stall-ms", "600000", "--lines", "2")[0]["run"]["swarm"]
+        wait_until("the agent works", lambda: any(p["state"] == "running" for p in skep.status(swarm)["panes"]), 40)
+        told = skep.json("diff", f"{swarm}/p0", code=None, limit_s=60)["error"]
+        assert told["code"] == "timed_out" and "collect_s = 2 " in told["message"], told
+        skep.run("kill", swarm, code=0)
+        wait_until("nothing is left", lambda: not sim.alive(), 40)
+
+
 @scenario("two runs with one seed give identical event lists but for timestamps and names")
 def _(work):
     repo = repository(work / "repo", FILES)

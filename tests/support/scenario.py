@@ -11,6 +11,7 @@
 
 Each result is one line, as tools/lib/run_tests.py reads it: `ok - NAME`, `not ok - NAME: why`, `skip - NAME: reason`.
 """
+import concurrent.futures
 import os
 import shutil
 import subprocess
@@ -83,6 +84,19 @@ def wait_until(what, condition, limit_s=30, every_s=0.02):
             return value
         assert time.monotonic() < end, f"not within {limit_s} s: {what}"
         time.sleep(every_s)  # sleep: between two looks at evidence that has no descriptor to wait on
+
+
+def side_by_side(calls, at_once=4):
+    """Runs calls, each (function, *arguments), and prints what each returns; every failure is told, with the texts among its arguments."""
+    failures = []
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        turns = {pool.submit(call, *arguments): arguments for call, *arguments in calls}
+        for turn in concurrent.futures.as_completed(turns):
+            if turn.exception():
+                failures.append(f"{[x for x in turns[turn] if isinstance(x, str)]}: {turn.exception()}")
+            else:
+                print(f"# {turn.result()}", flush=True)
+    assert not failures, "; ".join(failures)
 
 
 def main():
