@@ -14,11 +14,11 @@ public:
   const host_process* operator->() const { return &process_; }
   host_process& process() { return process_; }
 
-  /// Every line of the record, without its time.
+  /// Every line of the record, without its time. One that is just being written is none yet.
   std::vector<json> record(const std::string& event = {}) const {
     std::vector<json> out;
     std::ifstream in{state_.path() + "/record.jsonl"};
-    for (std::string line; std::getline(in, line);) {
+    for (std::string line; std::getline(in, line) && !in.eof();) {
       auto j = json::parse(line);
       j.erase("t_ms");
       if (event.empty() || j.at("event") == event) out.push_back(std::move(j));

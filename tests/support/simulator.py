@@ -52,7 +52,8 @@ class Simulator:
 
     def record(self, event=None):
         """The lines of the record, of one event or all."""
-        lines = [json.loads(line) for line in open(self.said["record"], encoding="utf-8")]
+        with open(self.said["record"], encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file if line.endswith("\n")]  # not one being written
         return [line for line in lines if event in (None, line["event"])]
 
     def alive(self):
