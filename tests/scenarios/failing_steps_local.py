@@ -14,7 +14,7 @@ is a provider of the configuration and not `local`, whose address and limits nob
     readiness        skep-guest pane           no answer, agent at work  not_ready         start       starting
 """
 # presets: dev
-# timeout: 300
+# timeout: 420
 import contextlib
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ api_url = "{url}"
 sandbox_url = "{url}"
 key = "FAR_KEY"
 kind = "sim"
-create_timeout_s = 10
+create_timeout_s = 20
 first_lease_s = 120
 usd_per_hour = 3.6
 max_active = 30
@@ -70,6 +70,13 @@ class World:
         swarm = self.skep.start(self.repo, "--provider", "far", "--", agent)
         self.proxy.plan(swarm, *broken)
         return swarm
+
+    def wait_held(self, swarm):
+        """Until its request is where it is left; what became of the swarm where it does not come."""
+        try:
+            self.proxy.wait_held(swarm, 120)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {self.skep.json('status', swarm)}") from late
 
     def held(self):
         """Money that is reserved, and places that are taken."""
@@ -131,7 +138,7 @@ def failed_at(here, name):
 def ended_at(here, name, how):
     step = STEPS[name]
     swarm = here.begin(step.request, step.waits)
-    here.proxy.wait_held(swarm)
+    here.wait_held(swarm)
     here.skep.run(how, swarm, code=None if step.ends else 0)
     done, closing = here.ended(swarm, step.phase)
     result = done["swarm"]["result"]
@@ -157,12 +164,12 @@ def _(work):
     with world(work) as here:
         # One of them is looked at while it waits: that nothing is held at the end says something.
         swarm = here.begin(STEPS["unpack"].request, "keep")
-        here.proxy.wait_held(swarm)
+        here.wait_held(swarm)
         (reserved,), (places,) = here.held()
         assert reserved > 0 and places == 1 and len(here.left(swarm)) == 1, (reserved, places)
         here.skep.run("kill", swarm, code=0)
-        # A stop of a create waits for its deadline, one of a start for that of the agent's word: they come first, together.
-        side_by_side([(ended_at, here, name, how) for how in ("stop", "kill") for name in STEPS], at_once=len(STEPS))
+        # Few at a time: what is not to fail has deadlines of some seconds, on a busy machine, too.
+        side_by_side([(ended_at, here, name, how) for how in ("stop", "kill") for name in STEPS], at_once=3)
 
 
 main()

@@ -21,7 +21,7 @@ import urllib.request
 from pathlib import Path
 
 import scenario
-from processes import alive, end_process, processes, wait_for_end  # noqa: F401 scripts take them from here, too
+from processes import alive, end_process, processes, signal_if_there, wait_for_end  # noqa: F401 scripts take them from here, too
 
 
 def git(repo, *arguments, check=True, **options):
@@ -276,14 +276,14 @@ class Installation:
                 if wait_for_end(pid, 10):
                     continue
                 problems.append("skepd was still there after `skep daemon stop`")
-            os.kill(pid, signal.SIGTERM)
+            signal_if_there(pid, signal.SIGTERM)
             if not wait_for_end(pid, 15):
                 problems.append(f"{what} does not end by SIGTERM")
-                os.kill(pid, signal.SIGKILL)
+                signal_if_there(pid, signal.SIGKILL)
         for pid in self.holders().values():
-            os.kill(pid, signal.SIGTERM)
+            signal_if_there(pid, signal.SIGTERM)
             if not wait_for_end(pid, 15):
-                os.kill(pid, signal.SIGKILL)
+                signal_if_there(pid, signal.SIGKILL)
         folder = self.host_dir()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

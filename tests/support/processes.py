@@ -1,4 +1,5 @@
 """Processes of this machine as scenarios look at them: by what /proc says, waited for by descriptors."""
+import contextlib
 import os
 import select
 import signal
@@ -35,6 +36,12 @@ def wait_for_end(pid, limit_s):
         return bool(select.select([descriptor], [], [], limit_s * PATIENCE)[0])
     finally:
         os.close(descriptor)
+
+
+def signal_if_there(pid, number):
+    """To a process that may end by itself at this moment."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def end_process(pid, number=signal.SIGKILL, limit_s=10):
