@@ -26,7 +26,8 @@ epoch_line parse_epoch(std::string_view text) {
 }
 
 constexpr std::size_t reserve_bytes = 512; // more than a record has
-constexpr const char* reserve_name = "/exit.reserve";
+constexpr const char* exit_reserve = "/exit.reserve";
+constexpr const char* pid_reserve = "/pid.reserve";
 
 /// Writes over what lies there: blocks that a file has need no room. The agent may have put
 /// anything in its place.
@@ -39,6 +40,26 @@ result<void> write_over(const std::string& path, std::string_view text) {
   if (::ftruncate(fd.get(), static_cast<off_t>(text.size())) != 0 || ::fsync(fd.get()) != 0)
     return transfer::io_error(path, errno);
   return {};
+}
+
+result<void> make_reserve(const std::string& path) {
+  unique_fd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
+  if (!fd) return transfer::io_error(path, errno);
+  return transfer::write_all(fd.get(), std::string(reserve_bytes, '\n'));
+}
+
+/// Writes `dir` + `name` where make_reserve() made room for it: under its own name only once it is
+/// whole.
+result<void> write_reserved(const std::string& dir, const std::string& name,
+                            const std::string& reserve, const std::string& text) {
+  if (write_over(reserve, text) && ::rename(reserve.c_str(), (dir + name).c_str()) == 0) {
+    unique_fd folder{::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!folder || ::fsync(folder.get()) != 0) return transfer::io_error(dir, errno);
+    return {};
+  }
+  // None was made, or a disk that writes all of it anew (copy on write): then its blocks are freed.
+  ::unlink(reserve.c_str());
+  return transfer::write_file_durably(dir + name, text, 0600);
 }
 
 } // namespace
@@ -92,24 +113,20 @@ result<exit_record> read_exit(const std::string& dir) {
 }
 
 result<void> reserve_exit(const std::string& dir) {
-  auto path = dir + reserve_name;
-  unique_fd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
-  if (!fd) return transfer::io_error(path, errno);
-  return transfer::write_all(fd.get(), std::string(reserve_bytes, '\n'));
+  return make_reserve(dir + exit_reserve);
 }
 
 result<void> write_exit(const std::string& dir, const exit_record& record) {
-  auto text = to_line(to_json(record)) + "\n";
-  auto reserve = dir + reserve_name;
-  // Under its own name only once it is whole.
-  if (write_over(reserve, text) && ::rename(reserve.c_str(), (dir + "/exit.json").c_str()) == 0) {
-    unique_fd folder{::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!folder || ::fsync(folder.get()) != 0) return transfer::io_error(dir, errno);
-    return {};
-  }
-  // None was made, or a disk that writes all of it anew (copy on write): then its blocks are freed.
-  ::unlink(reserve.c_str());
-  return transfer::write_file_durably(dir + "/exit.json", text, 0600);
+  return write_reserved(dir, "/exit.json", dir + exit_reserve, to_line(to_json(record)) + "\n");
+}
+
+result<void> reserve_pid(const std::string& dir) {
+  return make_reserve(dir + pid_reserve);
+}
+
+result<void> write_pid(const std::string& dir, pid_t agent, pid_t holder) {
+  return write_reserved(dir, "/pid", dir + pid_reserve,
+                        std::to_string(agent) + " " + std::to_string(holder) + "\n");
 }
 
 void settle_lost(const std::string& dir) {

@@ -9,6 +9,7 @@
 //   D/inputs     "KEY LENGTH\n" of every input, synced before it is written to the agent
 //   D/control.sock   see control.hpp
 //   D/exit.reserve   room for exit.json on a disk that is full by then; read by nobody
+//   D/pid.reserve    the same for pid, which is written once the agent has begun
 //   D/exit.json  {"exit_code","signal","final_offset","ended_at_ms"}; the holder's last act
 #pragma once
 
@@ -46,6 +47,10 @@ result<bool> claim(const std::string& dir, std::uint64_t epoch, unique_fd& lock)
 
 /// Takes the room for the record while there is some: before the agent starts.
 result<void> reserve_exit(const std::string& dir);
+/// The same for the pids: an agent may fill the disk before they are written.
+result<void> reserve_pid(const std::string& dir);
+/// Durable. The agent and its holder.
+result<void> write_pid(const std::string& dir, pid_t agent, pid_t holder);
 
 result<exit_record> read_exit(const std::string& dir);
 /// Durable. Needs no room where it was reserved: that file is written over and takes its place. A

@@ -81,6 +81,7 @@ private:
         ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600)};
     if (!signals_ || !log_) return {errno, log};
     if (!reserve_exit(o_.dir)) return {errno ? errno : EIO, "exit.reserve"};
+    if (!reserve_pid(o_.dir)) return {errno ? errno : EIO, "pid.reserve"};
     if (auto failed = listen(); failed.number) return failed;
     auto size = std::to_string(o_.columns) + " " + std::to_string(o_.rows) + "\n";
     if (o_.pty && !transfer::write_file_durably(o_.dir + "/terminal", size, 0600))
@@ -88,8 +89,7 @@ private:
     auto failed = start_agent(o_, stdin_file.get(), agent_);
     if (failed.number) return failed;
     if (!inputs_.open(o_.dir, std::move(agent_.input), o_.pty)) return {EIO, "inputs"};
-    auto pids = std::to_string(agent_.pid) + " " + std::to_string(::getpid()) + "\n";
-    if (!transfer::write_file_durably(o_.dir + "/pid", pids, 0600)) return {EIO, "pid"};
+    if (!write_pid(o_.dir, agent_.pid, ::getpid())) return {EIO, "pid"};
     return {};
   }
 

@@ -162,9 +162,26 @@ TEST_CASE("an agent that fills its disk and ends with 0 has ended with 0") {
                     "test ! -e \"$1/exit.reserve\" && cat \"$1/exit.json\"",
                     {dir});
   auto record = json::parse(text);
-  CHECK(record["exit_code"] == 0);
+  CHECK(record["exit_code"] == 0); // 127: its pids found no room, for it was quick to fill the disk
   CHECK(record["signal"] == 0);
   CHECK(record["final_offset"] == 0);
+}
+
+TEST_CASE("the pids of an agent take the room that was kept for them, or any other") {
+  temp t;
+  bool kept = GENERATE(true, false);
+  struct stat before {};
+  if (kept) {
+    REQUIRE(guest::reserve_pid(t.path).ok());
+    REQUIRE(::stat((t / "pid.reserve").c_str(), &before) == 0);
+    CHECK(before.st_blocks > 0);
+  }
+  REQUIRE(guest::write_pid(t.path, 12, 34).ok());
+  CHECK(get(t / "pid") == "12 34\n");
+  CHECK_FALSE(exists(t / "pid.reserve"));
+  struct stat after {};
+  REQUIRE(::stat((t / "pid").c_str(), &after) == 0);
+  CHECK((after.st_ino == before.st_ino) == kept); // the same file, written over
 }
 
 TEST_CASE("a record that its holder did not finish is none, and the next one is whole") {
