@@ -413,7 +413,7 @@ const std::vector<std::string>& endings() {
 bool lacked_room(const diff_options& o, const error& e) {
   if (e.code == errc::not_found) return false;
   auto full = [](const std::string& folder) { return look_for_room(folder).room < enough_room; };
-  return tells_of_full_disk(e) || full(o.out) || full(o.tree);
+  return transfer::tells_of_full_disk(e) || full(o.out) || full(o.tree);
 }
 
 /// `another_place`: what failed may do where there is more room.

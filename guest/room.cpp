@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -107,12 +106,6 @@ std::vector<place> by_room(place usual, const std::vector<place>& others, std::u
 std::string scratch_place() {
   auto places = spare_places();
   return places.empty() ? std::string{} : by_room(places.front(), places).front().folder;
-}
-
-bool tells_of_full_disk(const error& e) {
-  for (int number : {ENOSPC, EDQUOT})
-    if (e.cause.find(std::strerror(number)) != e.cause.npos) return true;
-  return e.code == errc::disk_full;
 }
 
 borrowed_folder::~borrowed_folder() {

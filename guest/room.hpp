@@ -37,9 +37,6 @@ std::vector<place> by_room(place usual, const std::vector<place>& others,
 /// room, or the one with most. Empty: there is none.
 std::string scratch_place();
 
-/// True when the error, ours or one that git wrote, says that a disk or a quota is full.
-bool tells_of_full_disk(const error& e);
-
 /// A folder that takes the room of another disk, and is found under its name by a link there.
 class borrowed_folder {
 public:

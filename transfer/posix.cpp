@@ -82,6 +82,12 @@ result<void> put_on_disk(const std::string& dir) {
   return {};
 }
 
+bool tells_of_full_disk(const error& e) {
+  for (int number : {ENOSPC, EDQUOT})
+    if (e.cause.find(::strerrordesc_np(number)) != e.cause.npos) return true;
+  return e.code == errc::disk_full;
+}
+
 result<void> make_dirs(const std::string& path) {
   for (std::size_t at = 1; at <= path.size(); ++at) {
     if (at != path.size() && path[at] != '/') continue;

@@ -43,6 +43,9 @@ result<std::string> read_file(const std::string& path, std::size_t limit = 64u <
 result<void> write_file_durably(const std::string& path, std::string_view data, unsigned mode);
 /// What was written to the file system that holds the directory `dir` is on disk when this returns.
 result<void> put_on_disk(const std::string& dir);
+/// True when the error, ours or one that git wrote, says that a disk or a quota is full. Git says
+/// it in words alone, among names that may come from a sandbox: those prove nothing by themselves.
+bool tells_of_full_disk(const error& e);
 /// Makes the directory and its missing parents with mode 0700.
 result<void> make_dirs(const std::string& path);
 /// Removes a file or a whole tree; what is not there is no error. Never follows a symlink.

@@ -15,15 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// True where git says so. It says it in words alone (those of git_environment() are never
-/// translated), among names that came from the sandbox: alone it proves nothing.
-bool says_disk_is_full(const error& why) {
-  if (why.code != errc::io) return why.code == errc::disk_full;
-  for (const char* words : {"No space left on device", "Disk quota exceeded"})
-    if (why.cause.find(words) != why.cause.npos) return true;
-  return false;
-}
-
 /// True where a file of `size` bytes has no room in `dir`.
 bool lacks_room(const std::string& dir, std::uint64_t size) {
   const auto path = dir + "/room";
@@ -69,12 +60,13 @@ public:
     return out;
   }
 
-  /// Whether the proof failed for want of room, which says nothing of the patch: what git wrote of
-  /// it is gone by then, so there must be less room than all of it would take.
+  /// Whether the proof failed for want of room, which says nothing of the patch. Where git alone
+  /// says so there must be less room than all of it would take: what git wrote is gone by then.
   bool disk_was_full(const error& why) const {
+    if (why.code == errc::disk_full) return true;
     std::error_code none;
     auto patch = fs::file_size(came_, none);
-    return says_disk_is_full(why)
+    return why.code == errc::io && tells_of_full_disk(why)
            && lacks_room(scratch_, least_room + x_.files.total_bytes + (none ? 0 : patch));
   }
 

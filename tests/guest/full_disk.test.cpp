@@ -74,7 +74,7 @@ TEST_CASE("results go where they belong while there is room, then to another dis
 }
 
 TEST_CASE("an error tells of a full disk in our words and in those of git") {
-  using guest::tells_of_full_disk;
+  using transfer::tells_of_full_disk;
   CHECK(tells_of_full_disk(transfer::io_error("a file", EDQUOT)));
   CHECK(tells_of_full_disk(make_error(errc::io, "git add ended with exit code 128",
                                       "error: unable to write file: No space left on device")));
