@@ -133,14 +133,7 @@ TEST_CASE_METHOD(budget_world, "a run that nobody can lead, since its spec canno
   cap(GENERATE(budget_scope::swarm, budget_scope::day), 20);
   auto id = begin_run();
   stop();
-  open_runs = [this]() -> result<std::vector<open_run>> {
-    std::vector<open_run> out;
-    auto rows = tables->open_swarms();
-    if (!rows) return rows.err();
-    for (const auto& row : *rows)
-      out.push_back({row.record, make_error(errc::protocol, "not a spec")});
-    return out;
-  };
+  lose_specs();
   start();
   REQUIRE(registry->unreadable(id));
   for (int i = 0; i < 2000 && swarm(id).state == swarm_phase::running; ++i) {

@@ -410,14 +410,7 @@ TEST_CASE_METHOD(panic_world, "a kept sandbox that its provider does not end is 
 TEST_CASE_METHOD(panic_world, "a daemon that ends everything ends runs that nobody leads") {
   auto id = run();
   stop();
-  open_runs = [this, id]() -> result<std::vector<open_run>> {
-    std::vector<open_run> out;
-    auto rows = tables->open_swarms();
-    if (!rows) return rows.err();
-    for (const auto& row : *rows)
-      out.push_back({row.record, make_error(errc::protocol, "not a spec")});
-    return out;
-  };
+  lose_specs();
   start();
   REQUIRE(registry->unreadable(id));
   unled_ending rest{*svc, *registry};

@@ -33,16 +33,6 @@ struct summary_world : sandbox_world {
       return said(to_line(answer) + "\n");
     };
   }
-  /// Downloads of this file that were begun.
-  std::size_t asked_for(const std::string& ending) const {
-    auto is = [&](const fake_api::record& c) {
-      return c.op == operation::download_file && c.what.ends_with(ending);
-    };
-    return static_cast<std::size_t>(std::count_if(api->calls.begin(), api->calls.end(), is));
-  }
-  bool has_patch(const std::string& pane) const {
-    return std::filesystem::exists(tmp.path / "out" / "sw_a" / (pane + ".patch"));
-  }
   std::string after(const char* option) const {
     return *(std::find(words.begin(), words.end(), option) + 1);
   }

@@ -52,16 +52,6 @@ struct transfer_world : left_world {
       return where(r, c);
     };
   }
-  /// Downloads of this file that were begun.
-  std::size_t asked_for(const std::string& ending) const {
-    auto is = [&](const fake_api::record& c) {
-      return c.op == operation::download_file && c.what.ends_with(ending);
-    };
-    return static_cast<std::size_t>(std::count_if(api->calls.begin(), api->calls.end(), is));
-  }
-  bool has_patch(const std::string& pane) const {
-    return std::filesystem::exists(tmp.path / "out" / "sw_a" / (pane + ".patch"));
-  }
 };
 
 } // namespace skep::test

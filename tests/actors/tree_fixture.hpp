@@ -75,6 +75,18 @@ struct tree_world : world {
   std::function<result<std::vector<open_run>>()> open_runs; ///< Set: instead of this fixture's.
   supervisor_actor root;
 
+  /// The next daemon cannot read what its open runs were started with.
+  void lose_specs() {
+    open_runs = [this]() -> result<std::vector<open_run>> {
+      auto rows = tables->open_swarms();
+      if (!rows) return rows.err();
+      std::vector<open_run> out;
+      for (const auto& row : *rows)
+        out.push_back({row.record, make_error(errc::protocol, "not a spec")});
+      return out;
+    };
+  }
+
   tree_world() {
     v.stop_roots(); // the journal in memory and its recorder
     tree.put("README", "a work tree\n");
