@@ -63,48 +63,27 @@ inline finished run_to_end(std::vector<std::string> argv, const std::string& hom
   return {x->exit_code, x->out, x->err};
 }
 
-/// A program that runs beside the test; killed and reaped at the end of its scope.
-class background {
+/// A program that runs beside the test, and what it says; killed and reaped at the end of its
+/// scope.
+class running_program {
 public:
-  background(std::vector<std::string> argv, const std::string& home) {
-    int out[2];
-    if (::pipe2(out, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&files, out[1], 1);
-    posix_spawn_file_actions_adddup2(&files, out[1], 2);
-    auto environment = clean_environment(home);
-    std::vector<char*> args, env;
-    for (auto& x : argv)
-      args.push_back(x.data());
-    args.push_back(nullptr);
-    for (auto& x : environment)
-      env.push_back(x.data());
-    env.push_back(nullptr);
-    auto failed = ::posix_spawn(&pid_, argv[0].c_str(), &files, nullptr, args.data(), env.data());
-    posix_spawn_file_actions_destroy(&files);
-    ::close(out[1]);
-    out_ = out[0];
-    if (failed != 0) throw std::runtime_error("posix_spawn " + argv[0]);
-  }
-  background(const background&) = delete;
-  background& operator=(const background&) = delete;
-  ~background() {
+  running_program(const running_program&) = delete;
+  running_program& operator=(const running_program&) = delete;
+  virtual ~running_program() {
     if (pid_ > 0) {
       ::kill(pid_, SIGKILL);
       ::waitpid(pid_, nullptr, 0);
     }
-    ::close(out_);
+    ::close(from_);
   }
   void signal(int s) { ::kill(pid_, s); }
   pid_t pid() const { return pid_; }
-  /// Both outputs so far.
-  const std::string& text() const { return text_; }
-  /// True when `what` came on either output within 15 s.
+  /// What can be read of it so far.
+  virtual std::string text() const = 0;
+  /// True when `what` came to be read within 15 s.
   bool shows(const std::string& what) {
     auto end = std::chrono::steady_clock::now() + 15s;
-    while (text_.find(what) == std::string::npos)
+    while (text().find(what) == std::string::npos)
       if (!read_more(end)) return false;
     return true;
   }
@@ -120,20 +99,61 @@ public:
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
 
+protected:
+  running_program() = default;
+  /// Starts it; `files` become its own, and are used up.
+  void spawn(std::vector<std::string> argv, std::vector<std::string> environment,
+             posix_spawn_file_actions_t& files, const posix_spawnattr_t* how = nullptr) {
+    std::vector<char*> args, env;
+    for (auto& x : argv)
+      args.push_back(x.data());
+    args.push_back(nullptr);
+    for (auto& x : environment)
+      env.push_back(x.data());
+    env.push_back(nullptr);
+    auto failed = ::posix_spawn(&pid_, argv[0].c_str(), &files, how, args.data(), env.data());
+    posix_spawn_file_actions_destroy(&files);
+    if (failed != 0) throw std::runtime_error("posix_spawn " + argv[0]);
+  }
+  /// A piece of what it says.
+  virtual void took(std::string_view piece) = 0;
+  int from_ = -1; ///< Where it is read.
+
 private:
+  /// False at the deadline, and at the end of what it says.
   bool read_more(std::chrono::steady_clock::time_point end) {
     auto left =
         std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
-    pollfd item{out_, POLLIN, 0};
+    pollfd item{from_, POLLIN, 0};
     if (left.count() <= 0 || ::poll(&item, 1, static_cast<int>(left.count())) <= 0) return false;
     char piece[4096];
-    auto n = ::read(out_, piece, sizeof piece);
+    auto n = ::read(from_, piece, sizeof piece);
     if (n <= 0) return false;
-    text_.append(piece, static_cast<std::size_t>(n));
+    took({piece, static_cast<std::size_t>(n)});
     return true;
   }
   pid_t pid_ = -1;
-  int out_ = -1;
+};
+
+/// Without input; both outputs are one pipe.
+class background : public running_program {
+public:
+  background(std::vector<std::string> argv, const std::string& home) {
+    int out[2];
+    if (::pipe2(out, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
+    from_ = out[0];
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&files, out[1], 1);
+    posix_spawn_file_actions_adddup2(&files, out[1], 2);
+    transfer::unique_fd theirs{out[1]};
+    spawn(std::move(argv), clean_environment(home), files);
+  }
+  std::string text() const override { return text_; }
+
+private:
+  void took(std::string_view piece) override { text_ += piece; }
   std::string text_;
 };
 
