@@ -100,7 +100,7 @@ json usage_of(const gateway_counts& c, const spend_ledger& spend, bool keys_revo
                  {"inputTokens", c.input_tokens},
                  {"outputTokens", c.output_tokens},
                  {"models", models_of(spend)},
-                 {"microUsd", spend.micro_usd()},
+                 {"microUsd", spend.micro_usd() + spend.under_way_micro_usd()},
                  {"unpricedCalls", spend.unpriced()},
                  {"cutCalls", spend.cut()},
                  {"allowance",

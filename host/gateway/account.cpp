@@ -1,5 +1,6 @@
 #include "host/gateway/account.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -17,8 +18,9 @@ std::optional<refusal> call_account::admit() {
   call_estimate most{ask_.model(), {}};
   most.tokens.input = ask_.input_tokens();
   most.tokens.output = ask_.output_tokens();
-  room_ = spend_.reserve(most);
+  room_ = spend_.reserve(most, place_);
   if (!room_) return allowance_reserved;
+  leave_line();
   return std::nullopt;
 }
 
@@ -27,8 +29,19 @@ void call_account::answers(unsigned status, std::string_view content_type, bool 
   usage_.emplace(content_type, encoded);
 }
 
-void call_account::end(bool complete) {
+// A sandbox may be killed while its agent's call is under way: then this is all that is known of
+// it.
+void call_account::receives(std::string_view piece) {
+  usage_->feed(piece);
+  if (!under_rule_ || ended_ || !usage_->reported()) return;
+  if (std::exchange(told_tokens_, usage_->tokens().all()) == usage_->tokens().all()) return;
+  spend_.under_way(told_micro_usd_, usage_->model(), usage_->tokens());
+}
+
+void call_account::end(bool complete, bool silent) {
   if (std::exchange(ended_, true)) return;
+  spend_.under_way(told_micro_usd_, {}, {});
+  leave_line();
   room_.reset();
   if (!under_rule_) return;
   if (usage_) usage_->finish(complete);
@@ -44,6 +57,9 @@ void call_account::end(bool complete) {
     call.tokens = usage_->tokens();
   }
   if (!reported) call.tokens.input = ask_.input_tokens();
+  // Nobody saw how long the answer is: it may be all that it was allowed to be.
+  if (!reported && may_cost_ && !silent && !(complete && usage_ && usage_->readable()))
+    call.tokens.output = std::max(call.tokens.output, ask_.output_tokens());
   if (call.model.empty()) call.model = ask_.model();
   counts_.input_tokens += call.tokens.all() - call.tokens.output;
   counts_.output_tokens += call.tokens.output;
@@ -55,7 +71,8 @@ void call_account::end(bool complete) {
 bool call_account::owes(bool complete) const {
   if (status_ >= 300) return false;
   if (usage_ && usage_->seen()) return may_cost_ || !complete;
-  return may_cost_ && sent_ && (!complete || ask_.may_name_model());
+  bool worked_on = sent_ || status_ >= 200;
+  return may_cost_ && worked_on && (!complete || ask_.may_name_model());
 }
 
 } // namespace skep::host::gate

@@ -93,7 +93,8 @@ public:
   transfer(forward_context& g, std::shared_ptr<client> c, std::shared_ptr<Stream> up,
            call_account account)
       : g_(g), client_(std::move(c)), up_(std::move(up)), account_(std::move(account)),
-        idle_(g.io, g.policy.idle, [this] { give_up(); }), upload_done_(g.io), drain_(g.io) {
+        idle_(g.io, g.policy.idle, [this] { give_up(); }), upload_done_(g.io), turn_(g.io),
+        drain_(g.io) {
     upload_done_.expires_at(std::chrono::steady_clock::time_point::max());
   }
 
@@ -111,7 +112,7 @@ public:
     error_code ec;
     while (uploading_)
       co_await upload_done_.async_wait(into(ec));
-    account_.end(false); // whatever it was that kept the answer from its end
+    account_.end(false, silent_); // whatever it was that kept the answer from its end
     client_->cut_transfer = nullptr;
     co_return failure;
   }
@@ -137,20 +138,44 @@ private:
   }
 
   // Before the last of a request goes. A refused one is cut short: nothing works on half of it.
-  void admit(error_code& ec) {
-    refused_ = account_.admit();
-    if (!refused_) return;
+  task<void> admit(error_code& ec) {
+    auto why = account_.admit();
+    if (why && why->retry_after_s > 0) why = co_await wait_for_room();
+    refused_ = why;
+    if (!refused_) co_return;
     --g_.counts.requests; // it is not forwarded after all
     error_code ignored;
     upstream_socket().close(ignored);
     ec = asio::error::operation_aborted;
   }
 
+  // What is reserved is seldom used: a client that were told at once to come again would do so a
+  // few times within seconds, and give up, while one call alone takes longer.
+  task<std::optional<refusal>> wait_for_room() {
+    waiting_ = true;
+    idle_.hold(true);
+    account_.line_up([this] { turn_.cancel(); });
+    turn_.expires_after(g_.policy.idle);
+    if (!client_->socket.is_open()) abort();
+    watch_client();
+    std::optional<refusal> why = allowance_reserved;
+    error_code ec;
+    for (bool over = false; !finished_; over = !ec) {
+      why = account_.admit();
+      if (!why || why->retry_after_s == 0 || over) break;
+      co_await turn_.async_wait(into(ec));
+    }
+    account_.leave_line();
+    idle_.hold(false);
+    waiting_ = false;
+    co_return why;
+  }
+
   task<void> upload(const std::string& header, bool chunked) {
     auto self = this->shared_from_this();
     error_code ec;
     auto& request = *client_->request;
-    if (request.is_done()) admit(ec);
+    if (request.is_done()) co_await admit(ec);
     if (!ec) co_await asio::async_write(*up_, asio::buffer(header), into(ec));
     if (!ec && !request.is_done() && client_->expects_continue) {
       client_->expects_continue = false;
@@ -174,10 +199,10 @@ private:
       g_.counts.bytes_in += n;
       idle_.progress();
       account_.sends({piece.data(), n});
-      if (request.is_done() && !chunked) admit(ec);
+      if (request.is_done() && !chunked) co_await admit(ec);
       if (!ec) co_await write_piece(*up_, {piece.data(), n}, chunked, ec);
     }
-    if (!ec) admit(ec);
+    if (!ec) co_await admit(ec);
     std::string_view end = "0\r\n\r\n";
     if (!ec && chunked)
       co_await asio::async_write(*up_, asio::buffer(end.data(), end.size()), into(ec));
@@ -191,7 +216,7 @@ private:
   // Nobody reads the answer any more. What it cost stands at its end, so that a model's answer is
   // read on for a while; a long generation costs money, so that it is cut then.
   void client_is_gone() {
-    if (!client_->uses_key) return abort();
+    if (!client_->uses_key || waiting_) return abort();
     if (std::exchange(client_gone_, true)) return;
     client_->keep_alive = false;
     drain_.expires_after(g_.policy.drain);
@@ -201,10 +226,13 @@ private:
   }
 
   void watch_client() {
-    if (finished_ || !client_->socket.is_open()) return;
+    if (finished_ || !client_->socket.is_open() || std::exchange(watched_, true)) return;
     client_->socket.async_wait(
         local_socket::wait_read, [self = this->shared_from_this()](error_code ec) {
-          if (ec || self->finished_) return;
+          self->watched_ = false;
+          if (self->finished_) return;
+          if (ec && self->waiting_) return self->abort(); // the gateway stops
+          if (ec) return;
           char c = 0;
           auto n = ::recv(self->client_->socket.native_handle(), &c, 1, MSG_PEEK | MSG_DONTWAIT);
           if (n < 0 && (errno == EAGAIN || errno == EINTR)) return self->watch_client();
@@ -215,6 +243,7 @@ private:
   void stop_upload() {
     finished_ = true;
     drain_.cancel();
+    turn_.cancel();
     error_code ignored;
     upstream_socket().close(ignored);
     client_->socket.cancel(ignored); // the watch, or an upload that was answered before its end
@@ -235,6 +264,8 @@ private:
       idle_.progress();
     } while (!ec && answer->get().result_int() / 100 == 1 && answer->get().result_int() != 101);
     if (refused_) co_return refused_;
+    if (ec && waiting_) co_return allowance_reserved; // the upstream did not want to wait as long
+    silent_ = idle_.expired() || (ec && ec != asio::error::operation_aborted && !client_gone_);
     if (idle_.expired()) co_return too_slow;
     if (ec || answer->get().result_int() < 200) co_return bad_answer;
 
@@ -316,8 +347,12 @@ private:
   std::optional<refusal> refused_; ///< By admit().
   watchdog idle_;
   asio::steady_timer upload_done_;
+  asio::steady_timer turn_;  ///< See wait_for_room().
   asio::steady_timer drain_; ///< See client_is_gone().
   bool client_gone_ = false;
+  bool silent_ = false;  ///< The upstream ended it without a word.
+  bool waiting_ = false; ///< For room.
+  bool watched_ = false; ///< The client is: watch_client() is called home.
   bool uploading_ = true;
   bool finished_ = false;
 };

@@ -68,8 +68,9 @@ struct gateway_counts {
 
 /// Deadlines and bounds.
 struct gateway_policy {
-  std::chrono::milliseconds connect{10'000};      ///< Name and connection; TLS has as long again.
-  std::chrono::milliseconds idle{600'000};        ///< No byte either way during a request.
+  std::chrono::milliseconds connect{10'000}; ///< Name and connection; TLS has as long again.
+  /// No byte either way during a request; also how long one waits for room in the allowance.
+  std::chrono::milliseconds idle{600'000};
   std::chrono::milliseconds client_idle{640'000}; ///< Between requests of a client.
   /// A model's answer whose client has gone is read on for so long, and so many bytes, since what
   /// it cost stands at its end.
@@ -101,7 +102,7 @@ public:
   void allow(gateway_access access);
   /// What may be spent from now on, what was spent before included. When it is used up, requests
   /// under a rule are answered with 402. A call that may go beyond it together with those under way
-  /// is answered with 429 and `retry-after`; one alone never is.
+  /// waits for them, in order, for `policy.idle`, and is then answered with 429 and `retry-after`.
   void set_allowance(allowance most);
   /// Takes the keys away: requests under a rule are refused with 403 from now on, those under way
   /// are cut. allow() gives new ones.

@@ -44,6 +44,11 @@ public:
   watchdog& operator=(const watchdog&) = delete;
   /// Cheap: only a clock is read; the timer is moved when it fires.
   void progress() { s_->last = std::chrono::steady_clock::now(); }
+  /// While it is held it does not expire; let go, it begins anew.
+  void hold(bool held) {
+    s_->held = held;
+    progress();
+  }
   bool expired() const { return s_->expired; }
 
 private:
@@ -54,12 +59,14 @@ private:
     std::chrono::milliseconds limit;
     std::function<void()> expire;
     std::chrono::steady_clock::time_point last;
+    bool held = false;
     bool expired = false;
   };
   static void wait(const std::shared_ptr<state>& s) {
     s->timer.expires_at(s->last + s->limit);
     s->timer.async_wait([s](error_code ec) {
       if (ec || !s->expire) return;
+      if (s->held) s->last = std::chrono::steady_clock::now();
       if (std::chrono::steady_clock::now() < s->last + s->limit) return wait(s);
       s->expired = true;
       std::exchange(s->expire, nullptr)();

@@ -13,9 +13,14 @@ namespace skep::host {
 struct model_price {
   double input = 0;
   double output = 0;
-  double cache_write = 0; ///< Input that is stored for later calls.
+  double cache_write = 0; ///< Input that is stored for later calls, for 5 minutes.
   double cache_read = 0;  ///< Input that was stored.
 };
+
+/// Input that is stored for an hour, as a multiple of the price of input.
+inline constexpr double hour_cache_write_factor = 2;
+/// One search of the web that a model's provider made for it, in micro-dollars.
+inline constexpr double web_search_micro_usd = 10'000;
 
 /// By the beginning of a model's name; the longest one counts.
 using price_table = std::map<std::string, model_price, std::less<>>;

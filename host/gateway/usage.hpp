@@ -4,6 +4,7 @@
 #pragma once
 
 #include "host/gateway/spend.hpp"
+#include "messages/json.hpp"
 
 #include <cstdint>
 #include <string>
@@ -11,6 +12,7 @@
 
 namespace skep::host::gate {
 
+/// Of a JSON body that is longer than it keeps (4 MiB) it reads the figures at the end.
 class usage_reader {
 public:
   /// `content_type` of the answer; `encoded`: it has a Content-Encoding, so nothing can be read.
@@ -26,6 +28,9 @@ public:
   /// Figures were reported, or after finish(): text of a stream has passed without.
   bool seen() const { return reported_ || streamed_; }
   const token_usage& tokens() const { return tokens_; }
+  /// After finish(): its text was looked at from beginning to end. False for one that is encoded,
+  /// of another kind, or too long, and has told no figures at its end.
+  bool readable() const { return form_ != form::none && !lost_; }
   /// As the answer names it; at most 100 bytes, and empty when it names none.
   const std::string& model() const { return model_; }
   std::uint64_t input_tokens() const { return tokens_.all() - tokens_.output; }
@@ -34,11 +39,14 @@ public:
 private:
   void line(std::string_view text);
   bool document(std::string_view text); ///< False: no figures in it.
+  bool tail(std::string_view text);     ///< The same for the end of a document.
+  void figures(const json& usage);
   void pass(std::string_view text);
 
   enum class form { none, events, json } form_ = form::none;
   std::string buffer_;
-  bool overflow_ = false; ///< The present line (or the body) is too long to be looked at.
+  bool overflow_ = false; ///< The present line (or the body) is too long to be looked at whole.
+  bool lost_ = false;     ///< Something was, and what it said is not known.
   bool reported_ = false;
   bool streamed_ = false;
   std::uint64_t text_bytes_ = 0; ///< Of the answer's text, in events and bodies without figures.

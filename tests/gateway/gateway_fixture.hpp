@@ -80,14 +80,33 @@ inline host::gateway_access under_a_rule(const tcp_listener& upstream) {
           {}};
 }
 
-/// The upstream's answer to one call that used so many tokens.
-inline void answer_with(tcp_listener& upstream, const std::string& model, int input, int output) {
-  auto there = upstream.accept();
-  there.read_answer();
+/// A request to the domain of under_a_rule().
+inline std::string post(const std::string& body, const std::string& path = "/v1/messages") {
+  return "POST /api.test" + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: "
+         + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+/// An upstream's answer to a call that used so many tokens.
+inline void answer_call(raw_connection& there, const std::string& model, int input, int output) {
   json body = {{"model", model}, {"usage", {{"input_tokens", input}, {"output_tokens", output}}}};
   auto text = body.dump();
   there.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
              + std::to_string(text.size()) + "\r\n\r\n" + text);
+}
+
+/// The same to the next call that comes.
+inline void answer_with(tcp_listener& upstream, const std::string& model, int input, int output) {
+  auto there = upstream.accept();
+  there.read_answer();
+  answer_call(there, model, input, output);
+}
+
+/// Waits until the gateway has read so many bytes of requests' bodies, and done with them all that
+/// it does at once.
+inline void await_bytes_in(running_gateway& g, std::uint64_t bytes) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds{patience_ms};
+  while (g.counts().bytes_in < bytes)
+    if (std::chrono::steady_clock::now() > end) give_up("the requests were not read");
 }
 
 /// A request that has come upstream whole and is not answered: its client, and the upstream's end.
@@ -110,6 +129,17 @@ struct ruled_gateway {
     there.read_answer();
     return {std::move(client), std::move(there)};
   }
+  /// A request that has come to the gateway whole, and of which its header alone went on.
+  call_under_way begin_waiting(const std::string& request) {
+    auto body = request.size() - (request.find("\r\n\r\n") + 4);
+    auto read = g.counts().bytes_in + body;
+    auto client = g.connect();
+    client.send(request);
+    auto there = upstream.accept();
+    there.read_header();
+    await_bytes_in(g, read);
+    return {std::move(client), std::move(there)};
+  }
   /// What the client gets where the upstream answers that so many tokens were used.
   answer answered(const std::string& request, const std::string& model, int input, int output) {
     auto client = g.connect();
@@ -125,6 +155,16 @@ inline std::string chunk_of(const std::string& text) {
   std::snprintf(size, sizeof size, "%zx\r\n", text.size());
   return size + text + "\r\n";
 }
+
+/// Whoever hangs up is waited for shortly.
+struct short_drain_gateway : ruled_gateway {
+  static host::gateway_policy policy() {
+    host::gateway_policy out;
+    out.drain = std::chrono::milliseconds{100};
+    return out;
+  }
+  short_drain_gateway() : ruled_gateway(policy()) {}
+};
 
 /// Waits until the gateway has counted a call: its answer ends on another thread.
 inline host::model_call only_call(running_gateway& g) {

@@ -36,6 +36,37 @@ TEST_CASE("a call costs what its model's price says, each kind of token by its o
   CHECK(ledger.models().at("m-20250101").micro_usd == 482);
 }
 
+TEST_CASE("an hour in the cache costs twice the input, and a search of the web a cent") {
+  spend_ledger ledger({{"m", {3, 15, 3.75, 0.5}}});
+  ledger.add(call_of("m", {10, 100, 0, 1, 40, 2}));
+  CHECK(ledger.after(0).at(0).micro_usd == 30 + 225 + 240 + 15 + 20'000);
+  CHECK(ledger.tokens() == 111); // the 40 are of the 100, and a search is no token
+  CHECK(ledger.models().at("m").tokens.cache_write_1h == 40);
+  CHECK(ledger.models().at("m").tokens.web_searches == 2);
+  ledger.add(call_of("m", {0, 1, 0, 0, 9, 0})); // more of them than there are: no less than none
+  CHECK(ledger.after(1).at(0).micro_usd == 6);
+}
+
+TEST_CASE("what is cached for an hour and what is searched is read, streamed or not") {
+  const std::string cached =
+      R"("cache_creation_input_tokens":100,"cache_creation":{"ephemeral_5m_input_tokens":60,)"
+      R"("ephemeral_1h_input_tokens":40})";
+  const std::string searched = R"("server_tool_use":{"web_search_requests":2})";
+  auto check = [](const char* type, const std::string& text) {
+    gate::usage_reader u(type, false);
+    u.feed(text);
+    u.finish();
+    CHECK(u.tokens().cache_write == 100);
+    CHECK(u.tokens().cache_write_1h == 40);
+    CHECK(u.tokens().web_searches == 2);
+    CHECK(u.tokens().all() == 104);
+  };
+  check("application/json",
+        R"({"usage":{"input_tokens":1,"output_tokens":3,)" + cached + "," + searched + "}}");
+  check("text/event-stream", R"(data: {"message":{"usage":{"input_tokens":1,)" + cached + "}}}\n\n"
+                                 + R"(data: {"usage":{"output_tokens":3,)" + searched + "}}\n\n");
+}
+
 TEST_CASE("the cost of a model without a known price is unknown, not nothing") {
   spend_ledger ledger({{"m", {3, 15, 3.75, 0.3}}});
   ledger.add(call_of("other", {100, 0, 0, 10}));
@@ -45,9 +76,11 @@ TEST_CASE("the cost of a model without a known price is unknown, not nothing") {
   CHECK(ledger.models().at("unknown").calls == 1);
   CHECK(ledger.unpriced() == 2);
   CHECK(ledger.micro_usd() == 0);
-  ledger.allow({1, {}});
+  ledger.allow({1'000'000, {}}); // it may have been all of it
+  CHECK(ledger.used_up());
+  ledger.allow({{}, 113});
   CHECK_FALSE(ledger.used_up());
-  ledger.allow({1, 112});
+  ledger.allow({{}, 112});
   CHECK(ledger.used_up());
 }
 
@@ -149,10 +182,15 @@ TEST_CASE("a call whose answer is cut is counted as far as it told, and marked")
     there.send(size + event + "\r\n");
     c.read_header();
     CHECK(c.next_piece() == event);
+    g.with([](gateway& x) { // its sandbox may be gone before it ends
+      CHECK(x.spend().micro_usd() == 0);
+      CHECK(x.spend().under_way_micro_usd() == 17);
+    });
     there.close();
     CHECK(c.at_end());
   }
   g.with([](gateway& x) {
+    CHECK(x.spend().under_way_micro_usd() == 0);
     auto calls = x.spend().after(0);
     REQUIRE(calls.size() == 1);
     CHECK_FALSE(calls[0].complete);
