@@ -97,6 +97,10 @@ result<void> write_file_atomic(const std::string& path, std::string_view data, u
 
 namespace {
 
+error stopped(const std::string& name) {
+  return make_error(errc::cancelled, "remove " + name);
+}
+
 // Moves a directory to `top` under a name that is free there (the sandbox may have made any name).
 result<void> move_up(int from, const char* name, int top, std::uint64_t& moved) {
   for (;;) {
@@ -110,7 +114,8 @@ result<void> move_up(int from, const char* name, int top, std::uint64_t& moved) 
 // Empties and removes the directory `name` of `at`. Subdirectories below the first level are moved
 // up into `top` under fresh names instead of being entered, so that depth costs neither stack nor
 // descriptors.
-result<void> empty_dir(int top, const std::string& name, std::uint64_t& moved) {
+result<void> empty_dir(int top, const std::string& name, std::uint64_t& moved,
+                       const std::atomic<bool>* stop) {
   auto fd = ::openat(top, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0 && errno == EACCES && ::fchmodat(top, name.c_str(), 0700, 0) == 0)
     fd = ::openat(top, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -126,6 +131,10 @@ result<void> empty_dir(int top, const std::string& name, std::uint64_t& moved) {
     while (auto* entry = ::readdir(list)) {
       std::string_view entry_name = entry->d_name;
       if (entry_name == "." || entry_name == "..") continue;
+      if (stop && *stop) {
+        out = stopped(name);
+        break;
+      }
       if (::unlinkat(dir.get(), entry->d_name, 0) == 0 || errno == ENOENT) continue;
       if (errno != EISDIR && errno != EPERM) {
         out = system_error("remove " + std::string{entry_name});
@@ -147,7 +156,7 @@ result<void> empty_dir(int top, const std::string& name, std::uint64_t& moved) {
 
 } // namespace
 
-result<void> remove_tree(int at, const std::string& name) {
+result<void> remove_tree(int at, const std::string& name, const std::atomic<bool>* stop) {
   if (::unlinkat(at, name.c_str(), 0) == 0 || errno == ENOENT) return {};
   if (::unlinkat(at, name.c_str(), AT_REMOVEDIR) == 0) return {};
   auto raw = ::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -170,9 +179,10 @@ result<void> remove_tree(int at, const std::string& name) {
     ::closedir(list);
     if (names.empty()) break;
     for (const auto& x : names) {
+      if (stop && *stop) return stopped(name);
       if (::unlinkat(top.get(), x.c_str(), 0) == 0 || errno == ENOENT) continue;
       if (errno != EISDIR && errno != EPERM) return system_error("remove " + x);
-      if (auto r = empty_dir(top.get(), x, moved); !r) return r;
+      if (auto r = empty_dir(top.get(), x, moved, stop); !r) return r;
     }
   }
   if (::unlinkat(at, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)

@@ -5,6 +5,7 @@
 
 #include "messages/error.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -57,8 +58,9 @@ result<void> write_file_atomic(const std::string& path, std::string_view data, u
 
 /// Removes `name` below the directory `at` with all it holds. Follows no link, takes away missing
 /// permissions of our own directories, and needs constant stack and descriptors however deep the
-/// tree is. Absent is success.
-result<void> remove_tree(int at, const std::string& name);
+/// tree is. Absent is success. errc::cancelled soon after `stop` became true, with the rest still
+/// there; it may be set by any thread.
+result<void> remove_tree(int at, const std::string& name, const std::atomic<bool>* stop = nullptr);
 
 /// A socket path that fits sockaddr_un however deep the directory lies: /proc/self/fd/N/name.
 std::string socket_path(int dir_fd, std::string_view name);

@@ -27,8 +27,17 @@ error no_room(const std::string& id) {
 
 } // namespace
 
+// What is removed behind takes one at most: who waits for the end of a sandbox has the other one.
 struct registry::workers {
-  asio::thread_pool pool{1};
+  asio::thread_pool pool{2};
+};
+
+struct registry::removal {
+  explicit removal(asio::io_context& io) : done(io) {}
+  notifier done;
+  unique_fd claim;
+  bool ended = false;
+  sweep_outcome outcome = sweep_outcome::leftover;
 };
 
 registry::registry(asio::io_context& io, state_dir& state, std::string holder_program,
@@ -36,7 +45,10 @@ registry::registry(asio::io_context& io, state_dir& state, std::string holder_pr
     : io_(io), state_(state), program_(std::move(holder_program)), cgroups_(std::move(cgroups)),
       policy_(policy), workers_(std::make_unique<workers>()) {}
 
-registry::~registry() = default;
+// A removal is cut short, not waited for: the next host finds the rest by its holder's directory.
+registry::~registry() {
+  stop_removing_ = true;
+}
 
 // -- finding what is there ------------------------------------------------------------------------
 
@@ -55,7 +67,7 @@ task<void> registry::adopt() {
 task<void> registry::adopt_one(std::string id, std::shared_ptr<std::size_t> open,
                                std::shared_ptr<notifier> done) {
   bool adopted = co_await try_adopt(id, policy_.adopt);
-  if (adopted || co_await sweep(id) != sweep_outcome::alive)
+  if (adopted || remove_if_dead(id))
     unknown_.erase(id);
   else
     spawn(io_, keep_asking(id));
@@ -83,7 +95,7 @@ task<bool> registry::try_adopt(const std::string& id, std::chrono::milliseconds 
 task<void> registry::keep_asking(std::string id) {
   asio::steady_timer timer{io_};
   while (!co_await try_adopt(id, policy_.adopt)) {
-    if (co_await sweep(id) != sweep_outcome::alive) break;
+    if (remove_if_dead(id)) break;
     error_code ec;
     timer.expires_after(policy_.retry);
     co_await timer.async_wait(into(ec));
@@ -116,26 +128,75 @@ task<void> registry::watch(std::string id, entry_ptr what, std::shared_ptr<local
   }
 }
 
-task<sweep_outcome> registry::sweep(std::string id) {
-  struct shared {
-    explicit shared(asio::io_context& io) : done(io) {}
-    notifier done;
-    bool ended = false;
-    sweep_outcome outcome = sweep_outcome::leftover;
-  };
-  auto s = std::make_shared<shared>(io_);
-  asio::post(workers_->pool, [this, s, id] {
-    auto outcome = sweep_holder(state_, id);
+// -- removing what dead ones left -----------------------------------------------------------------
+
+registry::removal_ptr registry::claim_removal(const std::string& id) {
+  auto claim = claim_remains(state_, id);
+  if (!claim) return nullptr;
+  auto what = std::make_shared<removal>(io_);
+  what->claim = std::move(*claim);
+  removals_[id] = what;
+  return what;
+}
+
+void registry::begin_removal(const std::string& id, removal_ptr what) {
+  asio::post(workers_->pool, [this, what, id] {
+    if (before_removal) before_removal(id);
+    auto outcome = sweep_claimed(state_, id, what->claim, &stop_removing_);
     if (outcome == sweep_outcome::swept) sweep_cgroups(cgroups_, id);
-    asio::post(io_, [s, outcome] {
-      s->outcome = outcome;
-      s->ended = true;
-      s->done.notify();
+    asio::post(io_, [this, what, id, outcome] {
+      what->claim.reset();
+      what->outcome = outcome;
+      what->ended = true;
+      removals_.erase(id);
+      what->done.notify();
     });
   });
-  while (!s->ended)
-    co_await s->done.wait();
-  co_return s->outcome;
+}
+
+task<sweep_outcome> registry::sweep(std::string id) {
+  removal_ptr what;
+  if (auto i = removals_.find(id); i != removals_.end())
+    what = i->second;
+  else if (what = claim_removal(id); what)
+    begin_removal(id, what);
+  else
+    co_return sweep_outcome::alive;
+  while (!what->ended)
+    co_await what->done.wait();
+  co_return what->outcome;
+}
+
+// True: it is dead, and its files go in their turn. Nobody waits for that, however many there are.
+bool registry::remove_if_dead(const std::string& id) {
+  auto what = claim_removal(id);
+  if (!what) return false;
+  behind_.emplace_back(id, std::move(what));
+  if (!removing_behind_) {
+    removing_behind_ = true;
+    spawn(io_, remove_behind());
+  }
+  return true;
+}
+
+task<void> registry::remove_behind() {
+  asio::steady_timer timer{io_};
+  while (!behind_.empty()) {
+    auto [id, what] = std::move(behind_.front());
+    behind_.pop_front();
+    begin_removal(id, what);
+    while (!what->ended)
+      co_await what->done.wait();
+    // Processes of one that has just died may write on for a moment.
+    auto outcome = what->outcome;
+    for (int n = 1; outcome != sweep_outcome::swept && n < policy_.sweep_attempts; ++n) {
+      error_code ec;
+      timer.expires_after(policy_.retry);
+      co_await timer.async_wait(into(ec));
+      outcome = co_await sweep(id);
+    }
+  }
+  removing_behind_ = false;
 }
 
 // -- what the control API does --------------------------------------------------------------------

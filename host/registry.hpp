@@ -8,7 +8,9 @@
 #include "host/spec.hpp"
 #include "host/state.hpp"
 
+#include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,8 +38,9 @@ public:
            string_map cgroups = {}, holder_policy policy = {});
   ~registry() override;
 
-  /// Connects to all holders found and sweeps the dead ones. Answers when every one has answered or
-  /// had its time; a holder that is late is still adopted when it comes.
+  /// Connects to all holders found. Answers when every one has answered, is known to be dead or had
+  /// its time; a holder that is late is still adopted when it comes. What dead ones left is removed
+  /// behind, one after the other, each under its claim (state.hpp) from the start on.
   task<void> adopt() override;
 
   /// Starts a holder and waits until the sandbox inside has answered. Failure leaves nothing
@@ -70,6 +73,10 @@ public:
   /// True for a holder that lives but has not answered since the host started.
   bool unknown(const std::string& id) const override { return unknown_.contains(id); }
 
+  /// For tests: called with the id before the files of a dead one are removed, on the thread that
+  /// does it. Set it before anything else is called.
+  std::function<void(const std::string&)> before_removal;
+
 private:
   struct entry {
     sandbox_info info;
@@ -87,6 +94,14 @@ private:
   /// errc::capacity when it lives and takes no further connection.
   task<result<json>> put_question(std::string id, json question, std::chrono::milliseconds limit);
   task<result<sandbox_info>> change(std::string id, json question);
+  struct removal;
+  using removal_ptr = std::shared_ptr<removal>;
+  /// nullptr: its holder lives, or nobody can tell at present.
+  removal_ptr claim_removal(const std::string& id);
+  void begin_removal(const std::string& id, removal_ptr what);
+  bool remove_if_dead(const std::string& id);
+  task<void> remove_behind();
+  /// Removes what a dead one left, or waits for whoever does it already; `alive` comes at once.
   task<sweep_outcome> sweep(std::string id);
   task<result<void>> end_holder(std::string id);
   void discard(std::string id);
@@ -102,6 +117,10 @@ private:
   std::map<std::string, bool> unknown_;
   /// Shared with creates in progress, which may outlive us by a moment when the host ends.
   std::shared_ptr<std::size_t> starting_ = std::make_shared<std::size_t>(0);
+  std::map<std::string, removal_ptr> removals_;            ///< Claimed and not over yet.
+  std::deque<std::pair<std::string, removal_ptr>> behind_; ///< Of them what waits its turn.
+  bool removing_behind_ = false;
+  std::atomic<bool> stop_removing_ = false;
   std::unique_ptr<workers> workers_; // removes files, which may take long
 };
 

@@ -61,22 +61,34 @@ result<unique_fd> claim_holder(const state_dir& state, const std::string& id) {
   return fd;
 }
 
-result<void> remove_holder(const state_dir& state, const std::string& id) {
-  auto home = remove_tree(state.sandboxes.get(), id);
-  auto own = remove_tree(state.holders.get(), id);
-  return home ? own : home;
+result<void> remove_holder(const state_dir& state, const std::string& id,
+                           const std::atomic<bool>* stop) {
+  auto home = remove_tree(state.sandboxes.get(), id, stop);
+  return home ? remove_tree(state.holders.get(), id, stop) : home;
+}
+
+result<unique_fd> claim_remains(const state_dir& state, const std::string& id) {
+  unique_fd fd{::openat(state.holders.get(), id.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (!fd) {
+    if (errno == ENOENT || errno == ENOTDIR) return unique_fd{};
+    // No descriptor left, say, is no evidence: the home of one that lives would be removed.
+    return make_error(errc::exists, "sandbox " + id, errno_text(errno));
+  }
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return make_error(errc::exists, "sandbox " + id);
+  return fd;
+}
+
+sweep_outcome sweep_claimed(const state_dir& state, const std::string& id, const unique_fd& claim,
+                            const std::atomic<bool>* stop) {
+  // The holder removes its own directory last; what lies in sandboxes/ without one is rubbish.
+  auto removed =
+      claim ? remove_holder(state, id, stop) : remove_tree(state.sandboxes.get(), id, stop);
+  return removed ? sweep_outcome::swept : sweep_outcome::leftover;
 }
 
 sweep_outcome sweep_holder(const state_dir& state, const std::string& id) {
-  unique_fd fd{::openat(state.holders.get(), id.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (!fd) {
-    // No descriptor left, say, is no evidence: the home of one that lives would be removed.
-    if (errno != ENOENT && errno != ENOTDIR) return sweep_outcome::alive;
-    // The holder removes its own directory last; what lies in sandboxes/ without one is rubbish.
-    return remove_tree(state.sandboxes.get(), id) ? sweep_outcome::swept : sweep_outcome::leftover;
-  }
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return sweep_outcome::alive;
-  return remove_holder(state, id) ? sweep_outcome::swept : sweep_outcome::leftover;
+  auto claim = claim_remains(state, id);
+  return claim ? sweep_claimed(state, id, *claim) : sweep_outcome::alive;
 }
 
 } // namespace skep::host

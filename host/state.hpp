@@ -14,6 +14,7 @@
 
 #include "host/posix.hpp"
 
+#include <atomic>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,10 +43,20 @@ enum class sweep_outcome : std::uint8_t {
   swept,   ///< Nothing of it is left.
   leftover ///< Dead, but not everything could be removed: try again.
 };
-/// Removes what a dead holder left. Blocks for as long as removal takes.
+/// The lock of a dead holder's directory, which keeps other sweepers and a holder away while it is
+/// kept; an empty one where there is no directory. errc::exists as sweep_outcome::alive. Does not
+/// block.
+result<unique_fd> claim_remains(const state_dir& state, const std::string& id);
+/// Removes what a dead holder left, under the claim on it; never `alive`. Blocks for as long as
+/// removal takes, or until `stop` is true: then the rest is a leftover, which a next host finds.
+sweep_outcome sweep_claimed(const state_dir& state, const std::string& id, const unique_fd& claim,
+                            const std::atomic<bool>* stop = nullptr);
+/// Both in one.
 sweep_outcome sweep_holder(const state_dir& state, const std::string& id);
 
-/// Called by the holder itself at its end (it holds the claim).
-result<void> remove_holder(const state_dir& state, const std::string& id);
+/// Removes home and directory, under the claim. The directory stays when not all of the home could
+/// be removed: by it the next host finds the rest.
+result<void> remove_holder(const state_dir& state, const std::string& id,
+                           const std::atomic<bool>* stop = nullptr);
 
 } // namespace skep::host

@@ -26,6 +26,7 @@ SOURCES = [
     ("storage/disk_guard.hpp", "disk_limits", "A disk that fills up"),
     ("broker/control.hpp", "control_limits", "The control socket"),
     ("tools/skep/daemon_link.hpp", "start_policy", "Waiting for skepd to start"),
+    ("tools/skepd/local_host.hpp", "local_host_policy", "Waiting for the local skep-host"),
     ("host/server.hpp", "server_policy", "skep-host's server"),
     ("host/registry.hpp", "holder_policy", "skep-host and its holders"),
     ("host/gateway/gateway.hpp", "gateway_policy", "The gateway of a local sandbox"),

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <future>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -21,11 +22,6 @@ namespace skep::tools {
 namespace {
 
 namespace fs = std::filesystem;
-using namespace std::chrono_literals;
-
-constexpr auto start_deadline = 30s;
-constexpr auto answer_deadline = 5s;
-constexpr auto end_deadline = 10s;
 constexpr const char* idle_exit_seconds = "900";
 
 // Starts argv in a session of its own, detached from us: standard output is `out`, standard error
@@ -145,12 +141,14 @@ bool is_host_of(std::int64_t pid, const fs::path& host_dir) {
 } // namespace
 
 local_host::local_host(fs::path state_root, std::string install_id, config settings,
-                       fs::path programs, std::shared_ptr<sandbox::http_engine> engine)
+                       fs::path programs, std::shared_ptr<sandbox::http_engine> engine,
+                       local_host_policy policy, fs::path host_dir)
     : own_dir_(state_root / "host"),
-      host_dir_(::geteuid() == 0 ? fs::path{"/var/lib/skep-host"} / install_id
-                                 : own_dir_ / "state"),
+      host_dir_(!host_dir.empty()  ? std::move(host_dir)
+                : ::geteuid() == 0 ? fs::path{"/var/lib/skep-host"} / install_id
+                                   : own_dir_ / "state"),
       settings_(std::move(settings)), tag_(fingerprint(settings_)), programs_(std::move(programs)),
-      engine_(std::move(engine)) {}
+      engine_(std::move(engine)), policy_(policy) {}
 
 result<std::shared_ptr<sandbox::api>> local_host::connect() {
   std::lock_guard guard{mutex_};
@@ -206,7 +204,7 @@ result<void> local_host::replace_outdated() {
     if (::syscall(SYS_pidfd_send_signal, process, SIGTERM, nullptr, 0) != 0 && errno != ESRCH)
       failure = make_error(errc::host_failed, "cannot end process " + std::to_string(pid),
                            std::strerror(errno));
-    else if (::poll(&ended, 1, std::chrono::milliseconds{end_deadline}.count()) != 1)
+    else if (::poll(&ended, 1, static_cast<int>(policy_.end.count())) != 1)
       failure = make_error(errc::host_failed, "process " + std::to_string(pid)
                                                   + " has other settings and does not end");
   }
@@ -238,22 +236,49 @@ result<std::shared_ptr<sandbox::api>> local_host::try_running() {
   api_->list(std::move(nothing), [answer](result<std::vector<sandbox::listed>> r) {
     answer->set_value(r.ok() ? error{} : r.err());
   });
-  if (future.wait_for(answer_deadline) != std::future_status::ready)
+  if (future.wait_for(policy_.answer) != std::future_status::ready)
     return make_error(errc::host_failed, "skep-host does not answer");
   if (auto e = future.get()) return e;
   return api_;
 }
 
+// Its lock says so (host/state.hpp), which goes with its process. Ours is shared and given back at
+// once, also for a child that another thread forks meanwhile.
+bool local_host::host_lives() const {
+  auto fd = ::open((host_dir_ / "host.lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  auto taken = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (!taken) ::flock(fd, LOCK_UN);
+  ::close(fd);
+  return taken;
+}
+
+std::optional<result<void>> local_host::await_living(time_point deadline) const {
+  while (host_lives()) {
+    if (read_ready(host_dir_ / "ready.json").is_object()) return result<void>{};
+    if (std::chrono::steady_clock::now() >= deadline)
+      return result<void>{
+          make_error(errc::host_failed, "it lives, but has not said where it serves")};
+    // sleep: it may say where it serves or end, and nothing tells of both
+    ::poll(nullptr, 0, static_cast<int>(policy_.look.count()));
+  }
+  return {};
+}
+
 result<void> local_host::start() {
+  const auto deadline = std::chrono::steady_clock::now() + policy_.start;
+  if (auto living = await_living(deadline)) return *living;
   auto address = successor_of_.empty() ? former_address(host_dir_ / "ready.json")
                                        : std::exchange(successor_of_, {});
-  auto started = start_at(address);
-  if (!started && address != "127.0.0.1:0" && started.err().code != errc::no_isolation)
-    return start_at("127.0.0.1:0"); // somebody else may have taken the port
+  auto started = start_at(address, deadline);
+  if (started) return started;
+  if (auto living = await_living(deadline)) return *living; // the one just started, or another one
+  if (address != "127.0.0.1:0" && started.err().code != errc::no_isolation)
+    return start_at("127.0.0.1:0", deadline); // somebody else may have taken the port
   return started;
 }
 
-result<void> local_host::start_at(const std::string& address) {
+result<void> local_host::start_at(const std::string& address, time_point deadline) {
   api_.reset();
   auto program = programs_ / "skep-host";
   if (::access(program.c_str(), X_OK) != 0)
@@ -297,8 +322,7 @@ result<void> local_host::start_at(const std::string& address) {
   auto log = own_dir_ / "host.log";
   auto started = start_detached(argv, env, ends[1], log);
   ::close(ends[1]);
-  auto line = started.ok() ? read_line(ends[0], std::chrono::steady_clock::now() + start_deadline)
-                           : std::string{};
+  auto line = started.ok() ? read_line(ends[0], deadline) : std::string{};
   ::close(ends[0]);
   if (!started) return started;
   if (line.find('\n') == std::string::npos) return host_error(tail_of(log, 4096));

@@ -8,6 +8,9 @@
 // their fingerprint as its tag; one with another tag is ended and a new one started in its place.
 // Holders live on and are adopted: sandboxes that are there keep what they were made with, new ones
 // get the new settings.
+//
+// A host that lives is never joined by another one, however long it takes until it serves: only one
+// can have the directory, and the second would take the file away that leads to the first.
 #pragma once
 
 #include "sandbox/client.hpp"
@@ -17,16 +20,28 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 namespace skep::tools {
 
+/// How long skepd waits for its skep-host.
+struct local_host_policy {
+  std::chrono::milliseconds start{30'000}; ///< Until a host serves, started by us or before us.
+  std::chrono::milliseconds answer{5'000}; ///< For the question whether it serves.
+  std::chrono::milliseconds end{10'000};   ///< For a host with other settings to end.
+  std::chrono::milliseconds look{50};      ///< Between looks at a host that does not serve yet.
+};
+
 class local_host {
 public:
+  /// `host_dir`: where the host's state lies; empty: where the head of this file says.
   local_host(std::filesystem::path state_root, std::string install_id, config settings,
-             std::filesystem::path programs, std::shared_ptr<sandbox::http_engine> engine);
+             std::filesystem::path programs, std::shared_ptr<sandbox::http_engine> engine,
+             local_host_policy policy = {}, std::filesystem::path host_dir = {});
 
-  /// A client of a host that answers. Blocks up to 30 s; any thread, one start at a time.
-  /// host_failed with the end of its log, no_isolation as it says.
+  /// A client of a host that answers. Blocks for as long as its policy says; any thread, one start
+  /// at a time. host_failed with the end of its log, or when it lives and does not serve in time;
+  /// no_isolation as it says.
   result<std::shared_ptr<sandbox::api>> connect();
   /// False: its directory names no sandbox, so that it needs no host to be asked. Any thread.
   bool may_hold() const;
@@ -34,8 +49,14 @@ public:
 private:
   result<std::shared_ptr<sandbox::api>> try_running();
   result<void> replace_outdated();
+  using time_point = std::chrono::steady_clock::time_point;
   result<void> start();
-  result<void> start_at(const std::string& address);
+  result<void> start_at(const std::string& address, time_point deadline);
+  /// Whether a host serves the directory, or is about to.
+  bool host_lives() const;
+  /// Nothing when no host lives. Else waits until it has said where it serves; host_failed when it
+  /// has not by the deadline.
+  std::optional<result<void>> await_living(time_point deadline) const;
   result<std::string> key();
 
   std::filesystem::path own_dir_;  ///< Key and log: ours.
@@ -44,6 +65,7 @@ private:
   std::string tag_;                ///< Of a host that has these settings and is of this release.
   std::filesystem::path programs_; ///< Folder of skep-host.
   std::shared_ptr<sandbox::http_engine> engine_;
+  local_host_policy policy_;
   std::mutex mutex_;
   std::shared_ptr<sandbox::api> api_;
   std::string url_;          ///< That api_ talks to.
