@@ -9,6 +9,8 @@ namespace skep::envd {
 namespace {
 
 constexpr std::size_t listener_pieces = 4; ///< Queued for one listener before reading stops.
+/// For what is still to be read and sent of a process that ended within its limit.
+constexpr std::chrono::seconds ending_grace{3};
 
 std::optional<std::int64_t> number(std::string_view text) {
   std::int64_t value = 0;
@@ -71,6 +73,7 @@ task<void> run_stream(exchange& x, stream_client& client, const stream_terms& te
       continue;
     }
     auto left = deadline - terms.time.now();
+    if (terms.limit && terms.ending && terms.ending()) left += ending_grace;
     auto late = client.complete() ? terms.overdue && terms.overdue()
                                   : terms.limit && left <= clock::duration::zero();
     if (late) fail(rpc_code::deadline_exceeded, "context deadline exceeded");

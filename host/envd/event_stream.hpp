@@ -56,6 +56,9 @@ struct stream_terms {
   std::function<bool()> cut = {};
   /// Asked when the client is complete. True: it ended by the limit, and that is what is said.
   std::function<bool()> overdue = {};
+  /// Asked while the client is not complete. True: its end came in time and is on its way, which is
+  /// waited for a little beyond the limit.
+  std::function<bool()> ending = {};
 };
 
 /// Answers `x` with the client's envelopes until it is complete. Throws rpc_failure

@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t pipe_piece_bytes = 32U << 10;
 constexpr std::size_t terminal_piece_bytes = 16U << 10;
 constexpr std::chrono::seconds ended_kept_for{30};
+/// The largest pipe of an ordinary user: what was in one when nobody waited any more is not more.
+constexpr std::size_t most_after_cut_bytes = 1U << 20;
 
 // The words of Go's syscall.Signal, which E2B's clients see.
 std::string signal_text(int number) {
@@ -111,6 +113,7 @@ void process::run() {
 task<void> process::pump(descriptor& from, const char* name, std::size_t piece_bytes) {
   static std::array<char, pipe_piece_bytes> piece; // filled and emptied without a wait between
   auto self = shared_from_this();
+  std::size_t after_cut = 0;
   for (;;) {
     while (!feed_.room())
       co_await feed_.room_changed.wait();
@@ -122,6 +125,8 @@ task<void> process::pump(descriptor& from, const char* name, std::size_t piece_b
       }
       // Others get their turn, also when a process writes without end.
       co_await asio::post(io_, asio::use_awaitable);
+      // One that is no child of ours any more may write on for ever.
+      if (cut_ && (after_cut += static_cast<std::size_t>(n)) >= most_after_cut_bytes) break;
       continue;
     }
     if (n < 0 && errno == EINTR) continue;
@@ -160,9 +165,18 @@ void process::await_deadline() {
     if (ec || !self) return;
     if (self->time_.now() < self->kill_at_)
       self->await_deadline();
+    else if (self->status_)
+      self->end_leftovers();
     else
       self->killed_late_ = self->signal(SIGKILL);
   });
+}
+
+// It ended in time, and what it left behind holds its pipes. The group's id is not given anew while
+// one of its members lives; once they are gone it may be another process's, which is left alone.
+void process::end_leftovers() {
+  if (::kill(pid_, 0) != 0 && errno == ESRCH) ::kill(-pid_, SIGKILL);
+  cut();
 }
 
 bool process::signal(int number) {
@@ -204,7 +218,6 @@ bool process::resize(terminal_size size) {
 
 void process::exited(int status) {
   status_ = status;
-  deadline_.cancel();
   error_code ignored;
   input_.close(ignored);
   if (signalled_) cut();
@@ -222,6 +235,7 @@ void process::cut() {
 
 void process::try_end() {
   if (!status_ || pumps_ > 0 || ended()) return;
+  deadline_.cancel();
   auto end = end_of(*status_);
   ended_how_ = end["end"]["status"].get<std::string>();
   feed_.end(end);

@@ -3,7 +3,7 @@
 // A process outlives its listeners. Its output is read only while every listener has room, so a
 // slow one blocks the process through the pipe; with no listener output is read and dropped. The
 // end event comes when the process has exited and all holders of its pipes have closed them, or,
-// after a signal from us, when it has exited.
+// after a signal from us, when it has exited, or, at its deadline, when it had exited by then.
 #pragma once
 
 #include "host/envd/async.hpp"
@@ -43,10 +43,13 @@ public:
   std::shared_ptr<event_queue> attach();
   event_feed& feed() { return feed_; }
 
-  /// Kills it, as signal(SIGKILL) does, when `limit` has passed.
+  /// Kills it, as signal(SIGKILL) does, when `limit` has passed. When it has exited by then and
+  /// others of its group still hold its pipes, those are killed and nobody waits any longer.
   void kill_after(std::chrono::milliseconds limit);
   /// True when kill_after() was what ended it.
   bool killed_late() const { return killed_late_; }
+  /// True once it has exited, whoever still holds its pipes.
+  bool has_exited() const { return status_.has_value(); }
   /// SIGKILL goes to its process group as well, every other signal to it alone. False: it has
   /// exited already.
   bool signal(int number);
@@ -70,6 +73,7 @@ private:
   using descriptor = asio::posix::stream_descriptor;
   task<void> pump(descriptor& from, const char* name, std::size_t piece_bytes);
   void await_deadline();
+  void end_leftovers();
   void close_read(descriptor& from);
   void cut();
   void try_end();

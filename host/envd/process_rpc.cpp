@@ -89,6 +89,7 @@ task<void> process_start(services& s, exchange& x, json request) {
   p->run();
   stream_terms terms{.limit = limit, .time = s.time, .keepalive = event_keepalive()};
   terms.overdue = [p] { return p->killed_late(); };
+  terms.ending = [p] { return p->has_exited() && !p->killed_late(); };
   co_await stream_feed(x, p->feed(), l, terms);
 }
 

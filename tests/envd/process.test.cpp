@@ -271,6 +271,52 @@ TEST_CASE("a command that is killed takes its children along, at its deadline an
   ::close(handle);
 }
 
+TEST_CASE("what a command that ended in time left behind is ended at its deadline, and the stream "
+          "ends with the command's own exit status") {
+  envd e;
+  const bool in_group = GENERATE(true, false);
+  INFO((in_group ? "of its group" : "of a session of its own"));
+  const std::string sleeper = in_group ? "sleep 600 & echo $!" : "setsid sleep 600 & echo $!";
+  auto s = e.start(
+      {{"process", {{"cmd", "/bin/sh"}, {"args", {"-c", sleeper + "; exit 0"}}}}, {"stdin", false}},
+      "Connect-Timeout-Ms: 2000\r\n");
+  s.finish();
+  CHECK(s.end == json{{"exited", true}, {"status", "exit status 0"}});
+  CHECK(s.end_of_stream == "{}");
+  REQUIRE_FALSE(s.out.empty());
+  auto child = std::stoi(s.out);
+  auto handle = static_cast<int>(::syscall(SYS_pidfd_open, child, 0));
+  if (!in_group) { // it lives on, and holds nobody up
+    CHECK(handle >= 0);
+    ::kill(child, SIGKILL);
+  }
+  if (handle < 0) return;
+  pollfd gone{handle, POLLIN, 0};
+  CHECK(::poll(&gone, 1, 20'000) == 1);
+  ::close(handle);
+}
+
+TEST_CASE("a background program that writes without end cannot hold a stream beyond its deadline") {
+  envd e;
+  auto s = e.start(
+      {{"process", {{"cmd", "/bin/sh"}, {"args", {"-c", "setsid yes & echo $! >&2; exit 3"}}}},
+       {"stdin", false}},
+      "Connect-Timeout-Ms: 2000\r\n");
+  // Nobody reads until its deadline has passed, which a later one of the same length tells.
+  e.start({{"process", {{"cmd", "sleep"}, {"args", {"600"}}}}, {"stdin", false}},
+          "Connect-Timeout-Ms: 2000\r\n")
+      .finish();
+  s.finish();
+  CHECK(s.end.at("exitCode") == 3);
+  CHECK(s.end_of_stream == "{}");
+  REQUIRE_FALSE(s.err.empty());
+  auto handle = static_cast<int>(::syscall(SYS_pidfd_open, std::stoi(s.err), 0));
+  if (handle < 0) return;
+  pollfd gone{handle, POLLIN, 0}; // nobody reads its pipe any more
+  CHECK(::poll(&gone, 1, 20'000) == 1);
+  ::close(handle);
+}
+
 TEST_CASE("the deadline of Connect ends that stream only") {
   envd e;
   auto s = e.start(cat_request());
