@@ -137,6 +137,24 @@ result<void> make_private_file(const std::filesystem::path& file) {
   return {};
 }
 
+/// The file as a URI that tells SQLite that it does not change: every other byte escaped.
+std::string unchanging_uri(const std::filesystem::path& file) {
+  constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                     "0123456789-._~/";
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  // With an empty host, so that a path that begins with two slashes is one all the same.
+  std::string out = file.is_absolute() ? "file://" : "file:";
+  for (char c : file.string()) {
+    if (plain.find(c) != std::string_view::npos) {
+      out += c;
+      continue;
+    }
+    auto byte = static_cast<unsigned char>(c);
+    out += {'%', digits[byte >> 4], digits[byte & 0xf]};
+  }
+  return out + "?immutable=1";
+}
+
 } // namespace
 
 result<connection> connection::open(const std::filesystem::path& file, const open_options& how) {
@@ -145,7 +163,12 @@ result<connection> connection::open(const std::filesystem::path& file, const ope
   connection out;
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
               | (how.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
-  auto code = sqlite3_open_v2(file.c_str(), &out.db_, flags, nullptr);
+  auto name = file.string();
+  if (how.read_only && how.unchanging) {
+    flags |= SQLITE_OPEN_URI;
+    name = unchanging_uri(file);
+  }
+  auto code = sqlite3_open_v2(name.c_str(), &out.db_, flags, nullptr);
   if (code != SQLITE_OK)
     return sqlite_error(out.db_, code, "cannot open the database " + file.string());
   sqlite3_busy_timeout(out.db_, static_cast<int>(how.busy_timeout.count()));
@@ -157,7 +180,8 @@ result<connection> connection::open(const std::filesystem::path& file, const ope
   if (how.read_only)
     pragmas += "PRAGMA query_only=ON; PRAGMA schema_version;";
   else
-    pragmas += "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;";
+    pragmas += std::string{"PRAGMA journal_mode="} + (how.fills_copy ? "MEMORY" : "WAL")
+               + "; PRAGMA synchronous=FULL;";
   if (auto done = out.execute(pragmas); !done) {
     auto e = done.err();
     e.message = "cannot open the database " + file.string();
@@ -192,6 +216,18 @@ void connection::close() {
     sqlite3_finalize(s->stmt);
   statements_.clear();
   if (db_ != nullptr) sqlite3_close_v2(std::exchange(db_, nullptr));
+}
+
+result<void> connection::finish() {
+  for (auto& [sql, s] : statements_)
+    sqlite3_finalize(s->stmt);
+  statements_.clear();
+  if (db_ == nullptr) return {};
+  auto code = sqlite3_close(db_);
+  // One that is in use stays open, and goes with this object.
+  if (code != SQLITE_OK) return sqlite_error(db_, code, "a database could not be closed");
+  db_ = nullptr;
+  return {};
 }
 
 result<query> connection::prepare(std::string_view sql) {

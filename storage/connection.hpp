@@ -24,6 +24,12 @@ struct open_options {
   bool read_only = false;
   bool create = true; ///< Make the file (mode 0600) when it is missing; not with read_only.
   bool check = false; ///< check_pages() at once: takes the longer the larger the file is.
+  /// For a file that the backup API fills: no log beside it, so that a write that fails does so
+  /// while it is copied and not when the log is moved into it.
+  bool fills_copy = false;
+  /// With read_only: nobody writes to the file meanwhile. It is read without locks, and nothing is
+  /// made beside it. Never for a database in use.
+  bool unchanging = false;
   std::chrono::milliseconds busy_timeout{5000}; ///< How long a writer waits for another one.
   int cache_kib = 64 * 1024;
 };
@@ -142,6 +148,9 @@ public:
   /// Reads every page (quick_check), or those of one table and its indexes. Errors:
   /// corrupt_database, and io for a page that cannot be read.
   result<void> check_pages(std::string_view table = {});
+
+  /// Closes now; nothing else may be done with it then. Errors: what SQLite says about the close.
+  result<void> finish();
 
   /// Rows changed by the last INSERT, UPDATE or DELETE.
   std::int64_t changes() const;

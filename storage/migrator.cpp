@@ -70,6 +70,65 @@ result<void> apply_down(connection& db, const migration& m) {
   return {};
 }
 
+/// What stands behind the prefix in the name of a copy is of no finished one: the beginning of one,
+/// with what SQLite had beside it, or what a program that opened a copy left there.
+bool is_no_copy(std::string_view behind) {
+  return behind.find(".part") != std::string_view::npos || behind.ends_with("-wal")
+         || behind.ends_with("-shm") || behind.ends_with("-journal");
+}
+
+void remove_unfinished(const std::filesystem::path& part) {
+  for (const auto* suffix : {"", "-wal", "-shm", "-journal"}) {
+    auto leftover = part;
+    leftover += suffix;
+    std::error_code ignored;
+    std::filesystem::remove(leftover, ignored);
+  }
+}
+
+/// Fills the new file `part` with what `from` holds now.
+result<void> copy_pages(connection& from, const std::filesystem::path& part) {
+  open_options how;
+  how.fills_copy = true;
+  auto dest = connection::open(part, how);
+  if (!dest) return dest.err();
+  auto* b = sqlite3_backup_init(dest->handle(), "main", from.handle(), "main");
+  if (b == nullptr)
+    return sqlite_error(dest->handle(), sqlite3_errcode(dest->handle()), "cannot start a backup");
+  // All pages in one step: one read transaction, which no writer waits for. In pieces it would
+  // begin again after every commit and might never end.
+  auto code = sqlite3_backup_step(b, -1);
+  auto finished = sqlite3_backup_finish(b);
+  if (code == SQLITE_DONE) code = finished;
+  if (code != SQLITE_OK) return sqlite_error(dest->handle(), code, "the backup failed");
+  // The copied header says that it is a database with a log, and it is one from its next opening
+  // on.
+  return dest->finish();
+}
+
+/// Whether a finished copy can be relied upon: all of it is there, every page is in order, and the
+/// version of its schema can be read. Leaves nothing beside it.
+result<void> check_copy(const std::filesystem::path& part) {
+  open_options how;
+  how.read_only = how.unchanging = how.check = true;
+  auto db = connection::open(part, how);
+  if (!db) return db.err();
+  auto pages = db->number("PRAGMA page_count", 0);
+  if (!pages) return pages.err();
+  auto page_bytes = db->number("PRAGMA page_size", 0);
+  if (!page_bytes) return page_bytes.err();
+  std::error_code failed;
+  auto bytes = std::filesystem::file_size(part, failed);
+  if (failed) return make_error(errc::io, part.string(), failed.message());
+  if (static_cast<std::uintmax_t>(*pages) * static_cast<std::uintmax_t>(*page_bytes) != bytes)
+    return make_error(errc::corrupt_database, part.string(),
+                      std::to_string(bytes) + " bytes are not " + std::to_string(*pages)
+                          + " pages of " + std::to_string(*page_bytes));
+  std::vector<applied_migration> versions;
+  if (auto read = read_applied(*db, versions); !read) return read.err();
+  return {};
+}
+
 } // namespace
 
 result<std::vector<applied_migration>> migrator::verify(connection& db) const {
@@ -118,7 +177,8 @@ result<std::vector<std::filesystem::path>> migrator::list_backups() const {
   auto names = names_in(backups_);
   if (!names) return names.err();
   for (const auto& name : *names)
-    if (name.starts_with(prefix) && !name.ends_with(".part")) out.push_back(backups_ / name);
+    if (name.starts_with(prefix) && !is_no_copy(std::string_view{name}.substr(prefix.size())))
+      out.push_back(backups_ / name);
   std::sort(out.begin(), out.end(), [&](const auto& a, const auto& b) {
     // The time stands behind the version and sorts as text.
     auto time = [&](const std::filesystem::path& p) {
@@ -155,6 +215,7 @@ std::filesystem::path migrator::usable_backup(const schema_status& found) const 
   for (auto i = found.backups.rbegin(); i != found.backups.rend(); ++i) {
     auto name = i->filename().string();
     auto at = std::min(name.size(), backup_prefix().size());
+    if (is_no_copy(std::string_view{name}.substr(at))) continue;
     std::size_t version = 0;
     auto [end, wrong] = std::from_chars(name.data() + at, name.data() + name.size(), version);
     if (wrong == std::errc{} && version <= known_.size()) return *i;
@@ -227,34 +288,21 @@ result<void> migrator::backup(const std::filesystem::path& to) const {
   if (path_exists(to)) return make_error(errc::exists, to.string());
   auto part = to;
   part += ".part";
-  std::error_code ignored;
-  std::filesystem::remove(part, ignored); // of an attempt that was cut off
+  remove_unfinished(part); // of an attempt that was cut off
   open_options how;
   how.create = false;
   auto from = connection::open(database_, how);
   if (!from) return from.err();
-  auto copy = [&]() -> result<void> {
-    auto dest = connection::open(part);
-    if (!dest) return dest.err();
-    auto* b = sqlite3_backup_init(dest->handle(), "main", from->handle(), "main");
-    if (b == nullptr)
-      return sqlite_error(dest->handle(), sqlite3_errcode(dest->handle()), "cannot start a backup");
-    // All pages in one step: one read transaction, which no writer waits for. In pieces it would
-    // begin again after every commit and might never end.
-    auto code = sqlite3_backup_step(b, -1);
-    sqlite3_backup_finish(b);
-    if (code != SQLITE_DONE) return sqlite_error(dest->handle(), code, "the backup failed");
-    return {};
-  };
-  auto done = copy(); // closes the copy: its log is moved into it
-  if (done) done = publish_file(part, to);
-  if (!done) {
-    for (const auto* suffix : {"", "-wal", "-shm"}) {
-      auto leftover = part;
-      leftover += suffix;
-      std::filesystem::remove(leftover, ignored);
-    }
+  auto done = copy_pages(*from, part);
+  if (done) {
+    done = check_copy(part);
+    if (!done && done.err().code == errc::corrupt_database)
+      done = make_error(errc::corrupt_database,
+                        "the copy of " + database_.string() + " is not sound and was not kept",
+                        done.err().cause);
   }
+  if (done) done = publish_file(part, to);
+  remove_unfinished(part);
   return done;
 }
 

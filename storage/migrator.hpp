@@ -65,7 +65,10 @@ public:
   result<migrate_report> migrate(bool with_backup = true) const;
   /// Goes down to version `to` (after a backup). bad_argument for a version that is not below.
   result<migrate_report> rollback(int to) const;
-  /// Consistent copy of the database, also while it is written. errc::exists when `to` exists.
+  /// Consistent copy of the database, also while it is written. Every page of the copy is read
+  /// before it gets its name, which takes about as long again as copying: after an error there is
+  /// no `to`, nor anything else of the copy. Errors: exists when `to` exists, disk_full, io,
+  /// corrupt_database (the copy is not sound, most likely because the database is not).
   result<void> backup(const std::filesystem::path& to) const;
 
 private:
