@@ -36,13 +36,14 @@ struct control_client::impl {
       auto left = std::chrono::ceil<std::chrono::milliseconds>(end - steady::now());
       if (left <= 0ms) return make_error(errc::timed_out, "skepd did not answer");
       if (wait_ready(socket, events, std::min<std::chrono::milliseconds>(left, 250ms))) return {};
-      if (!somebody_listens(path)) return absent("skepd ended before it answered");
+      if (auto e = listener_refused(path))
+        return e.code == errc::no_daemon ? absent("skepd ended before it answered") : e;
     }
   }
 
   result<std::string> exchange(const std::string& frame, std::uint64_t id,
                                std::chrono::milliseconds deadline) {
-    if (!somebody_listens(path)) return absent("nobody listens");
+    if (auto e = listener_refused(path)) return e;
     auto end = steady::now() + deadline;
     connect();
     if (auto e = wait(ZMQ_POLLOUT, end)) return e;

@@ -35,6 +35,8 @@ public:
   /// errc::no_daemon: nobody listens, or skepd ended before it answered. errc::timed_out: no answer
   /// within `deadline`; whether the command took effect is unknown, ask again with the same `key`.
   /// errc::wrong_version: the other side is of another release. errc::too_large: nothing was sent.
+  /// errc::io: nothing was sent either, since the socket is not one of this user's alone; see
+  /// listener_refused().
   /// Anything else is the daemon's own answer.
   template <message R>
   result<typename command_traits<R>::reply>

@@ -34,7 +34,14 @@ error check_socket_path(const std::string& path);
 /// The caller holds the lock of the state directory, so whatever lies there is dead.
 error prepare_socket_path(const std::string& path);
 
-/// True when a process accepts connections at `path` now. Takes microseconds.
+/// True when a process accepts connections at `path` now, whoever's it is. Takes microseconds.
 bool somebody_listens(const std::string& path);
+
+/// Why nothing may be said to whoever listens at `path` now; to be asked before every exchange, and
+/// before a connection that is kept. errc::no_daemon: nobody does. errc::io: the socket lies where
+/// another user may put one, or is another user's; so is root's for others, and others' for root,
+/// since a daemon serves its own user alone. errc::bad_argument as check_socket_path(). Takes
+/// microseconds.
+error listener_refused(const std::string& path);
 
 } // namespace skep::broker

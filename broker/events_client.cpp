@@ -162,16 +162,13 @@ struct event_stream::impl {
       if (head > position) until = std::min(until, next_tail_check);
       if (!wait(until) && steady::now() - last_heard >= policy.silence) {
         last_heard = steady::now();
-        if (!somebody_listens(where.events))
-          return make_error(errc::no_daemon, "nobody listens at " + where.events);
+        if (auto e = listener_refused(where.events)) return e;
       }
     }
   }
 
   error join(std::uint64_t from) {
-    if (auto e = check_socket_path(where.events)) return e;
-    if (!somebody_listens(where.events))
-      return make_error(errc::no_daemon, "nobody listens at " + where.events);
+    if (auto e = listener_refused(where.events)) return e;
     connect();
     wanted = from;
     position = from > 0 ? from - 1 : ~std::uint64_t{0}; // until the beacon says where we are

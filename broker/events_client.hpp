@@ -41,7 +41,7 @@ struct follow_policy {
 class event_stream {
 public:
   /// Joins the stream; events from sequence `from` on will be delivered, 0: only those to come.
-  /// errc::no_daemon: nobody listens.
+  /// errc::no_daemon: nobody listens. errc::io: as listener_refused() says.
   static result<event_stream> follow(const endpoints& where, std::uint64_t from, selector what,
                                      follow_policy policy = {});
   event_stream(event_stream&&) noexcept;

@@ -150,9 +150,7 @@ output_stream::~output_stream() = default;
 
 result<output_stream> output_stream::open(const endpoints& where, selector what,
                                           output_policy policy) {
-  if (auto e = check_socket_path(where.events)) return e;
-  if (!somebody_listens(where.events))
-    return make_error(errc::no_daemon, "nobody listens at " + where.events);
+  if (auto e = listener_refused(where.events)) return e;
   auto x = std::make_unique<impl>(where, std::move(what), policy);
   try {
     x->connect();

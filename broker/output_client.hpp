@@ -35,7 +35,7 @@ struct output_policy {
 class output_stream {
 public:
   /// Subscribes to the output of a swarm, or of one of its sandboxes.
-  /// errc::no_daemon: nobody listens.
+  /// errc::no_daemon: nobody listens. errc::io: as listener_refused() says.
   static result<output_stream> open(const endpoints& where, selector what, output_policy = {});
   output_stream(output_stream&&) noexcept;
   output_stream& operator=(output_stream&&) noexcept;

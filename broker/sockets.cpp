@@ -2,7 +2,8 @@
 
 #include "broker/endpoints.hpp"
 
-#include <mutex>
+#include <cerrno>
+#include <cstring>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,14 +19,13 @@ error bind_private(void* socket, const std::string& path) {
   if (auto e = prepare_socket_path(path)) return e;
   auto uid = ::geteuid();
   ::zmq_setsockopt(socket, ZMQ_IPC_FILTER_UID, &uid, sizeof uid);
-  // The umask belongs to the whole process: binds of several threads take turns.
-  static std::mutex binding;
-  std::lock_guard guard{binding};
-  auto old_mask = ::umask(0177);
-  auto failed = ::zmq_bind(socket, ("ipc://" + path).c_str()) != 0;
-  auto reason = failed ? zmq_reason() : std::string{};
-  ::umask(old_mask);
-  if (failed) return make_error(errc::io, "binding " + path, reason);
+  if (::zmq_bind(socket, ("ipc://" + path).c_str()) != 0)
+    return make_error(errc::io, "binding " + path, zmq_reason());
+  // By its own mode and not by the umask, which is that of the whole process: a folder that another
+  // thread makes meanwhile could not be entered. Until now the directory kept others out, and
+  // zmq_bind() has made the file when it returns.
+  if (::chmod(path.c_str(), 0600) != 0)
+    return make_error(errc::io, "closing " + path + " to others", std::strerror(errno));
   return {};
 }
 

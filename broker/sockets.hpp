@@ -54,8 +54,9 @@ inline void set_option(void* socket, int option, int value) {
 /// A socket of `type` with linger 0; null when the context is ending.
 zmq_socket make_socket(void* context, int type);
 
-/// Binds to the unix socket `path` after prepare_socket_path(): mode 0600 from the first moment,
-/// and peers of other users are turned away even if the mode is changed later.
+/// Binds to the unix socket `path` after prepare_socket_path(), in whose directory nobody else
+/// gets, with mode 0600; peers of other users are turned away even if the modes are changed later.
+/// Leaves the umask of the process alone.
 error bind_private(void* socket, const std::string& path);
 
 } // namespace skep::broker
