@@ -8,7 +8,7 @@
 //     reserve        space kept for the last facts on a full disk
 //     run/           sockets; a link to a short directory when ROOT is too long for one
 //       control.sock events.sock replay.sock
-//     logs/ backups/ secrets/ host/
+//     logs/ backups/ secrets/ host/ looks/
 #pragma once
 
 #include "messages/error.hpp"
@@ -40,6 +40,8 @@ struct state_paths {
   std::filesystem::path host() const { return root / "host"; }
   /// Results of swarms whose own folder could not be written to (actors/results_dir.hpp).
   std::filesystem::path results() const { return root / "results"; }
+  /// What `skep diff` fetches from sandboxes, for as long as it looks (transfer/swept_dir.hpp).
+  std::filesystem::path looks() const { return root / "looks"; }
 };
 
 /// Longest path of a unix socket in bytes.

@@ -1,6 +1,7 @@
 #include "transfer/apply_stage.hpp"
 
 #include "transfer/kept.hpp"
+#include "transfer/swept_dir.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -17,7 +18,6 @@ namespace skep::transfer {
 namespace {
 
 constexpr std::string_view stage_prefix = ".skep-apply-";
-constexpr std::size_t stage_letters = 6; // as mkdtemp(3) has them
 // What an agent made can have a stage's name and all that is in a stage. It cannot have this:
 // results and git bring no modes of folders, unpack_archive() refuses it, and no folder inherits
 // it.
@@ -26,28 +26,9 @@ constexpr const char* copies_only = "copies-only";
 constexpr const char* list_name = "list";
 constexpr std::size_t max_told = 10; // files that a message names
 
-bool names_stage(std::string_view name) {
-  auto letter = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-  };
-  if (name.size() != stage_prefix.size() + stage_letters || !name.starts_with(stage_prefix))
-    return false;
-  name.remove_prefix(stage_prefix.size());
-  return std::all_of(name.begin(), name.end(), letter);
-}
-
 /// What is staged is named by a number.
 bool names_staged(std::string_view name) {
   return name.find_first_not_of("0123456789") == name.npos;
-}
-
-/// True when `held` is what lies at `name` now.
-bool still_there(int root, const std::string& name, int held) {
-  struct stat by_name {};
-  struct stat by_handle {};
-  return ::fstatat(root, name.c_str(), &by_name, AT_SYMLINK_NOFOLLOW) == 0
-         && ::fstat(held, &by_handle) == 0 && by_name.st_dev == by_handle.st_dev
-         && by_name.st_ino == by_handle.st_ino;
 }
 
 bool is_marked(int stage) {
@@ -67,7 +48,7 @@ std::vector<std::string> names_in(const std::string& folder) {
 
 std::vector<std::string> stages_in(const std::string& root) {
   auto out = names_in(root);
-  std::erase_if(out, [](const auto& name) { return !names_stage(name); });
+  std::erase_if(out, [](const auto& name) { return !is_temp_name(name, stage_prefix); });
   return out;
 }
 
@@ -137,7 +118,7 @@ unique_fd abandoned_stage(int root, const std::string& root_path, const std::str
   struct stat facts {};
   bool ours = stage && ::fstat(stage.get(), &facts) == 0 && facts.st_uid == ::geteuid()
               && ::flock(stage.get(), LOCK_EX | LOCK_NB) == 0
-              && still_there(root, name, stage.get());
+              && is_still_at(root, name, stage.get());
   if (!ours) return {};
   if (is_marked(stage.get())) return stage;
   bool empty = read_list(stage.get()) && held_in(stage.get(), root_path + "/" + name).empty();
@@ -147,7 +128,7 @@ unique_fd abandoned_stage(int root, const std::string& root_path, const std::str
 } // namespace
 
 std::string stage_template() {
-  return std::string{stage_prefix} + std::string(stage_letters, 'X');
+  return temp_template(stage_prefix);
 }
 
 result<void> claim_stage(int stage) {

@@ -66,6 +66,7 @@ bool matches(const exclusion& e, std::string_view path,
 const std::vector<std::string_view>& always_excluded() {
   static const std::vector<std::string_view> list{".git",
                                                   "skep-out/**",
+                                                  ".skep-download-*", // swept_dir.hpp
                                                   ".env",
                                                   ".env.*",
                                                   ".envrc",

@@ -15,8 +15,10 @@
 namespace skep::transfer {
 namespace {
 
-/// Objects of exactly the commit HEAD and its trees and blobs, without its history.
-result<void> make_head_pack(const std::string& root, const std::string& path, steady_time deadline,
+/// Objects of exactly the commit `head` and its trees and blobs, without its history. HEAD itself
+/// may be another one by now, with files that nobody has looked at.
+result<void> make_head_pack(const std::string& root, const std::string& head,
+                            const std::string& path, steady_time deadline,
                             const std::atomic<bool>* cancel) {
   auto parent = path.substr(0, path.rfind('/') == path.npos ? 0 : path.rfind('/') + 1);
   unique_fd list{
@@ -37,7 +39,7 @@ result<void> make_head_pack(const std::string& root, const std::string& path, st
     return {};
   };
   auto listed =
-      run({"git", "-C", root, "rev-list", "--objects", "--no-walk", "HEAD"}, -1, list.get());
+      run({"git", "-C", root, "rev-list", "--objects", "--no-walk", head}, -1, list.get());
   if (!listed) return listed;
   if (::lseek(list.get(), 0, SEEK_SET) != 0) return io_error(path, errno);
   return run({"git", "-C", root, "pack-objects", "--stdout", "-q", "--delta-base-offset"},
@@ -46,8 +48,8 @@ result<void> make_head_pack(const std::string& root, const std::string& path, st
 
 using clean_head = result<std::optional<std::vector<std::string>>>;
 
-std::future<clean_head> ask_if_clean(const std::string& root) {
-  return std::async(std::launch::async, [&root] { return files_of_clean_head(root); });
+std::future<clean_head> ask_if_clean(const packed& what) {
+  return std::async(std::launch::async, [&] { return files_of_clean_head(what.root, what.head); });
 }
 
 /// Reads, watches and packs `list`. `asked` is begun once all was read: an edit meanwhile then
@@ -77,7 +79,7 @@ result<void> pack_files(listed_tree list, const std::string& archive_path,
     out.stamps[i] = opened->stamp;
     if (auto added = stream->add(std::move(*opened)); !added) return added;
   }
-  asked = ask_if_clean(out.root);
+  asked = ask_if_clean(out);
   auto done = stream->finish();
   if (!done) return done.err();
   out.archive_bytes = done->bytes;
@@ -92,7 +94,7 @@ result<void> pack_files(listed_tree list, const std::string& archive_path,
 void add_head_pack(const std::string& path, const pack_options& options, steady_time deadline,
                    const kept_pack& kept, packed& out) {
   if (out.reused && kept.reuse_head(path, out)) return;
-  if (make_head_pack(out.root, path, deadline, options.cancel)) {
+  if (make_head_pack(out.root, out.head, path, deadline, options.cancel)) {
     struct stat st {};
     auto digest = sha256_of_file(path);
     if (digest && ::stat(path.c_str(), &st) == 0) {
@@ -124,7 +126,7 @@ result<packed> pack_worktree(const std::string& repo, const std::string& archive
   // A file that has the stamp it was packed with was not written to since, whenever git looks.
   auto look = std::async(std::launch::async, [&] { return kept_pack::find(options, out.root); });
   std::future<clean_head> asked;
-  if (kept_pack::likely(options, out.root)) asked = ask_if_clean(out.root);
+  if (kept_pack::likely(options, out.root)) asked = ask_if_clean(out);
   auto list = list_with_stamps(out.root, &out.skipped, options.cancel);
   auto kept = look.get();
   if (!list) return list.err();
@@ -135,7 +137,7 @@ result<packed> pack_worktree(const std::string& repo, const std::string& archive
       ::unlink(archive_path.c_str());
       return done.err();
     }
-  if (!asked.valid()) asked = ask_if_clean(out.root);
+  if (!asked.valid()) asked = ask_if_clean(out);
   auto clean = asked.get();
   out.clean = clean && *clean && same_names(**clean, out.manifest.files);
   if (out.clean && options.head_pack)

@@ -205,16 +205,36 @@ result<std::vector<std::string>> list_worktree(const std::string& root,
 }
 
 // Where nothing differs between the two, the files of the index are those of HEAD.
-result<std::optional<std::vector<std::string>>> files_of_clean_head(const std::string& root) {
+namespace {
+
+// What `git status --porcelain=v2 --branch -z` says: lines about the branch begin with "# ", each
+// other one is about a path that is not as in HEAD.
+bool says_clean(std::string_view status, const std::string& head) {
+  constexpr std::string_view commit = "# branch.oid ";
+  bool same = head.empty();
+  while (!status.empty()) {
+    auto line = status.substr(0, status.find('\0'));
+    status.remove_prefix(std::min(line.size() + 1, status.size()));
+    if (!line.starts_with("# ")) return false;
+    if (line.starts_with(commit)) same = same || line.substr(commit.size()) == head;
+  }
+  return same;
+}
+
+} // namespace
+
+result<std::optional<std::vector<std::string>>> files_of_clean_head(const std::string& root,
+                                                                    const std::string& head) {
   auto index = std::async(std::launch::async, [&] {
     return run_for_output(git_program(root, {"ls-files", "-v", "-z", "--cached"}));
   });
-  auto status = run_for_output(git_program(
-      root, {"status", "--porcelain", "-z", "--untracked-files=normal", "--no-renames"}));
+  auto status =
+      run_for_output(git_program(root, {"status", "--porcelain=v2", "--branch", "--no-ahead-behind",
+                                        "-z", "--untracked-files=normal", "--no-renames"}));
   auto known = index.get();
   using none = std::optional<std::vector<std::string>>;
   if (!status) return status.err();
-  if (!status->empty()) return none{};
+  if (!says_clean(*status, head)) return none{};
   if (!known) return known.err();
   std::vector<std::string> out;
   for (auto& k : read_tagged(*known)) {

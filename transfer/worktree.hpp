@@ -55,8 +55,9 @@ result<listed_tree> list_with_stamps(const std::string& root,
 
 /// The files of HEAD, sorted, when work tree, index and HEAD are the same and there is no untracked
 /// file; otherwise none. None, too, where git was told not to look at a file (assume-unchanged,
-/// skip-worktree).
-result<std::optional<std::vector<std::string>>> files_of_clean_head(const std::string& root);
+/// skip-worktree), and where HEAD is another commit than `head` by now; empty: any.
+result<std::optional<std::vector<std::string>>> files_of_clean_head(const std::string& root,
+                                                                    const std::string& head = {});
 /// True when there are such, and `paths` (sorted) are exactly they.
 result<bool> worktree_is_head(const std::string& root, const std::vector<std::string>& paths);
 

@@ -3,6 +3,12 @@
 #include "tests/cli/schemas.hpp"
 #include "tests/transfer/results_fixture.hpp"
 #include "transfer/apply_branch.hpp"
+#include "transfer/posix.hpp"
+
+#include <fcntl.h>
+#include <set>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 using namespace skep;
 using namespace skep::cli_test;
@@ -96,6 +102,30 @@ TEST_CASE("download copies results whole or not at all") {
   put(w.of("p1") + "/files/both", "tampered");
   CHECK(c.skep({"download", w.dir(), "--to", to + "2"}).code == 74);
   CHECK_FALSE(std::filesystem::exists(to + "2"));
+}
+
+TEST_CASE("what a killed download left beside its target goes with the next one; what is held, or "
+          "is not ours, stays") {
+  two_panes w;
+  cli_world c;
+  auto beside = [&](const char* letters) {
+    return c.dir.path + "/copies/.skep-download-" + letters;
+  };
+  for (const char* letters : {"KILLED", "LIVING", "OTHERS"})
+    put(beside(letters) + "/results/p0.patch", "half a patch\n");
+  for (const char* letters : {"KILLED", "LIVING"})
+    REQUIRE(::chmod(beside(letters).c_str(), S_ISVTX | 0700) == 0);
+  REQUIRE(::chmod(beside("OTHERS").c_str(), 0700) == 0);
+  transfer::unique_fd living{::open(beside("LIVING").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  REQUIRE(::flock(living.get(), LOCK_EX | LOCK_NB) == 0);
+  REQUIRE(c.skep({"download", w.dir(), "--to", c.dir.path + "/copies/there/"}).code == 0);
+  std::set<std::string> left;
+  for (const auto& x : std::filesystem::directory_iterator{c.dir.path + "/copies"})
+    left.insert(x.path().filename().string());
+  CHECK(left == std::set<std::string>{".skep-download-LIVING", ".skep-download-OTHERS", "there"});
+  CHECK(get(beside("LIVING") + "/results/p0.patch") == "half a patch\n");
+  CHECK(get(beside("OTHERS") + "/results/p0.patch") == "half a patch\n");
+  CHECK_FALSE(test::exists(c.dir.path + "/copies/there/.gitignore")); // only of what is half done
 }
 
 TEST_CASE("apply writes results into the work tree, and 83 says that both versions were kept") {

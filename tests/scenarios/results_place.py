@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Results where nobody waits for them: of a pane that still works, and when the folder for them has become something else."""
 # timeout: 200
+import fcntl
+import os
 import shutil
 
 import schemas
@@ -49,6 +51,32 @@ def _(work):
         after = schemas.check(skep.json("diff", f"{swarm}/p0"), "diff")
         assert not after["live"] and "rest.txt" in {c["path"] for c in after["panes"][0]["changes"]}, after
         assert after["panes"][0]["patch"].endswith("/p0.patch"), after
+
+
+@scenario("what a killed diff of a pane that works left in the state directory goes with the next one, and nothing else of that folder")
+def _(work):
+    repo = repository(work / "repo", {"README": "a tree\n", "agent": AGENT})
+    with Installation(work) as skep:
+        swarm = skep.start(repo, "--", "./agent")
+        skep.running(swarm)
+        wait_until("its pane is half done", lambda: "half" in skep.log_text(skep.status(swarm)["panes"][0]["pane"]))
+        looks = skep.state / "looks"
+        assert not looks.exists()
+        looks.mkdir(mode=0o700)
+        for name, mode in (("look-KILLED", 0o1700), ("look-LIVING", 0o1700), ("look-OTHERS", 0o700)):
+            (looks / name).mkdir()
+            (looks / name / "p0.patch").write_text("half a patch\n")
+            (looks / name).chmod(mode)
+        living = os.open(looks / "look-LIVING", os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(living, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert schemas.check(skep.json("diff", f"{swarm}/p0"), "diff")["live"]
+        assert sorted(p.name for p in looks.iterdir()) == ["look-LIVING", "look-OTHERS"], os.listdir(looks)
+        os.close(living)
+        assert schemas.check(skep.json("diff", f"{swarm}/p0"), "diff")["live"]
+        assert sorted(p.name for p in looks.iterdir()) == ["look-OTHERS"], os.listdir(looks)
+        assert (looks / "look-OTHERS/p0.patch").read_text() == "half a patch\n"
+        skep.json("send", f"{swarm}/p0", "go on")
+        skep.closed(swarm)
 
 
 @scenario("results whose folder was replaced by a file are in the state directory, and status, diff and apply find them")

@@ -3,6 +3,9 @@
 #include "transfer/parts.hpp"
 #include "transfer/sha256.hpp"
 #include "transfer/unpack.hpp"
+#include "transfer/worktree.hpp"
+
+#include <mutex>
 
 using namespace skep;
 using namespace skep::test;
@@ -100,6 +103,45 @@ TEST_CASE("a clean work tree comes with a pack of HEAD alone") {
   auto list = git(other.path, {"verify-pack", "-v", "p.idx"});
   CHECK(list.find(head) != list.npos);
   CHECK(list.find(first) == list.npos);
+}
+
+TEST_CASE("a commit while the work tree is packed brings nothing of it along") {
+  struct committing : content_watcher {
+    explicit committing(const repo& to) : r(to) {}
+    std::unique_ptr<content_stream> begin(const std::string&) override {
+      std::call_once(once, [this] {
+        r.put("a", "other words");
+        r.commit();
+      });
+      return nullptr;
+    }
+    const repo& r;
+    std::once_flag once;
+  };
+  repo r;
+  temp t;
+  r.put("a", "first");
+  auto first = r.commit();
+  committing watcher{r};
+  pack_options options;
+  options.watcher = &watcher;
+  auto packed = pack_worktree(r.path, t / "a.tar.zst", options);
+  REQUIRE(packed.ok());
+  CHECK(packed->head == first);
+  CHECK_FALSE(packed->clean);
+  CHECK(packed->head_pack_path.empty());
+}
+
+TEST_CASE("a work tree is that of a commit only while HEAD is that commit") {
+  repo r;
+  r.put("a", "same");
+  auto first = r.commit();
+  git(r.path, {"commit", "-q", "--allow-empty", "-m", "another one with the same files"});
+  auto any = files_of_clean_head(r.path), meant = files_of_clean_head(r.path, first);
+  REQUIRE(any.ok());
+  REQUIRE(meant.ok());
+  CHECK(any->has_value());
+  CHECK_FALSE(meant->has_value());
 }
 
 TEST_CASE("a tracked file that is always excluded makes the work tree not clean") {

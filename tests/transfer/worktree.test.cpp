@@ -58,7 +58,8 @@ TEST_CASE("what is always excluded stays out, even when tracked or negated") {
   r.put(".gitignore", "!.env\n");
   for (const char* n :
        {".env", ".env.staging", "sub/.npmrc", ".ssh/config", "deep/.docker/config.json", "x.jks",
-        "id_rsa.bak", "skep-out/sw_1/p0.patch", ".git-credentials", "key.pem"})
+        "id_rsa.bak", "skep-out/sw_1/p0.patch", ".git-credentials", "key.pem",
+        "sub/.skep-download-Ab3xYz/results/p0.patch"})
     r.put(n, "secret");
   r.put("environment", "fine");
   r.commit();
@@ -66,13 +67,15 @@ TEST_CASE("what is always excluded stays out, even when tracked or negated") {
   auto list = list_worktree(r.path, &skipped);
   REQUIRE(list.ok());
   CHECK(*list == std::vector<std::string>{".gitignore", "environment"});
-  CHECK(skipped.size() == 10);
+  CHECK(skipped.size() == 11);
 }
 
 TEST_CASE("the reason names the pattern") {
   CHECK(excluded_reason("a/.env.local") == ".env.*");
   CHECK(excluded_reason("home/.kube/config") == ".kube/config");
   CHECK(excluded_reason(".ssh/known_hosts") == ".ssh/**");
+  CHECK(excluded_reason(".skep-download-x") == ".skep-download-*");
+  CHECK(excluded_reason("skep-download-x") == "");
   CHECK(excluded_reason("docs/kube/config") == "");
   CHECK(excluded_reason("src/main.c") == "");
 }

@@ -7,6 +7,7 @@
 #include "tools/skep/show.hpp"
 #include "tools/skep/term.hpp"
 #include "tools/skep/upload_rules.hpp"
+#include "transfer/swept_dir.hpp"
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -213,11 +214,13 @@ int download(const app& a, const download_command& o) {
   if (!t) return fail(a, t.err());
   std::error_code failed;
   auto to = fs::absolute(o.to.empty() ? fs::path{t->label()} : fs::path{o.to}, failed);
+  if (!to.has_filename()) to = to.parent_path(); // a slash at its end
   if (fs::exists(fs::symlink_status(to, failed)))
     return fail(a, make_error(errc::exists, to.string()));
   fs::create_directories(to.parent_path(), failed);
-  // Whole or not at all: under a name of its own until everything is there and compared.
-  auto half = transfer::temp_dir::make(to.parent_path().string());
+  // Whole or not at all: under a name of its own until everything is there and compared. What a
+  // download that was killed here left of that goes now.
+  auto half = transfer::swept_dir::make(to.parent_path().string(), transfer::download_prefix);
   if (!half) return fail(a, half.err());
   auto inside = fs::path{half->path()} / "results";
   fs::create_directory(inside, failed);

@@ -74,7 +74,7 @@ public:
       if (auto got = fetch(name + ending, raw); !got) return got;
     auto kept =
         transfer::collect_pane((raw / (name + ".patch")).string(), (raw / (name + ".tar")).string(),
-                               into.string(), name, *summary, {}, {}, upload_);
+                               into.string(), name, *summary, {}, raw.string(), upload_);
     if (!kept) return kept.err();
     return {};
   }
@@ -168,7 +168,7 @@ result<live_results> look_at_running(const app& a, const std::string& target) {
   auto meant = sandbox_of(*daemon, *pane);
   if (!meant) return meant.err();
   const auto* box = &meant->box;
-  auto settings = tools::load_config(tools::default_config_file(paths->root), false);
+  auto settings = tools::load_config_of(paths->root);
   if (!settings) return settings.err();
   auto install = storage::look_at_install(*paths);
   if (!install) return install.err();
@@ -179,7 +179,8 @@ result<live_results> look_at_running(const app& a, const std::string& target) {
   auto there = wait_for<sandbox::detail>(
       call_deadline, [&](auto then) { provider->api().get(box->remote_id, std::move(then)); });
   if (!there) return there.err();
-  auto folder = transfer::temp_dir::make();
+  if (auto made = storage::make_private_directory(paths->looks()); !made) return made.err();
+  auto folder = transfer::swept_dir::make(paths->looks().string(), transfer::look_prefix);
   if (!folder) return folder.err();
   live_results out{std::move(*folder), {}, box->state == phase::closed};
   // As actors/results_dir.hpp says; a kept sandbox holds it (actors/work_files.hpp).

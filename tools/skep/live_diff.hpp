@@ -5,13 +5,14 @@
 
 #include "messages/findings.hpp"
 #include "tools/skep/results_target.hpp"
-#include "transfer/posix.hpp"
+#include "transfer/swept_dir.hpp"
 
 namespace skep::cli {
 
-/// As results are kept, in a folder that goes with this object.
+/// As results are kept, in a folder of STATE/looks that goes with this object; where a kill leaves
+/// it, with the next one or the next start of the daemon.
 struct live_results {
-  transfer::temp_dir folder;
+  transfer::swept_dir folder;
   results_target found;
   bool kept = false;     ///< Its run is over, and its sandbox is still there.
   scan_report scan = {}; ///< Credentials in what came; see transfer::scan_results().
