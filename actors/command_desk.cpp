@@ -1,6 +1,7 @@
 #include "actors/command_desk.hpp"
 
 #include "actors/agents/adapter.hpp"
+#include "actors/input_fates.hpp"
 #include "actors/key_book.hpp"
 #include "actors/run_checks.hpp"
 #include "actors/swarm.hpp"
@@ -25,7 +26,11 @@ public:
                     [this](const chunk_ptr& c, std::function<void(result<std::uint64_t>)> then) {
                       append(c, std::move(then));
                     }),
-        keys_([svc = svc_](const std::string& key) { return known_command(*svc, key); }) {
+        keys_([svc = svc_](const std::string& key) { return known_command(*svc, key); },
+              [svc = svc_](const request_frame& f, const std::string& reply) {
+                return f.command == command_traits<send_request>::number
+                       && !is_written(*svc, f.key, reply);
+              }) {
     if (svc_->switch_is_on)
       if (auto on = svc_->switch_is_on("draining")) registry_->draining(*on);
     // Known from the start: the edge opens as soon as this desk is there.
@@ -299,6 +304,8 @@ private:
 
   // ---- the others ----
   void send(const request_frame& f, send_request r, answer then) {
+    auto before = sent_before(f.key);
+    if (before != 0) then = names_former(before, std::move(then));
     auto swarm = svc_->swarm_of_pane(r.pane);
     if (!swarm) return then(swarm.err());
     auto i = swarms_.find(*swarm);
@@ -307,9 +314,39 @@ private:
       return then(make_error(errc::cannot_send, r.pane.value));
     // The key goes along: input is honoured once inside the sandbox, whatever dies on the way.
     keyed_input x{r.pane, f.key.empty() ? random_token(20) : f.key, std::move(r.data.data)};
-    input(*swarm, std::move(x), most_tries, [this, f, then](result<std::uint64_t> seq) {
-      seq ? accept(f, send_reply{*seq}, then) : then(seq.err());
+    input(*swarm, std::move(x), most_tries, [this, f, then, before](result<std::uint64_t> seq) {
+      if (!seq) return then(seq.err());
+      before != 0 ? then(pack(send_reply{*seq})) : accept(f, send_reply{*seq}, then);
     });
+  }
+
+  // Input that is accepted is on its way, and a daemon that dies takes it along: `reply` was an
+  // answer, and no fulfilment. Where the journal says nothing any more, it counts as one.
+  static bool is_written(const services& svc, const std::string& key, const std::string& reply) {
+    auto body = unpack<send_reply>(reply);
+    auto fate = body ? input_fate(svc, body->seq, key) : std::nullopt;
+    return !fate || (*fate != receipt::accepted && *fate != receipt::expired);
+  }
+
+  // The event as which the input of this key was accepted earlier, 0 for none. Its acceptance stays
+  // the one that is kept.
+  std::uint64_t sent_before(const std::string& key) const {
+    if (key.empty()) return 0;
+    auto [command, fingerprint, reply] = svc_->find_command(key);
+    if (command.empty()) return 0;
+    auto body = unpack<send_reply>(reply);
+    return body ? body->seq : 0;
+  }
+
+  static answer names_former(std::uint64_t seq, answer then) {
+    return [seq, then = std::move(then)](result<std::string> r) {
+      if (r) return then(std::move(r));
+      auto why = r.err();
+      why.message = "the input was accepted as event " + std::to_string(seq)
+                    + " and is not known to have been written; now it cannot be"
+                    + (why.message.empty() ? "" : ": " + why.message);
+      then(std::move(why));
+    };
   }
 
   /// Input for a pane, on its way.

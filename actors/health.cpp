@@ -11,6 +11,8 @@
 namespace skep::actors {
 namespace {
 
+constexpr const char* not_confirmed = "its provider has not confirmed that it is gone";
+
 bool is_set(utc_time t) {
   return t.time_since_epoch().count() != 0;
 }
@@ -169,8 +171,7 @@ sandbox_health judge(const sandbox_record& s, const sandbox_signs& signs,
   out.usage = signs.usage;
   out.sampled_at = signs.sampled_at;
   out.uptime_ms = age_ms(s.created_at, s.state == phase::closed ? s.closed_at : now);
-  if (s.kill_intended && !s.kill_confirmed && !s.remote_id.empty() && s.state == phase::closed)
-    complain(out, health_state::degraded, "its provider has not confirmed that it is gone");
+  if (is_unconfirmed(s)) complain(out, health_state::degraded, not_confirmed);
   if (s.unresolved && s.state == phase::closed)
     complain(out, health_state::degraded, "a create of it has no answer");
   if (s.state == phase::closed) {
@@ -213,15 +214,39 @@ sandbox_health judge(const sandbox_record& s, const sandbox_signs& signs,
   return out;
 }
 
-swarm_health judge(const swarm_record& w, const std::vector<sandbox_record>& boxes,
-                   std::int64_t limit_ms, const std::vector<sandbox_health>& sandboxes,
-                   utc_time now) {
+bool is_unconfirmed(const sandbox_record& s) {
+  return s.kill_intended && !s.kill_confirmed && !s.remote_id.empty() && s.state == phase::closed;
+}
+
+namespace {
+
+// What is no judgement.
+swarm_health figures_of(const swarm_record& w, const std::vector<sandbox_record>& boxes,
+                        std::int64_t limit_ms, utc_time now) {
   swarm_health out;
   out.swarm = w.swarm;
   out.worktree = w.repo;
   out.limit_ms = limit_ms;
   out.cost_usd = cost_usd(w, boxes, now);
   out.uptime_ms = age_ms(w.created_at, w.state == swarm_phase::closed ? w.closed_at : now);
+  return out;
+}
+
+} // namespace
+
+swarm_health judge_unconfirmed(const swarm_record& w, const std::vector<sandbox_record>& boxes,
+                               std::int64_t limit_ms, utc_time now) {
+  auto out = figures_of(w, boxes, limit_ms, now);
+  for (const auto& s : boxes)
+    if (is_unconfirmed(s))
+      complain(out, health_state::degraded, s.sandbox.value + ": " + not_confirmed);
+  return out;
+}
+
+swarm_health judge(const swarm_record& w, const std::vector<sandbox_record>& boxes,
+                   std::int64_t limit_ms, const std::vector<sandbox_health>& sandboxes,
+                   utc_time now) {
+  auto out = figures_of(w, boxes, limit_ms, now);
   std::size_t bad = 0;
   for (const auto& s : sandboxes) {
     bad += s.state == health_state::unhealthy;

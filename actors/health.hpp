@@ -61,6 +61,14 @@ swarm_health judge(const swarm_record& w, const std::vector<sandbox_record>& box
                    std::int64_t limit_ms, const std::vector<sandbox_health>& sandboxes,
                    utc_time now);
 
+/// True for one that has ended here and whose provider has not confirmed that it is gone: it may
+/// cost until its lease ends.
+bool is_unconfirmed(const sandbox_record& s);
+/// Of a swarm that is closed, for such sandboxes of it alone: degraded by each of them. How it
+/// ended is no matter of health any more. `boxes`: all of this swarm.
+swarm_health judge_unconfirmed(const swarm_record& w, const std::vector<sandbox_record>& boxes,
+                               std::int64_t limit_ms, utc_time now);
+
 /// What the daemon knows of itself.
 struct daemon_parts {
   daemon_signs signs;

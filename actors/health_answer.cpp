@@ -1,5 +1,6 @@
 #include "actors/health_answer.hpp"
 
+#include <set>
 #include <sys/statvfs.h>
 
 namespace skep::actors {
@@ -28,6 +29,26 @@ public:
     out.state = worse(out.state, one.state);
     out.sandboxes.insert(out.sandboxes.end(), judged.begin(), judged.end());
     out.swarms.push_back(std::move(one));
+    return {};
+  }
+
+  /// Closed swarms with a sandbox that its provider has not confirmed to be gone. Of them nothing
+  /// else is told.
+  result<void> unconfirmed(health_reply& out) {
+    auto kills = rows_.unconfirmed_kills();
+    if (!kills) return kills.err();
+    std::set<swarm_id> having;
+    for (const auto& box : *kills)
+      if (is_unconfirmed(box)) having.insert(box.swarm);
+    for (const auto& id : having) {
+      auto row = rows_.swarm(id);
+      if (!row) return row.err();
+      if (row->state != swarm_phase::closed) continue; // told with its other parts
+      auto boxes = rows_.sandboxes(id);
+      if (!boxes) return boxes.err();
+      out.swarms.push_back(judge_unconfirmed(*row, *boxes, read_spec(id).limit_ms, now_));
+      out.state = worse(out.state, out.swarms.back().state);
+    }
     return {};
   }
 
@@ -140,6 +161,7 @@ result<health_reply> answer_health(storage::reader& rows, const daemon_facts& fa
     if (!open) return open.err();
     for (const auto& w : *open)
       if (done = look.swarm(w, out); !done) break;
+    if (done) done = look.unconfirmed(out);
   }
   if (!done) return done.err();
   return out;

@@ -35,8 +35,10 @@ key_book::answer key_book::admit(const request_frame& f, promise p) {
   if (auto [command, known, reply] = known_(f.key); !command.empty()) {
     if (command != name_of(f.command) || known != fingerprint)
       return refuse(make_error(errc::key_reused, f.key));
-    deliver(f.id, p, reply);
-    return {};
+    if (!undone_ || !undone_(f, reply)) {
+      deliver(f.id, p, reply);
+      return {};
+    }
   }
   if (auto i = open_.find("k" + f.key); i != open_.end()) {
     if (i->second.command != f.command || i->second.fingerprint != fingerprint)

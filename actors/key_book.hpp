@@ -1,6 +1,7 @@
 // Idempotency keys (docs/protocol.md, section 4): a command with a key is carried out once.
 //
-//   request with a key --> known in the tables?   same command: the first answer; else key_reused
+//   request with a key --> known in the tables?   same command: the first answer (or, where that
+//                                                 did not come to pass, as below); else key_reused
 //                      --> being carried out?     same command: waits for that answer; else
 //                                                 key_reused
 //                      --> otherwise              carried out, and its answer kept for 24 h
@@ -32,7 +33,12 @@ public:
   using lookup =
       std::function<std::tuple<std::string, std::string, std::string>(const std::string& key)>;
 
-  explicit key_book(lookup known) : known_(std::move(known)) {}
+  /// Asked when a request is one that was accepted before. True: what its packed reply promised has
+  /// not come to pass, so it is carried out once more.
+  using unfulfilled = std::function<bool(const request_frame& f, const std::string& reply)>;
+
+  explicit key_book(lookup known, unfulfilled undone = {})
+      : known_(std::move(known)), undone_(std::move(undone)) {}
 
   /// The way to answer a request that is to be carried out; empty when it was answered or refused
   /// here, or waits for the one before it.
@@ -53,6 +59,7 @@ private:
   answer enter(const std::string& name, const request_frame& f, promise p, std::string fingerprint);
 
   lookup known_;
+  unfulfilled undone_;
   std::map<std::string, waiting> open_; ///< "k" and the key, or "u" and a number without one.
   std::uint64_t unnamed_ = 0;
 };

@@ -43,6 +43,7 @@ error pane_impl::with_step(error e, const char* step) {
 void pane_impl::begin() {
   if (began_) return;
   began_ = true;
+  look_for_former_inputs();
   switch (rec_.state) {
   case pane_phase::closed:
     return tell_closed();

@@ -6,6 +6,7 @@
 //   pane_input.cpp  input that is sent to the agent
 #pragma once
 
+#include "actors/input_fates.hpp"
 #include "actors/note_bucket.hpp"
 #include "actors/pane.hpp"
 #include "actors/pane_output.hpp"
@@ -13,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -83,9 +85,12 @@ private:
 
   // ---- input (pane_input.cpp) ----
   caf::result<std::uint64_t> on_input(const std::string& key, const std::string& bytes);
-  void queue_input(const std::string& key, const std::string& bytes);
+  void queue_input(const std::string& key, const std::string& bytes, std::uint64_t seq);
   void input_over();
   void write_input(const std::string& key, const std::string& bytes);
+  void look_for_former_inputs();
+  void ask_about(std::vector<open_input> former);
+  void settle_former(const std::vector<open_input>& former, const std::string& recorded);
 
   context_ptr ctx_;
   pane_record rec_;
@@ -117,8 +122,11 @@ private:
   struct input {
     std::string key;
     std::string bytes;
+    std::uint64_t seq = 0; ///< The event that accepted it.
   };
-  std::vector<input> inputs_; ///< Accepted and not yet written; the first is under way.
+  std::vector<input> inputs_;   ///< Accepted, their fate not yet on disk; the first is under way.
+  bool settled_ = false;        ///< What a former life accepted has its fate, or there was nothing.
+  std::set<std::string> taken_; ///< Keys of this life, until that is so.
 };
 
 } // namespace skep::actors

@@ -45,6 +45,8 @@ error validate(const policies& p) {
   if (p.attempt_end_limit < 1s || p.attempt_end_limit > 1h)
     return bad("attempt_end_limit takes 1 s to 3600 s");
   if (p.own_end_limit < 1s || p.own_end_limit > 1h) return bad("own_end_limit takes 1 s to 3600 s");
+  if (p.kill_told_first < 1s || p.kill_told_first > p.kill_told_most || p.kill_told_most > 24h)
+    return bad("kill_told_first and kill_told_most take 1 s to 86400 s, in this order");
   if (p.quiet_interval < 1s || p.quiet_interval > 1h)
     return bad("quiet_interval takes 1 s to 3600 s");
   if (p.upload_part_bytes < 64 * 1024 || p.upload_part_bytes > 1ull << 30)

@@ -119,6 +119,10 @@ struct policies {
   std::chrono::seconds kill_retry{2};
   std::uint32_t kill_attempts = 5; ///< Then the REAPER goes on.
   std::chrono::seconds reap_interval{15};
+  /// Between the first failure of the REAPER to have a kill confirmed and its word of it; each next
+  /// wait is ten times as long, up to the most. 1 s to 1 d.
+  std::chrono::seconds kill_told_first{60};
+  std::chrono::seconds kill_told_most{6000};
   /// Between two looks of the REAPER at providers where nothing of ours is known to live, and at a
   /// kept sandbox that is there past its lease; 1 s to 1 h.
   std::chrono::seconds quiet_interval{60};

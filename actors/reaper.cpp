@@ -3,6 +3,7 @@
 #include "actors/sandbox_birth.hpp"
 #include "actors/work_files.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <set>
 
@@ -14,9 +15,19 @@ std::string label(const sandbox::listed& x, const char* name) {
   return i == x.metadata.end() ? std::string{} : i->second;
 }
 
+/// Where the intent to kill an orphan is. Asked: on its way to the journal, so that nobody kills
+/// yet, and nobody asks again.
+enum class intent_at { nowhere, asked, stored };
+
 struct orphan {
   std::chrono::milliseconds since; ///< Seen as one since, on the boot-time clock.
-  bool intended = false;           ///< Its kill is in the journal.
+  intent_at intent = intent_at::nowhere;
+};
+
+/// A kill that its provider does not confirm: when that is told next, on the boot-time clock, and
+/// how long after the time before.
+struct refused_kill {
+  std::chrono::milliseconds tell_at, wait;
 };
 
 class reaper_impl : public domain_actor<reaper_actor> {
@@ -42,11 +53,7 @@ private:
   void arm() { this->delayed_send(me(), svc_->limits.reap_interval, tick_a::value); }
 
   void sweep() {
-    if (auto kills = tables_.unconfirmed_kills(); kills.ok())
-      for (const auto& r : *kills)
-        if (!r.remote_id.empty()
-            && r.state == phase::closed) // open ones have a SANDBOX that does it
-          kill(r.provider, r.remote_id, r.swarm, r.sandbox);
+    if (auto kills = tables_.unconfirmed_kills(); kills.ok()) repeat(*kills);
     settle_creates();
     look_at_kept();
     for (const auto& provider : to_list())
@@ -83,20 +90,49 @@ private:
         });
   }
 
-  void kill(const std::string& provider, const std::string& remote_id, const swarm_id& swarm,
-            const sandbox_id& id) {
-    if (!under_way_.insert(id).second) return;
+  void repeat(const std::vector<sandbox_record>& kills) {
+    std::map<sandbox_id, refused_kill> still;
+    for (const auto& r : kills) {
+      if (r.remote_id.empty() || r.state != phase::closed) // open ones have a SANDBOX that does it
+        continue;
+      if (auto known = refused_.extract(r.sandbox)) still.insert(std::move(known));
+      kill(r, r.remote_id);
+    }
+    refused_ = std::move(still);
+  }
+
+  void kill(const sandbox_record& row, const std::string& remote_id) {
+    if (!under_way_.insert(row.sandbox).second) return;
     in_pool<std::shared_ptr<sandbox::api>>(
-        svc_, [svc = svc_, provider] { return svc->provider(provider); },
-        [this, remote_id, swarm, id](result<std::shared_ptr<sandbox::api>> api) {
-          if (!api) return over(id);
-          (*api)->kill(remote_id, home<bool>([this, remote_id, swarm, id](result<bool> r) {
-                         if (!r) return over(id);
+        svc_, [svc = svc_, provider = row.provider] { return svc->provider(provider); },
+        [this, row, remote_id](result<std::shared_ptr<sandbox::api>> api) {
+          if (!api) return refused(row, remote_id, api.err());
+          (*api)->kill(remote_id, home<bool>([this, row, remote_id](result<bool> r) {
+                         if (!r) return refused(row, remote_id, r.err());
                          journal(
-                             swarm, id, [this, swarm] { forget(swarm); },
+                             row.swarm, row.sandbox, [this, swarm = row.swarm] { forget(swarm); },
                              kill_confirmed{remote_id});
                        }));
         });
+  }
+
+  // Not told at every look. A failure that passes is not told at all: the SANDBOX, where it gave
+  // up, has said it.
+  void refused(const sandbox_record& row, const std::string& remote_id, const error& why) {
+    const auto& limits = svc_->limits;
+    const auto now = svc_->boot_now();
+    auto i = refused_.find(row.sandbox);
+    if (i == refused_.end()) {
+      refused_.emplace(row.sandbox,
+                       refused_kill{now + limits.kill_told_first, limits.kill_told_first});
+      return over(row.sandbox);
+    }
+    if (now < i->second.tell_at) return over(row.sandbox);
+    i->second.wait =
+        std::min<std::chrono::milliseconds>(10 * i->second.wait, limits.kill_told_most);
+    i->second.tell_at = now + i->second.wait;
+    journal(
+        row.swarm, row.sandbox, [] {}, kill_unconfirmed(row.sandbox, remote_id, row.provider, why));
   }
 
   void over(const sandbox_id& id) { under_way_.erase(id); }
@@ -191,8 +227,7 @@ private:
       under_way_.insert(r.sandbox); // until it is stored, or could not be
       auto& remote_id = found->address.remote_id;
       return journal(
-          r.swarm, r.sandbox,
-          [this, r, remote_id] { kill(r.provider, remote_id, r.swarm, r.sandbox); },
+          r.swarm, r.sandbox, [this, r, remote_id] { kill(r, remote_id); },
           sandbox_created{r.intent, remote_id, found->envd_version},
           kill_intended{"its sandbox has ended"});
     }
@@ -234,11 +269,12 @@ private:
     auto now = svc_->boot_now();
     auto& before = orphans_[provider];
     auto i = before.find(x.remote_id);
-    auto& o = still[x.remote_id] = i == before.end() ? orphan{now, false} : i->second;
+    auto& o = still[x.remote_id] = i == before.end() ? orphan{now} : i->second;
     if (now - o.since < svc_->limits.orphan_grace) return;
     auto text = x.remote_id + " (" + id.value + ")";
-    if (std::exchange(o.intended, true)) return end_orphan(api, x.remote_id, text);
-    intend_orphan_end(api, provider, x.remote_id, text);
+    if (o.intent == intent_at::stored) return end_orphan(api, x.remote_id, text);
+    if (std::exchange(o.intent, intent_at::asked) == intent_at::nowhere)
+      intend_orphan_end(api, provider, x.remote_id, text);
   }
 
   // The intent is on disk before the call (row X-02). A disk too full for notes does not keep a
@@ -252,13 +288,20 @@ private:
         notice{severity::warning, "orphan_kill_intended",
                text + " bears our label and nobody knows it: it is ended after the grace time"});
     this->request(svc_->handles->journal(), record_deadline, append_a::value, c)
-        .then([this, api, remote_id, text](std::uint64_t) { end_orphan(api, remote_id, text); },
-              [this, api, provider, remote_id, text](const caf::error& e) {
-                if (from_caf(e).code == errc::disk_full) return end_orphan(api, remote_id, text);
-                auto& known = orphans_[provider];
-                if (auto o = known.find(remote_id); o != known.end())
-                  o->second.intended = false; // the next sweep tries again
-              });
+        .then(
+            [this, api, provider, remote_id, text](std::uint64_t) {
+              intent_is(provider, remote_id, intent_at::stored);
+              end_orphan(api, remote_id, text);
+            },
+            [this, api, provider, remote_id, text](const caf::error& e) {
+              intent_is(provider, remote_id, intent_at::nowhere); // the next sweep tries again
+              if (from_caf(e).code == errc::disk_full) end_orphan(api, remote_id, text);
+            });
+  }
+
+  void intent_is(const std::string& provider, const std::string& remote_id, intent_at where) {
+    auto& known = orphans_[provider];
+    if (auto o = known.find(remote_id); o != known.end()) o->second.intent = where;
   }
 
   void end_orphan(const std::shared_ptr<sandbox::api>& api, const std::string& remote_id,
@@ -291,6 +334,7 @@ private:
   reaper_tables tables_;
   /// Kills whose answer, or its place on disk, is awaited: a sweep in between does not repeat them.
   std::set<sandbox_id> under_way_;
+  std::map<sandbox_id, refused_kill> refused_;
   std::map<std::string, std::map<std::string, orphan>> orphans_; ///< By provider and remote id.
   std::map<std::string, create_search> searches_;                ///< By intent.
   /// Kept sandboxes that are there past their lease: when that was seen, on the boot-time clock.
@@ -302,6 +346,15 @@ private:
 };
 
 } // namespace
+
+notice kill_unconfirmed(const sandbox_id& id, const std::string& remote_id,
+                        const std::string& provider, const error& why) {
+  return {severity::warning, "kill_unconfirmed",
+          id.value + ": " + provider + " has not confirmed that " + remote_id
+              + " is gone; the daemon repeats the kill, and until then it may cost until its lease "
+                "ends: "
+              + render(why)};
+}
 
 bool is_orphan(const sandbox::listed& x, const std::string& install,
                const result<sandbox_record>& known) {

@@ -1,6 +1,7 @@
 // The REAPER: every 15 s it makes the provider agree with the journal.
 //
-//   kill intents without confirmation   killed again until the provider says it is gone
+//   kill intents without confirmation   killed again until the provider says it is gone; that it
+//                                       does not is told ever more rarely (kill_told_first)
 //   creates without an answer           whose SANDBOX has ended: searched for by their label
 //                                       (sandbox_birth.hpp), soon after its end and then ever more
 //                                       rarely; found: killed, with an intent first; settled: told
@@ -45,6 +46,10 @@ struct reaper_tables {
 
 caf::strong_actor_ptr spawn_reaper(caf::scheduled_actor* parent, services_ptr svc,
                                    reaper_tables tables);
+
+/// The warning that a provider does not confirm a kill, with what it answered last.
+notice kill_unconfirmed(const sandbox_id& id, const std::string& remote_id,
+                        const std::string& provider, const error& why);
 
 /// True for a listed sandbox that is ours and that nobody wants any more.
 bool is_orphan(const sandbox::listed& x, const std::string& install,

@@ -316,6 +316,7 @@ private:
   std::optional<bool> may_spend_; ///< Does not change; see may_spend().
   bool asking_spend_ = false;
   std::uint64_t counted_calls_ = 0, counted_unpriced_ = 0, counted_cut_ = 0;
+  bool told_count_ = false;                    ///< By this life of the actor.
   std::uint64_t counted_micro_ = 0;            ///< What its models have cost, as last counted.
   std::optional<std::uint64_t> allowed_micro_; ///< What the gateway was told; nothing: no cap.
   bool told_allowance_ = false;                ///< In this life.

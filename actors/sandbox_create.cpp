@@ -231,7 +231,8 @@ void sandbox_impl::reach() {
                    if (destroying_) return; // a kill did not wait for it
                    if (r.ok()) return reached(*r);
                    if (r.err().code == errc::not_found) return lost(r.err(), "adopt");
-                   retriable(r.err()) ? out_of_reach(r.err()) : refused(r.err());
+                   retriable(r.err()) || mendable(r.err()) ? out_of_reach(r.err())
+                                                           : refused(r.err());
                  }));
 }
 
@@ -248,8 +249,9 @@ void sandbox_impl::reached(const sandbox::detail& seen) {
   resume_phase();
 }
 
-// A daemon may be back long before the network is, and agents work in there all the time: it is
-// asked for until the SWARM ends the run at its time limit, or its lease is over.
+// A daemon may be back long before the network is, or before somebody has set the right key, and
+// agents work in there all the time: it is asked for until the SWARM ends the run at its time
+// limit, or its lease is over.
 void sandbox_impl::out_of_reach(const error& why) {
   if (former_stop_ && !stop_) on_stop(*former_stop_);
   if (destroying_) return;
@@ -259,7 +261,7 @@ void sandbox_impl::out_of_reach(const error& why) {
     note(ctx_->recorder(), now(),
          notice{severity::warning, "provider_unreachable",
                 ctx_->sandbox.value + ": " + ctx_->spec->provider
-                    + " does not answer since the daemon is back; it is asked again until the "
+                    + " cannot be asked since the daemon is back, which is tried again until the "
                       "run's time limit: "
                     + render(why)});
   later(away_wait(away_looks_++), [this] { reach(); });
@@ -284,7 +286,7 @@ bool sandbox_impl::stopped_in_vain() {
   return true;
 }
 
-// An answer that waiting alone does not change, such as a key that is not accepted.
+// An answer that waiting does not change.
 void sandbox_impl::refused(const error& why) {
   if (++adopt_failures_ < limits().step_attempts * 4)
     return later(limits().settle_interval, [this] { reach(); });

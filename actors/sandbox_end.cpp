@@ -1,6 +1,7 @@
 // How a sandbox ends: a wish to stop, an error, or its loss; then what its agents did is collected
 // where that is possible, what was made is destroyed, its panes are closed, and its last event is
 // written.
+#include "actors/reaper.hpp"
 #include "actors/sandbox_actor.hpp"
 #include "actors/transfer.hpp"
 #include "actors/untold_findings.hpp"
@@ -222,8 +223,10 @@ void sandbox_impl::intend_kill() {
     fact(kill_intended{why}, [this] { kill(); });
   };
   // What its models cost is asked for once more while somebody can tell.
-  if (stop_ && at_once(*stop_) && stop_ != stop_mode::limit_kill) return end();
-  count_models(end);
+  const auto waits = !stop_ || !at_once(*stop_) || stop_ == stop_mode::limit_kill;
+  if (waits) return count_models(end);
+  count_models({}); // the answer mostly comes before the kill takes effect
+  end();
 }
 
 // Its actor never came to be, so nobody else will say how it ended.
@@ -239,18 +242,21 @@ void sandbox_impl::close_unborn(const pane_record& p) {
 }
 
 void sandbox_impl::kill() {
-  ctx_->api->kill(rec_.remote_id, home<bool>([this](result<bool> r) {
-                    if (r.ok())
-                      return fact(kill_confirmed{rec_.remote_id}, [this] {
-                        gone_ = true;
-                        give_place_back();
-                        finish_when_quiet();
-                      });
-                    if (++kills_ < limits().kill_attempts)
-                      return later(limits().kill_retry, [this] { kill(); });
-                    gone_ = true; // the intent is on disk: the REAPER goes on
-                    finish_when_quiet();
-                  }));
+  ctx_->api->kill(
+      rec_.remote_id, home<bool>([this](result<bool> r) {
+        if (r.ok())
+          return fact(kill_confirmed{rec_.remote_id}, [this] {
+            gone_ = true;
+            give_place_back();
+            finish_when_quiet();
+          });
+        if (++kills_ < limits().kill_attempts)
+          return later(limits().kill_retry, [this] { kill(); });
+        gone_ = true; // the intent is on disk: the REAPER goes on
+        note(ctx_->recorder(), now(),
+             kill_unconfirmed(ctx_->sandbox, rec_.remote_id, ctx_->spec->provider, r.err()));
+        finish_when_quiet();
+      }));
 }
 
 // The sandbox's last event comes after the last words of its panes.

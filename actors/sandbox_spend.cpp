@@ -92,7 +92,7 @@ bool sandbox_impl::may_spend() {
 }
 
 void sandbox_impl::counted(const sandbox::model_usage& u) {
-  counted_micro_ = u.micro_usd;
+  const auto before = std::exchange(counted_micro_, u.micro_usd);
   if (u.cut_calls > std::exchange(counted_cut_, u.cut_calls))
     note(ctx_->recorder(), now(),
          notice{severity::warning, "model_count_incomplete",
@@ -100,7 +100,10 @@ void sandbox_impl::counted(const sandbox::model_usage& u) {
                     + " answers of its models were cut before their end, or told no figures; what "
                       "they cost is "
                       "estimated from what was seen"});
-  if (u.calls == counted_calls_ && u.unpriced_calls == counted_unpriced_) return;
+  // That nothing was called is told, too: from then on the words of agents count for nothing.
+  if (std::exchange(told_count_, true) && u.calls == counted_calls_ && u.micro_usd == before
+      && u.unpriced_calls == counted_unpriced_)
+    return;
   counted_calls_ = u.calls;
   counted_unpriced_ = u.unpriced_calls;
   note(ctx_->recorder(), now(),

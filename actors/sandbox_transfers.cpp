@@ -72,10 +72,13 @@ void sandbox_impl::uploaded(const transfer_ending& x) {
   rec_.base_commit = x.base_commit;
   note(ctx_->recorder(), now(), transfer_done{x.transfer, x.files, x.size_bytes, x.sha256});
   fact(base_recorded{x.base_commit, x.is_head, x.files, x.size_bytes, x.sha256}, [this] {
-    if (!ending())
-      bound_models([this] {
-        if (!ending()) start_panes();
-      });
+    if (ending()) return;
+    count_models([this] { // before an agent can say what it cost
+      if (!ending())
+        bound_models([this] {
+          if (!ending()) start_panes();
+        });
+    });
   });
 }
 

@@ -102,7 +102,7 @@ void swarm_impl::take_up() {
     if (stop_ == stop_mode::former_shutdown && ctx_->daemon_ends()) stop_ = stop_mode::shutdown;
   }
   sandboxes_.clear();
-  replacing_ = 0;
+  replacing_ = unnumbered_ = 0;
   went_on();
   adopt();
 }

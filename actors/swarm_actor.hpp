@@ -100,6 +100,8 @@ private:
   // ---- swarm_adopt.cpp ----
   void adopt();
   void reach(std::vector<sandbox_record> open);
+  /// Once in the life of this actor.
+  void tell_unreachable(const error& why);
   void with_bundle(std::vector<sandbox_record> open);
   void adopt_all(const std::vector<sandbox_record>& open);
 
@@ -123,8 +125,9 @@ private:
   sandbox_set sandboxes_;
   std::vector<std::uint32_t> missing_; ///< Sandboxes of the run that a former life did not begin.
   std::vector<owed_successor> owed_;   ///< As above, of successors.
-  std::uint32_t replaced_ = 0;         ///< Lost sandboxes with a successor on disk.
-  std::uint32_t replacing_ = 0;        ///< On their way to one.
+  std::uint32_t replaced_ = 0;         ///< Lost sandboxes whose successor has its number.
+  std::uint32_t unnumbered_ = 0;       ///< Lost ones that were promised one.
+  std::uint32_t replacing_ = 0;        ///< On their way to one that has begun.
   error first_error_;
   std::optional<soft_limits> soft_;
   std::optional<stop_mode> stop_;
@@ -136,6 +139,7 @@ private:
   bool comparing_ = false;
   bool finishing_ = false;
   bool closing_ = false;
+  bool told_unreachable_ = false;
 };
 
 } // namespace skep::actors

@@ -30,22 +30,35 @@ void swarm_impl::adopt() {
       }));
 }
 
-// Sandboxes live there, so a provider that does not answer is waited for, up to the run's end. A
-// daemon that ends has no time for that; the one after it has.
+// Sandboxes live there, so a provider that does not answer is waited for, up to the run's end, and
+// so is one whose key is missing, or that this daemon was started without. A daemon that ends has
+// no time for that; the one after it has.
 void swarm_impl::reach(std::vector<sandbox_record> open) {
   connect([this, open = std::move(open)](const error& why) mutable {
     if (!why) return with_bundle(std::move(open));
     const auto patient =
         !stop_ || stop_ == stop_mode::graceful || stop_ == stop_mode::former_shutdown;
-    if (retriable(why) && patient)
+    if (patient && (retriable(why) || (mendable(why) && !open.empty()))) {
+      tell_unreachable(why);
       return later(ctx_->svc->limits.settle_interval,
                    mine([this, open = std::move(open)] { reach(open); }));
+    }
     for (const auto& r : open) {
       sandboxes_.add(ctx_->svc, ctx_->spec, nullptr, {r, {}, false, nullptr});
       on_sandbox_closed({r.sandbox, outcome::failed, why, true});
     }
     if (open.empty()) close(outcome::failed, why); // and those that are missing cannot be made
   });
+}
+
+void swarm_impl::tell_unreachable(const error& why) {
+  if (std::exchange(told_unreachable_, true)) return;
+  note(ctx_->recorder(), now(),
+       notice{severity::warning, "provider_unreachable",
+              spec().provider
+                  + " cannot be asked since the daemon is back, which is tried again until the "
+                    "run's time limit; what runs there goes on: "
+                  + render(why)});
 }
 
 void swarm_impl::with_bundle(std::vector<sandbox_record> open) {

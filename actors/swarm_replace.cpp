@@ -6,12 +6,13 @@ namespace skep::actors {
 // Only while the run goes on: what a stop or the end of its time has reached is not begun again.
 bool swarm_impl::may_replace() const {
   return !stop_ && !closing_ && !finishing_ && api_ && !ctx_->limit()->over(boot_now())
-         && replaced_ + replacing_ < spec().replace_lost;
+         && replaced_ + unnumbered_ < spec().replace_lost;
 }
 
 // The intent names the successor, so that a daemon that dies now starts this one and no other.
 void swarm_impl::replace(const sandbox_id& lost) {
   ++replacing_;
+  ++unnumbered_;
   in_pool<known_loss>(
       ctx_->svc,
       [svc = ctx_->svc, spec = ctx_->spec, lost]() -> result<known_loss> {
@@ -21,6 +22,7 @@ void swarm_impl::replace(const sandbox_id& lost) {
       },
       mine([this](result<known_loss> r) {
         --replacing_;
+        --unnumbered_;
         if (!r) return this->quit(to_caf(r.err()));
         if (!may_replace()) return finish_when_empty();
         r->event.successor = sandbox_id::make();

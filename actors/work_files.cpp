@@ -4,6 +4,7 @@
 #include "actors/results_dir.hpp"
 #include "messages/crash_point.hpp"
 #include "transfer/pack_keep.hpp"
+#include "transfer/swept_dir.hpp"
 
 #include <algorithm>
 #include <map>
@@ -93,6 +94,7 @@ void sweep_work_files(const services& svc, const std::vector<swarm_id>& open) {
       fs::remove_all(path, ec);
   }
   transfer::sweep_packs((svc.state_dir / "packs").string());
+  transfer::remove_abandoned((svc.state_dir / "looks").string(), transfer::look_prefix);
 }
 
 } // namespace skep::actors

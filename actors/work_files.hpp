@@ -17,7 +17,8 @@ void forget_kept_upload(const services& svc, const swarm_id& swarm);
 
 /// Removes what a daemon that was killed left of every other swarm than these, as
 /// remove_work_files() does, of comparisons of results, and of packs that it had not kept to their
-/// end. For the time before a run can begin; what cannot be removed stays.
+/// end; and what a killed `skep diff` left in STATE/looks. For the time before a run can begin;
+/// what cannot be removed stays.
 void sweep_work_files(const services& svc, const std::vector<swarm_id>& open);
 
 } // namespace skep::actors

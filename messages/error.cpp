@@ -81,4 +81,8 @@ bool retriable(const error& e) {
          || e.code == errc::rate;
 }
 
+bool mendable(const error& e) {
+  return e.code == errc::auth || e.code == errc::secret_missing || e.code == errc::unknown_provider;
+}
+
 } // namespace skep

@@ -82,6 +82,9 @@ error error_of(std::string_view name, std::string message, std::string cause = {
 std::string render(const error& e);
 /// True for errors that a later attempt may not meet: families unavailable and timeout, and `rate`.
 bool retriable(const error& e);
+/// True for errors that somebody has to mend, and that tell nothing of what was asked for: a key
+/// that is refused or missing, a provider that this daemon's configuration does not name.
+bool mendable(const error& e);
 
 /// A value or an error. Reading the wrong side is a bug and asserts.
 template <class T>

@@ -68,7 +68,7 @@ std::int64_t retry_after_ms(const std::string& value) {
 
 std::string foreign_text(std::string_view text, std::size_t cap_bytes) {
   // Before the cut, so that half a key is not left for none.
-  const auto clean = without_shapes(text.substr(0, 8 * cause_cap_bytes));
+  const auto clean = masked_text(text.substr(0, 8 * cause_cap_bytes));
   auto out = clean.substr(0, cap_bytes);
   if (out.size() < clean.size()) // step back over a cut UTF-8 sequence
     while (!out.empty() && (static_cast<unsigned char>(clean[out.size()]) & 0xc0U) == 0x80)

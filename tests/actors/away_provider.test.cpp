@@ -187,12 +187,28 @@ TEST_CASE_METHOD(away_world, "a provider is waited for no longer than the lease 
 TEST_CASE_METHOD(away_world,
                  "a provider that answers, but not with the sandbox, is asked some times "
                  "and no more") {
-  what = make_error(errc::auth);
+  what = make_error(errc::protocol);
   begin();
   advance(80s);
   CHECK(api->count(operation::get) == svc->limits.step_attempts * 4);
   CHECK(count("provider_unreachable") == 0);
   CHECK(count("sandbox.failing") == 1);
   advance(svc->limits.end_within());
-  CHECK(ending() == "failed auth@adopt");
+  CHECK(ending() == "failed protocol@adopt");
+}
+
+TEST_CASE_METHOD(away_world, "a key that the provider refuses after a restart ends no work: the "
+                             "sandbox is taken up when the key is right") {
+  what = make_error(errc::auth);
+  begin();
+  advance(10min);
+  CHECK(count("sandbox.failing") == 0);
+  CHECK(count("sandbox.kill_intended") == 0);
+  CHECK(count("provider_unreachable") == 1);
+  away = false;
+  advance(31s);
+  REQUIRE(api->streams.size() == 1);
+  exit("pn_0");
+  CHECK(ending() == "completed");
+  CHECK(guest_calls("diff") == 1);
 }

@@ -282,15 +282,16 @@ TEST_CASE_METHOD(budget_world, "the gateway's count is the cost of models, and b
   box.spent = {3, 400'000, 0, 1000, 100, false};
   advance(6s);
   auto told = all<model_spend>();
-  REQUIRE(told.size() == 1);
-  CHECK(told[0].calls == 3);
-  CHECK(told[0].cost_usd == 0.4);
+  REQUIRE(told.size() == 2);
+  CHECK(told[0].calls == 0);
+  CHECK(told[1].calls == 3);
+  CHECK(told[1].cost_usd == 0.4);
   CHECK(swarm(id).cost_usd == 0.4);
   CHECK(only_sandbox(id).model_cost_usd == 0.4);
   CHECK(tables->panes(id)->at(0).counted);
   CHECK(budget(budget_scope::swarm).model_usd == 0.4);
   advance(20s);
-  CHECK(all<model_spend>().size() == 1); // nothing new is nothing to tell
+  CHECK(all<model_spend>().size() == 2); // nothing new is nothing to tell
   CHECK(box.allowance == 1'000'000u);    // 0.4 and the 0.6 that are left
   box.spent.calls = 5;
   box.spent.micro_usd = 1'000'000;
@@ -392,6 +393,38 @@ TEST_CASE_METHOD(budget_world, "what agents tell is their word, and counts where
   finish();
 }
 
+TEST_CASE_METHOD(budget_world, "where the gateway has counted no call yet, what an agent says it "
+                               "cost counts for nothing and ends nobody's run") {
+  only_models_cost();
+  rules.day_usd = 20;
+  auto id = begin_run();
+  auto pane = tables->panes(id)->at(0).pane;
+  auto c = std::make_shared<chunk>();
+  c->swarm = id;
+  c->sandbox = only_sandbox(id).sandbox;
+  c->count = 1;
+  pack_event(c->body.data, svc->wall_now(), pane_usage{pane, 9e8, 10, 20, 1, ""});
+  REQUIRE(v.ask<std::uint64_t>(svc->handles->journal(), append_a::value, c));
+  advance(10s);
+  CHECK(states(id) == strings{"running"});
+  CHECK(swarm(id).cost_usd == 0);
+  CHECK(budget(budget_scope::day).model_usd == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(budget_world, "what models cost until a kill is counted") {
+  only_models_cost();
+  auto id = begin_run();
+  box_of(id).spent = {3, 300'000, 0, 1000, 100, false};
+  advance(6s);
+  box_of(id).spent.micro_usd = 400'000; // of a call that has not ended
+  REQUIRE(call(stop_request{id, true}));
+  advance(2s);
+  CHECK(api->boxes.empty());
+  CHECK(only_sandbox(id).model_cost_usd == 0.4);
+  finish();
+}
+
 TEST_CASE_METHOD(budget_world,
                  "a provider that has counted and once denies the sandbox is asked on") {
   only_models_cost();
@@ -400,7 +433,7 @@ TEST_CASE_METHOD(budget_world,
   auto& box = box_of(id);
   box.spent = {1, 100'000, 0, 1000, 100, false};
   advance(6s);
-  REQUIRE(all<model_spend>().size() == 1);
+  REQUIRE(all<model_spend>().size() == 2);
   for (auto code : {errc::not_found, errc::refused}) {
     auto before = api->count(operation::get_model_usage);
     api->fail(operation::get_model_usage, make_error(code));
@@ -409,8 +442,8 @@ TEST_CASE_METHOD(budget_world,
   }
   box.spent = {2, 300'000, 0, 1000, 100, false};
   advance(6s);
-  REQUIRE(all<model_spend>().size() == 2);
-  CHECK(all<model_spend>().at(1).cost_usd == 0.3);
+  REQUIRE(all<model_spend>().size() == 3);
+  CHECK(all<model_spend>().at(2).cost_usd == 0.3);
   CHECK(only_sandbox(id).model_cost_usd == 0.3);
   finish();
 }

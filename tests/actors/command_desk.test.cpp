@@ -16,6 +16,44 @@ struct desk_world : tree_world {
   }
 };
 
+/// Input with the key "i1" was accepted, and whoever was to write it died before it had.
+struct lost_input_world : desk_world {
+  swarm_id id;
+  pane_record pane;
+  std::uint64_t accepted = 0;
+
+  lost_input_world() {
+    id = run();
+    pane = tables->panes(only_sandbox(id).sandbox)->at(0);
+    api->hold(operation::write_file);
+    auto first = send();
+    REQUIRE(first);
+    accepted = first->seq;
+    REQUIRE(guest_calls("input") == 0);
+  }
+  result<send_reply> send() { return call(send_request{pane.pane, {"hello\n"}}, "i1"); }
+  void next_daemon() {
+    stop();
+    api->release(operation::write_file);
+    start();
+    advance(2s);
+  }
+  /// Of the input, in order: "KEY STATE".
+  strings fates() const {
+    strings out;
+    for (const auto& r : all<input_receipt>())
+      if (r.state != receipt::accepted)
+        out.push_back(r.key + " " + std::string{to_string(r.state)});
+    return out;
+  }
+  strings told() const {
+    strings out;
+    for (const auto& n : all<notice>())
+      if (n.code == "input_not_written") out.push_back(n.text);
+    return out;
+  }
+};
+
 } // namespace
 
 TEST_CASE_METHOD(desk_world,
@@ -113,6 +151,76 @@ TEST_CASE_METHOD(desk_world, "input with a key is written once") {
   CHECK(guest_calls("input") == 1);
   CHECK(call(send_request{pane, {"hello\n"}})->seq > first->seq); // without a key: again
   CHECK(guest_calls("input") == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(lost_input_world, "input that was accepted and not written when its daemon or its "
+                                   "pane's actor died is told, and its key sends it again") {
+  SECTION("the daemon") {
+    next_daemon();
+  }
+  SECTION("the actor") {
+    crash(path_of(only_sandbox(id)) + "/pane-" + pane.name);
+    api->release(operation::write_file);
+    advance(5s);
+  }
+  CHECK(fates() == strings{"i1 expired"});
+  auto words = told();
+  REQUIRE(words.size() == 1);
+  INFO(words[0]);
+  CHECK(words[0].starts_with(pane.name + " (" + pane.pane.value + "): the input of event "
+                             + std::to_string(accepted) + " may not have been written"));
+  CHECK(guest_calls("input") == 0);
+
+  auto again = send();
+  REQUIRE(again);
+  CHECK(again->seq > accepted);
+  CHECK(guest_calls("input") == 1);
+  CHECK(fates() == strings{"i1 expired", "i1 written"});
+  CHECK(send()->seq == accepted); // it is written: the first answer again
+  CHECK(guest_calls("input") == 1);
+  CHECK(refused(send_request{pane.pane, {"other\n"}}, "i1") == errc::key_reused);
+  finish();
+}
+
+TEST_CASE_METHOD(lost_input_world,
+                 "input whose daemon died after it was written is written by the word of its pane "
+                 "inside, and not again") {
+  auto remote = only_sandbox(id).remote_id;
+  api->boxes.at(remote).files[ctx->pane_dir(pane.pane, 1) + "/inputs"] = "i0 3\ni1 6\n";
+  next_daemon();
+  CHECK(fates() == strings{"i1 written"});
+  CHECK(told().empty());
+  CHECK(send()->seq == accepted);
+  CHECK(guest_calls("input") == 0);
+  finish();
+}
+
+TEST_CASE_METHOD(lost_input_world,
+                 "input that is sent again with its key while it is on its way waits in no second "
+                 "place") {
+  CHECK(send()->seq == accepted);
+  CHECK(all<input_receipt>().size() == 1);
+  api->release(operation::write_file);
+  settle();
+  CHECK(guest_calls("input") == 1);
+  CHECK(fates() == strings{"i1 written"});
+  finish();
+}
+
+TEST_CASE_METHOD(lost_input_world,
+                 "a key whose input was lost is refused once its pane is over, and "
+                 "the refusal says that it is not known to have been written") {
+  next_daemon();
+  agents_end(only_sandbox(id));
+  auto refusal = send();
+  REQUIRE_FALSE(refusal);
+  CHECK(refusal.err().code == errc::wrong_phase);
+  INFO(refusal.err().message);
+  CHECK(refusal.err().message.starts_with("the input was accepted as event "
+                                          + std::to_string(accepted)
+                                          + " and is not known to have been written"));
+  CHECK(guest_calls("input") == 0);
   finish();
 }
 

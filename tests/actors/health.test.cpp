@@ -246,6 +246,31 @@ TEST_CASE("a swarm is as its sandboxes are") {
   CHECK(judge(w, {}, 0, {}, at(1000)).state == health_state::unhealthy);
 }
 
+TEST_CASE("a closed swarm is degraded by what its provider has not confirmed, not by its own end") {
+  swarm_record w;
+  w.swarm = a_swarm;
+  w.state = swarm_phase::closed;
+  w.result = outcome::failed;
+  sandbox_record gone, left;
+  gone.sandbox = {"sb_1"};
+  gone.state = phase::closed;
+  gone.result = outcome::failed;
+  gone.remote_id = "i1";
+  gone.kill_intended = gone.kill_confirmed = true;
+  left = gone;
+  left.sandbox = {"sb_2"};
+  left.kill_confirmed = false;
+  CHECK_FALSE(is_unconfirmed(gone));
+  CHECK(is_unconfirmed(left));
+  CHECK(judge_unconfirmed(w, {gone}, 0, at(1000)).state == health_state::healthy);
+  auto h = judge_unconfirmed(w, {gone, left}, 60'000, at(1000));
+  CHECK(h.state == health_state::degraded);
+  CHECK(h.swarm == a_swarm);
+  CHECK(h.limit_ms == 60'000);
+  CHECK(h.reasons
+        == std::vector<std::string>{"sb_2: its provider has not confirmed that it is gone"});
+}
+
 TEST_CASE("the daemon is unhealthy without a part, degraded when it limps") {
   daemon_parts d;
   CHECK(judge(d).state == health_state::healthy);

@@ -1,5 +1,6 @@
 // Sandboxes that their provider has although the tables say they are gone, or never heard of them:
 // the whole tree, and the REAPER's view of the tables as skepd has it.
+#include "actors/health.hpp"
 #include "tests/actors/tree_fixture.hpp"
 #include "tools/skepd/tables.hpp"
 
@@ -80,6 +81,36 @@ TEST_CASE_METHOD(orphan_world, "sandboxes that a restored backup has not heard o
   auto before = lists();
   advance(5min);
   CHECK(lists() == before); // nothing is known to be there
+  finish();
+}
+
+TEST_CASE_METHOD(orphan_world, "a closed run whose kill is not confirmed is told by health, as "
+                               "degraded, until it is confirmed") {
+  const auto refusals = svc->limits.kill_attempts + 2; // the last two are the reaper's
+  for (std::size_t i = 0; i < refusals; ++i)
+    api->fail(operation::kill, make_error(errc::auth));
+  start();
+  auto id = run();
+  auto box = only_sandbox(id);
+  agents_end(box);
+  advance(12s);
+  REQUIRE(ending(id) == "closed completed");
+  CHECK(count("kill_unconfirmed") == 1);
+  auto told = call(health_request{});
+  REQUIRE(told);
+  CHECK(told->state == worse(told->daemon.state, health_state::degraded));
+  CHECK(told->sandboxes.empty());
+  REQUIRE(told->swarms.size() == 1);
+  CHECK(told->swarms[0].swarm == id);
+  CHECK(told->swarms[0].state == health_state::degraded);
+  CHECK(told->swarms[0].reasons
+        == strings{box.sandbox.value + ": its provider has not confirmed that it is gone"});
+  advance(1min);
+  REQUIRE(count("sandbox.kill_confirmed") == 1);
+  told = call(health_request{});
+  REQUIRE(told);
+  CHECK(told->swarms.empty());
+  CHECK(told->state == told->daemon.state);
   finish();
 }
 

@@ -45,6 +45,7 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.attempt_end_limit = 0s; }).find("attempt_end") != std::string::npos);
   CHECK(refused([](p& x) { x.own_end_limit = 0s; }).find("own_end") != std::string::npos);
   CHECK(refused([](p& x) { x.quiet_interval = 2h; }).find("quiet_int") != std::string::npos);
+  CHECK(refused([](p& x) { x.kill_told_most = 59s; }).find("kill_told") != std::string::npos);
   CHECK(refused([](p& x) { x.panes_out_percent = 0; }).find("panes_out") != std::string::npos);
   CHECK(refused([](p& x) { x.log_cap_bytes = 1; }).find("log_cap") != std::string::npos);
   CHECK(refused([](p& x) { x.shutdown_limit = 7s; }).find("shutdown") != std::string::npos);

@@ -1,7 +1,7 @@
 // Scripts of the REAPER against a provider in memory.
 #include "actors/reaper.hpp"
 
-#include "tests/actors/domain_fixture.hpp"
+#include "tests/actors/held_journal.hpp"
 
 using namespace skep;
 using namespace skep::test;
@@ -76,6 +76,20 @@ struct reaper_world : world {
     rows[r.sandbox.value] = r;
     box(id, {{"skep.install", "in_1"}, {"skep.sandbox", r.sandbox.value}});
   }
+  /// One that has ended here as sb_a, and whose kill is on disk and not confirmed.
+  sandbox_record being_killed(const std::string& id) {
+    sandbox_record r;
+    r.sandbox = {"sb_a"};
+    r.swarm = {"sw_a"};
+    r.provider = "local";
+    r.remote_id = id;
+    r.state = phase::closed;
+    r.kill_intended = true;
+    unconfirmed = {r};
+    rows["sb_a"] = r;
+    box(id, {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}});
+    return r;
+  }
   void box(const std::string& id, std::map<std::string, std::string> labels) {
     api->boxes[id].info.remote_id = id;
     api->boxes[id].info.metadata = std::move(labels);
@@ -85,17 +99,7 @@ struct reaper_world : world {
 } // namespace
 
 TEST_CASE_METHOD(reaper_world, "kills are repeated until the provider confirms, then no more") {
-  sandbox_record r;
-  r.sandbox = {"sb_a"};
-  r.swarm = {"sw_a"};
-  r.provider = "local";
-  r.remote_id = "i1";
-  r.state = phase::closed;
-  r.kill_intended = true;
-  unconfirmed = {r};
-  rows["sb_a"] = r;
-  box("i1", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_a"}});
-  auto open = r; // a SANDBOX does this one itself
+  auto open = being_killed("i1"); // a SANDBOX does this one itself
   open.remote_id = "i2";
   open.state = phase::running;
   unconfirmed.push_back(open);
@@ -112,6 +116,42 @@ TEST_CASE_METHOD(reaper_world, "kills are repeated until the provider confirms, 
   advance(2min);
   CHECK(api->count(operation::kill) == 3);
   CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(reaper_world, "a kill that its provider goes on refusing is told after a minute, "
+                               "then ever more rarely, until it is confirmed") {
+  CHECK(svc->limits.kill_told_most == 100min);
+  svc->limits.kill_told_most = 10min;
+  (void)being_killed("i1");
+  constexpr std::size_t refusals = 93;
+  for (std::size_t i = 0; i < refusals; ++i)
+    api->fail(operation::kill, make_error(errc::auth, "its key has expired"));
+  begin();
+  advance(70s); // tried first at 15 s
+  CHECK(api->count(operation::kill) == 4);
+  CHECK(count("kill_unconfirmed") == 0);
+  advance(10s);
+  auto told = all<notice>();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].code == "kill_unconfirmed");
+  CHECK(told[0].level == severity::warning);
+  CHECK(told[0].text.starts_with("sb_a: local has not confirmed that i1 is gone; "));
+  CHECK(told[0].text.find("its key has expired") != std::string::npos);
+  CHECK(log->committed.back().swarm == swarm_id{"sw_a"});
+  CHECK(log->committed.back().sandbox == sandbox_id{"sb_a"});
+  advance(9min);
+  CHECK(count("kill_unconfirmed") == 1);
+  advance(2min);
+  CHECK(count("kill_unconfirmed") == 2);
+  advance(11min); // not a hundred minutes, which is above the most
+  CHECK(count("kill_unconfirmed") == 3);
+  REQUIRE(api->count(operation::kill) == refusals);
+  CHECK(count("sandbox.kill_confirmed") == 0);
+  advance(15s);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(api->boxes.empty());
+  advance(15min);
+  CHECK(count("kill_unconfirmed") == 3);
 }
 
 TEST_CASE_METHOD(reaper_world, "an orphan dies after the grace time; strangers are not touched") {
@@ -232,6 +272,39 @@ TEST_CASE_METHOD(reaper_world,
   api->release(operation::kill);
   advance(1s);
   CHECK(count("orphan_ended") == 1);
+}
+
+TEST_CASE_METHOD(reaper_world,
+                 "while an orphan's kill is on its way to the journal nobody kills it "
+                 "and nobody asks again, however long that takes") {
+  box("ours", {{"skep.install", "in_1"}, {"skep.sandbox", "sb_gone"}});
+  begin();
+  advance(40s);
+  held_journal held;
+  held.real = svc->handles->journal();
+  auto holder = v.sys.spawn(holding_journal, &held);
+  svc->handles->put_journal(holder);
+  advance(25s); // its time is over at 45 s; the next look is at 60 s
+  CHECK(held.chunks.size() == 1);
+  CHECK(api->count(operation::kill) == 0);
+  svc->handles->put_journal(held.real);
+  SECTION("stored") {
+    caf::anon_send(holder, flush_a::value);
+    settle();
+  }
+  SECTION("refused: the next look asks again") {
+    log->refuse = [](const chunk&) { return make_error(errc::wrong_phase); };
+    caf::anon_send(holder, flush_a::value);
+    settle();
+    CHECK(api->count(operation::kill) == 0);
+    log->refuse = nullptr;
+    advance(15s);
+  }
+  CHECK(api->count(operation::kill) == 1);
+  CHECK(api->boxes.empty());
+  CHECK(count("orphan_kill_intended") == 1);
+  holder = nullptr;
+  held = {};
 }
 
 TEST_CASE_METHOD(reaper_world, "orphans are gone within a minute of the daemon's start") {

@@ -3,6 +3,8 @@
 #include "actors/replacement.hpp"
 #include "tests/actors/tree_fixture.hpp"
 
+#include <set>
+
 using namespace skep;
 using namespace skep::test;
 
@@ -279,6 +281,24 @@ TEST_CASE_METHOD(replacing_world, "no more successors are made than the run allo
   agents_end(rows[1]);
   advance(5s);
   CHECK(ending(id) == "closed lost");
+  finish();
+}
+
+TEST_CASE_METHOD(replacing_world, "sandboxes that are lost at once all get the successors that the "
+                                  "run allows") {
+  spec->sandboxes = 4;
+  spec->replace_lost = 3;
+  start();
+  auto id = run();
+  for (const auto& s : sandboxes(id))
+    api->lose(s.remote_id);
+  advance(2min);
+  CHECK(count("swarm.sandbox_replaced") == 3);
+  CHECK(sandboxes(id).size() == 7);
+  std::set<std::uint32_t> numbers;
+  for (const auto& r : replacements(id))
+    numbers.insert(r.number);
+  CHECK(numbers == std::set<std::uint32_t>{1, 2, 3});
   finish();
 }
 

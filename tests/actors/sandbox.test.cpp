@@ -404,11 +404,29 @@ TEST_CASE_METHOD(sandbox_world, "a kill without an answer is repeated, then left
   if (failures == 2) {
     CHECK(api->count(operation::kill) == 3);
     CHECK(count("sandbox.kill_confirmed") == 1);
+    CHECK(count("kill_unconfirmed") == 0);
   } else {
     CHECK(api->count(operation::kill) == svc->limits.kill_attempts);
     CHECK(count("sandbox.kill_confirmed") == 0);
     CHECK(count("sandbox.kill_intended") == 1);
   }
+}
+
+TEST_CASE_METHOD(sandbox_world, "a kill that is left to the reaper is told with its provider and "
+                                "the provider's answer before the sandbox's end") {
+  for (std::size_t i = 0; i < svc->limits.kill_attempts; ++i)
+    api->fail(operation::kill, make_error(errc::auth, "its key has expired"));
+  begin();
+  exit("pn_0");
+  advance(20s);
+  CHECK(ending() == "completed"); // which comes last
+  auto told = all<notice>();
+  std::erase_if(told, [](const notice& n) { return n.code != "kill_unconfirmed"; });
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].level == severity::warning);
+  CHECK(told[0].text.starts_with("sb_a: local has not confirmed that " + api->boxes.begin()->first
+                                 + " is gone; "));
+  CHECK(told[0].text.find("its key has expired") != std::string::npos);
 }
 
 TEST_CASE_METHOD(

@@ -4,6 +4,9 @@
 #include "actors/time_limit.hpp"
 
 #include "tests/actors/tree_fixture.hpp"
+#include "transfer/swept_dir.hpp"
+
+#include <sys/stat.h>
 
 using namespace skep;
 using namespace skep::test;
@@ -262,6 +265,26 @@ TEST_CASE_METHOD(swarm_world,
   finish();
 }
 
+TEST_CASE_METHOD(swarm_world, "what a killed skep diff fetched goes at the next start of the "
+                              "daemon, and what one that works fetched stays") {
+  auto looks = svc->state_dir / "looks";
+  auto killed = looks / "look-KILLED";
+  std::filesystem::create_directories(killed);
+  std::ofstream{killed / "p0.patch"} << "what an agent did";
+  REQUIRE(::chmod(killed.c_str(), S_ISVTX | 0700) == 0);
+  // Made beside it, since making one sweeps as well.
+  auto apart = svc->state_dir / "apart";
+  std::filesystem::create_directories(apart);
+  auto works = transfer::swept_dir::make(apart.string(), transfer::look_prefix);
+  REQUIRE(works.ok());
+  auto working = looks / std::filesystem::path{works->path()}.filename();
+  std::filesystem::rename(works->path(), working);
+  restart();
+  CHECK_FALSE(std::filesystem::exists(killed));
+  CHECK(std::filesystem::exists(working));
+  finish();
+}
+
 TEST_CASE_METHOD(swarm_world, "a clock set forward or back ends nothing and prolongs nothing") {
   wall_jump = GENERATE(std::chrono::milliseconds{1h}, std::chrono::milliseconds{-2h});
   auto jump = std::exchange(wall_jump, 0ms);
@@ -344,10 +367,13 @@ TEST_CASE_METHOD(swarm_world, "a stopping run goes on stopping after a restart o
   finish();
 }
 
-TEST_CASE_METHOD(swarm_world, "a provider that is away when the daemon comes back is waited for") {
+TEST_CASE_METHOD(swarm_world, "a provider that is away when the daemon comes back, or whose key or "
+                              "section is missing then, is waited for") {
   auto id = run();
   auto rows = sandboxes(id);
-  auto away = make_error(errc::host_failed, "no host");
+  auto away = GENERATE(make_error(errc::host_failed, "no host"),
+                       make_error(errc::secret_missing, "E2B_API_KEY"),
+                       make_error(errc::unknown_provider, "cloud"));
   auto connect = svc->provider;
   bool there = false;
   svc->provider = [&](const std::string& name) -> result<std::shared_ptr<sandbox::api>> {

@@ -211,6 +211,69 @@ TEST_CASE("the end of the daemon, its status and the plan of the next one tell w
   }
 }
 
+TEST_CASE("the end of the daemon and its status tell of a sandbox whose end is not confirmed") {
+  using namespace storage::testing;
+  cli_world w;
+  auto paths = storage::prepare_state(w.state);
+  REQUIRE(paths.ok());
+  const auto box = sandbox_no(1);
+  {
+    auto j = open_journal(paths->database());
+    REQUIRE(put(j, swarm_no(1), {}, 1, a_swarm()) == errc::none);
+    REQUIRE(put(j, swarm_no(1), box, 2, sandbox_queued{0, "local"},
+                phase_changed{phase::creating, 1}, create_intended{"in1", "base", 120000},
+                sandbox_created{"in1", "r1", "0.2"}, kill_intended{"done"},
+                sandbox_closed{outcome::completed, {}, false})
+            == errc::none);
+    REQUIRE(put(j, swarm_no(1), {}, 3, swarm_closed{outcome::completed, {}}) == errc::none);
+  }
+  const auto told = "1 sandbox of " + swarm_no(1).value
+                    + " whose end its provider has not confirmed: it may cost until its lease "
+                      "ends; skepd repeats the kill while it runs (skep status "
+                    + swarm_no(1).value + ")\n";
+  for (bool as_json : {false, true}) {
+    fake_daemon daemon{w};
+    auto found = w.skep({"daemon", "start"});
+    CHECK(found.out.find(told) != std::string::npos);
+    CHECK(found.err.find("skep daemon stop") == std::string::npos);
+    CHECK(w.skep({"daemon", "status"}).out.find(told) != std::string::npos);
+    auto end = w.skep(as_json ? std::vector<std::string>{"daemon", "stop", "--json"}
+                              : std::vector<std::string>{"daemon", "stop"});
+    INFO(end.out << end.err);
+    CHECK(end.code == 0);
+    if (as_json) {
+      auto document = end.document();
+      CHECK(mismatch(all_schemas().at("daemon-stop"), document) == "");
+      CHECK_FALSE(document.contains("kept"));
+      REQUIRE(document["unconfirmed"].size() == 1);
+      CHECK(document["unconfirmed"].at(0)["sandbox"] == box.value);
+    } else {
+      CHECK(end.out == "skepd ended.\n");
+      CHECK(end.err.find("Still there: " + told) != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("a stop of a daemon that listens no more, or not yet, waits for its end and succeeds") {
+  installed_world w;
+  w.tell_fake("fake-slow"); // it has the lock and no sockets
+  background other{{w.dir.path + "/bin/skepd", "--state", w.state}, w.home};
+  REQUIRE(w.lock_owner() == other.pid());
+  background stop{w.argv({"daemon", "stop"}), w.home};
+  REQUIRE(stop.shows("skepd (process " + std::to_string(other.pid())
+                     + ") has the state directory and does not answer"));
+  SECTION("it was ending") {
+    other.signal(SIGTERM);
+  }
+  SECTION("it was starting, and is asked to end once it answers") {
+    std::filesystem::remove(w.state + "/fake-slow");
+  }
+  CHECK(stop.wait() == 0);
+  CHECK(stop.text().find("skepd ended.") != std::string::npos);
+  CHECK(other.wait() == 0);
+  CHECK(w.skep({"daemon", "stop"}).code == info(errc::no_daemon).exit_code);
+}
+
 TEST_CASE("two stops of the daemon at once both wait for its end and succeed") {
   cli_world w;
   fake_daemon daemon{w};

@@ -1,11 +1,14 @@
-// skep db: what changes the state without skepd leaves word of it first, for the audit log.
+// skep db, without a daemon; what changes the state leaves word of it first, for the audit log.
 #include "storage/audit_spool.hpp"
+#include "storage/connection.hpp"
 #include "storage/epoch_file.hpp"
 #include "storage/journal.hpp"
 #include "tests/cli/program.hpp"
+#include "tests/cli/schemas.hpp"
 #include "tests/support/catch.hpp"
 
 #include <algorithm>
+#include <sstream>
 
 using namespace skep;
 using namespace skep::cli_test;
@@ -42,6 +45,27 @@ std::string text_of(const std::string& file) {
 }
 
 using strings = std::vector<std::string>;
+
+/// What a hint tells people to type first, as arguments of `skep`.
+std::vector<std::string> command_in(std::string_view hint) {
+  auto begin = hint.find("`skep ");
+  if (begin == hint.npos) return {};
+  begin += 6;
+  std::vector<std::string> out;
+  std::istringstream words{std::string{hint.substr(begin, hint.find('`', begin) - begin)}};
+  for (std::string word; words >> word;)
+    out.push_back(word);
+  return out;
+}
+
+/// Everything behind the first page of a file becomes nonsense.
+void damage(const std::string& file) {
+  constexpr std::streamoff page = 4096;
+  auto size = static_cast<std::streamoff>(std::filesystem::file_size(file));
+  std::fstream to{file, std::ios::in | std::ios::out | std::ios::binary};
+  to.seekp(page);
+  to << std::string(static_cast<std::size_t>(size - page), '\xff');
+}
 
 } // namespace
 
@@ -103,4 +127,103 @@ TEST_CASE("a state directory is bound to its place only when word of it was left
   auto j = storage::journal::open(copy + "/skep.db");
   REQUIRE(j.ok());
   CHECK(storage::take_epoch(*j, "1", 5, utc_time{}).value() == storage::epochs_of_room + 2);
+}
+
+TEST_CASE("the database is upgraded, shown, copied and rolled back without a daemon") {
+  cli_world w;
+  auto up = w.skep({"db", "migrate", "--json"});
+  INFO(up.out << up.err);
+  CHECK(up.code == 0);
+  CHECK(up.document()["from"] == 0);
+  auto newest = up.document()["to"].get<int>();
+  CHECK(newest > 0);
+  CHECK(w.skep({"db", "migrate", "--json"}).document()["from"] == newest);
+  auto status = w.skep({"db", "status", "--json"});
+  CHECK(status.code == 0);
+  CHECK(status.document()["current"] == newest);
+  auto copy = w.dir.path + "/copy.db";
+  CHECK(w.skep({"db", "backup", copy}).code == 0);
+  CHECK(std::filesystem::exists(copy));
+  CHECK(w.skep({"db", "backup", copy}).code == info(errc::exists).exit_code);
+  for (const auto* below : {"0", "-1"}) {
+    auto refused = w.skep({"db", "rollback", std::string{"--to="} + below, "--json"});
+    INFO(refused.out << refused.err);
+    CHECK(refused.document()["error"]["code"] == "out_of_range");
+    CHECK(w.skep({"db", "status", "--json"}).document()["current"] == newest);
+  }
+  auto down = w.skep({"db", "rollback", "--to", "1", "--json"});
+  INFO(down.out << down.err);
+  CHECK(down.code == 0);
+  CHECK(down.document()["to"] == 1);
+  CHECK(w.skep({"db", "rollback", "--to", "99"}).code == info(errc::bad_argument).exit_code);
+}
+
+TEST_CASE("the hint of a database that cannot be used leads to its versions, its backups and the "
+          "commands that restore one") {
+  cli_world w;
+  REQUIRE(w.skep({"db", "migrate"}).code == 0);
+  const auto newest = w.skep({"db", "status", "--json"}).document()["newest"].get<int>();
+  REQUIRE(w.skep({"db", "rollback", "--to", std::to_string(newest - 1)}).code == 0);
+  REQUIRE(w.skep({"db", "migrate"}).code == 0); // by now there are two backups
+  const auto database = w.state + "/skep.db";
+  auto wrong = errc::none;
+  std::string shown;
+  SECTION("a newer schema, with a backup of its own") {
+    auto db = storage::connection::open(database);
+    REQUIRE(db.ok());
+    REQUIRE(
+        db->run("INSERT INTO schema_metadata VALUES (?1, 'of tomorrow', 'x', 0)", newest + 1).ok());
+    write_text(w.state + "/backups/skep.db.backup-999-29991231T000000.000Z", "of tomorrow");
+    wrong = errc::schema_mismatch;
+    shown =
+        "schema " + std::to_string(newest + 1) + ", this release knows " + std::to_string(newest);
+  }
+  SECTION("damaged pages") {
+    damage(database);
+    wrong = errc::corrupt_database;
+    shown = ", this release knows " + std::to_string(newest);
+  }
+  SECTION("no database at all") {
+    write_text(database, std::string(8192, 'x'));
+    wrong = errc::corrupt_database;
+    shown = "schema cannot be read";
+  }
+  auto told = command_in(info(wrong).hint);
+  REQUIRE(told == std::vector<std::string>{"db", "status"});
+  auto text = w.skep(told);
+  told.push_back("--json");
+  auto machine = w.skep(told);
+  INFO(text.out << text.err << machine.out);
+  CHECK(text.code == info(wrong).exit_code);
+  CHECK(text.out.find(shown) != std::string::npos);
+  CHECK(text.err.find(std::string{to_string(wrong)} + ": ") != std::string::npos);
+  CHECK(machine.code == info(wrong).exit_code);
+  auto doc = machine.document();
+  REQUIRE(doc.is_object());
+  CHECK(mismatch(all_schemas().at("db-status"), doc) == "");
+  CHECK(doc["error"]["code"] == to_string(wrong));
+  CHECK(doc["backups"].size() >= 2);
+  for (const auto& b : doc["backups"])
+    CHECK(text.out.find("backup " + b.get<std::string>() + "\n") != std::string::npos);
+  REQUIRE_FALSE(doc["restore"].empty());
+  for (const auto& c : doc["restore"]) {
+    auto line = c.get<std::string>();
+    CHECK(text.out.find("  " + line + "\n") != std::string::npos);
+    if (line.starts_with("skep ")) continue; // no daemon runs here
+    auto done = run_to_end({"/bin/sh", "-c", line}, w.home);
+    INFO(line << ": " << done.err);
+    CHECK(done.code == 0);
+  }
+  // What it costs is said beside the commands, and not among those that a program would carry out.
+  CHECK(text.out.find("Sandboxes younger than that backup are orphans to it: within a minute of "
+                      "the last command they are killed, with their work. Before it, `skep db "
+                      "migrate` and `skep recover --plan --ask` show them (kill_orphan).\n")
+        != std::string::npos);
+  CHECK(machine.out.find("orphans") == std::string::npos);
+  auto after = w.skep({"db", "status", "--json"});
+  CHECK(after.code == 0);
+  CHECK_FALSE(after.document().contains("error"));
+  CHECK(after.document()["restore"].empty());
+  CHECK(std::filesystem::exists(database + ".set-aside"));
+  CHECK(w.skep({"db", "migrate"}).code == 0);
 }

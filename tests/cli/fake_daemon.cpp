@@ -13,6 +13,7 @@
 //   long         as completes, with 300 long lines more
 //   keeps        as completes, and its sandboxes stay for an hour; a stop of it is refused, and a
 //                kill ends them
+//   unconfirmed  as completes, and the provider confirms no kill of its sandboxes
 //   replaced     as runs, and the first sandbox was lost and has a successor
 //   later        nothing is there when its status is asked for the first two times; each further
 //                time brings a sandbox, and at last the end

@@ -246,6 +246,8 @@ private:
       for (auto to : {phase::draining, phase::collecting, phase::closed})
         tell(b.swarm, b.sandbox, phase_changed{to, 10});
       b.kept = s.script == "keeps";
+      b.kill_intended = s.script == "unconfirmed";
+      if (b.kill_intended) b.remote_id = "i" + std::to_string(b.index);
       tell(b.swarm, b.sandbox, sandbox_closed{result, why, b.kept});
       b.state = phase::closed;
       b.result = result;

@@ -136,7 +136,7 @@ TEST_CASE_METHOD(files_world,
     never.insert(p.get<std::string>());
   for (const char* p : {".env", ".env.*", "*.pem", ".npmrc", ".netrc", ".pypirc",
                         ".git-credentials", ".docker/config.json", ".kube/config", "*.jks",
-                        "*.keystore", ".ssh/**", ".gnupg/**", "id_rsa*"})
+                        "*.keystore", ".ssh/**", ".gnupg/**", "id_rsa*", ".skep-download-*"})
     CHECK(never.count(p) == 1);
   std::size_t shaped = 0;
   for (const auto& r : doc["scan_rules"])
@@ -299,6 +299,9 @@ TEST_CASE_METHOD(
   auto text = run({"--dry-run", "--sandboxes", "4", "--", "true"});
   CHECK(text.out.find("Nothing was made") != std::string::npos);
   CHECK(text.out.find("max_active") != std::string::npos);
+  CHECK(text.out.find("at most $2.00 for 4 sandboxes at $0.50/h, for the time up to the limit; "
+                      "collecting, kept sandboxes and successors come on top")
+        != std::string::npos);
 }
 
 TEST_CASE_METHOD(files_world, "a dry run that would be refused says why and ends with that code") {

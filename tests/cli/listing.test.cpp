@@ -51,6 +51,41 @@ TEST_CASE("ps shows what was kept, in which run, and what ends it, until it has 
   CHECK_FALSE(w.skep({"ps", "--json"}).document().contains("kept"));
 }
 
+TEST_CASE("sandboxes whose end is not confirmed are told at the end of their run and by ps, and "
+          "nobody is told to end the daemon that repeats the kill") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto run = w.run({"--name", "unconfirmed", "--sandboxes", "2", "--panes", "1", "--", "true"});
+  INFO(run.out << run.err);
+  REQUIRE(run.code == 0);
+  auto list = w.skep({"ps", "--all", "--json"}).document();
+  REQUIRE(list["swarms"].size() == 1);
+  auto id = list["swarms"].at(0)["swarm"].get<std::string>();
+  const auto told = "2 sandboxes of " + id
+                    + " whose end their provider has not confirmed: they may cost until their "
+                      "leases end; skepd repeats the kill while it runs (skep status "
+                    + id + ")\n";
+  CHECK(run.out.find("Still there: " + told) != std::string::npos);
+  CHECK(run.err.find("skepd stays to repeat the kill of 2 sandboxes that providers have not "
+                     "confirmed to be gone: skep ps\n")
+        != std::string::npos);
+  CHECK(run.err.find("skep daemon stop") == std::string::npos);
+  for (bool closed_ones : {false, true}) {
+    std::vector<std::string> words{"ps"};
+    if (closed_ones) words.emplace_back("--all");
+    auto text = w.skep(words).out;
+    INFO(text);
+    CHECK(text.find(told) != std::string::npos);
+    CHECK(text.find("kept") == std::string::npos);
+  }
+  CHECK(mismatch(all_schemas().at("ps"), list) == "");
+  CHECK_FALSE(list.contains("kept"));
+  REQUIRE(list["unconfirmed"].size() == 2);
+  CHECK(list["unconfirmed"].at(0)["swarm"] == id);
+  CHECK(list["unconfirmed"].at(1)["remote_id"] == "i1");
+  CHECK_FALSE(w.skep({"ps", "--repo", w.home, "--json"}).document().contains("unconfirmed"));
+}
+
 TEST_CASE("the columns of ps say that they count what is open") {
   cli_world w;
   fake_daemon daemon{w};

@@ -51,11 +51,12 @@ json apply_schema() {
   return out;
 }
 
-/// What was kept, only where something was.
+/// What was kept, and what is not confirmed to be gone, only where something is.
 template <class Reply>
-json with_kept() {
+json with_left() {
   auto out = schema_of<Reply>();
   out["properties"]["kept"] = list_of(schema_of<sandbox_record>());
+  out["properties"]["unconfirmed"] = list_of(schema_of<sandbox_record>());
   return out;
 }
 
@@ -123,8 +124,9 @@ std::map<std::string, json> all_schemas() {
   add("files-why", "skep files why --json.", schema_of<cli::why_doc>());
   add("files-rules", "skep files rules --json.", schema_of<cli::rules_doc>());
   add("ps",
-      "skep ps --json. kept: sandboxes that stayed when their run ended; only where some did.",
-      with_kept<list_reply>());
+      "skep ps --json. kept: sandboxes that stayed when their run ended; unconfirmed: ended ones "
+      "whose provider has not confirmed that they are gone; each only where there are some.",
+      with_left<list_reply>());
   add("status", "skep status --json.", schema_of<status_reply>());
   add("summary", "summary.json in the output folder of a swarm.", schema_of<swarm_summary>());
   add("event", "skep events --json: one line each.", event_schema());
@@ -162,9 +164,10 @@ std::map<std::string, json> all_schemas() {
                  {"took_ms", typed("integer")}}));
   add("daemon", "skep daemon start|status --json.", schema_of<daemon_status_reply>());
   add("daemon-stop",
-      "skep daemon stop --json. kept: sandboxes that are still there, since they were kept; only "
-      "where some are.",
-      with_kept<daemon_stop_reply>());
+      "skep daemon stop --json. kept: sandboxes that are still there, since they were kept; "
+      "unconfirmed: ended ones whose provider has not confirmed that they are gone; each only "
+      "where there are some.",
+      with_left<daemon_stop_reply>());
   add("doctor", "skep doctor --json.", doctor_schema());
   add("secret", "skep secret set|remove --json.",
       object_of({{"name", typed("string")}, {"present", typed("boolean")}}));

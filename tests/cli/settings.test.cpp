@@ -48,6 +48,28 @@ TEST_CASE("network_check is require or warn, of one provider alone, and doctor s
   }
 }
 
+TEST_CASE(
+    "a SKEP_CONFIG that names no file, or not from the root on, is refused and not forgotten") {
+  cli_world w;
+  write_text(w.home + "/other.toml", "[budget]\nday_usd = 1.5\n");
+  auto with = [&](const std::string& file) {
+    auto argv = w.argv({"doctor", "--json"});
+    argv.insert(argv.begin(), {"/usr/bin/env", "SKEP_CONFIG=" + file});
+    auto doc = run_to_end(argv, w.home, {}, w.home).document();
+    for (const auto& c : doc["checks"])
+      if (c["name"] == "configuration") return c;
+    return json{};
+  };
+  CHECK(with(w.home + "/other.toml")["text"] == w.home + "/other.toml");
+  for (const auto& file : {w.home + "/nowhere.toml", std::string{"other.toml"}}) {
+    INFO(file);
+    auto problem = with(file)["problem"];
+    REQUIRE(problem.is_object());
+    CHECK(problem["code"] == "bad_config");
+    CHECK(problem["message"].get<std::string>().find(file) != std::string::npos);
+  }
+}
+
 TEST_CASE("a wind-down that would end with the kill is refused, and both times are named") {
   cli_world w;
   for (const auto* s : {"5", "19"}) {

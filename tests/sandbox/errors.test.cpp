@@ -1,5 +1,6 @@
 #include "sandbox/errors.hpp"
 
+#include "messages/masking.hpp"
 #include "tests/support/catch.hpp"
 
 #include <set>
@@ -146,6 +147,14 @@ TEST_CASE("what looks like a secret in the words of a provider is removed before
   const std::string key = "e2b_0123456789abcdef0123456789abcdef01234567";
   auto e = classify(400, {}, std::string(cause_cap_bytes - 10, ' ') + key);
   CHECK(e.cause.find("e2b_") == std::string::npos);
+}
+
+TEST_CASE("a key without a shape that the mask knows is removed before the cut, too") {
+  const std::string key = "cluster-key-without-any-known-beginning";
+  set_process_mask(redactor{{key}});
+  auto e = classify(400, {}, std::string(cause_cap_bytes - 10, 'x') + key);
+  set_process_mask(without_shapes);
+  CHECK(e.cause == std::string(cause_cap_bytes - 10, 'x') + "**********");
 }
 
 // Done by evidence, never by words: for each class real answers, and the same answers saying what

@@ -50,7 +50,7 @@ struct ready_forge {
 result<ready_forge> look_at_forge(const app& a, const std::string& repo, const apply_options& o) {
   auto paths = state_of(a);
   if (!paths) return paths.err();
-  auto settings = tools::load_config(tools::default_config_file(paths->root), false);
+  auto settings = tools::load_config_of(paths->root);
   if (!settings) return settings.err();
   ready_forge out;
   out.how = settings->forge;

@@ -27,13 +27,26 @@ int show_status(const app& a, const daemon_status_reply& s, bool started_now) {
   return 0;
 }
 
-/// Kept sandboxes by the tables, which need no daemon; none where those cannot be read, which the
-/// daemon itself tells.
-std::vector<sandbox_record> kept_on_record(const storage::state_paths& paths) {
+/// What is still there of runs that are over.
+struct left_behind {
+  std::vector<sandbox_record> kept, unconfirmed;
+
+  std::vector<std::string> lines() const {
+    auto out = kept_lines(kept, wall_clock());
+    for (auto& line : unconfirmed_lines(unconfirmed))
+      out.push_back(std::move(line));
+    return out;
+  }
+};
+
+/// By the tables, which need no daemon; nothing where those cannot be read, which the daemon itself
+/// tells.
+left_behind left_on_record(const storage::state_paths& paths) {
   auto r = storage::reader::open(paths.database());
   if (!r) return {};
   auto living = r->living_sandboxes();
-  return living ? kept_of(*living) : std::vector<sandbox_record>{};
+  if (!living) return {};
+  return {kept_of(*living), unconfirmed_of(*living)};
 }
 
 int start(const app& a) {
@@ -42,7 +55,13 @@ int start(const app& a) {
   auto daemon = ensure_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
   auto code = show_status(a, daemon->status, daemon->started_now);
-  if (!a.json_mode) remark("It ends by itself after 15 idle minutes. End it now: skep daemon stop");
+  if (a.json_mode) return code;
+  // What it stays for is no reason to end it.
+  auto lines = unconfirmed_lines(left_on_record(*paths).unconfirmed);
+  for (const auto& line : lines)
+    print_line("  " + line);
+  if (lines.empty())
+    remark("It ends by itself after 15 idle minutes. End it now: skep daemon stop");
   return code;
 }
 
@@ -57,14 +76,16 @@ int stop(const app& a, bool force) {
                            count_text(reply->open_swarms, "swarm is open", "swarms are open")
                                + ": `skep stop --all` first, or `skep daemon stop --force` (what "
                                  "runs goes on and is taken over by the next skepd)"));
-  auto kept = kept_on_record(*paths);
+  auto left = left_on_record(*paths);
   if (a.json_mode) {
     auto document = to_json(*reply);
-    add_kept(document, kept);
+    add_kept(document, left.kept);
+    add_unconfirmed(document, left.unconfirmed);
     print_json(document);
   } else {
     print_line("skepd ended.");
-    for (const auto& line : kept_lines(kept, wall_clock()))
+    auto lines = left.lines();
+    for (const auto& line : lines)
       remark("Still there: " + line);
   }
   if (reply->open_swarms > 0)
@@ -90,9 +111,10 @@ int status(const app& a) {
   if (!a.json_mode && reply->version != own_version())
     remark("This skep is " + own_version() + ".");
   auto code = show_status(a, *reply, false);
-  if (!a.json_mode)
-    for (const auto& line : kept_lines(kept_on_record(*paths), wall_clock()))
-      print_line("  " + line);
+  if (a.json_mode) return code;
+  auto lines = left_on_record(*paths).lines();
+  for (const auto& line : lines)
+    print_line("  " + line);
   return code;
 }
 

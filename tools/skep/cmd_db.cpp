@@ -87,6 +87,9 @@ void show_restore(const std::vector<std::string>& commands) {
              "to it):");
   for (const auto& c : commands)
     print_line("  " + c);
+  print_line("Sandboxes younger than that backup are orphans to it: within a minute of the last "
+             "command they are killed, with their work. Before it, `skep db migrate` and `skep "
+             "recover --plan --ask` show them (kill_orphan).");
 }
 
 /// Whatever state the database is in: it is asked when something is wrong.

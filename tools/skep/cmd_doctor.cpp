@@ -169,7 +169,7 @@ void look_at_daemon(examination& out, const storage::state_paths& paths) {
 void look_at_providers(examination& out, const storage::state_paths& paths,
                        const std::vector<std::string>& needed) {
   auto file = tools::default_config_file(paths.root);
-  auto settings = tools::load_config(file, false);
+  auto settings = tools::load_config_of(paths.root);
   if (!settings) return out.add("configuration", {}, settings.err());
   std::error_code ignored;
   if (auto e = tools::check_local_bind(*settings, paths.root))

@@ -82,17 +82,22 @@ int ps(const app& a, bool all, const std::string& repo) {
   if (!repo.empty())
     if (auto e = leave_repository(*list, repo)) return fail(a, e);
   auto kept = kept_of(list->sandboxes);
+  auto unconfirmed = unconfirmed_of(list->sandboxes);
   if (!all) leave(*list, [](const auto& s) { return s.state != swarm_phase::closed; });
   if (a.json_mode) {
     auto document = to_json(*list);
     add_kept(document, kept);
+    add_unconfirmed(document, unconfirmed);
     print_json(document);
     return 0;
   }
   auto now = wall_clock();
+  auto left = kept_lines(kept, now);
+  for (auto& line : unconfirmed_lines(unconfirmed))
+    left.push_back(std::move(line));
   if (list->swarms.empty()) {
     print_line(all ? "No swarm yet." : "Nothing runs. (skep ps --all shows closed swarms)");
-    for (const auto& line : kept_lines(kept, now))
+    for (const auto& line : left)
       print_line(line);
     return 0;
   }
@@ -118,8 +123,8 @@ int ps(const app& a, bool all, const std::string& repo) {
   }
   std::fputs(table(rows).c_str(), stdout);
   std::fputs(waiting_now(*daemon, {}).c_str(), stdout);
-  if (!kept.empty()) print_line("");
-  for (const auto& line : kept_lines(kept, now))
+  if (!left.empty()) print_line("");
+  for (const auto& line : left)
     print_line(line);
   return 0;
 }
@@ -148,7 +153,7 @@ int status(const app& a, const std::string& name) {
 void add_list(CLI::App& cli, app& a) {
   auto all = std::make_shared<bool>(false);
   auto repo = std::make_shared<std::string>();
-  auto* list = add_command(cli, a, "ps", "Show running swarms, and sandboxes that were kept",
+  auto* list = add_command(cli, a, "ps", "Show running swarms, and sandboxes that stayed",
                            "  skep ps\n  skep ps --all --json\n  skep ps --repo .\n\n"
                            "OPEN SB and OPEN PANES: how many of its sandboxes and panes have not\n"
                            "ended, of how many.",

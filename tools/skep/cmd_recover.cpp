@@ -84,9 +84,8 @@ void add_configured(const tools::config& settings, const storage::state_paths& p
 
 error ask_providers(const recover_options& opt, const storage::state_paths& paths,
                     recovery_plan& plan) {
-  auto file = opt.config_file.empty() ? tools::default_config_file(paths.root)
-                                      : std::filesystem::path{opt.config_file};
-  auto settings = tools::load_config(file, !opt.config_file.empty());
+  auto settings = opt.config_file.empty() ? tools::load_config_of(paths.root)
+                                          : tools::load_config(opt.config_file, true);
   if (!settings) return settings.err();
   auto install = storage::look_at_install(paths);
   if (!install) return install.err();

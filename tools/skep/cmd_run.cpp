@@ -272,7 +272,7 @@ int run(const app& a, const run_options& o) {
            "and send there whatever they hold.");
   auto files = transfer::take_inventory(spec->repo);
   if (!files) return fail(a, files.err());
-  auto settings = tools::load_config(tools::default_config_file(planned->root), false);
+  auto settings = tools::load_config_of(planned->root);
   if (!settings) return fail(a, settings.err());
   if (auto text = remark_on_prompts(o, *spec); !text.empty() && !a.json_mode) remark(text);
   auto scanned = scan_upload(*spec, *files, settings->scan_limit);

@@ -2,6 +2,7 @@
 
 #include "storage/files.hpp"
 #include "storage/last_failure.hpp"
+#include "tools/skep/show.hpp"
 #include "tools/skep/signals.hpp"
 #include "tools/skep/term.hpp"
 
@@ -295,20 +296,42 @@ lock_owner owner_of_lock(const storage::state_paths& paths) {
   return out;
 }
 
+bool has_ended(const storage::state_paths& paths, const lock_owner& owner) {
+  auto now = storage::lock_holder(paths);
+  bool nobody = now && !now->has_value() && !broker::somebody_listens(endpoints_of(paths).control);
+  // A command that follows a run may have started the next one already: ours has ended.
+  bool another = now && now->has_value() && owner.pid && **now != *owner.pid;
+  return nobody || another;
+}
+
 /// Waits until `owner` has given up its lock; errc::timed_out when it has not by `end`.
 error await_end(const storage::state_paths& paths, const lock_owner& owner,
                 steady::time_point end) {
-  auto where = endpoints_of(paths);
   start_watch watch{paths.run, owner.process.get()};
-  for (;;) {
-    auto now = storage::lock_holder(paths);
-    bool nobody = now && !now->has_value() && !broker::somebody_listens(where.control);
-    // A command that follows a run may have started the next one already: ours has ended.
-    bool another = now && now->has_value() && owner.pid && **now != *owner.pid;
-    if (nobody || another) return {};
+  while (!has_ended(paths, owner)) {
     auto left = std::chrono::ceil<milliseconds>(end - steady::now());
     if (left.count() <= 0)
       return make_error(errc::timed_out, "skepd was asked to end and has not yet");
+    watch.wait(std::min<milliseconds>(left, milliseconds{100}));
+  }
+  return {};
+}
+
+/// `owner` has the lock and listens nowhere: it has closed its sockets on its way to its end, or
+/// not opened them yet. Waits until that is known: a client where it listens, errc::no_daemon where
+/// it has ended, errc::timed_out when neither is so by `end`.
+result<broker::control_client> await_silent(const storage::state_paths& paths,
+                                            const lock_owner& owner, steady::time_point end) {
+  remark("skepd (process " + std::to_string(*owner.pid)
+         + ") has the state directory and does not answer: its end is waited for");
+  start_watch watch{paths.run, owner.process.get()};
+  for (;;) {
+    if (has_ended(paths, owner)) return make_error(errc::no_daemon, "skepd has ended");
+    auto client = reach_daemon(paths);
+    if (client || client.err().code != errc::no_daemon) return client;
+    auto left = std::chrono::ceil<milliseconds>(end - steady::now());
+    if (left.count() <= 0)
+      return make_error(errc::timed_out, "skepd has the state directory and does not answer");
     watch.wait(std::min<milliseconds>(left, milliseconds{100}));
   }
 }
@@ -322,10 +345,17 @@ bool is_ending(const error& e) {
 
 result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool force,
                                       milliseconds limit) {
-  auto client = reach_daemon(paths);
-  if (!client) return client.err();
   auto end = steady::now() + limit;
+  // Read first: one that ends closes its sockets, and gives up its lock at last.
   auto owner = owner_of_lock(paths);
+  auto client = reach_daemon(paths);
+  if (!client && client.err().code == errc::no_daemon && owner.pid) {
+    client = await_silent(paths, owner, end);
+    // Somebody else asked it, or its time had come: it has ended, which is what was wanted.
+    if (!client && client.err().code == errc::no_daemon) return daemon_stop_reply{};
+  }
+  if (!client) return client.err();
+  owner = owner_of_lock(paths);
   daemon_stop_reply out;
   auto status = client->call(daemon_status_request{}, call_deadline);
   // Whoever asked first has the same wish: its end is waited for, whoever brought it about.
@@ -395,7 +425,13 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
   if (kept > 0)
     remark("Kept sandboxes: " + std::to_string(kept) + ". End them: skep kill "
            + (keepers.size() == 1 ? *keepers.begin() : "SWARM (see skep ps --all)"));
-  if (open == 0 && kept == 0)
+  auto unconfirmed = unconfirmed_of(list->sandboxes).size();
+  if (unconfirmed > 0)
+    remark(
+        "skepd stays to repeat the kill of "
+        + count_text(unconfirmed, "sandbox that its provider has", "sandboxes that providers have")
+        + " not confirmed to be gone: skep ps");
+  if (open == 0 && kept == 0 && unconfirmed == 0)
     remark("skepd stays for 15 idle minutes. End it now: skep daemon stop");
 }
 

@@ -57,8 +57,8 @@ result<broker::control_client> serve_daemon(const storage::state_paths& paths);
 
 /// Asks a daemon to end and waits until it has given up its lock, at most `limit`
 /// (errc::timed_out). One that is ending already, because somebody else asked it, is waited for
-/// just so. With open swarms and without `force` it is left alone, and the reply says how many.
-/// errc::no_daemon when none runs.
+/// just so, also when it does not listen any more, and a remark says so. With open swarms and
+/// without `force` it is left alone, and the reply says how many. errc::no_daemon when none runs.
 result<daemon_stop_reply> stop_daemon(const storage::state_paths& paths, bool force,
                                       std::chrono::milliseconds limit);
 

@@ -159,7 +159,7 @@ result<plan_reply> find_answer(dry_run_doc& out, const swarm_spec& spec,
 
 result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& paths,
                           const transfer::inventory& files, const scan_report& scan) {
-  auto settings = tools::load_config(tools::default_config_file(paths.root), false);
+  auto settings = tools::load_config_of(paths.root);
   if (!settings) return settings.err();
   run_plan plan;
   auto& out = plan.doc;
@@ -181,6 +181,7 @@ result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& pa
   add_upload_time(out, *answer);
   out.time_limit_ms = answer->limit_ms;
   out.usd_per_hour = tools::limits_of(*settings).of(spec.provider).usd_per_hour;
+  // Up to the limit: whoever shows it says what comes on top (files_view.cpp).
   out.time_usd_at_most =
       out.usd_per_hour * spec.sandboxes * (static_cast<double>(out.time_limit_ms) / 3'600'000.0);
   out.models_cost = !actors::make_adapter(spec.agent)->plan(spec, {}).needs_secrets.empty();

@@ -35,6 +35,9 @@ std::string upload_time_text(const dry_run_doc& d) {
 
 /// What a dry run shows of files and of those left out; the rest is counted.
 constexpr std::size_t most_files = 5, most_left_out = 20;
+// Of the highest cost of the sandboxes' time.
+constexpr const char* beyond_limit = "for the time up to the limit; collecting, kept sandboxes and "
+                                     "successors come on top";
 
 /// "and 7 more: skep files list --repo /work/tree"
 std::string more_text(std::size_t n, const std::string& command, const std::string& repo) {
@@ -142,7 +145,7 @@ std::string dry_run_text(const dry_run_doc& d) {
   line("Time", "at most " + duration_text(d.time_limit_ms) + " (--limit)");
   auto cost = d.usd_per_hour > 0 ? "at most " + money_text(d.time_usd_at_most) + " for "
                                        + count_text(d.sandboxes, "sandbox", "sandboxes") + " at "
-                                       + money_text(d.usd_per_hour) + "/h"
+                                       + money_text(d.usd_per_hour) + "/h, " + beyond_limit
                                  : std::string{"nothing for the sandboxes' time, as far as known"};
   if (d.models_cost)
     cost += d.budget_usd > 0 ? "; with models at most " + money_text(d.budget_usd) + " (--budget)"

@@ -171,7 +171,7 @@ int main(int argc, char** argv) {
   cli.fallthrough(); // global options may stand behind the command
   cli.add_option("--state", a.state_option,
                  "State directory (default: $SKEP_STATE, else /var/lib/skep\nfor root, "
-                 "~/.local/state/skep for others)");
+                 "$XDG_STATE_HOME/skep or\n~/.local/state/skep for others)");
   cli.add_flag("--json", a.json_mode, "Machine-readable output");
   cli.set_version_flag("--version", skep::cli::version_line(), "Print the version and exit");
   skep::cli::add_run(cli, a);

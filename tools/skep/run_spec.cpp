@@ -136,7 +136,7 @@ bool below(const fs::path& file, const fs::path& folder) {
 }
 
 result<tools::config> settings_of(const storage::state_paths& paths) {
-  return tools::load_config(tools::default_config_file(paths.root), false);
+  return tools::load_config_of(paths.root);
 }
 
 /// The folders of this machine that local sandboxes see at the same paths: /usr with its other

@@ -329,6 +329,8 @@ std::string summary_text(const status_reply& s) {
          + span_text(s.swarm.created_at, s.swarm.closed_at) + ", cost "
          + cost_text(cost_usd(s.swarm, s.sandboxes, wall_clock()))
          + "\nResults: " + safe_line(s.swarm.out_dir) + "/" + s.swarm.swarm.value + "\n";
+  for (const auto& line : unconfirmed_lines(unconfirmed_of(s.sandboxes)))
+    out += "Still there: " + line + "\n";
   return out;
 }
 
@@ -353,6 +355,18 @@ std::vector<sandbox_record> kept_of(const std::vector<sandbox_record>& all) {
 }
 
 namespace {
+// In the order in which their runs come first.
+std::vector<std::vector<const sandbox_record*>> by_run(const std::vector<sandbox_record>& boxes) {
+  std::vector<std::vector<const sandbox_record*>> runs;
+  for (const auto& b : boxes) {
+    auto i = std::find_if(runs.begin(), runs.end(),
+                          [&](const auto& r) { return r.front()->swarm == b.swarm; });
+    if (i == runs.end()) i = runs.insert(i, std::vector<const sandbox_record*>{});
+    i->push_back(&b);
+  }
+  return runs;
+}
+
 // "2 kept sandboxes: sw_x, for at most 55 min more; `skep kill sw_x` ends them"
 std::string kept_line(const std::vector<const sandbox_record*>& of_one_run, utc_time now) {
   utc_time end{};
@@ -371,15 +385,8 @@ std::string kept_line(const std::vector<const sandbox_record*>& of_one_run, utc_
 } // namespace
 
 std::vector<std::string> kept_lines(const std::vector<sandbox_record>& kept, utc_time now) {
-  std::vector<std::vector<const sandbox_record*>> runs;
-  for (const auto& b : kept) {
-    auto i = std::find_if(runs.begin(), runs.end(),
-                          [&](const auto& r) { return r.front()->swarm == b.swarm; });
-    if (i == runs.end()) i = runs.insert(i, std::vector<const sandbox_record*>{});
-    i->push_back(&b);
-  }
   std::vector<std::string> out;
-  for (const auto& r : runs)
+  for (const auto& r : by_run(kept))
     out.push_back(kept_line(r, now));
   return out;
 }
@@ -387,6 +394,34 @@ std::vector<std::string> kept_lines(const std::vector<sandbox_record>& kept, utc
 void add_kept(json& document, const std::vector<sandbox_record>& kept) {
   for (const auto& b : kept)
     document["kept"].push_back(to_json(b));
+}
+
+std::vector<sandbox_record> unconfirmed_of(const std::vector<sandbox_record>& all) {
+  std::vector<sandbox_record> out;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(out), [](const auto& b) {
+    return b.state == phase::closed && !b.kept && b.kill_intended && !b.kill_confirmed
+           && !b.remote_id.empty();
+  });
+  return out;
+}
+
+std::vector<std::string> unconfirmed_lines(const std::vector<sandbox_record>& unconfirmed) {
+  std::vector<std::string> out;
+  for (const auto& r : by_run(unconfirmed)) {
+    const auto& swarm = r.front()->swarm.value;
+    const bool one = r.size() == 1;
+    out.push_back(
+        count_text(r.size(), "sandbox", "sandboxes") + " of " + swarm + " whose end "
+        + (one ? "its provider has" : "their provider has") + " not confirmed: "
+        + (one ? "it may cost until its lease ends" : "they may cost until their leases end")
+        + "; skepd repeats the kill while it runs (skep status " + swarm + ")");
+  }
+  return out;
+}
+
+void add_unconfirmed(json& document, const std::vector<sandbox_record>& unconfirmed) {
+  for (const auto& b : unconfirmed)
+    document["unconfirmed"].push_back(to_json(b));
 }
 
 int exit_code_of(outcome result, errc why) {

@@ -40,6 +40,15 @@ std::vector<std::string> kept_lines(const std::vector<sandbox_record>& kept, utc
 /// "kept" with their records in a document; nothing where there are none.
 void add_kept(json& document, const std::vector<sandbox_record>& kept);
 
+/// Those of `all` that ended with their run and whose provider has not confirmed that they are
+/// gone: they may cost. One that was kept is in kept_of() alone.
+std::vector<sandbox_record> unconfirmed_of(const std::vector<sandbox_record>& all);
+/// A line for each run that has some, of what unconfirmed_of() gives: how many, what it means, and
+/// the command that shows them.
+std::vector<std::string> unconfirmed_lines(const std::vector<sandbox_record>& unconfirmed);
+/// "unconfirmed" with their records in a document; nothing where there are none.
+void add_unconfirmed(json& document, const std::vector<sandbox_record>& unconfirmed);
+
 /// What `skep run` and `skep stop --wait` exit with for a swarm that ended like this.
 int exit_code_of(outcome result, errc why);
 

@@ -320,6 +320,14 @@ std::filesystem::path default_config_file(const std::filesystem::path& state_roo
   return state_root / "skep.toml";
 }
 
+result<config> load_config_of(const std::filesystem::path& state_root) {
+  const auto file = default_config_file(state_root);
+  const auto named = file != state_root / "skep.toml";
+  if (named && !file.is_absolute())
+    return make_error(errc::bad_config, "SKEP_CONFIG is no absolute path: " + file.string());
+  return load_config(file, named);
+}
+
 result<config> load_config(const std::filesystem::path& file, bool must_exist) {
   config out;
   std::error_code ec;

@@ -119,6 +119,11 @@ struct config {
 /// bad_config names file, line and key.
 result<config> load_config(const std::filesystem::path& file, bool must_exist);
 
+/// The configuration of a state directory: default_config_file(), which must be there where
+/// SKEP_CONFIG names it. A name that is not absolute is bad_config: the daemon that `skep` starts
+/// works in another folder.
+result<config> load_config_of(const std::filesystem::path& state_root);
+
 /// bad_config, with file, line and key, for the first folder of [local] bind that the host of this
 /// state directory would refuse now. Folders come and go: load_config() does not ask.
 error check_local_bind(const config& settings, const std::filesystem::path& state_root);

@@ -155,9 +155,8 @@ int run(const options& opt) {
   if (!paths) return fail(paths.err());
   auto lock = storage::state_lock::acquire(*paths);
   if (!lock) return fail(lock.err());
-  auto file =
-      opt.config_file.empty() ? default_config_file(paths->root) : fs::path{opt.config_file};
-  auto settings = load_config(file, !opt.config_file.empty());
+  auto settings =
+      opt.config_file.empty() ? load_config_of(paths->root) : load_config(opt.config_file, true);
   if (!settings) return fail(settings.err());
   auto install = storage::install_id(*paths);
   if (!install) return fail(install.err());
