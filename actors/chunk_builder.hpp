@@ -35,8 +35,10 @@ struct chunk_limits {
   std::uint32_t outstanding = 3; ///< Chunks sent and not answered.
   /// Beyond this many bytes waiting here, notes are dropped (counted, and said by a notice later).
   std::size_t backlog_bytes = 1024 * 1024;
-  /// How long the journal may take for an answer; then waiters hear errc::timed_out.
-  caf::timespan append_timeout = std::chrono::seconds{10};
+  /// How long the journal may take for an answer; then waiters hear errc::timed_out. Long, for what
+  /// is answered late is stored late all the same: who gives up sooner believes the wrong thing.
+  /// The death of the journal is heard at once, and a commit that fails ends the process.
+  caf::timespan append_timeout = std::chrono::minutes{10};
   /// Pause before credit is asked for again when the global pool is empty.
   caf::timespan credit_retry = std::chrono::milliseconds{10};
 };

@@ -245,8 +245,9 @@ private:
                       get_child_a::value, std::string{"swarm"})
                   .then(
                       [this, then, failed](const caf::strong_actor_ptr& keeper) {
-                        request(caf::actor_cast<swarm_actor>(keeper), std::chrono::seconds{30},
-                                begin_a::value)
+                        // Late is not never: a run that is given up here, and stored a moment
+                        // later, would have nobody who can stop it.
+                        request(caf::actor_cast<swarm_actor>(keeper), fact_deadline, begin_a::value)
                             .then([then](std::uint64_t seq) { then(seq); }, failed);
                       },
                       failed);

@@ -1,5 +1,5 @@
-// When a provider that refused creates for its own quota or rate is asked again. Plain data; times
-// are on the boot-time clock.
+// When a provider that refused creates for its own quota or rate, or for want of room, is asked
+// again. Plain data; times are on the boot-time clock.
 //
 //   refused -- quota_wait, or what it named -- one create -- refused -- twice as long -- one ...
 //                                                  |                    (quota_wait_most)

@@ -60,7 +60,9 @@ public:
   void put(const std::string& name, caf::strong_actor_ptr h);
   caf::strong_actor_ptr find(const std::string& name) const;
   /// Tells the REAPER to look now: a kill intent was just journaled, or the end of a sandbox whose
-  /// create has no answer. While it is down nothing is told: it looks by itself when it is back.
+  /// create has no answer, or a place is waited for that a dead sandbox holds. It lists nothing
+  /// for that, and wakes that come together are one. While it is down nothing is told: it looks by
+  /// itself when it is back.
   void wake_reaper() const;
 
   /// Drops every handle.

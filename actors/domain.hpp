@@ -16,6 +16,7 @@
 #include "transfer/archive_form.hpp"
 #include "transfer/parts.hpp"
 
+#include <exception>
 #include <filesystem>
 #include <mutex>
 #include <optional>
@@ -29,7 +30,7 @@ namespace skep::actors {
 struct services {
   directory_ptr handles;
   /// The client of a provider entry, or unknown_provider / host_failed. May block up to 30 s (it
-  /// starts the local host): called in the work pool only.
+  /// starts the local host): called by domain_actor::at_provider() only.
   std::function<result<std::shared_ptr<sandbox::api>>(const std::string& provider)> provider;
   /// True when a provider entry of this name is configured.
   std::function<bool(const std::string& provider)> knows_provider;
@@ -90,6 +91,9 @@ struct services {
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;
+  /// For calls of `provider` alone: no kill and no list waits until something is packed, or behind
+  /// a file system that hangs. Null: `pool` does them, too (tests).
+  std::shared_ptr<work_pool> provider_pool;
   std::filesystem::path state_dir;     ///< logs/, work/ and packs/ below it are ours.
   transfer::archive_form upload_form;  ///< Of what is packed.
   std::uint64_t upload_keep_bytes = 0; ///< What packs/ may take; 0: nothing is kept.
@@ -241,6 +245,18 @@ private:
 };
 using context_ptr = std::shared_ptr<sandbox_context>;
 
+/// What `work` answers; internal, with its words, where it throws (no memory, no thread to be had).
+template <class T>
+result<T> answer_of(const std::function<result<T>()>& work) {
+  try {
+    return work();
+  } catch (const std::exception& e) {
+    return make_error(errc::internal, e.what());
+  } catch (...) {
+    return make_error(errc::internal, "an exception without words");
+  }
+}
+
 /// Base of the domain actors. `Interface` reacts to <done_a, continuation>.
 template <class Interface>
 class domain_actor : public Interface::base {
@@ -266,10 +282,19 @@ protected:
     };
   }
 
-  /// Runs `work` in the pool and `k` with its result in this actor.
+  /// Runs `work` in the pool and `k` with its result in this actor; with `internal` where it threw.
   template <class T, class F>
   void in_pool(const services_ptr& svc, std::function<result<T>()> work, F k) {
-    svc->pool->submit([work = std::move(work), then = home<T>(std::move(k))] { then(work()); });
+    run_in<T>(*svc->pool, std::move(work), std::move(k));
+  }
+
+  /// Asks for the client of a provider, in the pool that does nothing else, and runs `k` with it,
+  /// or with why there is none, in this actor.
+  template <class F>
+  void at_provider(const services_ptr& svc, const std::string& name, F k) {
+    run_in<std::shared_ptr<sandbox::api>>(
+        svc->provider_pool ? *svc->provider_pool : *svc->pool,
+        [svc, name] { return svc->provider(name); }, std::move(k));
   }
 
   /// Runs `k` after `delay`, unless the actor ended.
@@ -282,7 +307,7 @@ protected:
   template <event E, class Ok, class Fail>
   void record(const recorder_actor& to, utc_time at, const E& e, Ok ok, Fail fail) {
     ask<std::uint64_t>(
-        this, to, record_deadline, std::move(ok),
+        this, to, fact_deadline, std::move(ok),
         [fail = std::move(fail)](caf::error& why) mutable { fail(from_caf(why)); }, record_a::value,
         pack_now(at, e));
   }
@@ -292,7 +317,7 @@ protected:
   template <class Ok, class Fail>
   void record_all(const recorder_actor& to, packed_events all, Ok ok, Fail fail) {
     ask<std::uint64_t>(
-        this, to, record_deadline, std::move(ok),
+        this, to, fact_deadline, std::move(ok),
         [fail = std::move(fail)](caf::error& why) mutable { fail(from_caf(why)); }, record_a::value,
         std::move(all));
   }
@@ -302,8 +327,16 @@ protected:
     caf::anon_send(to, note_a::value, pack_now(at, e));
   }
 
-  /// The JOURNAL answers within milliseconds; past this the daemon is in trouble anyway.
+  /// Actors and the JOURNAL answer within milliseconds; past this the daemon is in trouble anyway.
   static constexpr auto record_deadline = std::chrono::seconds{30};
+  /// For a fact the RECORDER's own word decides (chunk_limits::append_timeout), which comes sooner.
+  static constexpr auto fact_deadline = std::chrono::minutes{11};
+
+private:
+  template <class T, class F>
+  void run_in(work_pool& pool, std::function<result<T>()> work, F k) {
+    pool.submit([work = std::move(work), then = home<T>(std::move(k))] { then(answer_of(work)); });
+  }
 };
 
 } // namespace skep::actors

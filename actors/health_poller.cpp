@@ -85,6 +85,7 @@ private:
 
   void alive() {
     no_more_ailing();
+    denials_ = 0;
     if (ctx_->probe_failures() == 0) return;
     ctx_->probe_failures(0);
     tell(severity::info, "healthy", "answers again");
@@ -133,10 +134,21 @@ private:
   }
 
   void provider_said(const result<sandbox::detail>& r) {
+    const auto denied = !r && r.err().code == errc::not_found;
+    if (!denied) denials_ = 0;
     if (r.ok()) return is_there();
     no_more_ailing(); // nobody answers: that may be our network
-    if (r.err().code != errc::not_found) return;
+    if (!denied || !counts_as_lost()) return;
     if (auto keeper = ctx_->keeper()) caf::anon_send(keeper, lost_a::value, r.err());
+  }
+
+  // A 404 may be an error of the provider's in passing, but for the host of this machine. The looks
+  // of the SANDBOX come sooner one after another, so that as much time counts, too.
+  bool counts_as_lost() {
+    const auto at = this->clock().now();
+    if (++denials_ == 1) denied_since_ = at;
+    return ctx_->spec->provider == "local" || denials_ >= limits().loss_looks
+           || at - denied_since_ >= limits().loss_time();
   }
 
   void is_there() {
@@ -175,6 +187,8 @@ private:
   bool samples_ = false; ///< It answered the last question for one.
   bool asking_ = false;
   bool looking_ = false;
+  std::uint32_t denials_ = 0; ///< So often in a row the provider denied to have it (404),
+  caf::actor_clock::time_point denied_since_{}; ///< first at this time.
   std::uint32_t there_ = 0; ///< So often in this row of failures the provider had it.
 };
 

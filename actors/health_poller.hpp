@@ -5,7 +5,9 @@
 //     ok                      "healthy" after failures, else nothing; of a sample an event where
 //                             it differs (usage_watch.hpp)
 //     failed, or no answer    notice "unhealthy" with n/limit, up to the limit
-//     limit in a row, or gone the provider is asked by GET: 404 is the SANDBOX's loss
+//     limit in a row, or gone the provider is asked by GET: 404 is the SANDBOX's loss, at once from
+//                             the local host, else after policies::loss_looks in a row, or after
+//                             some in a row over as long as those of the SANDBOX take
 //
 // The provider's answer also tells a dead envd from a network that is down on our side:
 //

@@ -162,7 +162,8 @@ struct admission_request {
   std::chrono::milliseconds longest{0}; ///< It may live this long; for estimates.
   double reserved_usd = 0;              ///< What the sandbox needs free of every budget.
   bool no_queue = false;                ///< Refused instead of waiting.
-  error refused; ///< The provider's answer to its last create, quota or rate; none: it asks anew.
+  error refused; ///< The provider's answer to its last create, see create_backoff; none: it asks
+                 ///< anew.
   caf::strong_actor_ptr asker; ///< Its death gives the place back until the intent is on disk.
   std::function<void(result<void>)> then;            ///< Any thread; posts to the asker.
   std::function<void(const sandbox_waits&)> waiting; ///< Any thread; posts to the asker.
@@ -363,7 +364,7 @@ using health_actor = caf::typed_actor<
 /// The REAPER: repeats kills until they are confirmed, settles creates whose SANDBOX has ended,
 /// ends sandboxes of ours that nobody knows.
 using reaper_actor = caf::typed_actor<
-    // Look now (directory::wake_reaper).
+    // See now to what the tables tell of (directory::wake_reaper); several at once are one.
     caf::reacts_to<kill_a>,
     // INTERNAL: once in 15 s.
     caf::reacts_to<tick_a>,

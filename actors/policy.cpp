@@ -16,6 +16,13 @@ std::string in_seconds(std::chrono::seconds t) {
 
 } // namespace
 
+std::chrono::milliseconds policies::loss_time() const {
+  std::chrono::milliseconds out{0};
+  for (std::uint32_t i = 0; i + 1 < loss_looks; ++i)
+    out += look_wait(i);
+  return out;
+}
+
 error validate(const create_policy& p) {
   using namespace std::chrono_literals;
   if (p.deadline < 1s || p.deadline > 10min) return bad("create.deadline takes 1 s to 600 s");
@@ -66,6 +73,7 @@ error validate(const policies& p) {
                "shutdown_limit above the sum of the last two");
   if (p.settle_looks < 1 || p.settle_interval < 1s || p.settle_failures < 1)
     return bad("settle_looks, settle_interval and settle_failures must be positive");
+  if (p.loss_looks < 1 || p.loss_looks > 20) return bad("loss_looks takes 1 to 20");
   if (p.settle_interval > p.settle_interval_most)
     return bad("settle_interval must not exceed settle_interval_most");
   if (p.upload_deadline < 1s || p.download_deadline < 1s || p.clean_up < 1s || p.setup < 1s)

@@ -4,6 +4,7 @@
 #include "actors/restart_policy.hpp"
 #include "messages/error.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -85,6 +86,17 @@ struct policies {
   /// Lists that may fail in a row once the time is over; then the SANDBOX ends and the REAPER goes
   /// on.
   std::uint32_t settle_failures = 6;
+  /// A sandbox counts as lost after so many looks in a row at which its provider denied to have it
+  /// (404): some say that of what lives, too, while a store of theirs fails. Of the local host one
+  /// is enough. 1 to 20.
+  std::uint32_t loss_looks = 5;
+  /// Until the next look at a provider, after so many and one more in vain.
+  std::chrono::milliseconds look_wait(std::uint32_t looks) const {
+    return std::min<std::chrono::milliseconds>(settle_interval_most,
+                                               settle_interval * (1u << std::min(looks, 10u)));
+  }
+  /// From the first of loss_looks looks with these waits to the last.
+  std::chrono::milliseconds loss_time() const;
   /// Largest part of a sandbox's life before its agents run: create, provision, upload.
   std::chrono::seconds guest_command{30};
   /// The look from inside a new sandbox at what its network lets through: all addresses at once.

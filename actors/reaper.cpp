@@ -39,7 +39,7 @@ public:
 
   behavior_type make_behavior() override {
     arm();
-    return {[this](kill_a) { sweep(); },
+    return {[this](kill_a) { wake(); },
             [this](tick_a) {
               sweep();
               arm();
@@ -52,12 +52,27 @@ public:
 private:
   void arm() { this->delayed_send(me(), svc_->limits.reap_interval, tick_a::value); }
 
+  // Those who tell of a whole run's sandboxes do it one by one: all who came before this actor's
+  // own message is handled are served by one look.
+  void wake() {
+    if (std::exchange(woken_, true)) return;
+    caf::anon_send(me(), done_a::value, continuation{[this] {
+                     woken_ = false;
+                     see_to_rows();
+                   }});
+  }
+
   void sweep() {
+    see_to_rows();
+    for (const auto& provider : to_list())
+      look_for_orphans(provider);
+  }
+
+  // What the tables say is to be done. Nobody who wakes the REAPER waits for a list of orphans.
+  void see_to_rows() {
     if (auto kills = tables_.unconfirmed_kills(); kills.ok()) repeat(*kills);
     settle_creates();
     look_at_kept();
-    for (const auto& provider : to_list())
-      look_for_orphans(provider);
   }
 
   // Where nothing of ours is known to live a list is seldom worth its call, until it shows an
@@ -81,13 +96,20 @@ private:
     return out;
   }
 
-  template <class F>
-  void with_api(const std::string& provider, F work) {
-    in_pool<std::shared_ptr<sandbox::api>>(
-        svc_, [svc = svc_, provider] { return svc->provider(provider); },
-        [work](result<std::shared_ptr<sandbox::api>> r) {
-          if (r.ok()) work(std::move(*r));
-        });
+  using client = result<std::shared_ptr<sandbox::api>>;
+  using client_work = std::function<void(const client&)>;
+
+  // Who wants a provider's client while it is asked for shares the answer: a local host that hangs
+  // is waited for once, and not once a kill, while the kills at other providers wait behind.
+  void with_client(const std::string& provider, client_work work) {
+    auto& all = waiting_[provider];
+    all.push_back(std::move(work));
+    if (all.size() > 1) return;
+    at_provider(svc_, provider, [this, provider](const client& api) {
+      auto served = waiting_.extract(provider);
+      for (const auto& each : served.mapped())
+        each(api);
+    });
   }
 
   void repeat(const std::vector<sandbox_record>& kills) {
@@ -103,17 +125,15 @@ private:
 
   void kill(const sandbox_record& row, const std::string& remote_id) {
     if (!under_way_.insert(row.sandbox).second) return;
-    in_pool<std::shared_ptr<sandbox::api>>(
-        svc_, [svc = svc_, provider = row.provider] { return svc->provider(provider); },
-        [this, row, remote_id](result<std::shared_ptr<sandbox::api>> api) {
-          if (!api) return refused(row, remote_id, api.err());
-          (*api)->kill(remote_id, home<bool>([this, row, remote_id](result<bool> r) {
-                         if (!r) return refused(row, remote_id, r.err());
-                         journal(
-                             row.swarm, row.sandbox, [this, swarm = row.swarm] { forget(swarm); },
-                             kill_confirmed{remote_id});
-                       }));
-        });
+    with_client(row.provider, [this, row, remote_id](const client& api) {
+      if (!api) return refused(row, remote_id, api.err());
+      (*api)->kill(remote_id, home<bool>([this, row, remote_id](result<bool> r) {
+                     if (!r) return refused(row, remote_id, r.err());
+                     journal(
+                         row.swarm, row.sandbox, [this, swarm = row.swarm] { forget(swarm); },
+                         kill_confirmed{remote_id});
+                   }));
+    });
   }
 
   // Not told at every look. A failure that passes is not told at all: the SANDBOX, where it gave
@@ -162,19 +182,17 @@ private:
   // it was given more time. Intent and word are stored together: nothing is left to be killed.
   void look_at(const sandbox_record& r) {
     if (!under_way_.insert(r.sandbox).second) return;
-    in_pool<std::shared_ptr<sandbox::api>>(
-        svc_, [svc = svc_, provider = r.provider] { return svc->provider(provider); },
-        [this, r](result<std::shared_ptr<sandbox::api>> api) {
-          if (!api) return over(r.sandbox);
-          (*api)->get(r.remote_id, home<sandbox::detail>([this, r](result<sandbox::detail> there) {
-                        if (!there && there.err().code == errc::not_found)
-                          return journal(
-                              r.swarm, r.sandbox, [this, swarm = r.swarm] { forget(swarm); },
-                              kill_intended{"its lease is over"}, kill_confirmed{r.remote_id});
-                        if (there.ok()) kept_seen_[r.sandbox] = svc_->boot_now();
-                        over(r.sandbox);
-                      }));
-        });
+    with_client(r.provider, [this, r](const client& api) {
+      if (!api) return over(r.sandbox);
+      (*api)->get(r.remote_id, home<sandbox::detail>([this, r](result<sandbox::detail> there) {
+                    if (!there && there.err().code == errc::not_found)
+                      return journal(
+                          r.swarm, r.sandbox, [this, swarm = r.swarm] { forget(swarm); },
+                          kill_intended{"its lease is over"}, kill_confirmed{r.remote_id});
+                    if (there.ok()) kept_seen_[r.sandbox] = svc_->boot_now();
+                    over(r.sandbox);
+                  }));
+    });
   }
 
   // What was uploaded is still here where work had been left in that sandbox.
@@ -210,9 +228,9 @@ private:
   }
 
   void look(const sandbox_record& r) {
-    with_api(r.provider, [this, r,
-                          asked_at = svc_->wall_now()](const std::shared_ptr<sandbox::api>& api) {
-      find_by_intent(api, svc_->install_id, r.intent,
+    with_client(r.provider, [this, r, asked_at = svc_->wall_now()](const client& api) {
+      if (!api) return;
+      find_by_intent(*api, svc_->install_id, r.intent,
                      home<sandbox::created>([this, r, asked_at](result<sandbox::created> found) {
                        on_look(r, asked_at, found);
                      }));
@@ -242,20 +260,32 @@ private:
   }
 
   void look_for_orphans(const std::string& provider) {
-    with_api(provider, [this, provider](std::shared_ptr<sandbox::api> api) {
+    if (!listing_.insert(provider).second) return;
+    with_client(provider, [this, provider](const client& api) {
+      if (!api) {
+        listing_.erase(provider);
+        return;
+      }
       sandbox::list_filter filter;
       filter.metadata = {{"skep.install", svc_->install_id}};
-      api->list(filter, home<std::vector<sandbox::listed>>(
-                            [this, api, provider](result<std::vector<sandbox::listed>> r) {
-                              if (r.ok() || !retriable(r.err())) unheard_.erase(provider);
-                              if (!r) return;
-                              auto& known = orphans_[provider]; // a list says nothing of others'
-                              std::map<std::string, orphan> still;
-                              for (const auto& x : *r)
-                                consider(api, x, provider, still);
-                              known = std::move(still);
-                            }));
+      (*api)->list(filter,
+                   home<std::vector<sandbox::listed>>(
+                       [this, api = *api, provider](const result<std::vector<sandbox::listed>>& r) {
+                         listing_.erase(provider);
+                         on_list(api, provider, r);
+                       }));
     });
+  }
+
+  void on_list(const std::shared_ptr<sandbox::api>& api, const std::string& provider,
+               const result<std::vector<sandbox::listed>>& r) {
+    if (r.ok() || !retriable(r.err())) unheard_.erase(provider);
+    if (!r) return;
+    auto& known = orphans_[provider]; // a list says nothing of others'
+    std::map<std::string, orphan> still;
+    for (const auto& x : *r)
+      consider(api, x, provider, still);
+    known = std::move(still);
   }
 
   // An orphan dies after it was seen as one for the whole grace time: its create may just be on its
@@ -340,6 +370,10 @@ private:
   /// Kept sandboxes that are there past their lease: when that was seen, on the boot-time clock.
   std::map<sandbox_id, std::chrono::milliseconds> kept_seen_;
   bool looks_soon_ = false;
+  bool woken_ = false; ///< A look for who woke it is on its way.
+  /// What is done once a provider's client is there, by provider.
+  std::map<std::string, std::vector<client_work>> waiting_;
+  std::set<std::string> listing_; ///< Providers that were asked for a list and have not answered.
   std::set<std::string> unheard_; ///< Configured, and without an answer since the start.
   /// The last look at providers without a living sandbox, on the boot-time clock.
   std::optional<std::chrono::milliseconds> listed_all_at_;

@@ -21,6 +21,9 @@
 // sandboxes live there, once a minute while rows name it that are younger than a lease, and all
 // that are configured until they have answered once after the start. Where an orphan was seen,
 // every look goes on.
+//
+// Who wakes it (directory::wake_reaper) has a kill carried out, a create searched for or a kept one
+// past its lease asked for at once; lists are for its own time. Wakes that come together are one.
 #pragma once
 
 #include "actors/domain.hpp"

@@ -354,21 +354,20 @@ private:
 
   void ask(const std::string& name, const std::shared_ptr<survey>& count, const ender& end,
            std::function<void()> over) {
-    in_pool<std::shared_ptr<sandbox::api>>(
-        svc_, [svc = svc_, name] { return svc->provider(name); },
-        [this, name, count, end, over](result<std::shared_ptr<sandbox::api>> api) {
-          if (!api) {
-            count->unanswered(name, api.err());
-            if (count->complete()) over();
-            return;
-          }
-          (*api)->list(
-              count->filter(svc_->install_id),
-              home<std::vector<sandbox::listed>>([this, name, count, end, over, api = *api](
-                                                     result<std::vector<sandbox::listed>> r) {
-                on_list(name, count, end, over, api, r);
-              }));
-        });
+    at_provider(svc_, name,
+                [this, name, count, end, over](result<std::shared_ptr<sandbox::api>> api) {
+                  if (!api) {
+                    count->unanswered(name, api.err());
+                    if (count->complete()) over();
+                    return;
+                  }
+                  (*api)->list(count->filter(svc_->install_id),
+                               home<std::vector<sandbox::listed>>(
+                                   [this, name, count, end, over,
+                                    api = *api](result<std::vector<sandbox::listed>> r) {
+                                     on_list(name, count, end, over, api, r);
+                                   }));
+                });
   }
 
   void on_list(const std::string& name, const std::shared_ptr<survey>& count, const ender& end,

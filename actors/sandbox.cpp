@@ -4,6 +4,8 @@
 #include "actors/sandbox_actor.hpp"
 #include "actors/sandbox_steps.hpp"
 
+#include <algorithm>
+
 namespace skep::actors {
 
 sandbox_impl::sandbox_impl(caf::actor_config& cfg, context_ptr context, sandbox_start start,
@@ -64,16 +66,20 @@ void sandbox_impl::remove_child(std::string id, std::function<void()> then) {
 // ---- verifying, provisioning ----------------------------------------------------------------
 
 void sandbox_impl::verify() {
-  enter(phase::verifying,
-        [this] { verify_inside(ctx_, rec_.intent, then_or_fail<void>([this] { provision(); })); });
+  enter(phase::verifying, [this] {
+    again_or_fail<void>(
+        [this](sandbox::done<void> then) { verify_inside(ctx_, rec_.intent, std::move(then)); },
+        [this] { provision(); });
+  });
 }
 
 void sandbox_impl::provision() {
   // Nothing of the user is inside before its network is known to be what was ordered, or the
   // configuration takes it as it is.
   auto check_network = [this] {
-    verify_network(
-        ctx_, then_or_fail<std::string>([this](const std::string& fails) {
+    again_or_fail<std::string>(
+        [this](sandbox::done<std::string> then) { verify_network(ctx_, std::move(then)); },
+        [this](const std::string& fails) {
           if (fails.empty()) return extend_lease();
           notice told{severity::warning, "network_not_held", ctx_->sandbox.value + ": " + fails};
           fact_or(
@@ -82,10 +88,29 @@ void sandbox_impl::provision() {
                 tell_again(told);
                 extend_lease();
               });
-        }));
+        });
   };
-  enter(phase::provisioning,
-        [this, check_network] { provision_guest(ctx_, then_or_fail<void>(check_network)); });
+  enter(phase::provisioning, [this, check_network] {
+    again_or_fail<void>(
+        [this](sandbox::done<void> then) { provision_guest(ctx_, std::move(then)); },
+        check_network);
+  });
+}
+
+// All of this lives on the first lease (create_policy::first_lease, 120 s from the create). Half of
+// it is for the attempts, half for the last one of them and for what comes until the lease is set
+// anew. Of a former daemon's sandbox the moment is not known here: where its lease ends meanwhile,
+// the next attempt hears `gone`.
+std::optional<std::chrono::milliseconds> sandbox_impl::again_in(const error& why,
+                                                                std::uint32_t failures) const {
+  using std::chrono::milliseconds;
+  if (destroying_ || stop_ || first_error_ || !step_may_pass(why)) return std::nullopt;
+  if (failures >= limits().step_attempts) return std::nullopt;
+  auto wait = std::max<milliseconds>(limits().step_wait * (1u << std::min(failures - 1, 10u)),
+                                     milliseconds{why.retry_after_ms});
+  milliseconds lease = limits().create_of(ctx_->spec->provider).first_lease;
+  if (asked_at_ && ctx_->svc->boot_now() + wait - *asked_at_ > lease / 2) return std::nullopt;
+  return wait;
 }
 
 void sandbox_impl::tell_again(const notice& what) {

@@ -86,14 +86,30 @@ private:
   /// Continuation of a step: its error fails the sandbox, a wish to end comes before `next`.
   template <class T, class Next>
   std::function<void(result<T>)> then_or_fail(Next next) {
-    return home<T>([this, next](result<T> r) {
-      if (!r) return fail(r.err());
-      if (ending()) return;
-      if constexpr (std::is_void_v<T>)
-        next();
-      else
-        next(std::move(*r));
-    });
+    return home<T>([this, next](result<T> r) { go_on_or_fail(std::move(r), next); });
+  }
+
+  /// Runs `step(done)` and goes on as then_or_fail(). After an error in passing the step is run
+  /// again, as long as again_in() says; so it must be one that may be done twice.
+  template <class T, class Step, class Next>
+  void again_or_fail(Step step, Next next, std::uint32_t failures = 0) {
+    step(home<T>([this, step, next, failures](result<T> r) {
+      auto wait = r.ok() ? std::nullopt : again_in(r.err(), failures + 1);
+      if (!wait) return go_on_or_fail(std::move(r), next);
+      later(*wait, [this, step, next, failures] {
+        if (!ending()) again_or_fail<T>(step, next, failures + 1);
+      });
+    }));
+  }
+
+  template <class T, class Next>
+  void go_on_or_fail(result<T> r, Next next) {
+    if (!r) return fail(r.err());
+    if (ending()) return;
+    if constexpr (std::is_void_v<T>)
+      next();
+    else
+      next(std::move(*r));
   }
 
   static error at_step(error e, std::string_view step) {
@@ -148,9 +164,8 @@ private:
   void take_up();
   void reach();
   void reached(const sandbox::detail& seen);
+  void denied(const error& why);
   void out_of_reach(const error& why);
-  /// Until the next look at a provider that did not answer so many.
-  std::chrono::milliseconds away_wait(std::uint32_t looks) const;
   bool stopped_in_vain();
   void refused(const error& why);
   void resume_search();
@@ -174,6 +189,9 @@ private:
   // ---- sandbox.cpp ----
   void verify();
   void provision();
+  /// Until a step before the upload is run again that has now failed `failures` times in a row, the
+  /// last time by `why`. Nothing: it has failed.
+  std::optional<std::chrono::milliseconds> again_in(const error& why, std::uint32_t failures) const;
   /// Until a nearly full disk takes it.
   void tell_again(const notice& what);
   void start_panes();
@@ -233,9 +251,14 @@ private:
   /// The kill comes before the lease is over, whatever is still being collected then.
   void bound_end();
   void lost(error why, std::string_view step);
+  /// Its provider has just denied to have it: whether that is to be asked again before it counts.
+  bool maybe_lost();
+  /// The provider has it: a row of such looks is over.
+  void found_again();
   /// The poller cannot read: the provider decides whether that is the sandbox's end.
   void on_output_lost(const error& why);
   void ask_about_output(const error& why);
+  void output_denied(const error& why, const error& answer);
   void output_out_of_reach(const error& why, const error& answer);
   error given_up_output(const error& why);
   void tell_output_lost();
@@ -292,6 +315,8 @@ private:
   bool reaching_ = false;            ///< A former daemon's; its provider has not answered yet.
   std::uint32_t away_looks_ = 0;     ///< That found the provider out of reach.
   std::uint32_t adopt_failures_ = 0; ///< Other answers without the sandbox.
+  std::uint32_t denials_ = 0;        ///< Looks in a row that got a 404; see maybe_lost().
+  bool denial_told_ = false;         ///< And that it is there again is not.
   std::uint32_t leftover_looks_ = 0; ///< That found something, or failed.
   // All on the boot-time clock.
   std::optional<std::chrono::milliseconds> asked_at_;     ///< Its create was sent, in this life.
@@ -310,7 +335,7 @@ private:
 
   // limits and money
   bool waiting_ = false;          ///< For ADMISSION, or for room on the disk.
-  error refused_;                 ///< By the provider, for its quota; ADMISSION is to be told.
+  error refused_;                 ///< By the provider: no room for it; ADMISSION is to be told.
   bool counting_ = true;          ///< Until the provider says that it counts nothing.
   bool counts_ = false;           ///< It has answered for its models, so that it does count.
   std::optional<bool> may_spend_; ///< Does not change; see may_spend().

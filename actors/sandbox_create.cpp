@@ -230,7 +230,8 @@ void sandbox_impl::reach() {
   ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this](result<sandbox::detail> r) {
                    if (destroying_) return; // a kill did not wait for it
                    if (r.ok()) return reached(*r);
-                   if (r.err().code == errc::not_found) return lost(r.err(), "adopt");
+                   if (r.err().code == errc::not_found) return denied(r.err());
+                   denials_ = 0;
                    retriable(r.err()) || mendable(r.err()) ? out_of_reach(r.err())
                                                            : refused(r.err());
                  }));
@@ -238,6 +239,7 @@ void sandbox_impl::reach() {
 
 void sandbox_impl::reached(const sandbox::detail& seen) {
   reaching_ = false;
+  found_again();
   if (away_looks_ > 0)
     note(ctx_->recorder(), now(),
          notice{severity::info, "provider_reached",
@@ -247,6 +249,15 @@ void sandbox_impl::reached(const sandbox::detail& seen) {
   if (first_error_ && rec_.state < phase::starting) return destroy();
   renew_lease(seen);
   resume_phase();
+}
+
+// A stop waits meanwhile as it does for a provider out of reach.
+void sandbox_impl::denied(const error& why) {
+  if (!maybe_lost()) return lost(why, "adopt");
+  if (former_stop_ && !stop_) on_stop(*former_stop_);
+  if (destroying_) return;
+  if (stop_ && stopped_in_vain()) return give_up_unreached(at_step(why, "adopt"));
+  later(limits().look_wait(denials_ - 1), [this] { reach(); });
 }
 
 // A daemon may be back long before the network is, or before somebody has set the right key, and
@@ -264,12 +275,7 @@ void sandbox_impl::out_of_reach(const error& why) {
                     + " cannot be asked since the daemon is back, which is tried again until the "
                       "run's time limit: "
                     + render(why)});
-  later(away_wait(away_looks_++), [this] { reach(); });
-}
-
-std::chrono::milliseconds sandbox_impl::away_wait(std::uint32_t looks) const {
-  return std::min<std::chrono::milliseconds>(
-      limits().settle_interval_most, limits().settle_interval * (1u << std::min(looks, 10u)));
+  later(limits().look_wait(away_looks_++), [this] { reach(); });
 }
 
 // Agents cannot be told to stop, nor can their work be fetched: that is waited for as long as the

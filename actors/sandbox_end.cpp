@@ -88,6 +88,28 @@ void sandbox_impl::lost(error why, std::string_view step) {
   fail(std::move(why));
 }
 
+// A 404 is all that some providers say while a store of theirs fails, too, and what is closed as
+// lost is ended with the work in it. The host of this machine knows what it has, and past its lease
+// a sandbox is gone.
+bool sandbox_impl::maybe_lost() {
+  const auto& provider = ctx_->spec->provider;
+  if (provider == "local" || lease_over() || ++denials_ >= limits().loss_looks) return false;
+  if (!std::exchange(denial_told_, true))
+    note(ctx_->recorder(), now(),
+         notice{severity::warning, "maybe_lost",
+                ctx_->sandbox.value + ": " + provider
+                    + " says 404 of it; it is asked again before it counts as lost"});
+  return true;
+}
+
+void sandbox_impl::found_again() {
+  denials_ = 0;
+  if (!std::exchange(denial_told_, false)) return;
+  note(ctx_->recorder(), now(),
+       notice{severity::info, "not_lost",
+              ctx_->sandbox.value + ": " + ctx_->spec->provider + " has it after all"});
+}
+
 // Once the results are being collected, nobody needs output or health any more.
 void sandbox_impl::on_output_lost(const error& why) {
   if (destroying_ || rec_.state >= phase::collecting) return;
@@ -105,7 +127,9 @@ void sandbox_impl::ask_about_output(const error& why) {
   ctx_->api->get(
       rec_.remote_id, home<sandbox::detail>([this, why](result<sandbox::detail> r) {
         if (destroying_ || rec_.state >= phase::collecting) return;
-        if (!r && r.err().code == errc::not_found) return on_lost(r.err());
+        if (!r && r.err().code == errc::not_found) return output_denied(why, r.err());
+        denials_ = 0;
+        if (r.ok()) found_again();
         if (!r && retriable(r.err())) return output_out_of_reach(why, r.err());
         asking_output_ = false;
         const auto was_away = std::exchange(output_looks_, 0) > 0;
@@ -119,6 +143,15 @@ void sandbox_impl::ask_about_output(const error& why) {
       }));
 }
 
+// As after a restart; see denied().
+void sandbox_impl::output_denied(const error& why, const error& answer) {
+  if (!maybe_lost()) return on_lost(answer);
+  if (stop_ && stopped_in_vain()) return give_up_unreached(given_up_output(why));
+  later(limits().look_wait(denials_ - 1), [this, why] {
+    if (!destroying_ && rec_.state < phase::collecting) ask_about_output(why);
+  });
+}
+
 // As long as after a restart; see out_of_reach().
 void sandbox_impl::output_out_of_reach(const error& why, const error& answer) {
   if (lease_over()) return give_up(given_up_output(why));
@@ -130,7 +163,7 @@ void sandbox_impl::output_out_of_reach(const error& why, const error& answer) {
                     + " answer, as when the network of this machine is away; its agents may work "
                       "on, and it is asked again until the run's time limit: "
                     + render(answer)});
-  later(away_wait(output_looks_++), [this, why] {
+  later(limits().look_wait(output_looks_++), [this, why] {
     if (!destroying_ && rec_.state < phase::collecting) ask_about_output(why);
   });
 }

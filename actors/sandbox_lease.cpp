@@ -66,9 +66,10 @@ void sandbox_impl::lease_seen(seconds asked, const sandbox::detail& seen) {
   tell_cap(*life);
 }
 
-// Nobody knows how long this daemon was away. Work goes on beside it, and a renewal that fails for
-// a passing reason ends nothing: the lease that it had outlives the time limit, and the table says
-// that one again. It never becomes shorter. Before the agents, the phases set a lease of their own.
+// Nobody knows how long this daemon was away. Work goes on beside it, and a renewal that fails ends
+// nothing, nor does its 404 (see maybe_lost()): the lease that it had outlives the time limit, and
+// the table says that one again. It never becomes shorter. Before the agents, the phases set a
+// lease of their own.
 void sandbox_impl::renew_lease(const sandbox::detail& seen) {
   if (rec_.state < phase::starting) return;
   const auto& how = limits().create_of(ctx_->spec->provider);
@@ -95,7 +96,6 @@ void sandbox_impl::renew_lease(const sandbox::detail& seen) {
         rec_.remote_id, lease, home<void>([this, end = now() + lease](result<void> r) {
           if (r.ok()) rec_.lease_end_at = end;
           if (r.ok() || destroying_) return;
-          if (r.err().code == errc::not_found) return on_lost(r.err());
           note(ctx_->recorder(), now(), lease_intended{rec_.lease_end_at});
           note(ctx_->recorder(), now(),
                notice{severity::warning, "lease_not_renewed",

@@ -98,9 +98,11 @@ void sandbox_impl::end_agents() {
 void sandbox_impl::reach_agents() {
   ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this](result<sandbox::detail> r) {
                    if (!leaving_) return;
-                   if (!r && r.err().code == errc::not_found)
-                     return leave_no_longer("the sandbox was gone");
+                   const auto no = !r && r.err().code == errc::not_found;
+                   if (no && !maybe_lost()) return leave_no_longer("the sandbox was gone");
+                   if (!no) denials_ = 0;
                    if (!r) return end_agents_later();
+                   found_again();
                    reaching_ = false;
                    ctx_->address(r->address);
                    kill_agents();

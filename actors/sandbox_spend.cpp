@@ -50,10 +50,11 @@ void sandbox_impl::give_place_back() {
     caf::anon_send(admission, release_a::value, ctx_->sandbox);
 }
 
-// The provider's own limit is one more to wait for; ADMISSION knows when it is asked again.
+// The provider's own limit is one more to wait for, and so is its want of room; ADMISSION knows
+// when it is asked again.
 bool sandbox_impl::wait_for_provider(const error& why) {
   if (!ctx_->svc->rules || ctx_->spec->no_queue) return false;
-  if (why.code != errc::quota && why.code != errc::rate) return false;
+  if (why.code != errc::quota && why.code != errc::rate && why.code != errc::capacity) return false;
   refused_ = why;
   create();
   return true;

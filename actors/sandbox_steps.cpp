@@ -72,6 +72,11 @@ void install_guest(const context_ptr& ctx, const done<void>& then) {
 
 } // namespace
 
+bool step_may_pass(const error& why) {
+  return retriable(why) && why.code != errc::gone && why.code != errc::no_isolation
+         && why.code != errc::cancelled;
+}
+
 void verify_inside(context_ptr ctx, std::string mark, done<void> then) {
   ctx->api->health(ctx->address(), and_then<void>("verify", then, [ctx, mark, then] {
                      run_checked(
@@ -121,7 +126,9 @@ void kill_leftovers(context_ptr ctx, done<bool> then) {
 }
 
 // Under a name of its own first: the program may be running already, and then cannot be
-// overwritten.
+// overwritten. A name for each attempt: an upload that had no answer may still be written when the
+// next one comes. What such an attempt leaves is a copy of the same program in a folder that
+// nobody collects, and goes with the sandbox; there are no more of them than attempts.
 void provision_guest(context_ptr ctx, done<void> then) {
   run_checked(ctx, guest_command(*ctx, {"--version"}, ctx->svc->limits.guest_command), "provision",
               [ctx, then](const result<command_result>& there) {

@@ -6,6 +6,11 @@
 
 namespace skep::actors {
 
+/// An error of one of these steps after which the same step may succeed a moment later: a lost
+/// packet, a connection that was cut, an answer that was late. Not what was judged inside (an
+/// isolation that is missing stays missing), and not the end of the sandbox or of the call.
+bool step_may_pass(const error& why);
+
 /// Asks envd's health, and in one command who and where we are inside: isolation_check.hpp says
 /// what is refused. `mark` is the intent of the create that made the sandbox.
 void verify_inside(context_ptr ctx, std::string mark, sandbox::done<void> then);
@@ -21,7 +26,8 @@ void verify_network(context_ptr ctx, sandbox::done<std::string> then);
 /// error, at step "adopt": they could not be looked for.
 void kill_leftovers(context_ptr ctx, sandbox::done<bool> then);
 
-/// Uploads skep-guest under its hash, makes it executable, checks that it runs.
+/// Uploads skep-guest under its hash, makes it executable, checks that it runs. May be done again
+/// after a failure: it ends at once where the program is there.
 void provision_guest(context_ptr ctx, sandbox::done<void> then);
 
 } // namespace skep::actors

@@ -175,13 +175,12 @@ void swarm_impl::tell_of_packing(const std::vector<notice>& what) {
 }
 
 void swarm_impl::connect(std::function<void(const error&)> next) {
-  in_pool<std::shared_ptr<sandbox::api>>(
-      ctx_->svc, [svc = ctx_->svc, name = spec().provider] { return svc->provider(name); },
-      mine([this, next](result<std::shared_ptr<sandbox::api>> r) mutable {
-        if (!r) return next(r.err());
-        api_ = std::move(*r);
-        next(error{});
-      }));
+  at_provider(ctx_->svc, spec().provider,
+              mine([this, next](result<std::shared_ptr<sandbox::api>> r) mutable {
+                if (!r) return next(r.err());
+                api_ = std::move(*r);
+                next(error{});
+              }));
 }
 
 void swarm_impl::start_all() {

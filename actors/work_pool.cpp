@@ -1,10 +1,11 @@
 #include "actors/work_pool.hpp"
 
 #include <algorithm>
+#include <exception>
 
 namespace skep::actors {
 
-work_pool::work_pool(unsigned threads) {
+work_pool::work_pool(unsigned threads, failure_hook failed) : failed_(std::move(failed)) {
   running_ = std::max(1u, threads);
   for (std::size_t i = running_; i > 0; --i)
     threads_.emplace_back([this] { run(); });
@@ -68,7 +69,24 @@ void work_pool::run() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
+    carry_out(job);
+  }
+}
+
+// One job that fails for want of memory or of a thread is worth no daemon.
+void work_pool::carry_out(const std::function<void()>& job) const {
+  auto tell = [this](const char* what) noexcept {
+    try {
+      if (failed_) failed_(what);
+    } catch (...) { // nor is the word of it
+    }
+  };
+  try {
     job();
+  } catch (const std::exception& e) {
+    tell(e.what());
+  } catch (...) {
+    tell("an exception without words");
   }
 }
 

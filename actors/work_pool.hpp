@@ -1,5 +1,5 @@
-// A bounded pool of threads for blocking local work (packing, unpacking, hashing): never a thread
-// per sandbox, never blocking work in a handler.
+// A bounded pool of threads for blocking work (packing, unpacking, hashing; in a pool of its own,
+// reaching providers): never a thread per sandbox, never blocking work in a handler.
 #pragma once
 
 #include <atomic>
@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -15,11 +16,15 @@ namespace skep::actors {
 
 class work_pool {
 public:
+  /// Is told what a job threw; on the pool's threads.
+  using failure_hook = std::function<void(const std::string& what)>;
+
   /// Starts `threads` (at least 1) threads.
-  explicit work_pool(unsigned threads);
+  explicit work_pool(unsigned threads, failure_hook failed = {});
   /// As stop() without a limit.
   ~work_pool();
-  /// Queues a job; jobs start in order. It must not throw. Thread-safe. After stop(): dropped.
+  /// Queues a job; jobs start in order. What it throws goes to the hook, and the pool goes on with
+  /// the next one. Thread-safe. After stop(): dropped.
   void submit(std::function<void()> job);
   /// Jobs that no thread has taken yet. Thread-safe.
   std::size_t waiting() const;
@@ -35,6 +40,8 @@ public:
 private:
   void cancel();
   void run();
+  void carry_out(const std::function<void()>& job) const;
+  const failure_hook failed_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable ended_;

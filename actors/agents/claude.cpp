@@ -89,6 +89,9 @@ launch_plan claude_adapter::plan(const swarm_spec& spec, const pane_context& pan
   out.env["ANTHROPIC_API_KEY"] = key_placeholder;
   if (!pane.gateway_url.empty())
     out.env["ANTHROPIC_BASE_URL"] = pane.gateway_url + "/api.anthropic.com";
+  else // a provider that puts the key on reads the connection, with a certificate of its own; an
+       // older node looks at no bundle of the system by itself
+    out.env.try_emplace("NODE_EXTRA_CA_CERTS", "/etc/ssl/certs/ca-certificates.crt");
   for (auto name : {"DISABLE_AUTOUPDATER", "DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING",
                     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"})
     out.env[name] = "1";

@@ -159,6 +159,8 @@ struct world {
   std::shared_ptr<swarm_spec> spec = std::make_shared<swarm_spec>();
   context_ptr ctx = std::make_shared<sandbox_context>();
   gated_pool gate;
+  std::unique_ptr<gated_pool> provider_gate; ///< Null: `gate` serves calls of the provider, too.
+  bool work_hangs = false;                   ///< What `gate` is at does not end.
   /// Followers give their pulse as real ones do, half a minute after they came or later. False:
   /// they hang.
   bool pulses = true;
@@ -223,12 +225,19 @@ struct world {
     if (!ended) end();
   }
 
+  /// Two pools from now on, as skepd has them.
+  void part_pools() {
+    provider_gate = std::make_unique<gated_pool>();
+    svc->provider_pool = provider_gate->pool;
+  }
+
   /// Stops everything; answers how many actors are left.
   std::size_t end() {
     ended = true;
+    work_hangs = false;
     settle();
     v.stop_roots();
-    gate.drain();
+    drain();
     v.run();
     svc->handles->clear();
     api->on_stream = nullptr;
@@ -236,12 +245,16 @@ struct world {
     return v.running();
   }
 
-  /// Until actors and pool are quiet.
+  /// Until actors and pools are quiet.
   void settle() {
     do {
       v.run();
-      gate.drain();
+      drain();
     } while (v.run() > 0);
+  }
+  void drain() {
+    if (!work_hangs) gate.drain();
+    if (provider_gate) provider_gate->drain();
   }
   void advance(caf::timespan d) {
     constexpr caf::timespan step = 250ms;

@@ -58,7 +58,49 @@ void put_there(const std::vector<int>& descriptors, const std::string& file) {
   ::close(fd);
 }
 
+using asker_actor = caf::typed_actor<caf::reacts_to<done_a, continuation>>;
+
+/// Has its jobs done by the working pool and keeps what it hears of them.
+class asker : public domain_actor<asker_actor> {
+public:
+  using job_list = std::vector<std::function<result<int>()>>;
+  asker(caf::actor_config& cfg, services_ptr svc, job_list jobs, std::vector<result<int>>* heard)
+      : domain_actor(cfg), svc_(std::move(svc)), jobs_(std::move(jobs)), heard_(heard) {}
+  behavior_type make_behavior() override {
+    for (const auto& job : jobs_)
+      in_pool<int>(svc_, job, [this](result<int> r) { heard_->push_back(std::move(r)); });
+    return {[](done_a, const continuation& c) { c.run(); }};
+  }
+  void on_exit() override { svc_.reset(); }
+
+private:
+  services_ptr svc_;
+  job_list jobs_;
+  std::vector<result<int>>* heard_;
+};
+
 } // namespace
+
+TEST_CASE("work that throws is an internal error for the actor that asked, and the next job runs") {
+  world w;
+  std::vector<result<int>> heard;
+  asker::job_list jobs{
+      []() -> result<int> { throw std::runtime_error("no thread could be made"); },
+      []() -> result<int> { throw 7; },
+      []() -> result<int> { return 3; },
+  };
+  w.v.root(w.v.sys.spawn<asker>(w.svc, jobs, &heard));
+  w.settle();
+  REQUIRE(heard.size() == 3);
+  REQUIRE_FALSE(heard[0].ok());
+  CHECK(heard[0].err().code == errc::internal);
+  CHECK(heard[0].err().message == "no thread could be made");
+  REQUIRE_FALSE(heard[1].ok());
+  CHECK(heard[1].err().code == errc::internal);
+  REQUIRE(heard[2].ok());
+  CHECK(*heard[2] == 3);
+  CHECK(w.end() == 0);
+}
 
 TEST_CASE("a secret is masked whole wherever the pieces are cut, and lengths stay") {
   auto text = "before " + secret + " between " + secret + secret + " after hunter2/secre";

@@ -39,6 +39,7 @@ TEST_CASE_METHOD(orphan_world, "a sandbox that its provider did not know in pass
   auto id = run();
   REQUIRE(api->boxes.size() == 1);
   stop();
+  svc->limits.loss_looks = 1;
   api->fail(operation::get, make_error(errc::not_found));
   start();
   REQUIRE(states(id) == strings{"closed lost"});

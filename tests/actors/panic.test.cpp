@@ -144,6 +144,17 @@ TEST_CASE_METHOD(panic_world, "panic for a kept sandbox ends it alone, while its
   finish();
 }
 
+TEST_CASE_METHOD(panic_world, "the question for survivors waits for nothing that is packed") {
+  part_pools();
+  auto id = run();
+  work_hangs = true;
+  auto left = survivors(of(id));
+  CHECK(left.listed == 1);
+  CHECK(left.ids == strings{only_sandbox(id).remote_id});
+  work_hangs = false;
+  finish();
+}
+
 TEST_CASE_METHOD(panic_world, "a survivor is counted until it is gone, and killed again") {
   auto id = run();
   auto remote = only_sandbox(id).remote_id;

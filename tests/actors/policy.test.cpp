@@ -51,6 +51,9 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.shutdown_limit = 7s; }).find("shutdown") != std::string::npos);
   CHECK(refused([](p& x) { x.lease_grace = 0s; }).find("lease_grace") != std::string::npos);
   CHECK(refused([](p& x) { x.settle_looks = 0; }).find("settle_looks") != std::string::npos);
+  CHECK(p{}.loss_time() == 65s);
+  CHECK(refused([](p& x) { x.loss_looks = 0; }).find("loss_looks") != std::string::npos);
+  CHECK(refused([](p& x) { x.loss_looks = 21; }).find("loss_looks") != std::string::npos);
   CHECK(refused([](p& x) { x.settle_interval = 31s; }).find("settle_int") != std::string::npos);
   CHECK(refused([](p& x) { x.upload_deadline = 0s; }).find("upload") != std::string::npos);
   CHECK(refused([](p& x) { x.upload_progress = 0s; }).find("upload_pro") != std::string::npos);

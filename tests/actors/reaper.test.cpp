@@ -15,12 +15,14 @@ struct reaper_world : world {
   std::map<std::string, sandbox_record> rows;
   strings providers{"local"};
   strings recent, configured;
+  int reads = 0; ///< Of kills that are not confirmed.
 
   ~reaper_world() { CHECK(end() == 0); }
 
   void begin() {
     reaper_tables tables;
     tables.unconfirmed_kills = [this]() -> result<std::vector<sandbox_record>> {
+      ++reads;
       // As the journal's tables have it: confirmed ones are gone.
       std::vector<sandbox_record> out;
       auto confirmed = all<kill_confirmed>();
@@ -59,7 +61,9 @@ struct reaper_world : world {
     tables.recent = [this] { return recent; };
     tables.configured = [this] { return configured; };
     under_supervisor({"reaper", [this, tables](caf::scheduled_actor* parent) {
-                        return spawn_reaper(parent, svc, tables);
+                        auto h = spawn_reaper(parent, svc, tables);
+                        svc->handles->put("reaper", h);
+                        return h;
                       }});
   }
   /// One that was kept, whose lease is over after `lease`.
@@ -116,6 +120,84 @@ TEST_CASE_METHOD(reaper_world, "kills are repeated until the provider confirms, 
   advance(2min);
   CHECK(api->count(operation::kill) == 3);
   CHECK(api->boxes.empty());
+}
+
+TEST_CASE_METHOD(reaper_world, "no kill and no list of the reaper waits for what is packed") {
+  part_pools();
+  bool packed = false;
+  svc->pool->submit([&packed] { packed = true; });
+  work_hangs = true;
+  (void)being_killed("i1");
+  begin();
+  advance(16s);
+  CHECK(api->count(operation::kill) == 1);
+  CHECK(count("sandbox.kill_confirmed") == 1);
+  CHECK(api->count(operation::list) == 1);
+  CHECK_FALSE(packed);
+  work_hangs = false;
+  settle();
+  CHECK(packed);
+}
+
+TEST_CASE_METHOD(reaper_world, "who wakes the reaper has every kill at once and no list, and wakes "
+                               "that come together are one look and one question for the client") {
+  std::vector<sandbox_record> all;
+  for (int i = 0; i < 20; ++i) {
+    auto id = "i" + std::to_string(i);
+    all.push_back(being_killed(id));
+    all.back().sandbox = {"sb_" + id};
+  }
+  unconfirmed = all;
+  int clients = 0;
+  svc->provider = [this, &clients](const std::string&) {
+    ++clients;
+    return result<std::shared_ptr<sandbox::api>>{std::shared_ptr<sandbox::api>{api}};
+  };
+  begin();
+  for (int i = 0; i < 20; ++i)
+    svc->handles->wake_reaper();
+  settle();
+  CHECK(reads == 1);
+  CHECK(clients == 1);
+  CHECK(api->count(operation::kill) == 20);
+  CHECK(count("sandbox.kill_confirmed") == 20);
+  CHECK(api->count(operation::list) == 0);
+  svc->handles->wake_reaper(); // the next one is a look again
+  settle();
+  CHECK(reads == 2);
+  CHECK(api->count(operation::kill) == 20);
+  advance(16s); // lists are for its own time
+  CHECK(api->count(operation::list) == 1);
+}
+
+TEST_CASE_METHOD(reaper_world, "a provider whose list hangs is not asked for another one") {
+  api->hold(operation::list);
+  begin();
+  advance(50s); // three looks
+  CHECK(reads == 3);
+  CHECK(api->count(operation::list) == 1);
+  api->release(operation::list);
+  advance(15s);
+  CHECK(api->count(operation::list) == 2);
+}
+
+TEST_CASE_METHOD(reaper_world, "a kill whose client could not be had for want of memory is "
+                               "repeated") {
+  (void)being_killed("i1");
+  int clients = 0;
+  svc->provider = [this, &clients](const std::string&) -> result<std::shared_ptr<sandbox::api>> {
+    if (++clients == 1) throw std::bad_alloc{};
+    return std::shared_ptr<sandbox::api>{api};
+  };
+  begin();
+  advance(16s);
+  CHECK(clients == 1);
+  CHECK(api->calls.empty());
+  advance(15s);
+  CHECK(clients == 2);
+  CHECK(api->count(operation::kill) == 1);
+  CHECK(api->count(operation::list) == 1);
+  CHECK(count("sandbox.kill_confirmed") == 1);
 }
 
 TEST_CASE_METHOD(reaper_world, "a kill that its provider goes on refusing is told after a minute, "

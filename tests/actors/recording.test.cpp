@@ -353,6 +353,31 @@ TEST_CASE_METHOD(desk, "a recorder does not wait for ever for a journal that han
   CHECK(dir->credit().used() == 0);
 }
 
+TEST_CASE_METHOD(desk, "what a slow disk stores minutes later is stored, and nobody is told before "
+                       "that it is not") {
+  std::vector<caf::typed_response_promise<std::uint64_t>> asked;
+  auto slow =
+      v.root(v.sys.spawn([&asked](journal_actor::pointer self) -> journal_actor::behavior_type {
+        return {[self, &asked](append_a, chunk_ptr&) -> caf::result<std::uint64_t> {
+                  return asked.emplace_back(self->make_response_promise<std::uint64_t>());
+                },
+                [&asked](flush_a) { asked.at(0).deliver(std::uint64_t{7}); }};
+      }));
+  dir->put_journal(slow);
+  auto r = recorder();
+  auto waiting = v.self->request(r, caf::infinite, record_a::value, a_fact());
+  v.advance(5min);
+  REQUIRE(asked.size() == 1);
+  CHECK(dir->credit().used() > 0); // it waits at the journal, so it counts
+  CHECK(v.deadlines() == 1);
+  caf::anon_send(slow, flush_a::value);
+  v.run();
+  std::uint64_t stored_as = 0;
+  waiting.receive([&](std::uint64_t seq) { stored_as = seq; }, [](caf::error&) { FAIL("told"); });
+  CHECK(stored_as == 7);
+  CHECK(dir->credit().used() == 0);
+}
+
 TEST_CASE_METHOD(desk, "an hour of notes every second keeps its order and leaves nothing behind") {
   auto r = recorder();
   for (int i = 0; i < 3600; ++i) {

@@ -199,6 +199,43 @@ TEST_CASE_METHOD(limit_world, "a provider that refuses for its quota is waited f
   finish();
 }
 
+TEST_CASE_METHOD(limit_world, "a provider without room for a create is waited for") {
+  begin();
+  api->fail(operation::create, make_error(errc::capacity, "no place for it right now"));
+  auto id = run();
+  advance(2s);
+  CHECK(swarm(id).state == swarm_phase::running);
+  CHECK(states(id) == strings{"creating"});
+  REQUIRE(all<create_failed>().size() == 1);
+  CHECK(all<create_failed>().at(0).why.code == errc::capacity);
+  CHECK(all<sandbox_waits>().at(0).rule == "provider");
+  advance(25s);
+  CHECK(api->count(operation::create) == 1);
+  advance(5s); // 30 s after the refusal
+  CHECK(api->count(operation::create) == 2);
+  CHECK(states(id) == strings{"running"});
+  CHECK(api->boxes.size() == 1);
+  CHECK(all<create_failed>().size() == 1);
+  CHECK(all<sandbox_failing>().empty());
+  agents_end(only_sandbox(id));
+  CHECK(ending(id) == "closed completed");
+  finish();
+}
+
+TEST_CASE_METHOD(limit_world, "a run that does not queue fails where its provider has no room") {
+  begin();
+  spec->no_queue = true;
+  api->fail(operation::create, make_error(errc::capacity));
+  auto id = run();
+  advance(2s);
+  CHECK(ending(id) == "closed failed");
+  CHECK(only_sandbox(id).error_code == "capacity");
+  CHECK(only_sandbox(id).error_step == "create");
+  advance(60s);
+  CHECK(api->count(operation::create) == 1);
+  finish();
+}
+
 TEST_CASE_METHOD(limit_world, "a provider that is at its quota for long uses up no window: all "
                               "begin when it has room again") {
   rules.providers["cloud"] = metered_rules("providers.cloud");

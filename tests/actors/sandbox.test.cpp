@@ -1,5 +1,5 @@
-// Scripts of the SANDBOX: its life, its stops, its end. Others: create.test.cpp, transfer.test.cpp,
-// pollers.test.cpp, readopt.test.cpp.
+// Scripts of the SANDBOX: its life, its stops, its end. Others: create.test.cpp,
+// sandbox_steps.test.cpp, transfer.test.cpp, pollers.test.cpp, readopt.test.cpp.
 #include "tests/actors/sandbox_world.hpp"
 
 using namespace skep;

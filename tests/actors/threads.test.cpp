@@ -180,6 +180,21 @@ TEST_CASE("a job that does not listen holds up the end of its pool for no longer
   CHECK(pool.stop(60s));
 }
 
+TEST_CASE("a job that throws ends no pool: what it threw is told, and the next one is done") {
+  std::vector<std::string> told; // by the pool's one thread
+  std::promise<void> done;
+  work_pool pool{1, [&told](const std::string& what) {
+                   told.push_back(what);
+                   throw std::bad_alloc{};
+                 }};
+  pool.submit([] { throw std::runtime_error("no thread could be made"); });
+  pool.submit([] { throw 7; });
+  pool.submit([&done] { done.set_value(); });
+  CHECK(done.get_future().wait_for(60s) == std::future_status::ready);
+  pool.stop();
+  CHECK(told == std::vector<std::string>{"no thread could be made", "an exception without words"});
+}
+
 TEST_CASE("a failed commit ends the process with status 74 before anything is answered") {
   int ends[2];
   REQUIRE(pipe(ends) == 0);

@@ -99,3 +99,26 @@ TEST_CASE_METHOD(tree_world, "the end of a killed swarm wakes the reaper, once i
   CHECK(api->boxes.empty());
   finish();
 }
+
+TEST_CASE_METHOD(tree_world, "a kill of a run with twenty kept sandboxes ends them at once, and "
+                             "asks their provider for no list") {
+  spec->sandboxes = 20;
+  spec->keep = true;
+  start();
+  auto id = run();
+  advance(30s);
+  REQUIRE(states(id) == strings(20, "running"));
+  auto boxes = sandboxes(id);
+  for (const auto& s : boxes)
+    agents_end(s);
+  advance(5s);
+  REQUIRE(ending(id) == "closed completed");
+  REQUIRE(api->boxes.size() == 20);
+  const auto kills = api->count(operation::kill), lists = api->count(operation::list);
+  REQUIRE(call(stop_request{id, true}));
+  settle();
+  CHECK(api->boxes.empty());
+  CHECK(api->count(operation::kill) == kills + 20);
+  CHECK(api->count(operation::list) == lists); // no time has passed
+  finish();
+}

@@ -100,6 +100,7 @@ TEST_CASE(
       {"actor_backoff_min_s = 61\n",
        "skep.toml:1: policy supervision.backoff_max must not be below"},
       {"step_attempts = 0\n", "skep.toml:2: step_attempts takes a whole number from 1 to 20"},
+      {"loss_looks = 21\n", "skep.toml:2: loss_looks takes a whole number from 1 to 20"},
       {"warn_at_s = [600, 300]\n", "skep.toml:2: warn_at_s must ascend"},
       {"pane_wait_first_s = 61\n",
        "skep.toml:1: policy pane_wait_first must not exceed pane_wait_most"}};

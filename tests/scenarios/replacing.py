@@ -12,7 +12,8 @@ FILES = {"README": "a work tree\n", "src/main.c": "int main() { return 0; }\n"}
 
 
 def installation(work, sim, more=""):
-    skep = Installation(work, "state", config=sim.config() + more)
+    # A loss is believed at the second look, after 5 s and not after a minute.
+    skep = Installation(work, "state", config=sim.config() + more + "[policy]\nloss_looks = 2\n")
     skep.run("secret", "set", "SIM_KEY", input=KEY + "\n")
     return skep
 

@@ -201,7 +201,7 @@ def crash_run(folder, repo, seed, at="", play=None, sandboxes=1, panes=2, limit_
     play = {**(play or SMALL), "foreign": FOREIGN}
     with Simulator(folder, seed=seed, scenario=play) as sim:
         skep = Installation(folder, config=sim.config() + f"create_timeout_s = {CREATE_TIMEOUT_S}\n"
-                            f"first_lease_s = {FIRST_LEASE_S}\n")
+                            f"first_lease_s = {FIRST_LEASE_S}\n[policy]\nloss_looks = 2\n")
         daemon = Daemon(skep, crash_options(folder / "points", at),
                         *([] if again is None else [crash_options(folder / "points-again", again)]))
         try:

@@ -223,7 +223,11 @@ int run(const options& opt) {
     *detach = true;
     if (!told_to_end->exchange(true)) ::kill(::getpid(), SIGTERM);
   };
-  svc->pool = std::make_shared<actors::work_pool>(2);
+  auto job_failed = [](const std::string& what) {
+    log_line(log_level::error, "work", "work.job_failed", {{"error", what}});
+  };
+  svc->pool = std::make_shared<actors::work_pool>(2, job_failed);
+  svc->provider_pool = std::make_shared<actors::work_pool>(2, job_failed);
   svc->state_dir = paths->root;
   svc->upload_form = settings->upload_form;
   svc->upload_keep_bytes = settings->upload_keep_bytes;
@@ -351,7 +355,10 @@ int run(const options& opt) {
     if (by_itself) status = info(errc::internal).exit_code;
     svc->handles->clear();
     // A pack under way is cancelled, whose swarm is gone: the next daemon packs anew.
-    await_or_exit(signals, until, "work", [&svc] { return svc->pool->stop(100ms); });
+    await_or_exit(signals, until, "work", [&svc] {
+      const bool asked_all = svc->provider_pool->stop(50ms); // both are told before either is late
+      return svc->pool->stop(50ms) && asked_all;
+    });
   }
   // The last connection to close writes the whole journal into the database file.
   metrics->reset();

@@ -65,6 +65,7 @@ const std::map<std::string, setting>& settings() {
       {"kill_attempts", {1, 100, number(&p::kill_attempts)}},
       {"reap_interval_s", {1, 3600, to<s>(&p::reap_interval)}},
       {"orphan_grace_s", {1, 3600, to<s>(&p::orphan_grace)}},
+      {"loss_looks", {1, 20, number(&p::loss_looks)}},
       {"poll_failures", {1, 100, number(&p::poll_failures)}},
       {"poll_give_up_s", {0, 3600, to<s>(&p::poll_give_up)}},
       {"health_interval_s", {10, 3600, to<s>(&p::health_interval)}},

@@ -331,7 +331,14 @@ TEST_CASE("the plan keeps the key outside and the prompt off the command line") 
   CHECK(p.gateway[0].paths
         == std::vector<std::string>{"/v1/messages$", "/v1/messages/count_tokens$", "/v1/models"});
   CHECK(p.program_to_check == "claude");
+  CHECK(p.env.count("NODE_EXTRA_CA_CERTS") == 0);
   p = make_adapter(agent_kind::claude, pane)->plan(spec, {pane, 0, 4, "p0", ""});
   CHECK(p.env.count("ANTHROPIC_BASE_URL") == 0);
+  CHECK(p.env["NODE_EXTRA_CA_CERTS"] == "/etc/ssl/certs/ca-certificates.crt");
+  spec.env["NODE_EXTRA_CA_CERTS"] = "/own.pem";
+  CHECK(make_adapter(agent_kind::claude, pane)
+            ->plan(spec, {pane, 0, 4, "p0", ""})
+            .env["NODE_EXTRA_CA_CERTS"]
+        == "/own.pem");
   CHECK_FALSE(takes_input(agent_kind::claude));
 }
