@@ -100,13 +100,7 @@ TEST_CASE_METHOD(away_world,
                  "its work, once its agents are known to be over") {
   start.record.state = phase::draining;
   start.stop = stop_mode::graceful;
-  svc->load_panes = [this](const sandbox_id&) -> result<std::vector<pane_record>> {
-    auto rows = start.panes;
-    if (count("pane.closed") == 0) return rows;
-    rows[0].state = pane_phase::closed;
-    rows[0].exit_code = -1;
-    return rows;
-  };
+  tables_close_its_pane();
   begin();
   advance(svc->limits.end_within() + 1min);
   CHECK(count("results_incomplete") == 1);

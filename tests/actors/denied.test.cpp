@@ -221,13 +221,7 @@ TEST_CASE_METHOD(denied_world,
                  "one 404 does not end a sandbox that is to be left up with its work") {
   start.record.state = phase::draining;
   start.stop = stop_mode::graceful;
-  svc->load_panes = [this](const sandbox_id&) -> result<std::vector<pane_record>> {
-    auto rows = start.panes;
-    if (count("pane.closed") == 0) return rows;
-    rows[0].state = pane_phase::closed;
-    rows[0].exit_code = -1;
-    return rows;
-  };
+  tables_close_its_pane();
   away = true;
   begin();
   advance(svc->limits.end_within() + 1min);

@@ -87,6 +87,16 @@ struct sandbox_world : world {
       out.push_back(std::string{to_string(e.to)});
     return out;
   }
+  /// The tables have its pane as it began, and closed without an exit once the journal says so.
+  void tables_close_its_pane() {
+    svc->load_panes = [this](const sandbox_id&) -> result<std::vector<pane_record>> {
+      auto rows = start.panes;
+      if (count("pane.closed") == 0) return rows;
+      rows[0].state = pane_phase::closed;
+      rows[0].exit_code = -1;
+      return rows;
+    };
+  }
   /// The end, as the journal and the SWARM have it: "failed auth@create".
   std::string ending() {
     advance(1s);

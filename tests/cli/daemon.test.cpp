@@ -52,6 +52,20 @@ std::string read_proc(pid_t pid, const std::string& name) {
   return {std::istreambuf_iterator<char>{in}, {}};
 }
 
+/// In a new state: a run that is over, with one sandbox, of which these are the last events.
+template <class... Last>
+sandbox_id run_that_is_over(const storage::state_paths& paths, const Last&... last) {
+  using namespace storage::testing;
+  const auto box = sandbox_no(1);
+  auto j = open_journal(paths.database());
+  REQUIRE(put(j, swarm_no(1), {}, 1, a_swarm()) == errc::none);
+  REQUIRE(put(j, swarm_no(1), box, 2, sandbox_queued{0, "local"}, phase_changed{phase::creating, 1},
+              create_intended{"in1", "base", 120000}, sandbox_created{"in1", "r1", "0.2"}, last...)
+          == errc::none);
+  REQUIRE(put(j, swarm_no(1), {}, 3, swarm_closed{outcome::completed, {}}) == errc::none);
+  return box;
+}
+
 } // namespace
 
 TEST_CASE("the daemon is started once, found again, and ended") {
@@ -173,17 +187,8 @@ TEST_CASE("the end of the daemon, its status and the plan of the next one tell w
   cli_world w;
   auto paths = storage::prepare_state(w.state);
   REQUIRE(paths.ok());
-  const auto box = sandbox_no(1);
-  {
-    auto j = open_journal(paths->database());
-    REQUIRE(put(j, swarm_no(1), {}, 1, a_swarm()) == errc::none);
-    REQUIRE(put(j, swarm_no(1), box, 2, sandbox_queued{0, "local"},
-                phase_changed{phase::creating, 1}, create_intended{"in1", "base", 120000},
-                sandbox_created{"in1", "r1", "0.2"}, lease_intended{storage::now() + 1h},
-                sandbox_closed{outcome::completed, {}, true})
-            == errc::none);
-    REQUIRE(put(j, swarm_no(1), {}, 3, swarm_closed{outcome::completed, {}}) == errc::none);
-  }
+  const auto box = run_that_is_over(*paths, lease_intended{storage::now() + 1h},
+                                    sandbox_closed{outcome::completed, {}, true});
   const auto told = "1 kept sandbox: " + swarm_no(1).value + ", for at most ";
   const auto how = "`skep kill " + swarm_no(1).value + "` ends it";
   auto plan = w.skep({"recover", "--plan"}).out;
@@ -216,17 +221,8 @@ TEST_CASE("the end of the daemon and its status tell of a sandbox whose end is n
   cli_world w;
   auto paths = storage::prepare_state(w.state);
   REQUIRE(paths.ok());
-  const auto box = sandbox_no(1);
-  {
-    auto j = open_journal(paths->database());
-    REQUIRE(put(j, swarm_no(1), {}, 1, a_swarm()) == errc::none);
-    REQUIRE(put(j, swarm_no(1), box, 2, sandbox_queued{0, "local"},
-                phase_changed{phase::creating, 1}, create_intended{"in1", "base", 120000},
-                sandbox_created{"in1", "r1", "0.2"}, kill_intended{"done"},
-                sandbox_closed{outcome::completed, {}, false})
-            == errc::none);
-    REQUIRE(put(j, swarm_no(1), {}, 3, swarm_closed{outcome::completed, {}}) == errc::none);
-  }
+  const auto box = run_that_is_over(*paths, kill_intended{"done"},
+                                    sandbox_closed{outcome::completed, {}, false});
   const auto told = "1 sandbox of " + swarm_no(1).value
                     + " whose end its provider has not confirmed: it may cost until its lease "
                       "ends; skepd repeats the kill while it runs (skep status "
