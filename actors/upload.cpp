@@ -12,15 +12,17 @@ namespace {
 class upload_impl : public transfer_base {
 public:
   upload_impl(caf::actor_config& cfg, context_ptr context, upload_plan plan)
-      : upload_impl(cfg, std::move(context), std::move(plan), upload_pieces{*plan.bundle}) {}
+      // Copied, not moved: in which order the arguments are made is for the compiler to choose.
+      : upload_impl(cfg, std::move(context), plan, upload_pieces{*plan.bundle}) {}
 
 private:
-  upload_impl(caf::actor_config& cfg, context_ptr context, upload_plan plan, upload_pieces pieces)
+  upload_impl(caf::actor_config& cfg, context_ptr context, const upload_plan& plan,
+              upload_pieces pieces)
       : transfer_base(cfg, std::move(context), plan.transfer,
                       pieces.resumable() ? std::string{inside::inbox} + "/worktree"
                                          : own_folder(inside::inbox, plan.transfer),
                       pieces.resumable()),
-        plan_(std::move(plan)), pieces_(std::move(pieces)) {}
+        plan_(plan), pieces_(std::move(pieces)) {}
 
   // What an earlier attempt left goes, but for parts that have arrived: no agent runs yet.
   void start() override {

@@ -41,4 +41,7 @@ add_library(skep_dep_toml INTERFACE)
 find_path(BEAST_INCLUDE_DIR boost/beast.hpp REQUIRED)
 add_library(skep_dep_beast INTERFACE)
 target_compile_definitions(skep_dep_beast INTERFACE BOOST_BEAST_USE_STD_STRING_VIEW BOOST_ASIO_NO_DEPRECATED)
+# Asio 1.74 knows the coroutines of C++20 in GCC alone; clang has them with the same library.
+target_compile_definitions(skep_dep_beast INTERFACE
+  "$<$<CXX_COMPILER_ID:Clang>:BOOST_ASIO_HAS_CO_AWAIT=1;BOOST_ASIO_HAS_STD_COROUTINE=1>")
 target_link_libraries(skep_dep_beast INTERFACE Threads::Threads)

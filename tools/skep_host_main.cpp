@@ -11,7 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef SKEP_SANITIZED
 // Both processes forbid tracing, which is how the leak checker works.
 extern "C" const char* __asan_default_options();
 extern "C" const char* __asan_default_options() {

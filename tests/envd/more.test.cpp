@@ -36,10 +36,10 @@ std::string read_whole(const std::string& path) {
 
 TEST_CASE("a signature is what E2B's SDK computes for the same path, user and token",
           "[owasp-a07]") {
-  CHECK(envd::file_signature("/tmp/x", "read", "root", "tok_envd", {})
+  CHECK(skep::envd::file_signature("/tmp/x", "read", "root", "tok_envd", {})
         == "v1_81a74+TQgwIlzaunheExzGcoYrwCu6FDIvZGmHG0mUk");
-  CHECK(envd::file_signature("/tmp/x", "write", "root", "tok_envd", {})
-        != envd::file_signature("/tmp/x", "read", "root", "tok_envd", {}));
+  CHECK(skep::envd::file_signature("/tmp/x", "write", "root", "tok_envd", {})
+        != skep::envd::file_signature("/tmp/x", "read", "root", "tok_envd", {}));
 }
 
 TEST_CASE("a signed URL opens one path for one operation until it expires") {
@@ -49,7 +49,7 @@ TEST_CASE("a signed URL opens one path for one operation until it expires") {
   auto url = [&](const std::string& operation, const std::string& expiration,
                  const std::string& token = "tok_envd") {
     auto out = "/files?path=" + url_encoded(path) + "&signature="
-               + url_encoded(envd::file_signature(path, operation, {}, token, expiration));
+               + url_encoded(skep::envd::file_signature(path, operation, {}, token, expiration));
     return expiration.empty() ? out : out + "&signature_expiration=" + expiration;
   };
   auto later = std::to_string(std::time(nullptr) + 100);
@@ -74,8 +74,9 @@ TEST_CASE("a signed URL opens one path for one operation until it expires") {
     CHECK(json::parse(a.body).at("message") == r.message);
   }
   // A signature is for /files alone.
-  CHECK(e.request("GET", "/metrics?signature="
-                             + url_encoded(envd::file_signature({}, "read", {}, "tok_envd", {})))
+  CHECK(e.request("GET",
+                  "/metrics?signature="
+                      + url_encoded(skep::envd::file_signature({}, "read", {}, "tok_envd", {})))
             .status
         == 401);
 }
@@ -130,7 +131,7 @@ TEST_CASE("a download is compressed for who accepts it, never with a range") {
   CHECK_FALSE(packed.has("content-length"));
   CHECK(packed.body.size() < text.size() / 2);
   std::string unpacked;
-  envd::gzip_decoder decoder;
+  skep::envd::gzip_decoder decoder;
   CHECK(decoder.feed(packed.body, [&](std::string_view piece) { unpacked += piece; }));
   CHECK(decoder.complete());
   CHECK(unpacked == text);
@@ -138,8 +139,8 @@ TEST_CASE("a download is compressed for who accepts it, never with a range") {
       e.request("GET", "/files?path=long.txt", "Accept-Encoding: gzip\r\nRange: bytes=0-3\r\n");
   CHECK(part.status == 206);
   CHECK(part.body == "line");
-  CHECK_FALSE(envd::accepts_gzip("gzip;q=0, deflate"));
-  CHECK(envd::accepts_gzip("deflate, gzip;q=0.5"));
+  CHECK_FALSE(skep::envd::accepts_gzip("gzip;q=0, deflate"));
+  CHECK(skep::envd::accepts_gzip("deflate, gzip;q=0.5"));
 }
 
 TEST_CASE("an initialization replaces the environment and keeps the token it must name") {

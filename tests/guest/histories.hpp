@@ -51,8 +51,9 @@ public:
         "--",    "tab\there", "it's",    "$(touch x)", "star*",        "[set]",    "back\\slash",
         "#hash", "trail ",    " lead",   "~tilde",     "semi;colon",   "a&b",      "\x01\x7F",
         "!not",  "dot.",      "%25",     ":colon",     "{brace}",      "a => b",   "\xE2\x82\xAC"};
-    return d_.chance(55) ? std::string(1, static_cast<char>('a' + d_.below(6)))
-                         : d_.one_of(odd) + (d_.chance(30) ? ".c" : "");
+    if (d_.chance(55)) return std::string(1, static_cast<char>('a' + d_.below(6)));
+    std::string ending = d_.chance(30) ? ".c" : "";
+    return d_.one_of(odd) + ending;
   }
   std::string path() {
     std::string out = component();
@@ -158,25 +159,33 @@ inline std::string one_edit(const std::string& top, dice& d) {
       p = made.path();
     return is_blocked(top, p) ? "fresh-" + std::to_string(d.below(1u << 30)) : p;
   };
-  auto mode = [&] { return d.chance(25) ? 0755u : 0644u; };
+  // Every throw of the dice is a statement of its own, here and elsewhere: in which order a
+  // compiler evaluates the arguments of a call is its own affair, and a number has to stand for the
+  // same case with each.
+  auto put = [&](const std::function<std::string()>& where) {
+    auto mode = d.chance(25) ? 0755u : 0644u;
+    auto content = made.content();
+    put_raw(where(), content, mode);
+  };
   auto kind = paths.empty() ? 0 : d.below(13);
   switch (kind) {
   case 0:
   case 1:
-    put_raw(top + "/" + fresh(), made.content(), mode());
+    put([&] { return top + "/" + fresh(); });
     return "added";
   case 2:
   case 3: { // in the middle of a text
     auto p = top + "/" + any();
     if (fs::is_symlink(p)) return "nothing";
     auto text = get(p);
-    text.insert(d.below(text.size() + 1), "edited " + std::to_string(d.below(100)) + "\n");
+    auto line = "edited " + std::to_string(d.below(100)) + "\n";
+    text.insert(d.below(text.size() + 1), line);
     std::ofstream{p, std::ios::binary | std::ios::trunc} << text;
     return "modified";
   }
   case 4: {
     auto p = any();
-    put_raw(top + "/" + p, made.content(), mode());
+    put([&] { return top + "/" + p; });
     return "replaced";
   }
   case 5:
@@ -213,7 +222,7 @@ inline std::string one_edit(const std::string& top, dice& d) {
   case 10: { // a file becomes a folder
     auto p = any();
     fs::remove(top + "/" + p);
-    put_raw(top + "/" + p + "/" + made.component(), made.content(), mode());
+    put([&] { return top + "/" + p + "/" + made.component(); });
     return "file to folder";
   }
   case 11: { // a folder becomes a file
@@ -221,14 +230,14 @@ inline std::string one_edit(const std::string& top, dice& d) {
     auto slash = p.find('/');
     if (slash == p.npos) return "nothing";
     fs::remove_all(top + "/" + p.substr(0, slash));
-    put_raw(top + "/" + p.substr(0, slash), made.content(), mode());
+    put([&] { return top + "/" + p.substr(0, slash); });
     return "folder to file";
   }
   default: { // copied
     auto from = top + "/" + any();
     auto to = top + "/" + fresh();
     if (fs::is_symlink(from) || fs::exists(fs::symlink_status(to))) return "nothing";
-    put_raw(to, get(from), mode());
+    put_raw(to, get(from), d.chance(25) ? 0755u : 0644u);
     return "copied";
   }
   }
@@ -239,8 +248,9 @@ inline void make_start(const repo& r, dice& d, case_counts& counts) {
   namespace fs = std::filesystem;
   inventor made{d};
   auto put = [&](const std::string& p) {
-    if (!is_blocked(r.path, p) && !fs::is_symlink(r / p))
-      put_raw(r / p, made.content(), d.chance(20) ? 0755 : 0644);
+    if (is_blocked(r.path, p) || fs::is_symlink(r / p)) return;
+    auto mode = d.chance(20) ? 0755u : 0644u;
+    put_raw(r / p, made.content(), mode);
   };
   for (auto n = 1 + d.below(10); n > 0; --n)
     put(made.path());
@@ -353,7 +363,8 @@ inline void link_out(const std::string& tree, dice& d, case_counts& counts) {
     std::error_code ignored;
     fs::create_directories(fs::path{tree + "/" + p}.parent_path(), ignored);
     fs::remove(tree + "/" + p, ignored);
-    fs::create_symlink(d.one_of(outside) + made.component(), tree + "/" + p, ignored);
+    auto name = made.component();
+    fs::create_symlink(d.one_of(outside) + name, tree + "/" + p, ignored);
     counts.saw("deed: a link out of the tree");
   }
   if (!d.chance(50)) return;

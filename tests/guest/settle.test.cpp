@@ -88,7 +88,7 @@ TEST_CASE("a setup that moved git's HEAD elsewhere changes no more than its file
   auto settled = t.settle();
   CHECK(settled["changed"] == true);
   CHECK(git(t.work, {"symbolic-ref", "HEAD"}) == "refs/heads/skep/base");
-  CHECK(git(t.work, {"rev-parse", "HEAD"}) == settled["commit"]);
+  CHECK(git(t.work, {"rev-parse", "HEAD"}) == settled["commit"].get<std::string>());
   CHECK(git(t.work, {"rev-parse", "HEAD^"}) == t.base);
   CHECK(text_of(t.tree("p0", settled["commit"]) + "/more") == "committed\n");
 }

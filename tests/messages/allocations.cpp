@@ -2,7 +2,7 @@
 
 // msgpack takes its zones from malloc and the standard library everything else from operator new,
 // which calls malloc: so malloc is what is replaced, by one that counts and calls glibc's.
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !defined(SKEP_SANITIZED)
 
 namespace {
 thread_local std::size_t asked_for = 0;

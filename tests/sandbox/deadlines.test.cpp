@@ -213,6 +213,8 @@ TEST_CASE("every operation against every kind of hung peer ends at its limit, na
           "[owasp-a04]") {
   scratch dir;
   std::ofstream{dir.path / "up"} << "x";
+  watched<int> ticks{0}; // before the engine, whose end is a stream's end
+  std::atomic<int> broken{0};
   engine_options options;
   options.requests_in_flight = options.in_flight_a_handle = 400; // nobody waits in the queue
   auto engine = std::make_shared<http_engine>(options);
@@ -225,8 +227,6 @@ TEST_CASE("every operation against every kind of hung peer ends at its limit, na
       ;
   }};
   client other{engine, {"other", lively.url(), lively.url(), "", key}};
-  watched<int> ticks{0};
-  std::atomic<int> broken{0};
   stream_handlers h;
   h.on_stdout = [&](std::string_view) {
     ticks.change([](int& n) { ++n; });

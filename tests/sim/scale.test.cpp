@@ -7,7 +7,7 @@
 using namespace skep;
 using namespace skep::test;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SKEP_SANITIZED
 constexpr std::size_t many = 1'000;
 #else
 constexpr std::size_t many = 10'000;

@@ -51,7 +51,7 @@ void write_for_ever(const fs::path& file, int out) {
   auto j = journal::open(file, quick_options());
   if (!j) ::_exit(2);
   std::mt19937 random{static_cast<unsigned>(::getpid())};
-  for (std::uint64_t n = j->head();; ++n) {
+  for (;;) {
     if (!j->begin()) ::_exit(2);
     for (unsigned k = 0; k <= random() % 5; ++k) {
       auto c = chunk_of(swarm_no(1 + static_cast<int>(random() % 2)), {}, 1);

@@ -48,6 +48,7 @@ DEFAULT_UNIT_LIMIT_S = 300
 DEFAULT_SCENARIO_LIMIT_S = 300
 SANITIZED_LIMIT_FACTOR = 4
 LEFT_BEHIND_LIMIT_S = 20  # For daemons that are on their way out when their test is over.
+SYMBOLIZER = Path("/usr/lib/llvm-19/bin/llvm-symbolizer")  # Gives reports names; without it they have addresses.
 LEAST_MEMORY_BYTES = 6 << 30  # Free in memory before tests keep their files there.
 running = set()  # What is being run, to be taken along when we are interrupted.
 
@@ -100,13 +101,14 @@ def in_memory():
 def sanitizer_env(preset):
     """Settings of the sanitizers, with the suppression files that exist."""
     support = ROOT / "tests" / "support" / "sanitizers"
+    names = f":external_symbolizer_path={SYMBOLIZER}" if SYMBOLIZER.exists() else ""
     env = {}
     if preset == "asan":
-        env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1"
+        env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1" + names
         env["UBSAN_OPTIONS"] = f"print_stacktrace=1:halt_on_error=1:suppressions={support}/ubsan.supp"
         env["LSAN_OPTIONS"] = f"suppressions={support}/lsan.supp:print_suppressions=0"
     elif preset == "tsan":
-        env["TSAN_OPTIONS"] = f"halt_on_error=0:second_deadlock_stack=1:suppressions={support}/tsan.supp"
+        env["TSAN_OPTIONS"] = f"halt_on_error=0:second_deadlock_stack=1:suppressions={support}/tsan.supp{names}"
     return env
 
 

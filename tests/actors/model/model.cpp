@@ -56,30 +56,6 @@ model::broken model::read(const chunk& c) {
   return {};
 }
 
-model::broken model::take(const chunk& c, const any_event& e, utc_time at) {
-  return std::visit(
-      [&]<class E>(const E& x) -> broken {
-        if constexpr (of_swarm<E>) return in_swarm(c.swarm.value, swarms_[c.swarm.value], x, at);
-        if constexpr (of_sandbox<E>) return in_sandbox(c, sandboxes_[c.sandbox.value], x, at);
-        if constexpr (std::is_same_v<E, pane_created>) {
-          if (!panes_.emplace(x.pane.value, pane_state{c.sandbox.value, 0, {}, {}}).second)
-            return "a pane is created twice";
-        }
-        if constexpr (of_pane<E>) return in_pane(c, x, at);
-        if constexpr (std::is_same_v<E, budget_set>) {
-          if (x.scope == budget_scope::day) {
-            day_limit_ = x.limit_usd;
-            day_limit_since_ = at;
-          }
-        }
-        if constexpr (std::is_same_v<E, budget_warned>)
-          return warned(purse_of_day(at), day_warned_[x.period], x.percent, x.spent_usd,
-                        x.limit_usd);
-        return {};
-      },
-      e);
-}
-
 template <class E>
 model::broken model::in_swarm(const std::string& id, swarm_state& s, const E& e, utc_time at) {
   if (s.end) return "a swarm goes on after its end";
@@ -215,6 +191,30 @@ model::broken model::in_pane(const chunk& c, const E& e, utc_time at) {
     p.end = e;
   }
   return {};
+}
+
+model::broken model::take(const chunk& c, const any_event& e, utc_time at) {
+  return std::visit(
+      [&]<class E>(const E& x) -> broken {
+        if constexpr (of_swarm<E>) return in_swarm(c.swarm.value, swarms_[c.swarm.value], x, at);
+        if constexpr (of_sandbox<E>) return in_sandbox(c, sandboxes_[c.sandbox.value], x, at);
+        if constexpr (std::is_same_v<E, pane_created>) {
+          if (!panes_.emplace(x.pane.value, pane_state{c.sandbox.value, 0, {}, {}}).second)
+            return "a pane is created twice";
+        }
+        if constexpr (of_pane<E>) return in_pane(c, x, at);
+        if constexpr (std::is_same_v<E, budget_set>) {
+          if (x.scope == budget_scope::day) {
+            day_limit_ = x.limit_usd;
+            day_limit_since_ = at;
+          }
+        }
+        if constexpr (std::is_same_v<E, budget_warned>)
+          return warned(purse_of_day(at), day_warned_[x.period], x.percent, x.spent_usd,
+                        x.limit_usd);
+        return {};
+      },
+      e);
 }
 
 // ---- the tables

@@ -17,7 +17,7 @@ using namespace skep::test;
 namespace {
 
 constexpr int steps_of_a_run = 50;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SKEP_SANITIZED
 constexpr int default_runs = 25;
 #else
 constexpr int default_runs = 500;
