@@ -80,7 +80,8 @@ int listen_at(const std::string& path) {
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::string_view{argv[1]} == "--version") {
-    std::printf("skep-envd (envd %s)\n", std::string{skep::envd::envd_version}.c_str());
+    std::printf("skep-envd " SKEP_VERSION " (envd %s)\n",
+                std::string{skep::envd::envd_version}.c_str());
     return 0;
   }
   options o;

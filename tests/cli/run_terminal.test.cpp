@@ -144,3 +144,28 @@ TEST_CASE("a view that is wider than the terminal is cut, and every line of it i
   CHECK(text.find("p0 running") == std::string::npos);
   CHECK(text.find(" panes  ") == std::string::npos);
 }
+
+TEST_CASE("ps and status fit into their terminal, and leave nothing out in a pipe") {
+  cli_world w;
+  fake_daemon daemon{w};
+  REQUIRE(w.run({"--name", "completes", "--", "true"}).code == 0);
+  auto piped = w.skep({"ps", "--all"}).lines();
+  REQUIRE(piped.size() == 2);
+  for (const char* head : {" NAME ", " AGENT ", " OPEN SB ", " OPEN PANES ", " AGE"})
+    CHECK(piped.at(0).find(head) != std::string::npos);
+  const auto swarm = piped.at(1).substr(0, piped.at(1).find(' '));
+  for (unsigned short width : {120, 80, 60, 40}) {
+    on_terminal list{w.argv({"ps", "--all"}), w.home, width};
+    CHECK(list.wait() == 0);
+    auto lines = lines_of(list.text());
+    INFO(width << ":\n" << list.text());
+    REQUIRE(lines.size() == 2); // a screen breaks lines that are too long
+    CHECK((lines.at(0).find(" AGENT ") != std::string::npos) == (width == 120));
+    CHECK(lines.at(0).find("  STATE") != std::string::npos);
+  }
+  on_terminal one{w.argv({"status", swarm}), w.home, 80};
+  CHECK(one.wait() == 0);
+  INFO(one.text());
+  CHECK(line_with(one.text(), "PANE ").ends_with("TOKENS"));
+  CHECK(line_with(one.text(), "SANDBOX ").starts_with("SANDBOX "));
+}

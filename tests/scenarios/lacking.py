@@ -83,6 +83,22 @@ for missing in PROGRAMS[1:]:
             assert not told["ok"] and done.returncode != 0 and entry["verdict"] == "missing", entry
 
 
+@scenario("doctor names one of our programs that is of another release, and one that does not run")
+def _(work):
+    folder = programs(work, "skep-guest")
+    with Installation(work) as skep:
+        for text, code, says in (("#!/bin/sh\necho skep-guest 0.0.1\n", "wrong_version", "skep-guest 0.0.1"),
+                                 ("#!/bin/sh\necho no such library >&2\nexit 127\n", "io", "no such library")):
+            (folder / "skep-guest").write_text(text)
+            (folder / "skep-guest").chmod(0o755)
+            done = run([folder / "skep", "doctor", "--json"], env=skep.environment)
+            told = schemas.check(json.loads(done.stdout), "doctor")
+            entry = next(c for c in told["checks"] if c["name"] == "skep-guest")
+            assert not told["ok"] and done.returncode != 0 and entry["verdict"] == "missing", entry
+            problem = entry["problem"]
+            assert problem["code"] == code and says in problem["message"] + problem["cause"], problem
+
+
 # -- providers
 
 class Silent:

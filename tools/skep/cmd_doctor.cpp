@@ -95,6 +95,36 @@ private:
   std::vector<finding> findings_;
 };
 
+/// First line of what `program OPTION` says of itself; its error where it does not run, for
+/// example of a library that is missing.
+result<std::string> version_of(const std::string& path, const char* option) {
+  transfer::program p;
+  p.argv = {path, option};
+  p.limit = std::chrono::seconds{5};
+  auto said = transfer::run_for_output(p);
+  if (!said) return said.err();
+  return said->substr(0, said->find('\n'));
+}
+
+void look_at_other(examination& out, const std::string& name, const std::string& path,
+                   bool needed) {
+  auto version = version_of(path, name == "tmux" ? "-V" : "--version");
+  if (!version) return out.add(name, {}, version.err(), needed);
+  out.add(name, path + ", " + *version);
+}
+
+/// One of our own beside us, which has to be of our release.
+void look_at_own(examination& out, const std::string& name, const std::string& path) {
+  auto version = version_of(path, "--version");
+  if (!version) return out.add(name, {}, version.err());
+  auto expected = name + " " + own_version();
+  if (*version != expected && !version->starts_with(expected + " "))
+    return out.add(name, {},
+                   make_error(errc::wrong_version,
+                              path + " is " + *version + ", and this is skep " + own_version()));
+  out.add(name, path + ", " + *version);
+}
+
 void look_at_programs(examination& out) {
   for (const auto* name : {"git", "bwrap", "tmux"}) {
     auto path = transfer::in_path(name);
@@ -106,7 +136,7 @@ void look_at_programs(examination& out) {
                              + (std::string_view{name} == "bwrap" ? "bubblewrap" : name) + ")"),
               needed);
     else
-      out.add(name, path);
+      look_at_other(out, name, path, needed);
   }
   for (const auto* name : {"skepd", "skep-host", "skep-envd", "skep-guest"}) {
     auto path = beside_self(name);
@@ -114,7 +144,7 @@ void look_at_programs(examination& out) {
       out.add(name, {},
               make_error(errc::program_missing, std::string{name} + " should stand beside skep"));
     else
-      out.add(name, path.string());
+      look_at_own(out, name, path.string());
   }
 }
 
@@ -131,8 +161,9 @@ void look_at_isolation(examination& out) {
 void add_database(examination& out, const storage::state_paths& paths) {
   auto schema = look_at_database(paths);
   if (!schema) return out.add("database", {}, schema.err());
-  if (!*schema) return out.add("database", "none yet");
-  out.add("database", "schema " + std::to_string((*schema)->current) + " of "
+  auto file = paths.database().string();
+  if (!*schema) return out.add("database", file + " will be made by the first skepd");
+  out.add("database", file + ", schema " + std::to_string((*schema)->current) + " of "
                           + std::to_string((*schema)->newest));
 }
 

@@ -51,19 +51,6 @@ error leave_repository(list_reply& list, const std::string& repo) {
   return {};
 }
 
-/// Logs grow at this machine while agents write them; the tables learn of a length only when an
-/// agent has ended by itself.
-void look_at_logs(const storage::state_paths& paths, status_reply& s) {
-  for (auto& p : s.panes) {
-    if (p.attempt == 0) continue;
-    std::error_code absent;
-    auto size = std::filesystem::file_size(
-        paths.logs() / p.swarm.value / (p.pane.value + "." + std::to_string(p.attempt) + ".log"),
-        absent);
-    if (!absent) p.final_offset = std::max<std::uint64_t>(p.final_offset, size);
-  }
-}
-
 /// The state of a swarm, and how many of its sandboxes stayed.
 std::string state_text(const swarm_record& s, const std::vector<sandbox_record>& kept) {
   auto count =
@@ -121,7 +108,7 @@ int ps(const app& a, bool all, const std::string& repo) {
                     std::to_string(open_panes) + "/" + std::to_string(panes),
                     cost_text(cost_usd(s, list->sandboxes, now)), age_text(s.created_at)});
   }
-  std::fputs(table(rows).c_str(), stdout);
+  std::fputs(fitting_table(std::move(rows), {"AGENT", "OPEN SB", "OPEN PANES"}).c_str(), stdout);
   std::fputs(waiting_now(*daemon, {}).c_str(), stdout);
   if (!left.empty()) print_line("");
   for (const auto& line : left)

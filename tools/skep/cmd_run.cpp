@@ -174,6 +174,7 @@ private:
       summary["exit_code"] = code;
       print_json({{"summary", summary}});
     } else {
+      look_at_logs(paths_, *status);
       const auto folder = status->swarm.out_dir + "/" + swarm_.value;
       auto text = summary_text(*status) + collisions_text(folder);
       if (apply_.empty()) text += next_step(folder, swarm_.value);

@@ -78,6 +78,17 @@ std::string results_target::label() const {
   return fs::path{folder}.filename().string();
 }
 
+void look_at_logs(const storage::state_paths& paths, status_reply& s) {
+  for (auto& p : s.panes) {
+    if (p.attempt == 0) continue;
+    std::error_code absent;
+    auto size = fs::file_size(paths.logs() / p.swarm.value
+                                  / (p.pane.value + "." + std::to_string(p.attempt) + ".log"),
+                              absent);
+    if (!absent) p.final_offset = std::max<std::uint64_t>(p.final_offset, size);
+  }
+}
+
 swarm_record where_results_are(const storage::state_paths& paths, swarm_record swarm) {
   std::error_code ignored;
   if (fs::exists(paths.results() / swarm.swarm.value, ignored))

@@ -19,6 +19,9 @@ result<results_target> find_results(const app& a, const std::string& target);
 /// The same swarm with the folder that its results are in: that of the state directory when the
 /// one the user named could not be written to (actors/results_dir.hpp).
 swarm_record where_results_are(const storage::state_paths& paths, swarm_record swarm);
+/// How long the panes' logs are by now, for people. Logs grow at this machine while agents write;
+/// the tables learn of a length only when an agent has ended by itself.
+void look_at_logs(const storage::state_paths& paths, status_reply& s);
 /// All panes of OUT/SWARM that have results; none is no error.
 result<results_target> results_in(const std::string& folder);
 

@@ -177,12 +177,7 @@ std::string errors_text(const status_reply& s) {
 /// A pane's id says nothing that SWARM/NAME does not: it is left out where it would break the
 /// lines.
 std::string pane_table(const status_reply& s) {
-  auto rows = pane_rows(s);
-  auto out = table(rows);
-  if (!is_tty(stdout) || shown_width(out) <= columns(stdout)) return out;
-  for (auto& row : rows)
-    row.erase(row.begin() + 1);
-  return table(rows);
+  return fitting_table(pane_rows(s), {"ID"});
 }
 } // namespace
 
@@ -242,7 +237,7 @@ std::string health_tables(const health_reply& h) {
                       percent_text(s), usage_text(s.usage.memory_bytes, s.usage.memory_total_bytes),
                       usage_text(s.usage.disk_bytes, s.usage.disk_total_bytes),
                       age_text(s.sampled_at)});
-    out += "\n" + table(rows);
+    out += "\n" + fitting_table(std::move(rows), {"SAMPLED", "UP"});
   }
   if (!h.panes.empty()) {
     std::vector<std::vector<std::string>> rows{
@@ -251,7 +246,7 @@ std::string health_tables(const health_reply& h) {
       rows.push_back({p.name, health_word(p.state), doing_text(p), age_text(p.since),
                       age_text(p.last_output_at), duration_text(p.uptime_ms),
                       p.prompt_head.empty() ? "-" : safe_line(p.prompt_head, 80)});
-    out += "\n" + table(rows);
+    out += "\n" + fitting_table(std::move(rows), {"SINCE", "UP"});
   }
   return out;
 }
@@ -269,7 +264,7 @@ std::string health_text(const health_reply& h) {
     for (const auto& w : h.swarms)
       rows.push_back({w.swarm.value, health_word(w.state), duration_text(w.uptime_ms),
                       duration_text(w.limit_ms), cost_text(w.cost_usd), safe_line(w.worktree, 60)});
-    out += "\n" + table(rows);
+    out += "\n" + fitting_table(std::move(rows), {"LIMIT"});
   }
   out += health_tables(h);
   if (auto reasons = reasons_text(h, true); !reasons.empty()) out += "\nReasons:\n" + reasons;
@@ -302,8 +297,8 @@ std::string status_text(const status_reply& s) {
                      cost_text(cost_usd(b, now)),
                      b.remote_id.empty() ? "-" : safe_line(b.remote_id, 40),
                      b.base_commit.empty() ? "-" : safe_line(b.base_commit, 12)});
-  out += table(boxes) + "\n";
-  out += table(pane_rows(s));
+  out += fitting_table(std::move(boxes), {"BASE", "PROVIDER ID"}) + "\n";
+  out += pane_table(s);
   out += health_tables(s.health);
   if (!s.transfers.empty()) {
     std::vector<std::vector<std::string>> moves{
@@ -312,7 +307,7 @@ std::string status_text(const status_reply& s) {
       moves.push_back({t.transfer.value, std::string{to_string(t.direction)},
                        std::string{to_string(t.state)}, std::to_string(t.files),
                        size_text(t.size_bytes)});
-    out += "\n" + table(moves);
+    out += "\n" + fitting_table(std::move(moves), {});
   }
   if (auto reasons = reasons_text(s.health, false); !reasons.empty())
     out += "\nHealth:\n" + reasons;

@@ -199,6 +199,27 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
+std::string fitting_table(std::vector<std::vector<std::string>> rows,
+                          std::initializer_list<std::string_view> first_to_go) {
+  auto out = table(rows);
+  if (!is_tty(stdout)) return out;
+  const auto width = columns(stdout);
+  for (auto i = first_to_go.begin(); i != first_to_go.end() && shown_width(out) > width; ++i) {
+    auto column = std::find(rows.front().begin(), rows.front().end(), *i) - rows.front().begin();
+    for (auto& row : rows)
+      if (column < std::ssize(row)) row.erase(row.begin() + column);
+    out = table(rows);
+  }
+  if (shown_width(out) <= width) return out;
+  std::string cut;
+  for (std::size_t at = 0; at < out.size();) {
+    auto end = out.find('\n', at);
+    cut += cut_line(std::string_view{out}.substr(at, end - at), width) + '\n';
+    at = end + 1;
+  }
+  return cut;
+}
+
 std::string duration_text(std::int64_t ms) {
   auto s = ms / 1000;
   if (s < 60) return std::to_string(s) + " s";

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +53,11 @@ private:
 /// Columns of cells, aligned, two spaces apart; the first row is the header. Colours may be in
 /// cells.
 std::string table(const std::vector<std::vector<std::string>>& rows);
+/// As table(), for standard output. Where lines would break at its terminal, columns are left out,
+/// those with the headings `first_to_go` in their order, until they do not; what is too wide even
+/// then is cut. Into files and pipes everything goes.
+std::string fitting_table(std::vector<std::vector<std::string>> rows,
+                          std::initializer_list<std::string_view> first_to_go);
 
 /// "12 s", "3 min 5 s", "2 h 10 min".
 std::string duration_text(std::int64_t ms);
