@@ -47,6 +47,7 @@ result<void> run_host(const host_options& options) {
   if (!state) return state.err();
   auto lock = lock_state(*state);
   if (!lock) return lock.err();
+  if (auto cleared = ready->clear(); !cleared) return cleared; // a living host's is not touched
 
   auto isolation = look_at_isolation(options.service_user);
   if (!isolation) std::fprintf(stderr, "skep-host: %s\n", render(isolation.err()).c_str());

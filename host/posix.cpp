@@ -81,7 +81,11 @@ result<void> write_all(int fd, std::string_view data) {
 
 result<void> write_file_atomic(const std::string& path, std::string_view data, unsigned mode) {
   auto temporary = path + ".tmp" + std::to_string(::getpid());
-  unique_fd fd{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)};
+  // Others may write to the directory: what they put at this name (a link, say) goes, and a new
+  // file alone is written to. Where they are quicker than we are, nothing is written.
+  ::unlink(temporary.c_str());
+  unique_fd fd{
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)};
   if (!fd) return system_error("open " + temporary);
   if (auto r = write_all(fd.get(), data); !r) {
     ::unlink(temporary.c_str());

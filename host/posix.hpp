@@ -53,7 +53,8 @@ result<void> make_dir(int at, const std::string& name, unsigned mode);
 result<std::string> read_all(int fd, std::size_t limit_bytes);
 result<std::string> read_file(const std::string& path, std::size_t limit_bytes);
 result<void> write_all(int fd, std::string_view data);
-/// Writes beside the target, then renames: readers see the old file or the whole new one.
+/// Writes beside the target, then renames: readers see the old file or the whole new one. No link
+/// is followed, at neither name: others may write to the directory.
 result<void> write_file_atomic(const std::string& path, std::string_view data, unsigned mode);
 
 /// Removes `name` below the directory `at` with all it holds. Follows no link, takes away missing

@@ -4,7 +4,7 @@
 namespace skep::storage {
 namespace {
 
-/// The newest migration that changes the state tables.
+/// The newest migration that changes rows of the state tables, which indexes alone do not.
 constexpr int newest_of_state = 6;
 
 /// What a migration needs beside its SQL. The newest one that changes the state tables fills them

@@ -9,13 +9,6 @@
 namespace skep::storage {
 namespace {
 
-std::uint64_t free_bytes(const std::filesystem::path& directory) {
-  struct statvfs s {};
-  while (::statvfs(directory.c_str(), &s) != 0)
-    if (errno != EINTR) return UINT64_MAX; // not knowing is no reason to refuse work
-  return static_cast<std::uint64_t>(s.f_bavail) * s.f_frsize;
-}
-
 /// Allocates the file's blocks; a half-made one is removed again.
 void make_reserve(const std::filesystem::path& file, std::uint64_t size) {
   auto fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -26,6 +19,13 @@ void make_reserve(const std::filesystem::path& file, std::uint64_t size) {
 }
 
 } // namespace
+
+std::uint64_t free_bytes(const std::filesystem::path& directory) {
+  struct statvfs s {};
+  while (::statvfs(directory.c_str(), &s) != 0)
+    if (errno != EINTR) return UINT64_MAX;
+  return static_cast<std::uint64_t>(s.f_bavail) * s.f_frsize;
+}
 
 disk_guard::disk_guard(std::filesystem::path directory, disk_limits limits)
     : directory_(std::move(directory)), reserve_(directory_ / "reserve"), limits_(limits) {}

@@ -13,6 +13,10 @@
 
 namespace skep::storage {
 
+/// Bytes that may still be written to the file system of `directory`; UINT64_MAX where it does not
+/// say: not knowing is no reason to refuse work. Any thread.
+std::uint64_t free_bytes(const std::filesystem::path& directory);
+
 enum class disk_level : std::uint8_t { plenty, low, critical };
 
 struct disk_limits {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
@@ -95,9 +96,18 @@ result<std::string> read_file(const std::filesystem::path& file, std::size_t max
   }
 }
 
-result<void> sync_directory(const std::filesystem::path& directory) {
+disk_calls::disk_calls()
+    : link([](const char* from, const char* to) { return ::link(from, to); }),
+      rename_new([](const char* from, const char* to) {
+        return ::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+      }),
+      sync_directory([](int fd) { return ::fsync(fd); }) {}
+
+result<void> sync_directory(const std::filesystem::path& directory, const disk_calls& calls) {
   unique_fd fd{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (!fd || ::fsync(fd.get()) != 0)
+  if (!fd) return system_error("cannot make durable: " + directory.string(), errno);
+  // Some file systems sync no directory: EINVAL and ENOTSUP say that, and nothing of a failure.
+  if (calls.sync_directory(fd.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
     return system_error("cannot make durable: " + directory.string(), errno);
   return {};
 }
@@ -131,20 +141,45 @@ result<void> write_file(const std::filesystem::path& file, std::string_view cont
   return sync_directory(file.parent_path());
 }
 
-result<void> publish_file(const std::filesystem::path& part, const std::filesystem::path& to) {
+namespace {
+
+/// Gives `part` the name `to` without replacing a file that came in between: the errno of what
+/// failed, or 0. Each way is for file systems that do not know the one before.
+int rename_to_free(const char* part, const char* to, const disk_calls& calls) {
+  if (calls.link(part, to) == 0) {
+    ::unlink(part);
+    return 0;
+  }
+  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+  if (calls.rename_new(part, to) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return errno;
+  // Whoever makes the name has it.
+  unique_fd ours{::open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)};
+  if (!ours) return errno;
+  if (::rename(part, to) == 0) return 0;
+  auto failure = errno;
+  ::unlink(to);
+  return failure;
+}
+
+} // namespace
+
+result<void> publish_file(const std::filesystem::path& part, const std::filesystem::path& to,
+                          const disk_calls& calls) {
   {
     unique_fd fd{::open(part.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!fd || ::fsync(fd.get()) != 0)
       return system_error("cannot make durable: " + part.string(), errno);
   }
-  // link(2) and not rename(2): it never replaces a file that came in between.
-  if (::link(part.c_str(), to.c_str()) != 0) {
-    if (errno == EEXIST) return make_error(errc::exists, to.string());
-    return system_error("cannot put in place: " + to.string(), errno);
+  if (auto failure = rename_to_free(part.c_str(), to.c_str(), calls); failure != 0) {
+    if (failure == EEXIST) return make_error(errc::exists, to.string());
+    return system_error("cannot put in place: " + to.string(), failure);
   }
-  ::unlink(part.c_str());
   auto directory = to.has_parent_path() ? to.parent_path() : std::filesystem::path{"."};
-  return sync_directory(directory);
+  auto durable = sync_directory(directory, calls);
+  // It may be gone after a power cut: no copy is better than one that somebody counts on.
+  if (!durable) ::unlink(to.c_str());
+  return durable;
 }
 
 } // namespace skep::storage

@@ -4,6 +4,7 @@
 #include "messages/error.hpp"
 
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 namespace skep::storage {
@@ -46,10 +47,22 @@ result<std::string> read_file(const std::filesystem::path& file, std::size_t max
 /// Writes a file of mode 0600 in one step: temporary file, fsync, rename, fsync of the directory.
 result<void> write_file(const std::filesystem::path& file, std::string_view content);
 
-/// Makes the names in a directory durable.
-result<void> sync_directory(const std::filesystem::path& directory);
+/// The calls that not every file system knows, each as the system has it: -1 with errno when it
+/// fails. Tests put others in their place.
+struct disk_calls {
+  std::function<int(const char* from, const char* to)> link;       ///< link(2)
+  std::function<int(const char* from, const char* to)> rename_new; ///< renameat2(2), NOREPLACE
+  std::function<int(int fd)> sync_directory;                       ///< fsync(2)
+  disk_calls();
+};
 
-/// Makes a finished file durable and renames it to its place; errc::exists when that is taken.
-result<void> publish_file(const std::filesystem::path& part, const std::filesystem::path& to);
+/// Makes the names in a directory durable, where its file system has a way to do so.
+result<void> sync_directory(const std::filesystem::path& directory, const disk_calls& calls = {});
+
+/// Makes a finished file durable and renames it to its place, also on a file system without hard
+/// links (most of backup media); errc::exists when that is taken. After an error it
+/// is not at `to`.
+result<void> publish_file(const std::filesystem::path& part, const std::filesystem::path& to,
+                          const disk_calls& calls = {});
 
 } // namespace skep::storage

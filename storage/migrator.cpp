@@ -86,6 +86,20 @@ void remove_unfinished(const std::filesystem::path& part) {
   }
 }
 
+/// Removes what copies into `directory` left that were cut off: names of `prefix` and more, up to
+/// ".part" and what SQLite has beside that. Best effort: a next copy tries again.
+void remove_all_unfinished(const std::filesystem::path& directory, std::string_view prefix) {
+  auto names = names_in(directory);
+  if (!names) return;
+  for (std::string_view name : *names)
+    for (std::string_view ending : {".part", ".part-wal", ".part-shm", ".part-journal"})
+      if (name.starts_with(prefix) && name.ends_with(ending)) {
+        std::error_code ignored;
+        std::filesystem::remove(directory / name, ignored);
+        break;
+      }
+}
+
 /// Fills the new file `part` with what `from` holds now.
 result<void> copy_pages(connection& from, const std::filesystem::path& part) {
   open_options how;
@@ -271,6 +285,9 @@ result<migrate_report> migrator::rollback(int to) const {
 
 result<std::filesystem::path> migrator::named_backup(int version) const {
   if (auto made = make_private_directory(backups_); !made) return made.err();
+  // Each copy has a time of its own in its name, so that no other one would find these. They take
+  // as much room as the database. The state's lock is held: nobody makes one now.
+  remove_all_unfinished(backups_, backup_prefix());
   auto base = backups_
               / (database_.filename().string() + ".backup-" + std::to_string(version) + "-"
                  + utc_stamp(now()));

@@ -17,15 +17,15 @@ bool valid_secret_name(std::string_view name);
 class secret_store {
 public:
   explicit secret_store(const state_paths& paths) : directory_(paths.secrets()) {}
-  /// Stores `value` without one trailing newline, replacing an older one in one step. bad_argument
-  /// for a bad name or an empty value, too_large, io.
+  /// Stores `value` without one trailing newline, replacing an older one in one step. What a killed
+  /// call left of this secret goes. bad_argument for a bad name or an empty value, too_large, io.
   result<void> set(std::string_view name, std::string_view value) const;
   /// secret_missing when it is not set.
   result<std::string> get(std::string_view name) const;
   bool has(std::string_view name) const;
   /// Names in order.
   result<std::vector<std::string>> list() const;
-  /// secret_missing when it is not set.
+  /// Removes it, and what a killed set() left of it. secret_missing when it is not set; io.
   result<void> remove(std::string_view name) const;
 
 private:

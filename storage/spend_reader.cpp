@@ -104,7 +104,7 @@ result<spend_state> reader::spend(utc_time now) {
   auto began = newest_start(db_, now);
   if (!began) return began.err();
   done = each_row(
-      db_, "SELECT provider, at_ms FROM creates WHERE at_ms > ?1 ORDER BY provider, at_ms",
+      db_, "SELECT provider, at_ms FROM creates WHERE at_ms > ?1",
       [&](const query& q) {
         utc_time at;
         q.read(1, at);

@@ -34,6 +34,7 @@ result<void> run_sim(const host_options& options, const sim_options& sim) {
   }
   auto ready = ready_file::prepare(options.ready_file);
   if (!ready) return ready.err();
+  if (auto cleared = ready->clear(); !cleared) return cleared;
   std::error_code failed;
   auto state = std::filesystem::absolute(options.state_path, failed).string();
   if (auto made = transfer::make_dirs(state); !made) return made;

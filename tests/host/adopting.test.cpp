@@ -190,3 +190,22 @@ TEST_CASE("a removal that the end of a host cuts short is gone on with by the ne
   CHECK(run_until(io, [&] { return adopted && list_holders(*state).empty(); }));
   CHECK_FALSE(std::filesystem::exists(file.parent_path().parent_path()));
 }
+
+TEST_CASE("a second host on a directory ends, and the file that leads to the first one stays") {
+  host_state state;
+  const auto file = std::filesystem::path{state.path()} / "ready.json";
+  host_process first{state, {"--ready-file", file.string()}};
+  REQUIRE(first.serving());
+  auto said = read_file(file, 4096);
+  REQUIRE(said);
+  CHECK(json::parse(*said) == first.announced());
+
+  host_process second{state, {"--ready-file", file.string()}};
+  CHECK_FALSE(second.serving());
+  auto status = second.await_exit();
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == info(errc::exists).exit_code);
+  auto still = read_file(file, 4096);
+  REQUIRE(still);
+  CHECK(*still == *said);
+}

@@ -1,4 +1,5 @@
 #include "host/posix.hpp"
+#include "host/ready_file.hpp"
 #include "host/state.hpp"
 #include "tests/envd/raw_http.hpp"
 #include "tests/support/catch.hpp"
@@ -7,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sys/stat.h>
+#include <unistd.h>
 
 using namespace skep;
 using namespace skep::host;
@@ -75,4 +77,43 @@ TEST_CASE("one host serves a state directory") {
   auto second = lock_state(*state);
   REQUIRE_FALSE(second);
   CHECK(second.err().code == errc::exists);
+}
+
+TEST_CASE("a link that somebody put at the name beside a file is not written through",
+          "[owasp-a01]") {
+  temp_dir dir;
+  auto canary = dir / "canary";
+  std::ofstream{canary} << "sings";
+  auto file = dir / "ready.json";
+  auto beside = file + ".tmp" + std::to_string(::getpid());
+  std::filesystem::create_symlink(canary, beside);
+  std::filesystem::create_symlink(canary, file);
+  REQUIRE(write_file_atomic(file, "{}\n", 0644));
+  CHECK(read_file(canary, 100).value() == "sings");
+  CHECK(read_file(file, 100).value() == "{}\n");
+  CHECK(std::filesystem::is_regular_file(std::filesystem::symlink_status(file)));
+  CHECK_FALSE(std::filesystem::exists(std::filesystem::symlink_status(beside)));
+}
+
+TEST_CASE("the file that leads to a host is touched once it is told to, and not before") {
+  temp_dir dir;
+  auto file = dir / "ready.json";
+  std::ofstream{file} << "of another host";
+  auto ready = ready_file::prepare(file);
+  REQUIRE(ready);
+  CHECK(read_file(file, 100).value() == "of another host");
+  REQUIRE(ready->clear());
+  CHECK_FALSE(std::filesystem::exists(file));
+  REQUIRE(ready->write("ours\n"));
+  CHECK(read_file(file, 100).value() == "ours\n");
+  ready->remove();
+  CHECK_FALSE(std::filesystem::exists(file));
+
+  auto nowhere = ready_file::prepare(dir / "missing/ready.json");
+  REQUIRE(nowhere);
+  REQUIRE(nowhere->clear()); // nothing is there
+  auto failed = nowhere->write("ours\n");
+  REQUIRE_FALSE(failed);
+  CHECK(failed.err().code == errc::io);
+  CHECK(failed.err().message.find("missing/ready.json.tmp") != std::string::npos);
 }

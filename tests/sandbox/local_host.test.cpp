@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -109,4 +110,43 @@ TEST_CASE_METHOD(host_world, "a host that ends while it is waited for makes room
   REQUIRE_FALSE(started);
   CHECK(started.err().code == errc::no_isolation);
   CHECK(starts() == 1);
+}
+
+TEST_CASE_METHOD(host_world,
+                 "what a service user put in the place of the file that leads to the host is "
+                 "neither waited for nor followed",
+                 "[owasp-a01]") {
+  const auto place = host_dir / "ready.json";
+  const auto elsewhere = dir.path / "elsewhere";
+  const auto good = to_line(json{{"url", server.url()}, {"pid", ::getpid()}});
+  SECTION("a FIFO that nobody writes to") {
+    REQUIRE(::mkfifo(place.c_str(), 0600) == 0);
+  }
+  SECTION("a link") {
+    std::ofstream{elsewhere} << good;
+    std::filesystem::create_symlink(elsewhere, place);
+  }
+  SECTION("a large file") {
+    std::ofstream{place} << good << std::string(64 * 1024, ' ');
+  }
+  SECTION("another machine, which would get the key") {
+    std::ofstream{place} << to_line(
+        json{{"url", "http://127.0.0.1:80@keys.example"}, {"pid", ::getpid()}});
+  }
+  tools::local_host_policy hasty;
+  hasty.start = 30ms;
+  hasty.look = 5ms;
+  auto coming = connect(skepd(hasty));
+  const bool returned = coming.wait_for(await_limit) == std::future_status::ready;
+  if (!returned) { // who waits at the FIFO is let go, so that the test ends
+    auto writer = ::open(place.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    std::filesystem::remove(place);
+    ::close(writer);
+  }
+  CHECK(returned);
+  auto none = coming.get();
+  REQUIRE_FALSE(none);
+  CHECK(none.err().message == "it lives, but has not said where it serves");
+  CHECK(server.connections() == 0);
+  CHECK(starts() == 0);
 }

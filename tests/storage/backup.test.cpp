@@ -1,9 +1,11 @@
 // Copies of the database: whole or not there, whatever the disk does, and what is offered as one.
+#include "storage/files.hpp"
 #include "storage/migrator.hpp"
 #include "tests/storage/support.hpp"
 #include "tests/support/fault_vfs.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 
 using namespace skep;
@@ -152,4 +154,101 @@ TEST_CASE("what an unfinished copy left is not offered as a backup") {
   // Also of a list that somebody else made.
   after->backups.push_back(dir / "backups" / "a.db.backup-2-29990101T000000.000Z.part-wal");
   CHECK(m.usable_backup(*after) == good);
+}
+
+TEST_CASE("what copies before a migration left that were cut off goes with the next one") {
+  temp_dir dir;
+  const auto backups = dir / "backups";
+  migrator m{dir / "a.db", backups, copied_schema};
+  REQUIRE(m.migrate().ok());
+  REQUIRE(m.rollback(1).ok());
+  const auto kept = m.look().value().backups;
+  REQUIRE(kept.size() == 1);
+  for (const auto* name :
+       {"a.db.backup-1-20200101T000000.000Z.part", "a.db.backup-1-20200101T000000.000Z.part-wal",
+        "a.db.backup-1-20210101T000000.000Z-2.part",
+        "a.db.backup-1-20210101T000000.000Z-2.part-journal",
+        "a.db.backup-1-20210101T000000.000Z-2.part-shm"})
+    std::ofstream{backups / name} << "half";
+  const auto of_another = backups / "b.db.backup-1-20200101T000000.000Z.part";
+  std::ofstream{of_another} << "half";
+
+  auto up = m.migrate();
+  REQUIRE(up.ok());
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator{backups})
+    found.push_back(entry.path());
+  std::sort(found.begin(), found.end());
+  std::vector<fs::path> expected{kept.front(), up->backup, of_another};
+  std::sort(expected.begin(), expected.end());
+  CHECK(found == expected);
+}
+
+TEST_CASE("a copy gets its name also where there are no hard links, and never in the place of what "
+          "is there") {
+  temp_dir dir;
+  const auto part = dir / "copy.part";
+  const auto to = dir / "copy";
+  const auto text = [](const fs::path& file) {
+    std::ifstream in{file, std::ios::binary};
+    return std::string{std::istreambuf_iterator<char>{in}, {}};
+  };
+  for (int no_links : {EPERM, EOPNOTSUPP, ENOSYS})
+    for (int no_rename : {0, EINVAL, ENOSYS}) {
+      INFO("link: " << no_links << ", renameat2: " << no_rename);
+      disk_calls calls;
+      calls.link = [no_links](const char*, const char*) {
+        errno = no_links;
+        return -1;
+      };
+      if (no_rename != 0)
+        calls.rename_new = [no_rename](const char*, const char*) {
+          errno = no_rename;
+          return -1;
+        };
+      std::ofstream{part} << "whole";
+      std::ofstream{to} << "was there";
+      auto taken = publish_file(part, to, calls);
+      REQUIRE_FALSE(taken.ok());
+      CHECK(taken.err().code == errc::exists);
+      CHECK(text(to) == "was there");
+      CHECK(text(part) == "whole");
+
+      fs::remove(to);
+      REQUIRE(publish_file(part, to, calls).ok());
+      CHECK(text(to) == "whole");
+      CHECK(copies_in(dir.path()) == std::vector<std::string>{"copy"});
+      fs::remove(to);
+    }
+  // What is wrong otherwise is said.
+  disk_calls full;
+  full.link = [](const char*, const char*) {
+    errno = ENOSPC;
+    return -1;
+  };
+  std::ofstream{part} << "whole";
+  CHECK(publish_file(part, to, full).err().code == errc::disk_full);
+  CHECK(copies_in(dir.path()) == std::vector<std::string>{"copy.part"});
+}
+
+TEST_CASE("a directory that cannot be synced at all costs no copy, and one whose sync fails leaves "
+          "none") {
+  temp_dir dir;
+  const auto part = dir / "copy.part";
+  const auto to = dir / "copy";
+  for (int told : {EINVAL, ENOTSUP, EIO}) {
+    INFO("fsync of the directory: " << told);
+    disk_calls calls;
+    calls.sync_directory = [told](int) {
+      errno = told;
+      return -1;
+    };
+    std::ofstream{part} << "whole";
+    auto done = publish_file(part, to, calls);
+    CHECK(done.ok() == (told != EIO));
+    CHECK(fs::exists(to) == (told != EIO));
+    if (told == EIO) CHECK(done.err().code == errc::io);
+    CHECK_FALSE(fs::exists(part));
+    fs::remove(to);
+  }
 }

@@ -249,6 +249,32 @@ TEST_CASE("secrets are kept privately and listed by name only", "[owasp-a02]") {
   CHECK(store.remove("KEY").err().code == errc::secret_missing);
 }
 
+TEST_CASE("what a killed write left of a secret goes when it is set or removed, and nothing of "
+          "others",
+          "[owasp-a02]") {
+  temp_dir dir;
+  auto paths = prepared(dir / "state");
+  secret_store store{paths};
+  const auto left = paths.secrets() / ".KEY.abcdefgh";
+  const auto of_another = paths.secrets() / ".KEY_2.abcdefgh";
+  std::ofstream{of_another} << "another";
+  std::ofstream{left} << "former";
+  REQUIRE(store.set("KEY", "new").ok());
+  CHECK_FALSE(fs::exists(left));
+  CHECK(store.get("KEY").value() == "new");
+
+  std::ofstream{left} << "former";
+  REQUIRE(store.remove("KEY").ok());
+  CHECK_FALSE(fs::exists(left));
+  std::ofstream{left} << "of a first set";
+  CHECK(store.remove("KEY").err().code == errc::secret_missing);
+  CHECK_FALSE(fs::exists(left));
+
+  CHECK(fs::exists(of_another));
+  CHECK(store.remove("KEY_2").err().code == errc::secret_missing);
+  CHECK(fs::is_empty(paths.secrets()));
+}
+
 TEST_CASE("bad names and values of secrets are refused without showing them") {
   temp_dir dir;
   secret_store store{prepared(dir / "state")};

@@ -2,6 +2,7 @@
 #include "storage/audit_spool.hpp"
 #include "storage/disown.hpp"
 #include "storage/epoch_file.hpp"
+#include "storage/files.hpp"
 #include "storage/migrator.hpp"
 #include "tools/skep/commands.hpp"
 #include "tools/skep/term.hpp"
@@ -30,7 +31,9 @@ std::string shell_word(const std::string& text) {
 }
 
 /// How `backup` takes the place of the database, as docs/operations.md has it. What is there now
-/// stays as evidence.
+/// stays as evidence, under a name of its own each time, and with it its log (-wal): the newest
+/// events may stand there alone, and SQLite finds them by that name. The index of the log (-shm)
+/// is made anew from it.
 std::vector<std::string> restore_commands(const app& a, const storage::state_paths& paths,
                                           const std::filesystem::path& backup) {
   auto database = paths.database().string();
@@ -38,9 +41,13 @@ std::vector<std::string> restore_commands(const app& a, const storage::state_pat
                                      : "skep --state " + shell_word(paths.root.string());
   std::vector<std::string> out{skep + " daemon stop"};
   std::error_code ignored;
+  auto aside = database + ".set-aside-" + storage::utc_stamp(storage::now());
   if (std::filesystem::exists(database, ignored))
-    out.push_back("mv " + shell_word(database) + " " + shell_word(database + ".set-aside"));
-  out.push_back("rm -f " + shell_word(database + "-wal") + " " + shell_word(database + "-shm"));
+    out.push_back("mv " + shell_word(database) + " " + shell_word(aside));
+  // Whether there is one shows once the daemon has ended.
+  out.push_back("[ ! -e " + shell_word(database + "-wal") + " ] || mv "
+                + shell_word(database + "-wal") + " " + shell_word(aside + "-wal"));
+  out.push_back("rm -f " + shell_word(database + "-shm"));
   out.push_back("cp " + shell_word(backup.string()) + " " + shell_word(database));
   out.push_back(skep + " daemon start");
   return out;

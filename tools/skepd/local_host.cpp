@@ -64,11 +64,41 @@ result<void> start_detached(const std::vector<std::string>& argv,
   return {};
 }
 
+// The text of a small file where a service user may have put anything: no link is followed,
+// nothing is waited for (a FIFO, say), and what is no file, or a larger one, is as good as none.
+std::string foreign_file(const fs::path& file) {
+  constexpr std::size_t most_bytes = 64 * 1024;
+  auto fd = ::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return {};
+  std::string text;
+  struct stat s {};
+  if (::fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) {
+    char block[4096];
+    while (text.size() <= most_bytes) {
+      auto n = ::read(fd, block, sizeof block);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) break;
+      text.append(block, static_cast<std::size_t>(n));
+    }
+  }
+  ::close(fd);
+  return text.size() <= most_bytes ? text : std::string{};
+}
+
+// Whether it is what our hosts announce, which listen here alone. The key goes there.
+bool is_host_url(std::string_view url) {
+  constexpr std::string_view begin = "http://127.0.0.1:";
+  if (!url.starts_with(begin)) return false;
+  auto port = url.substr(begin.size());
+  return !port.empty() && port.size() <= 5
+         && port.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 // What a host says of itself; null when the file is missing or says something else.
 json read_ready(const fs::path& file) {
-  std::ifstream in{file};
-  auto j = json::parse(in, nullptr, false);
-  auto good = j.is_object() && j.contains("url") && j["url"].is_string() && j.contains("pid")
+  auto j = json::parse(foreign_file(file), nullptr, false);
+  auto good = j.is_object() && j.contains("url") && j["url"].is_string()
+              && is_host_url(j["url"].get<std::string>()) && j.contains("pid")
               && j["pid"].is_number_integer() && (!j.contains("tag") || j["tag"].is_string());
   return good ? j : json{};
 }
@@ -76,8 +106,7 @@ json read_ready(const fs::path& file) {
 // Where the former host listened: the next one takes the same port, so that clients find it again.
 std::string former_address(const fs::path& ready_file) {
   auto ready = read_ready(ready_file);
-  auto url = ready.is_object() ? ready.value("url", std::string{}) : std::string{};
-  return url.starts_with("http://127.0.0.1:") ? url.substr(7) : std::string{"127.0.0.1:0"};
+  return ready.is_object() ? ready.value("url", std::string{}).substr(7) : "127.0.0.1:0";
 }
 
 // One line from `fd`, or what there was before its end or the deadline.
@@ -245,7 +274,8 @@ result<std::shared_ptr<sandbox::api>> local_host::try_running() {
 // Its lock says so (host/state.hpp), which goes with its process. Ours is shared and given back at
 // once, also for a child that another thread forks meanwhile.
 bool local_host::host_lives() const {
-  auto fd = ::open((host_dir_ / "host.lock").c_str(), O_RDONLY | O_CLOEXEC);
+  auto fd =
+      ::open((host_dir_ / "host.lock").c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return false;
   auto taken = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   if (!taken) ::flock(fd, LOCK_UN);
@@ -289,7 +319,8 @@ result<void> local_host::start_at(const std::string& address, time_point deadlin
   // A service user must be able to pass through the parent, whatever our umask is.
   if (fs::create_directories(host_dir_.parent_path(), ec) && ::geteuid() == 0)
     fs::permissions(host_dir_.parent_path(), static_cast<fs::perms>(0711), ec);
-  fs::remove(host_dir_ / "ready.json", ec);
+  // What a dead host left leads nowhere. One that came meanwhile keeps its own.
+  if (!host_lives()) fs::remove(host_dir_ / "ready.json", ec);
   std::vector<std::string> argv = {program.string(),
                                    "--listen",
                                    address,
