@@ -28,8 +28,10 @@ struct pane_output {
 };
 
 struct output_policy {
-  std::chrono::milliseconds read{10'000};  ///< For one log.read, with waits for the rate.
-  std::chrono::milliseconds recheck{1000}; ///< Silence after which the log is asked again.
+  std::chrono::milliseconds read{10'000}; ///< For one log.read, with waits for the rate.
+  /// Silence of a pane after which its log is asked again: its last pieces may have been lost, a
+  /// new attempt may have begun. Of many silent panes 20 are asked in this time, in turn.
+  std::chrono::milliseconds recheck{1000};
 };
 
 class output_stream {
@@ -41,9 +43,14 @@ public:
   output_stream& operator=(output_stream&&) noexcept;
   ~output_stream();
 
-  /// Delivers this pane's newest log from `offset` on (negative: so many bytes before its end), and
-  /// the logs of later attempts from their beginning.
-  void watch(const pane_id& pane, std::int64_t offset = 0);
+  /// Delivers this pane's log of attempt `generation` (0: the newest) from `offset` on (negative:
+  /// so many bytes before its end, of the newest alone), and the logs of later attempts from their
+  /// beginning.
+  void watch(const pane_id& pane, std::int64_t offset = 0, std::uint32_t generation = 0);
+
+  /// Has every watched log asked once more, however many there are, before done() is true again:
+  /// for whoever knows that nothing is written any more.
+  void look_again();
 
   /// The next piece of any watched pane; nothing when none came within `deadline`. Errors are those
   /// of log.read; after errc::no_daemon and errc::timed_out calling again goes on.

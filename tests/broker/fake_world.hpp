@@ -42,6 +42,8 @@ inline utc_time at_ms(std::int64_t ms) {
 class memory_journal {
 public:
   std::string stream_id = "st_test";
+  /// Called before each replay; an error of it is the answer. Set it before anybody asks.
+  std::function<error(const replay_request&)> before_replay = {};
 
   /// A chunk of notices with the given texts.
   actors::chunk_ptr append(const swarm_id& swarm, const sandbox_id& sandbox,
@@ -68,6 +70,8 @@ public:
   }
 
   result<replay_reply> replay(const replay_request& r) {
+    if (before_replay)
+      if (auto e = before_replay(r)) return e;
     std::lock_guard guard{mutex_};
     ++replays_;
     if (r.from < oldest_) return make_error(errc::compacted, "oldest=" + std::to_string(oldest_));

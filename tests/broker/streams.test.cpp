@@ -4,6 +4,8 @@
 #include "tests/support/catch.hpp"
 
 #include <atomic>
+#include <future>
+#include <thread>
 #include <zmq.hpp>
 
 using namespace skep;
@@ -305,166 +307,106 @@ TEST_CASE("nobody to follow is told at once") {
   CHECK(output_stream::open(endpoints_of(dir.path), {}).err().code == errc::no_daemon);
 }
 
-// ---- output -----------------------------------------------------------------------------------
-
-namespace {
-
-/// Logs of one pane's generations, as log.read shows them.
-struct memory_logs {
-  struct log {
-    std::string data;
-    bool closed = false;
+TEST_CASE("a page of history that comes too late is asked for again, and every event comes once") {
+  scratch_dir dir;
+  auto journal = std::make_shared<memory_journal>();
+  std::promise<void> release;
+  std::atomic<bool> first{true};
+  journal->before_replay = [&, released = release.get_future().share()](const replay_request&) {
+    if (first.exchange(false)) released.wait_for(10s);
+    return error{};
   };
-  std::mutex mutex;
-  std::map<std::uint32_t, log> generations;
-
-  reply_frame read(const request_frame& r) {
-    auto ask = unpack<log_read_request>(r.body.data);
-    if (r.command != command_traits<log_read_request>::number || !ask)
-      return answer<log_read_reply>(r, make_error(errc::not_found));
-    std::lock_guard lock{mutex};
-    auto g = ask->generation == 0 ? generations.rbegin()->first : ask->generation;
-    const auto& l = generations[g];
-    auto size = static_cast<std::int64_t>(l.data.size());
-    auto at = std::clamp<std::int64_t>(ask->offset < 0 ? size + ask->offset : ask->offset, 0, size);
-    auto n = std::min<std::size_t>(ask->max_bytes, 1000); // small pages
-    log_read_reply out{g,
-                       static_cast<std::uint64_t>(at),
-                       {l.data.substr(static_cast<std::size_t>(at), n)},
-                       l.data.size(),
-                       l.closed};
-    return answer<log_read_reply>(r, out);
-  }
-};
-
-/// Reads until the stream is done or 10 s passed.
-std::string read_output(output_stream& s, std::size_t size = ~std::size_t{0}) {
-  std::string out;
+  for (int i = 0; i < 6; ++i)
+    journal->append(one, box_a, {"n" + std::to_string(i)});
+  fake_edge edge{dir.path, journal};
+  auto policy = quick();
+  policy.page = 200ms;
+  policy.page_chunks = 2;
+  auto s = event_stream::follow(edge.where, 1, {}, policy);
+  REQUIRE(s.ok());
+  auto late = s->next(1s);
+  REQUIRE_FALSE(late.ok());
+  CHECK(late.err().code == errc::timed_out);
+  edge.emit(one, box_a, {"n6"});
+  release.set_value();
+  std::vector<std::string> texts;
   auto end = std::chrono::steady_clock::now() + 10s;
-  while (out.size() < size && !s.done() && std::chrono::steady_clock::now() < end) {
-    auto piece = s.next(100ms);
-    if (!piece) {
-      FAIL("next: " << render(piece.err()));
-      break;
-    }
-    if (*piece) out += (*piece)->data;
-  }
-  return out;
+  while (texts.size() < 7 && std::chrono::steady_clock::now() < end)
+    if (auto e = s->next(200ms); e && *e) texts.push_back(text_of(**e));
+  CHECK(texts == numbered(0, 7));
 }
 
-} // namespace
-
-TEST_CASE("output is the log first, then live, and lost pieces are read from the log") {
+TEST_CASE("a peer that subscribes and unsubscribes without end holds nobody up") {
   scratch_dir dir;
-  memory_logs logs;
-  const pane_id pane{"pn_p"};
-  std::string expected;
+  auto journal = std::make_shared<memory_journal>();
+  fake_edge edge{dir.path, journal};
+  auto s = event_stream::follow(edge.where, 1, {}, quick());
+  REQUIRE(s.ok());
+  std::jthread restless{[path = edge.where.events](const std::stop_token& stop) {
+    const std::string on{"\1nothing", 8}, off{"\0nothing", 8};
+    zmq::context_t context{1};
+    zmq::socket_t socket{context, zmq::socket_type::xsub};
+    socket.set(zmq::sockopt::linger, 0);
+    socket.connect("ipc://" + path);
+    for (bool joins = true; !stop.stop_requested(); joins = !joins)
+      socket.send(zmq::buffer(joins ? on : off), zmq::send_flags::dontwait);
+  }};
   for (int i = 0; i < 500; ++i)
-    expected += "line " + std::to_string(i) + "\n";
-  logs.generations[1].data = expected;
-  fake_edge edge{dir.path, std::make_shared<memory_journal>(),
-                 [&](const request_frame& r) { return logs.read(r); }};
-  output_policy policy;
-  policy.recheck = 50ms;
-  auto s = output_stream::open(edge.where, {one, box_a}, policy);
-  REQUIRE(s.ok());
-  s->watch(pane);
-  CHECK(read_output(*s, expected.size()) == expected);
+    edge.emit(one, box_a, {"n" + std::to_string(i)});
+  CHECK(read_texts(*s, 500) == numbered(0, 500));
+}
 
-  auto live = [&](std::uint32_t generation, const std::string& text, bool send) {
-    std::uint64_t offset = 0;
-    {
-      std::lock_guard lock{logs.mutex};
-      auto& l = logs.generations[generation];
-      offset = l.data.size();
-      l.data += text;
-    }
-    if (send)
-      caf::anon_send(edge.publisher, actors::output_a::value,
-                     actors::output_ptr{std::make_shared<actors::output_piece>(
-                         actors::output_piece{one, box_a, pane, generation, offset, text})});
+TEST_CASE("subscriptions that wait are read in turns, between which the PUBLISHER does its work") {
+  scratch_dir dir;
+  const auto where = endpoints_of(dir.path);
+  std::promise<void> busy, release;
+  system_config config;
+  caf::actor_system system{config};
+  publisher_config p;
+  p.path = where.events;
+  p.stream_id = "st_test";
+  p.beacon_interval = p.idle_beacon_interval = 1h; // only who joins is told
+  p.on_published = [&, released = release.get_future().share()](std::uint64_t) {
+    busy.set_value();
+    released.wait_for(10s);
   };
-  live(1, "sent ", true);
-  live(1, "lost ", false);
-  live(1, "sent again ", true);
-  CHECK(read_output(*s, 21) == "sent lost sent again ");
+  auto publisher = start_publisher(system, p);
+  auto end = std::chrono::steady_clock::now() + 10s;
+  while (!somebody_listens(where.events) && std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
 
-  // The tail of the first attempt and the head of the second are lost.
-  live(1, "tail", false);
-  {
-    std::lock_guard lock{logs.mutex};
-    logs.generations[1].closed = true;
-  }
-  live(2, "second", false);
-  live(2, " attempt", true);
-  CHECK(read_output(*s, 18) == "tailsecond attempt");
-  {
-    std::lock_guard lock{logs.mutex};
-    logs.generations[2].closed = true;
-  }
-  CHECK(read_output(*s).empty());
-  CHECK(s->done());
-}
+  zmq::context_t context{1};
+  zmq::socket_t told{context, zmq::socket_type::sub}, joins{context, zmq::socket_type::xsub};
+  auto beacon_comes = [&told] {
+    zmq::message_t part;
+    return told.recv(part).has_value();
+  };
+  for (auto* x : {&told, &joins})
+    x->set(zmq::sockopt::linger, 0);
+  told.set(zmq::sockopt::rcvtimeo, 5000);
+  told.set(zmq::sockopt::subscribe, std::string{head_topic});
+  told.connect("ipc://" + where.events);
+  joins.connect("ipc://" + where.events);
+  bool up = beacon_comes();
+  const std::string join = '\1' + std::string{head_topic};
+  joins.send(zmq::buffer(join), zmq::send_flags::none);
+  up = beacon_comes() && up; // of the first subscription of the other peer
+  CHECK(up);
 
-TEST_CASE("a log of more pieces than the daemon admits in a second is read to its end") {
-  scratch_dir dir;
-  memory_logs logs;
-  std::string expected;
-  for (int i = 0; i < 4000; ++i)
-    expected += "line " + std::to_string(i) + "\n";
-  logs.generations[1] = {expected, true}; // 38 pieces
-  fake_edge edge{dir.path, std::make_shared<memory_journal>(),
-                 [&](const request_frame& r) { return logs.read(r); }, tight()};
-  auto s = output_stream::open(edge.where, {one, box_a});
-  REQUIRE(s.ok());
-  s->watch({"pn_p"});
-  CHECK(read_output(*s) == expected);
-  CHECK(s->done());
-}
-
-TEST_CASE("a huge log is read in bounded pieces, the next one once the last was taken") {
-  constexpr std::uint64_t huge = std::uint64_t{64} << 30U;
-  std::atomic<std::uint32_t> asked{0}, largest{0};
-  scratch_dir dir;
-  fake_edge edge{dir.path, std::make_shared<memory_journal>(), [&](const request_frame& r) {
-                   auto ask = unpack<log_read_request>(r.body.data);
-                   REQUIRE(ask.ok());
-                   ++asked;
-                   largest = std::max(largest.load(), ask->max_bytes);
-                   auto at = ask->offset < 0 ? huge - static_cast<std::uint64_t>(-ask->offset)
-                                             : static_cast<std::uint64_t>(ask->offset);
-                   log_read_reply out;
-                   out.generation = 1;
-                   out.offset = at;
-                   out.data.data.assign(std::min<std::uint64_t>(ask->max_bytes, huge - at), 'x');
-                   out.end_offset = huge;
-                   return answer<log_read_reply>(r, out);
-                 }};
-  auto s = output_stream::open(edge.where, {one, {}});
-  REQUIRE(s.ok());
-  s->watch({"pn_p"}, -(std::int64_t{1} << 34U));
-  std::uint64_t at = huge - (std::uint64_t{1} << 34U);
-  for (std::uint32_t i = 1; i <= 20; ++i) {
-    auto piece = s->next(10s);
-    REQUIRE(piece.ok());
-    REQUIRE(*piece);
-    CHECK((*piece)->offset == at);
-    CHECK((*piece)->data.size() <= 256 * 1024);
-    at += (*piece)->data.size();
-    CHECK(asked == i); // nothing is read ahead for somebody who is slow
-  }
-  CHECK(largest <= 256 * 1024);
-}
-
-TEST_CASE("watching begins so many bytes before the end when asked to") {
-  scratch_dir dir;
-  memory_logs logs;
-  logs.generations[1] = {std::string(5000, 'a') + "the end", true};
-  fake_edge edge{dir.path, std::make_shared<memory_journal>(),
-                 [&](const request_frame& r) { return logs.read(r); }};
-  auto s = output_stream::open(edge.where, {one, {}});
-  REQUIRE(s.ok());
-  s->watch({"pn_p"}, -7);
-  CHECK(read_output(*s) == "the end");
-  CHECK(s->done());
+  // 900 more come while the PUBLISHER is busy. Each reading of them is followed by one beacon.
+  constexpr int waiting = 900, at_once = 64;
+  caf::anon_send(publisher, actors::publish_a::value,
+                 memory_journal{}.append(one, box_a, {"first"}));
+  CHECK(busy.get_future().wait_for(10s) == std::future_status::ready);
+  for (int i = 0; i < waiting; ++i)
+    joins.send(zmq::buffer(join), zmq::send_flags::none);
+  release.set_value();
+  int beacons = 0;
+  while (beacons < waiting / at_once && beacon_comes())
+    ++beacons;
+  CHECK(beacons == waiting / at_once);
+  caf::anon_send_exit(publisher, caf::exit_reason::user_shutdown);
+  caf::scoped_actor self{system};
+  publisher = nullptr;
+  self->await_all_other_actors_done();
 }

@@ -22,8 +22,9 @@
 // does not end when it is asked to: it makes DIR/fake-ending, and the next request is refused with
 // shutting_down and is its last. While there is a file DIR/fake-slow at its start it has the lock
 // and listens nowhere, as one that looks through a large database. With DIR/fake-refuses-stop it
-// refuses stops. DIR/fake-results names a folder that becomes the results of a run named
-// collides. DIR/fake-closed holds the id of a swarm that one before it is said to have closed.
+// refuses stops, and with DIR/fake-slow-history it answers no replay in time. DIR/fake-results
+// names a folder that becomes the results of a run named collides. DIR/fake-closed holds the id of
+// a swarm that one before it is said to have closed.
 #include "storage/files.hpp"
 #include "storage/state_dir.hpp"
 #include "tests/broker/fake_world.hpp"
@@ -72,6 +73,9 @@ int main(int argc, char** argv) {
   if (auto text = storage::read_file(paths->root / "fake-version", 100)) version = *text;
 
   auto journal = std::make_shared<memory_journal>();
+  journal->before_replay = [slow = paths->root / "fake-slow-history"](const replay_request&) {
+    return storage::path_exists(slow) ? make_error(errc::timed_out, "as it was told") : error{};
+  };
   cli_test::fake_swarms swarms{journal, version, paths->root.string()};
   fake_edge edge{paths->root.string(), journal,
                  [&](const request_frame& r) { return swarms.answer_request(r); }};

@@ -98,3 +98,30 @@ TEST_CASE("a hangup ends stop --wait with 129, Ctrl+C with 130; the swarm goes o
   }
   CHECK(w.skep({"status", swarm, "--json"}).document()["swarm"]["state"] == "stopping");
 }
+
+TEST_CASE("events -f gets over a history that is not answered in time, and misses nothing") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto swarm = started(w, "runs");
+  write_text(w.state + "/fake-slow-history", "");
+  background follow{w.argv({"events", "-f", "--from", "1", "--json"}), w.home};
+  REQUIRE(follow.shows("asking again"));
+  REQUIRE(w.skep({"send", swarm + "/p0", "more"}).code == 0);
+  std::filesystem::remove(w.state + "/fake-slow-history");
+  const auto all = w.skep({"events", "--json"}).lines();
+  REQUIRE(all.size() > 3);
+  CHECK(follow.shows(all.back()));
+  follow.signal(SIGINT);
+  CHECK(follow.wait() == 130);
+  const auto text = follow.text();
+  std::size_t at = 0;
+  for (const auto& line : all) {
+    INFO(line);
+    const auto found = text.find(line, at);
+    REQUIRE(found != std::string::npos);
+    at = found + line.size();
+    CHECK(text.find(line, at) == std::string::npos);
+  }
+  const auto said = text.find("asking again");
+  CHECK(text.find("asking again", said + 1) == std::string::npos); // once
+}

@@ -16,6 +16,7 @@ struct log_in_memory {
   std::string text;
   std::uint64_t begin = 0;
   std::size_t reads = 0;
+  std::uint32_t generation = 1;
 
   result<log_read_reply> read(const log_read_request& r) {
     ++reads;
@@ -23,7 +24,7 @@ struct log_in_memory {
     auto at = std::clamp<std::int64_t>(r.offset < 0 ? size + r.offset : r.offset,
                                        static_cast<std::int64_t>(begin), size);
     log_read_reply out;
-    out.generation = 1;
+    out.generation = generation;
     out.offset = static_cast<std::uint64_t>(at);
     out.data.data = text.substr(static_cast<std::size_t>(at), r.max_bytes);
     out.end_offset = text.size();
@@ -36,7 +37,8 @@ struct log_in_memory {
     auto out = cli::tail_begin([this](const log_read_request& r) { return read(r); },
                                pane_id{"pn_x"}, lines, bound_bytes);
     REQUIRE(out.ok());
-    return *out;
+    CHECK(out->generation == generation);
+    return out->offset;
   }
 };
 
@@ -119,4 +121,22 @@ TEST_CASE("what cannot be read is the error of the search for lines") {
       pane_id{"pn_x"}, 100);
   REQUIRE_FALSE(out.ok());
   CHECK(out.err().code == errc::no_such_pane);
+}
+
+TEST_CASE("the place where the last lines begin is one of the attempt that was looked through") {
+  auto first = log_of_long_lines();
+  log_in_memory second{"not of\nthis attempt\n"};
+  second.generation = 2;
+  std::vector<std::uint32_t> asked;
+  auto out = cli::tail_begin(
+      [&](const log_read_request& r) {
+        asked.push_back(r.generation);
+        // The agent is started again behind the first answer.
+        auto& newest = asked.size() == 1 ? first : second;
+        return (r.generation == 1 ? first : newest).read(r);
+      },
+      pane_id{"pn_x"}, 100);
+  REQUIRE(out.ok());
+  CHECK(*out == cli::log_place{1, 200 * 8000});
+  CHECK(asked == std::vector<std::uint32_t>{0, 1, 1, 1});
 }

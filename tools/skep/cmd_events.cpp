@@ -69,9 +69,12 @@ int events(const app& a, const events_options& o) {
     // Without -f: everything that was there at the start; the stream is silent only behind it.
     auto e = stream->next(std::chrono::milliseconds{o.follow ? 200 : 0});
     if (!e) {
-      if (!o.follow || !(e.err().code == errc::no_daemon || e.err().code == errc::shutting_down))
-        return fail(a, e.err());
-      if (!told_away) remark("skepd is away; waiting for it");
+      // The stream keeps its place: going on shows the same events as if nothing had happened.
+      if (!o.follow || !daemon_may_return(e.err().code)) return fail(a, e.err());
+      bool busy = e.err().code == errc::timed_out || e.err().code == errc::rate;
+      if (!told_away)
+        remark(busy ? "skepd does not answer in time; asking again"
+                    : "skepd is away; waiting for it");
       told_away = true;
       signals.wait(std::chrono::milliseconds{200});
       continue;

@@ -71,7 +71,7 @@ public:
   error begin(const found_pane& p) {
     auto from = first_byte(p.pane);
     if (!from) return from.err();
-    watch(p, *from);
+    watch(p, from->offset, from->generation);
     return {};
   }
 
@@ -100,7 +100,7 @@ public:
 private:
   using clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds poll_every{200}, look_every{1000};
-  /// A log that ended is asked once more whether another attempt has begun (output_policy).
+  /// What is still on its way when everything ended is waited for so long.
   static constexpr std::chrono::milliseconds settled =
       broker::output_policy{}.recheck + std::chrono::milliseconds{200};
   static constexpr int most_absences = 5;
@@ -108,10 +108,11 @@ private:
   bool whole() const { return target_.sandbox.empty(); }
 
   /// Asks now and then what has become of the swarm: new panes are watched from their first byte.
-  /// Of one pane it is asked only when its log has ended.
+  /// Of one pane it is asked only when its log has ended. At the end every log is asked once more
+  /// whether another attempt has begun; until that is known, a daemon is still needed.
   error look() {
-    if (!options_.follow || ended_ || clock::now() < next_look_) return {};
-    if (!whole() && !out_.done()) return {};
+    if (!options_.follow || (ended_ && out_.done()) || clock::now() < next_look_) return {};
+    if (!whole() && !ended_ && !out_.done()) return {};
     auto status = daemon_.call(status_request{target_.swarm}, call_deadline);
     next_look_ = clock::now() + look_every;
     if (!status) {
@@ -124,7 +125,9 @@ private:
     absences_ = 0;
     for (const auto& p : status->panes)
       if (whole() && watched_.count(p.pane) == 0) watch(found_from(p), 0);
-    ended_ = whole() ? status->swarm.state == swarm_phase::closed : all_closed(status->panes);
+    bool ended = whole() ? status->swarm.state == swarm_phase::closed : all_closed(status->panes);
+    if (ended && !ended_) out_.look_again();
+    ended_ = ended;
     return {};
   }
 
@@ -134,23 +137,30 @@ private:
     });
   }
 
-  void watch(const found_pane& p, std::int64_t from) {
+  void watch(const found_pane& p, std::int64_t from, std::uint32_t generation = 0) {
     watched_.insert(p.pane);
     view_.add(p);
-    out_.watch(p.pane, from);
+    out_.watch(p.pane, from, generation);
   }
 
-  result<std::int64_t> first_byte(const pane_id& pane) {
-    if (options_.from >= 0) return options_.from;
+  /// As output_stream::watch() takes it.
+  struct start {
+    std::int64_t offset = 0;
+    std::uint32_t generation = 0;
+  };
+
+  result<start> first_byte(const pane_id& pane) {
+    if (options_.from >= 0) return start{options_.from};
     // The daemon finds the place, at the beginning of a character.
-    if (options_.tail_bytes > 0) return -static_cast<std::int64_t>(options_.tail_bytes);
+    if (options_.tail_bytes > 0) return start{-static_cast<std::int64_t>(options_.tail_bytes)};
     // A long search is more requests than the daemon admits in a second.
     auto ask = [this](const log_read_request& r) { return daemon_.call_paced(r, call_deadline); };
     auto tail = tail_begin(ask, pane, options_.tail);
-    if (tail) return static_cast<std::int64_t>(*tail);
+    // Of the attempt that was looked through: the next one may have begun meanwhile.
+    if (tail) return start{static_cast<std::int64_t>(tail->offset), tail->generation};
     // A pane that has not started has no log yet.
     auto code = tail.err().code;
-    if (code == errc::not_found || code == errc::no_such_pane) return std::int64_t{0};
+    if (code == errc::not_found || code == errc::no_such_pane) return start{};
     return tail.err();
   }
 

@@ -43,8 +43,8 @@ private:
 
 } // namespace
 
-result<std::uint64_t> tail_begin(const log_reader& read, const pane_id& pane, std::uint32_t lines,
-                                 std::uint64_t bound_bytes) {
+result<log_place> tail_begin(const log_reader& read, const pane_id& pane, std::uint32_t lines,
+                             std::uint64_t bound_bytes) {
   auto reply = read({pane, 0, -static_cast<std::int64_t>(tail_piece_bytes), tail_piece_bytes});
   if (!reply) return reply.err();
   const auto generation = reply->generation;
@@ -65,8 +65,9 @@ result<std::uint64_t> tail_begin(const log_reader& read, const pane_id& pane, st
     at = reply->offset;
     search.take(at, text);
   }
-  if (search.found() || at > reply->begin_offset) return search.first_line().value_or(at);
-  return at;
+  if (search.found() || at > reply->begin_offset)
+    return log_place{generation, search.first_line().value_or(at)};
+  return log_place{generation, at};
 }
 
 } // namespace skep::cli
