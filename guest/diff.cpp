@@ -3,6 +3,7 @@
 #include "guest/diff_repositories.hpp"
 #include "guest/readable.hpp"
 #include "guest/room.hpp"
+#include "guest/too_large.hpp"
 #include "transfer/archive_writer.hpp"
 #include "transfer/beneath.hpp"
 #include "transfer/git_output.hpp"
@@ -41,6 +42,7 @@ public:
     head_tree_ = id(out_.head);
     if (auto done = leave_out_repositories(); !done) return done.err();
     if (auto done = leave_out_unreadable(); !done) return done.err();
+    if (auto done = leave_out_large(); !done) return done.err();
     if (auto done = list_changes(); !done) return done.err();
     if (auto done = write_patch(); !done) return done.err();
     if (auto done = write_files(); !done) return done.err();
@@ -203,9 +205,21 @@ private:
 
   /// What cannot be read is as in the base, though a commit may have more of it: it does not go
   /// into the archive, and patch and files tell the same.
-  result<void> leave_out_unreadable() {
-    if (out_.unreadable.empty()) return {};
-    std::set<std::string> left(out_.unreadable.begin(), out_.unreadable.end());
+  result<void> leave_out_unreadable() { return put_back(out_.unreadable); }
+
+  /// What is too large goes the same way: a patch that git refuses would cost all of the work.
+  result<void> leave_out_large() {
+    if (head_tree_ == base_tree_) return {};
+    auto found = too_large(own_, base_tree_, head_tree_, o_.limits.patched_bytes);
+    if (!found) return found.err();
+    out_.too_large = std::move(*found);
+    return put_back(out_.too_large);
+  }
+
+  /// Gives these paths, and what is below them, what the base has there.
+  result<void> put_back(const std::vector<std::string>& paths) {
+    if (paths.empty()) return {};
+    std::set<std::string> left(paths.begin(), paths.end());
     if (auto read = own_.run({"read-tree", head_tree_}); !read) return read;
     auto put = own_.call({"update-index", "-z", "--index-info"});
     const auto nothing = "0 " + std::string(o_.base.size(), '0');
@@ -320,9 +334,9 @@ private:
            && transfer::gives_tree(caller(), base_tree_, head_tree_, path);
   }
 
-  /// HEAD descends from the base without merges.
+  /// HEAD descends from the base without merges, and its commits hold nothing that is too large.
   bool is_series() {
-    if (out_.no_history) return false;
+    if (out_.no_history || !out_.too_large.empty()) return false;
     auto descends = own_.test({"merge-base", "--is-ancestor", o_.base, out_.head});
     if (!descends || !*descends) return false;
     auto merges = own_.line({"rev-list", "--count", "--merges", o_.base + ".." + out_.head});

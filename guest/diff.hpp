@@ -5,6 +5,14 @@
 
 namespace skep::guest {
 
+/// `git apply` refuses a patch of 1023 MiB, and what cannot be compressed is written with 67 bytes
+/// for 52 (base85 in lines): these are 660 MiB of the patch, and leave room for headers.
+struct diff_limits {
+  /// Contents of the files that a pane changed, before and after; beyond it the largest stay
+  /// inside.
+  std::uint64_t patched_bytes = 512ull << 20;
+};
+
 struct diff_options {
   std::string tree; ///< The pane's work tree.
   std::string base; ///< Commit the pane started from.
@@ -16,6 +24,7 @@ struct diff_options {
   /// The agent is still at work: its HEAD, its index and the modes of its files stay as they are.
   /// What it writes meanwhile may be in the result or not.
   bool look_only = false;
+  diff_limits limits = {};
 };
 
 /// Commits what is not committed yet ("Uncommitted changes of NAME", ignored files stay out), then
@@ -30,7 +39,9 @@ struct diff_options {
 /// What an agent did to its repository costs its history alone: with another repository, none, or a
 /// branch without a commit the result is that of the tree against the base, as one diff
 /// (`no_history`). Files that cannot be read are made readable where they are ours; what is left is
-/// named (`unreadable`) and as in the base. not_found: no repository holds the base any more.
+/// named (`unreadable`) and as in the base. So are the largest files where there is more than a
+/// patch can hold (`too_large`), which would cost all others, too. not_found: no repository holds
+/// the base any more.
 ///
 /// A disk that is full costs nothing of it as long as another one has room (guest/room.hpp): then
 /// OUT, or the first part of its path that is missing, is a link to a folder there, and HEAD and

@@ -255,6 +255,8 @@ int run(int argc, char** argv) {
   d->add_option("--out", diff.out)->required();
   d->add_option("--repo", diff.repo, "the sandbox's own repository, which holds the base");
   d->add_flag("--look", diff.look_only, "Leave HEAD and index as they are: the agent still works");
+  d->add_option("--patched-bytes", diff.limits.patched_bytes,
+                "Contents of changed files that come back; beyond it the largest stay");
   d->callback([&] { code = print(answer_diff(diff)); });
 
   diff_options against;

@@ -48,8 +48,9 @@ struct take_options {
 /// earlier one brought. `dir` is OUT/SWARM. A conflict is no error: see the report. With `patch`
 /// and a conflict nothing was written. Errors: results_changed, io, disk_full, apply_conflict when
 /// somebody writes there all the time, apply_unfinished when an earlier apply was killed halfway or
-/// this one could not be undone as a whole, and whatever undid everything. Unchanged files are not
-/// touched. Blocks; one at a time for a work tree.
+/// this one could not be undone as a whole, or wrote all while a program wrote to a file that it
+/// replaced, and whatever undid everything. Unchanged files are not touched. Blocks; one at a time
+/// for a work tree.
 result<take_report> take_over(const std::string& dir, const kept_base& base,
                               const std::vector<kept_pane>& panes, const take_options& options);
 

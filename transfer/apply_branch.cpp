@@ -12,74 +12,6 @@
 namespace skep::transfer {
 namespace {
 
-/// Plumbing on the user's repository with an index and a work tree of our own.
-class plumbing {
-public:
-  plumbing(std::string git_dir, std::string scratch)
-      : git_dir_(std::move(git_dir)), scratch_(std::move(scratch)) {}
-
-  program call(std::vector<std::string> arguments, const std::string& work_tree = {}) const {
-    program p;
-    p.argv = {"git"};
-    for (const char* setting :
-         {"core.hooksPath=/dev/null", "core.fsmonitor=false", "core.fileMode=true",
-          "core.symlinks=true", "core.safecrlf=false", "core.ignoreCase=false",
-          "core.splitIndex=false", "core.untrackedCache=false", "core.sparseCheckout=false",
-          "index.sparse=false", "commit.gpgSign=false", "apply.whitespace=nowarn",
-          "apply.ignoreWhitespace=no"}) {
-      p.argv.emplace_back("-c");
-      p.argv.emplace_back(setting);
-    }
-    p.argv.insert(p.argv.end(), arguments.begin(), arguments.end());
-    p.environment = git_environment();
-    p.environment->push_back("GIT_DIR=" + git_dir_);
-    p.environment->push_back("GIT_INDEX_FILE=" + scratch_ + "/index");
-    p.environment->push_back("GIT_WORK_TREE=" + (work_tree.empty() ? scratch_ : work_tree));
-    p.working_dir = work_tree.empty() ? scratch_ : work_tree;
-    p.limit = std::chrono::minutes{5};
-    return p;
-  }
-
-  result<std::string> line(std::vector<std::string> arguments) const {
-    auto text = run_for_output(call(std::move(arguments)));
-    if (text && text->ends_with('\n')) text->pop_back();
-    return text;
-  }
-
-  /// Feeds NUL-terminated paths to update-index.
-  result<void> update(std::vector<std::string> how, const std::vector<std::string>& paths,
-                      const std::string& work_tree = {}) const {
-    if (paths.empty()) return {};
-    how.insert(how.begin(), "update-index");
-    how.insert(how.end(), {"-z", "--stdin"});
-    auto p = call(std::move(how), work_tree);
-    for (const auto& path : paths)
-      (p.stdin_data += path) += '\0';
-    auto done = run_for_output(p);
-    if (!done) return done.err();
-    return {};
-  }
-
-  result<std::string> commit(const std::string& tree, const std::string& parent,
-                             const std::string& message, const git_identity& who,
-                             const std::string& author_date, const std::string& date) const {
-    auto p = call({"commit-tree", tree, "-p", parent, "-F", "-"});
-    p.stdin_data = message;
-    for (const char* role : {"AUTHOR", "COMMITTER"}) {
-      p.environment->push_back(std::string{"GIT_"} + role + "_NAME=" + who.name);
-      p.environment->push_back(std::string{"GIT_"} + role + "_EMAIL=" + who.email);
-    }
-    p.environment->push_back("GIT_AUTHOR_DATE=" + author_date);
-    p.environment->push_back("GIT_COMMITTER_DATE=" + date);
-    auto id = run_for_output(p);
-    if (id && id->ends_with('\n')) id->pop_back();
-    return id;
-  }
-
-private:
-  std::string git_dir_, scratch_;
-};
-
 std::string first_header(const std::string& info, const std::string& name) {
   auto at = info.find(name + ": ");
   if (at != 0 && (at == info.npos || info[at - 1] != '\n')) return {};
@@ -125,9 +57,10 @@ private:
       start_tree_ = base_.head + "^{tree}";
       return base_.head;
     }
-    if (auto done = git_.update({"--force-remove"}, base_.gone); !done) return done.err();
-    if (auto done = git_.update({"--add", "--replace"}, base_.dirty, dir_ + "/base"); !done)
-      return done.err();
+    std::vector<file_entry> dirty;
+    for (const auto& path : base_.dirty)
+      if (const auto* e = base_.find(path)) dirty.push_back(*e);
+    if (auto done = replace(base_.gone, dirty, dir_ + "/base"); !done) return done.err();
     auto tree = git_.line({"write-tree"});
     if (!tree) return tree.err();
     start_tree_ = *tree;
@@ -138,15 +71,22 @@ private:
   }
 
   result<void> result_tree() {
-    if (auto done = git_.update({"--force-remove"}, pane_.removed()); !done) return done;
-    std::vector<std::string> paths;
-    for (const auto& f : pane_.files.files)
-      paths.push_back(f.path);
-    if (auto done = git_.update({"--add", "--replace"}, paths, pane_.files_dir); !done) return done;
+    if (auto done = replace(pane_.removed(), pane_.files.files, pane_.files_dir); !done)
+      return done;
     auto tree = git_.line({"write-tree"});
     if (!tree) return tree.err();
     tree_ = *tree;
     return {};
+  }
+
+  /// In the index: `gone` goes, `entries` come from `dir`. Filters first, by the attributes that
+  /// count before any of this.
+  result<void> replace(const std::vector<std::string>& gone, const std::vector<file_entry>& entries,
+                       const std::string& dir) {
+    auto filtered = git_.filter(entries, dir);
+    if (!filtered) return filtered.err();
+    if (auto done = git_.remove(gone); !done) return done;
+    return git_.add(entries, dir, *filtered);
   }
 
   /// The agent's commits one by one; empty when they do not give exactly the tree.
@@ -375,8 +315,9 @@ result<made_branch> make_branch(const std::string& dir, const kept_base& base,
   auto p = pane;
   p.files_dir = std::filesystem::absolute(pane.files_dir, ignored).string();
   p.patch_path = std::filesystem::absolute(pane.patch_path, ignored).string();
-  return branch_maker{absolute,       base, p, options, plumbing{git_dir->out, scratch->path()},
-                      scratch->path()}
+  auto repo = std::filesystem::absolute(options.repo, ignored).string();
+  return branch_maker{
+      absolute, base, p, options, plumbing{git_dir->out, repo, scratch->path()}, scratch->path()}
       .run();
 }
 

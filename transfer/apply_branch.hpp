@@ -4,22 +4,17 @@
 //   HEAD at the start ── what was not committed then ── the agent's commits   <- the branch
 //                        (only when there was any)
 //
-// The repository's own attributes and filters apply, as they would to `git add`: line ends, LFS.
+// The repository's own attributes and filters apply, as they would to `git add`: line ends, LFS. An
+// agent's attributes choose no filter, and no program runs in its folder (plumbing.hpp).
 // What that commit holds and the swarm was never given (a submodule, what .skepignore or Skep
 // itself leaves out, what a sparse checkout does not hold) stays in the branch as it is: no agent
 // saw it, so results that meet it are a conflict.
 #pragma once
 
 #include "transfer/kept.hpp"
+#include "transfer/plumbing.hpp"
 
 namespace skep::transfer {
-
-/// Author and committer of everything that is made here.
-struct git_identity {
-  std::string name, email;
-  std::string from;     ///< Where it was found: "options", "environment", "git", "default".
-  bool partial = false; ///< A source had only one half and was passed over.
-};
 
 /// First source that has both halves: what is given, then SKEP_GIT_NAME and SKEP_GIT_EMAIL, then
 /// user.name and user.email of the repository, then "Skep <skep@localhost>". bad_argument for

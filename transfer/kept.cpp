@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view manifest_head = "skep-manifest 1\n";
+constexpr std::string_view base_folder = "base", base_part_folder = "base.part";
 
 const file_entry* find_entry(const manifest& m, std::string_view path) {
   auto i = std::lower_bound(m.files.begin(), m.files.end(), path,
@@ -298,9 +299,9 @@ result<kept_base> read_base(const std::string& dir) {
 
 result<void> keep_originals(const std::string& dir, const std::string& archive,
                             const std::set<std::string>& paths) {
-  auto dest = dir + "/base";
+  auto dest = dir + "/" + std::string{base_folder};
   // Under a name of its own first: a file in `base` is whole, whenever this process ends.
-  auto part = dir + "/base.part";
+  auto part = dir + "/" + std::string{base_part_folder};
   remove_tree(part);
   std::error_code failed;
   fs::create_directories(dest, failed);
@@ -327,6 +328,11 @@ result<void> keep_originals(const std::string& dir, const std::string& archive,
 
 // ---- panes -------------------------------------------------------------------------------------
 
+bool can_name_pane(const std::string& name) {
+  return safe_relative(name) && name.find('/') == name.npos && name != base_folder
+         && name != base_part_folder;
+}
+
 result<void> keep_changes(const std::string& dir, const pane_changes& changes) {
   json j = json::object();
   j["version"] = 1;
@@ -343,8 +349,7 @@ result<void> keep_changes(const std::string& dir, const pane_changes& changes) {
 }
 
 result<kept_pane> read_pane(const std::string& dir, const std::string& name) {
-  if (!safe_relative(name) || name.find('/') != name.npos)
-    return make_error(errc::bad_argument, "not a pane's name: " + name);
+  if (!can_name_pane(name)) return make_error(errc::bad_argument, "not a pane's name: " + name);
   auto path = dir + "/" + name + "/changes.json";
   auto text = read_file(path, 1u << 30);
   if (!text && text.err().code == errc::file_not_found)
@@ -381,9 +386,12 @@ result<kept_pane> read_pane(const std::string& dir, const std::string& name) {
 std::vector<std::string> kept_names(const std::string& dir) {
   std::vector<std::string> out;
   std::error_code failed;
-  for (fs::directory_iterator i{dir, failed}, end; !failed && i != end; i.increment(failed))
-    if (fs::exists(i->path() / "changes.json", failed))
-      out.push_back(i->path().filename().string());
+  for (fs::directory_iterator i{dir, failed}, end; !failed && i != end; i.increment(failed)) {
+    auto name = i->path().filename().string();
+    // A file of the user's in the base may have this name, too.
+    if (can_name_pane(name) && fs::exists(i->path() / "changes.json", failed))
+      out.push_back(std::move(name));
+  }
   std::sort(out.begin(), out.end(), [](const std::string& a, const std::string& b) {
     return a.size() != b.size() ? a.size() < b.size() : a < b;
   });

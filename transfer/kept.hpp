@@ -71,9 +71,12 @@ result<kept_base> read_base(const std::string& dir);
 result<void> keep_originals(const std::string& dir, const std::string& archive,
                             const std::set<std::string>& paths);
 
+/// False for what is no plain name, and for the names that the base has in OUT/SWARM.
+bool can_name_pane(const std::string& name);
 /// Writes NAME/changes.json.
 result<void> keep_changes(const std::string& dir, const pane_changes& changes);
-/// no_results when there are none of this name, results_changed when the record is damaged.
+/// no_results when there are none of this name, results_changed when the record is damaged,
+/// bad_argument for a name that no pane can have.
 result<kept_pane> read_pane(const std::string& dir, const std::string& name);
 /// Names of all trees that have results in `dir`, p2 before p10.
 std::vector<std::string> kept_names(const std::string& dir);

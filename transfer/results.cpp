@@ -63,6 +63,7 @@ result<void> add_names(const std::string& patch_path, bool reverse, const std::s
                         {"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
                          "GIT_CEILING_DIRECTORIES=" + empty_dir.substr(0, empty_dir.rfind('/'))});
   p.working_dir = empty_dir;
+  p.limit = std::chrono::minutes{5}; // a patch has up to a gibibyte, and a slow disk may hold it
   auto text = run_for_output(p);
   if (!text) {
     if (text.err().code != errc::io) return text.err();
@@ -256,8 +257,7 @@ result<pane_changes> collect_pane(const std::string& patch_path, const std::stri
                                   const std::string& out_dir, const std::string& name,
                                   const diff_summary& claim, const unpack_limits& limits,
                                   const std::string& scratch, const std::string& upload) {
-  if (!safe_relative(name) || name.find('/') != name.npos)
-    return make_error(errc::bad_argument, "not a pane's name: " + name);
+  if (!can_name_pane(name)) return make_error(errc::bad_argument, "not a pane's name: " + name);
   if (auto good = check_file(patch_path, claim.patch_bytes, claim.patch_sha256); !good)
     return good.err();
   if (auto good = check_file(tar_path, claim.tar_bytes, claim.tar_sha256); !good) return good.err();

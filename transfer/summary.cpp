@@ -121,6 +121,7 @@ json to_json(const diff_summary& x) {
   out["head"] = x.head;
   out["nested"] = names_to_json(x.nested);
   out["unreadable"] = names_to_json(x.unreadable);
+  out["too_large"] = names_to_json(x.too_large);
   out["no_history"] = x.no_history;
   return out;
 }
@@ -140,6 +141,7 @@ result<diff_summary> parse_diff_summary(std::string_view line) {
               && pairs_from_json(j, "renamed", x.renamed) && pairs_from_json(j, "copied", x.copied)
               && names_from_json(j, "nested", x.nested)
               && names_from_json(j, "unreadable", x.unreadable)
+              && names_from_json(j, "too_large", x.too_large)
               && value_from_json(j, "no_history", x.no_history)
               && value_from_json(j, "patch_bytes", x.patch_bytes)
               && value_from_json(j, "patch_sha256", x.patch_sha256)

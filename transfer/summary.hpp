@@ -4,7 +4,7 @@
 //   {"commits":2,"modified":["a"],"added":["b"],"deleted":["c"],"renamed":[["d","e"]],
 //    "copied":[["f","g"]],"patch_bytes":812,"patch_sha256":"...","tar_bytes":440,
 //    "tar_sha256":"...","squashed":false,"head":"...","nested":[],"unreadable":[],
-//    "no_history":false}
+//    "too_large":[],"no_history":false}
 //
 // It lies in a file beside patch and files: a line of output is cut where it is long, and a pane
 // may have changed a million paths. The line that is printed says how long that file is:
@@ -40,6 +40,9 @@ struct diff_summary {
   /// Files and folders that could not be read, and were not the agent's to make readable: of these
   /// paths the result has what the base has.
   std::vector<std::string> unreadable = {};
+  /// Files that would have made the patch larger than git takes one: of these paths, too, the
+  /// result has what the base has. None in summaries of older releases.
+  std::vector<std::string> too_large = {};
   /// The tree's repository has no commit to go by (it was replaced, or HEAD is yet to be born): the
   /// result is all of the tree against the base, as one diff.
   bool no_history = false;

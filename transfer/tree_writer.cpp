@@ -154,6 +154,10 @@ result<void> tree_writer::commit() {
   for (auto& s : steps_)
     if (auto done = carry_out(s); !done) return undo(done.err());
   if (::syncfs(root_.get()) != 0) return undo(io_error(root_path_, errno));
+  if (auto late = written_late(); !late.empty())
+    return make_error(errc::apply_unfinished, held_text(root_path_ + "/" + stage_name_, late),
+                      "all was written, and a program that had these files open wrote to what lay "
+                      "there before");
   // What is in the stage now was replaced, and is on disk in its new form.
   static_cast<void>(mark_stage(stage_.get()));
   may_hold_ = false;
@@ -216,6 +220,25 @@ bool tree_writer::still_as_seen(const step& s) const {
   struct stat now {};
   if (::fstatat(stage_.get(), s.staged.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return false;
   return same_file(now, s.before.facts) && now.st_mode == s.before.facts.st_mode;
+}
+
+/// Who had a file open goes on writing into it wherever it lies now, and waiting for the disk takes
+/// time. What changed since its exchange is somebody's only copy; the others go, so that a later
+/// apply names these alone.
+std::vector<held_file> tree_writer::written_late() const {
+  std::vector<held_file> late;
+  std::vector<const step*> quiet;
+  for (const auto& s : steps_) {
+    if (s.before.is != seen::kind::entry) continue;
+    if (still_as_seen(s))
+      quiet.push_back(&s);
+    else
+      late.push_back({s.staged, shown_path(s.path)});
+  }
+  if (!late.empty())
+    for (const auto* s : quiet)
+      ::unlinkat(stage_.get(), s->staged.c_str(), 0);
+  return late;
 }
 
 void tree_writer::prune(const std::string& path) {

@@ -50,7 +50,9 @@ public:
   /// Carries everything out, to the disk. `exists` with the path when something changed since it
   /// was looked at; then, and on any other error but one, everything is as before. That one is
   /// apply_unfinished: what somebody wrote meanwhile in the place of what this had written is left,
-  /// and what lay there before stays in the stage; the message names both.
+  /// and what lay there before stays in the stage; the message names both. It also is the error
+  /// where all was carried out, and a program that had a file open wrote to what had lain there:
+  /// these files stay in the stage, named, and nothing is undone.
   result<void> commit();
 
 private:
@@ -70,6 +72,7 @@ private:
   result<void> put_in(step& s, int parent, const std::string& leaf);
   result<void> take_out(step& s, int parent, const std::string& leaf);
   bool still_as_seen(const step& s) const;
+  std::vector<held_file> written_late() const;
   void prune(const std::string& path);
   bool put_back(const step& s, int parent, const std::string& leaf);
   error undo(const error& why);

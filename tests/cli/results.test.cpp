@@ -61,6 +61,24 @@ TEST_CASE("diff shows what each pane changed, as a table, as patches and as JSON
   CHECK(bad.document()["error"]["code"] == "results_changed");
 }
 
+TEST_CASE("diff names the files of a pane that were too large to come back") {
+  two_panes w;
+  cli_world c;
+  const auto record = w.of("p0") + "/changes.json";
+  auto j = json::parse(get(record));
+  REQUIRE(j["summary"]["too_large"].empty());
+  j["summary"]["too_large"] = {"blob-0", "blob-1", "blob-2", "blob-3",
+                               "blob-4", "blob-5", "blob-6"};
+  put(record, j.dump());
+  auto shown = c.skep({"diff", w.of("p0")});
+  CHECK(shown.code == 0);
+  for (const char* text :
+       {"Note: blob-0 of p0 is too large to come back with the rest. It is left out.",
+        "Note: blob-4 of p0 ", "2 more such paths of p0 are named"})
+    CHECK(shown.err.find(text) != std::string::npos);
+  CHECK(shown.err.find("blob-5") == std::string::npos);
+}
+
 TEST_CASE("diff names a copied file with what it was copied from, and remarks on a copied rule") {
   swarm_results w;
   w.user.put("a", "a\nb\nc\n");

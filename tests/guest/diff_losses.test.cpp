@@ -4,6 +4,7 @@
 #include "tests/support/memory_as_temp.hpp"
 #include "tests/support/skip.hpp"
 
+#include <random>
 #include <unistd.h>
 
 using namespace skep;
@@ -36,6 +37,15 @@ void set_mode(const std::string& path, mode_t mode) {
 }
 
 using names = std::vector<std::string>;
+
+/// Bytes that nothing compresses, other ones for each `seed`.
+std::string noise(std::size_t bytes, unsigned seed) {
+  std::mt19937 random{seed};
+  std::string out(bytes, '\0');
+  for (auto& c : out)
+    c = static_cast<char>(random());
+  return out;
+}
 
 /// A tree of two commits, so that the base is where a history begins that is not all here.
 struct with_history : uploaded {
@@ -185,6 +195,80 @@ TEST_CASE("a file of somebody else that cannot be read costs its pane that file 
   CHECK(s.modified == names{"a"});
   CHECK(s.added == names{"new/file"});
   CHECK(s.deleted == names{"gone"});
+}
+
+TEST_CASE("files too large for a patch stay inside by name, and all else comes back") {
+  bool committed = GENERATE(false, true);
+  uploaded u{[](const repo& r) {
+    r.put("a.c", "one\n");
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/a.c", "two\n");
+  put(p0 + "/data/huge", noise(300'000, 1));
+  put(p0 + "/data/big", noise(200'000, 2));
+  put(p0 + "/data/small", noise(20'000, 3));
+  if (committed) {
+    git(p0, {"add", "-A"});
+    git(p0, {"commit", "-q", "-m", "work"});
+  }
+  const names few{"--patched-bytes", "100000"};
+  auto s = u.diff("p0", few);
+  CHECK(s.too_large == names{"data/big", "data/huge"});
+  CHECK(s.modified == names{"a.c"});
+  CHECK(s.added == names{"data/small"});
+  CHECK(s.commits == 1);
+  CHECK(s.squashed);
+  CHECK(s.patch_bytes < 100'000 * 13 / 10);
+  auto again = u.diff("p0", few);
+  CHECK(again.patch_sha256 == s.patch_sha256);
+  CHECK(again.too_large == s.too_large);
+  auto got = transfer::collect_pane(u.patch("p0"), u / "out/p0.tar", u / "host", "p0", again, {},
+                                    {}, u / "a.tar.zst");
+  INFO((got ? "" : render(got.err())));
+  REQUIRE(got.ok());
+  CHECK(got->patch == transfer::patch_origin::proven);
+  CHECK(get(u / "host/p0/files/a.c") == "two\n");
+  CHECK(get(u / "host/p0/files/data/small") == noise(20'000, 3));
+  CHECK_FALSE(exists(u / "host/p0/files/data/huge"));
+  // No more of them than it takes.
+  CHECK(u.diff("p0", {"--patched-bytes", "300000"}).too_large == names{"data/huge"});
+  // They still lie inside, and with room all of it comes.
+  s = u.diff("p0");
+  CHECK(s.too_large.empty());
+  CHECK(s.added == names{"data/big", "data/huge", "data/small"});
+  CHECK_FALSE(s.squashed);
+}
+
+TEST_CASE("a file that is too large to be changed or deleted in a patch stays as it was") {
+  uploaded u{[](const repo& r) {
+    r.put("a", "one\n");
+    r.put("model", noise(200'000, 1));
+    r.put("moved", noise(200'000, 2));
+    r.put("old", noise(200'000, 3));
+    r.put("place", noise(200'000, 4));
+    r.commit();
+  }};
+  auto p0 = u.pane("p0");
+  put(p0 + "/a", "two\n");
+  put(p0 + "/model", noise(200'000, 5));
+  std::filesystem::rename(p0 + "/moved", p0 + "/here");
+  std::filesystem::remove(p0 + "/old");
+  std::filesystem::remove(p0 + "/place");
+  put(p0 + "/place/x", "x\n");
+  auto s = u.diff("p0", {"--patched-bytes", "100000"});
+  CHECK(s.too_large == names{"model", "old"});
+  CHECK(s.modified == names{"a"});
+  CHECK(s.renamed == std::vector<std::pair<std::string, std::string>>{{"moved", "here"}});
+  // With the file back, there would be no place for what is below it now.
+  CHECK(s.deleted == names{"place"});
+  CHECK(s.added == names{"place/x"});
+  auto got = transfer::collect_pane(u.patch("p0"), u / "out/p0.tar", u / "host", "p0", s, {}, {},
+                                    u / "a.tar.zst");
+  INFO((got ? "" : render(got.err())));
+  REQUIRE(got.ok());
+  CHECK(got->patch == transfer::patch_origin::proven);
+  CHECK(get(u / "host/p0/files/place/x") == "x\n");
 }
 
 TEST_CASE("a repository that an agent made anew in its tree costs its history alone") {

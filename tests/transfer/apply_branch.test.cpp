@@ -28,6 +28,28 @@ struct partly_given : swarm_results {
   }
 };
 
+/// A user's repository with a filter of a relative name, and an agent that brings a program of the
+/// same name, which leaves a file where it runs.
+struct filtered_repo : swarm_results {
+  temp outside;
+  filtered_repo() {
+    user.put("f.sh", "#!/bin/sh\nsed s/secret/HIDDEN/\n", 0755);
+    git(user.path, {"config", "filter.x.clean", "./f.sh"});
+  }
+  void agent_brings_program(const repo& r) const {
+    r.put("f.sh", "#!/bin/sh\ntouch '" + (outside / "owned") + "'\nsed s/secret/OWNED/\n", 0755);
+  }
+  /// The branch p0 of the one pane; no program of the agent's may have run.
+  made_branch branch() const {
+    auto made = make_branch(dir(), base(), panes().at(0),
+                            {user.path, "p0", {}, {"Ada", "ada@example.org", "options", false}});
+    INFO((made ? "" : render(made.err())));
+    REQUIRE(made.ok());
+    CHECK_FALSE(exists(outside / "owned"));
+    return *made;
+  }
+};
+
 } // namespace
 
 TEST_CASE("results that meet what a commit holds and the swarm was never given make no branch") {
@@ -135,4 +157,107 @@ TEST_CASE("results are held by one at a time, and whoever comes second is told a
   first->reset();
   CHECK(hold_results(w.dir()).ok());
   CHECK(hold_results(w.dir() + "/nowhere").err().code == errc::file_not_found);
+}
+
+TEST_CASE(
+    "a filter of the user's runs on an agent's files as the user's own program, not as the one "
+    "that the agent brought",
+    "[owasp-a03]") {
+  filtered_repo w;
+  w.user.put(".gitattributes", "*.dat filter=x\n");
+  w.user.put("a.dat", "a secret\n");
+  w.user.put("plain", "a secret\n");
+  w.user.commit();
+  REQUIRE(git(w.user.path, {"show", "main:a.dat"}) == "a HIDDEN");
+  w.begin();
+  w.pane("p0", [&](const repo& r) {
+    w.agent_brings_program(r);
+    r.put("a.dat", "a secret of the agent\n");
+    r.put("d/new.dat", "a new secret\n", 0755);
+    r.put("plain", "a secret of the agent\n");
+  });
+  w.branch();
+  CHECK(git(w.user.path, {"show", "p0:a.dat"}) == "a HIDDEN of the agent");
+  CHECK(git(w.user.path, {"show", "p0:d/new.dat"}) == "a new HIDDEN");
+  CHECK(git(w.user.path, {"show", "p0:plain"}) == "a secret of the agent");
+  CHECK(git(w.user.path, {"ls-tree", "p0", "a.dat"}).starts_with("100644 blob "));
+  CHECK(git(w.user.path, {"ls-tree", "p0", "d/new.dat"}).starts_with("100755 blob "));
+  CHECK(git(w.user.path, {"show", "p0:f.sh"}).find("owned") != std::string::npos);
+  CHECK(get(w.user / "f.sh").find("owned") == std::string::npos);
+}
+
+TEST_CASE("attributes that an agent brings choose no filter, whatever its name is", "[owasp-a03]") {
+  filtered_repo w;
+  git(w.user.path, {"config", "filter.x.required", "true"});
+  git(w.user.path, {"config", "filter.y=z.clean", "./f.sh"});
+  git(w.user.path, {"config", "filter.Long.process", "./f.sh"});
+  w.user.put("a.dat", "a\n");
+  w.user.commit();
+  w.begin();
+  w.pane("p0", [&](const repo& r) {
+    w.agent_brings_program(r);
+    r.put(".gitattributes", "*.dat filter=x\n*.two filter=y=z\n*.long filter=Long\n");
+    for (const char* name : {"a.dat", "a.two", "a.long"})
+      r.put(name, "a secret\n");
+  });
+  w.branch();
+  for (const char* name : {"a.dat", "a.two", "a.long"}) {
+    INFO(name);
+    CHECK(git(w.user.path, {"show", std::string{"p0:"} + name}) == "a secret");
+  }
+  CHECK(git(w.user.path, {"show", "p0:.gitattributes"}).starts_with("*.dat filter=x\n"));
+}
+
+TEST_CASE("an agent that takes the user's attributes away or changes them takes no file out of its "
+          "filter") {
+  filtered_repo w;
+  w.user.put(".gitattributes", "*.dat filter=x\n");
+  w.user.put("d/.gitattributes", "*.bin filter=x\n");
+  w.user.commit();
+  w.begin();
+  w.pane("p0", [](const repo& r) {
+    r.put(".gitattributes", "*.dat -filter\n");
+    std::filesystem::remove(r / "d/.gitattributes");
+    r.put("a.dat", "a secret\n");
+    r.put("d/b.bin", "b secret\n");
+  });
+  // Nor does the user who has another commit checked out by now: then the start's attributes count.
+  std::filesystem::remove(w.user / "d/.gitattributes");
+  w.branch();
+  CHECK(git(w.user.path, {"show", "p0:a.dat"}) == "a HIDDEN");
+  CHECK(git(w.user.path, {"show", "p0:d/b.bin"}) == "b HIDDEN");
+}
+
+TEST_CASE("what was not committed when the swarm began goes through the user's filter, which does "
+          "not lie beside it") {
+  filtered_repo w;
+  w.user.put(".gitattributes", "*.dat filter=x\n");
+  w.user.put("a.dat", "a\n");
+  w.user.commit();
+  w.user.put("a.dat", "a secret, not committed\n");
+  w.begin();
+  w.pane("p0", [](const repo& r) { r.put("b", "b\n"); });
+  // Beside results lie originals of what was not committed or was changed, and no others.
+  std::filesystem::remove(w.dir() + "/base/f.sh");
+  auto made = w.branch();
+  CHECK(made.snapshot);
+  CHECK(git(w.user.path, {"show", "p0~1:a.dat"}) == "a HIDDEN, not committed");
+  CHECK(git(w.user.path, {"show", "p0:a.dat"}) == "a HIDDEN, not committed");
+  CHECK(git(w.user.path, {"show", "p0:b"}) == "b");
+}
+
+TEST_CASE("a filter of the user's that is required and fails makes no branch") {
+  filtered_repo w;
+  w.user.put(".gitattributes", "*.dat filter=x\n");
+  w.user.commit();
+  w.begin();
+  w.pane("p0", [](const repo& r) { r.put("a.dat", "a secret\n"); });
+  git(w.user.path, {"config", "filter.x.clean", "./nowhere.sh"});
+  git(w.user.path, {"config", "filter.x.required", "true"});
+  auto refused = make_branch(w.dir(), w.base(), w.panes().at(0),
+                             {w.user.path, "p0", {}, {"Ada", "ada@example.org", "options", false}});
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.err().code == errc::io);
+  CHECK(refused.err().cause.find("clean filter 'x' failed") != std::string::npos);
+  CHECK(git(w.user.path, {"for-each-ref", "--format=%(refname)"}) == "refs/heads/main");
 }

@@ -363,6 +363,7 @@ TEST_CASE("a summary survives its JSON form, whatever bytes the names hold") {
   x.head = std::string(40, 'b');
   x.nested = {"n"};
   x.unreadable = {"\xFE", "u"};
+  x.too_large = {"l", "\xFD"};
   x.no_history = true;
   auto back = parse_diff_summary(to_line(to_json(x)));
   REQUIRE(back.ok());
@@ -371,13 +372,15 @@ TEST_CASE("a summary survives its JSON form, whatever bytes the names hold") {
   CHECK(back->renamed == x.renamed);
   CHECK(back->copied == x.copied);
   CHECK(back->unreadable == x.unreadable);
+  CHECK(back->too_large == x.too_large);
   CHECK(back->no_history);
   auto older = to_json(x); // of a release that told no copies, and then of these
-  for (const char* key : {"copied", "unreadable", "no_history"})
+  for (const char* key : {"copied", "unreadable", "too_large", "no_history"})
     older.erase(key);
   REQUIRE(parse_diff_summary(to_line(older)).ok());
   CHECK(parse_diff_summary(to_line(older))->copied.empty());
   CHECK(parse_diff_summary(to_line(older))->unreadable.empty());
+  CHECK(parse_diff_summary(to_line(older))->too_large.empty());
   CHECK_FALSE(parse_diff_summary(to_line(older))->no_history);
   older["copied"] = json::array({json::array({"a"})});
   CHECK(parse_diff_summary(to_line(older)).err().code == errc::protocol);

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <fcntl.h>
 #include <iterator>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -274,6 +275,49 @@ TEST_CASE("what somebody saves during an apply outlives its undoing, and what la
   CHECK_FALSE(exists(t.root / folder + "/2")); // put back
   CHECK_FALSE(exists(t.root / folder + "/3"));
   CHECK(get(t.root / folder + "/4") == "gone before\n");
+
+  auto next = tree_writer::open(t.root.path);
+  REQUIRE_FALSE(next.ok());
+  CHECK(next.err().code == errc::apply_unfinished);
+  CHECK(next.err().message == held);
+}
+
+TEST_CASE("what a program that had a file open writes to it after the exchange is kept and named") {
+  taken_over t;
+  unique_fd a{::open((t.root / "a").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC)};
+  unique_fd gone{::open((t.root / "gone").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC)};
+  REQUIRE((a && gone));
+  error e;
+  std::string folder;
+  {
+    auto writer = tree_writer::open(t.root.path);
+    REQUIRE(writer.ok());
+    t.stage(*writer);
+    folder = stages(t.root.path).at(0);
+    disk_calls calls;
+    calls.sync = [&] { // all names are exchanged by then
+      return write_all(a.get(), "one line more\n").ok() && write_all(gone.get(), "and here\n").ok()
+                 ? 0
+                 : -1;
+    };
+    auto done = writer->commit();
+    REQUIRE_FALSE(done.ok());
+    e = done.err();
+  }
+  CHECK(e.code == errc::apply_unfinished);
+  auto held = t.root / folder + " holds what lay here before: a (there as 0), gone (there as 4)";
+  CHECK(e.message == held);
+  CHECK(
+      e.cause
+      == "all was written, and a program that had these files open wrote to what lay there before");
+  for (const char* name : {"a", "b", "c", "new"})
+    CHECK(get(t.root / name) == std::string{name} + " of the agent\n");
+  CHECK_FALSE(exists(t.root / "gone"));
+  REQUIRE(stages(t.root.path) == std::vector{folder});
+  CHECK(get(t.root / folder + "/0") == "a before\none line more\n");
+  CHECK(get(t.root / folder + "/4") == "gone before\nand here\n");
+  CHECK_FALSE(exists(t.root / folder + "/1")); // nobody wrote to it
+  CHECK_FALSE(exists(t.root / folder + "/2"));
 
   auto next = tree_writer::open(t.root.path);
   REQUIRE_FALSE(next.ok());

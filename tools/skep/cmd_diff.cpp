@@ -58,6 +58,18 @@ std::string lines_text(const changed_path& c) {
          + style(stdout, tint::red, "-" + std::to_string(c.deleted_lines));
 }
 
+/// Paths that a pane left inside, a few of them by name; `why` goes on after "PATH of PANE".
+void remark_left_inside(const std::vector<std::string>& paths, const std::string& name,
+                        const std::string& why) {
+  constexpr std::size_t most = 5;
+  for (std::size_t i = 0; i < std::min(paths.size(), most); ++i)
+    remark("Note: " + safe_line(transfer::shown_path(paths[i])) + " of " + safe_line(name) + " "
+           + why + ". It is left out.");
+  if (paths.size() > most)
+    remark("Note: " + count_text(paths.size() - most, "more such path", "more such paths") + " of "
+           + safe_line(name) + " are named in its changes.json.");
+}
+
 /// A sandbox that shows other changes than it brings is worth knowing of.
 void remark_origin(const transfer::kept_pane& p) {
   constexpr std::size_t most = 5;
@@ -70,13 +82,8 @@ void remark_origin(const transfer::kept_pane& p) {
   if (p.left_out.size() > most)
     remark("Note: " + count_text(p.left_out.size() - most, "more such link", "more such links")
            + " of " + safe_line(p.name) + " are named in its changes.json.");
-  const auto& unread = p.summary.unreadable;
-  for (std::size_t i = 0; i < std::min(unread.size(), most); ++i)
-    remark("Note: " + safe_line(transfer::shown_path(unread[i])) + " of " + safe_line(p.name)
-           + " could not be read in its sandbox. It is left out.");
-  if (unread.size() > most)
-    remark("Note: " + count_text(unread.size() - most, "more such path", "more such paths") + " of "
-           + safe_line(p.name) + " are named in its changes.json.");
+  remark_left_inside(p.summary.unreadable, p.name, "could not be read in its sandbox");
+  remark_left_inside(p.summary.too_large, p.name, "is too large to come back with the rest");
   if (p.summary.no_history)
     remark("Note: the repository of " + safe_line(p.name)
            + " had no commit to go by. Its files are compared with the base, as one patch.");
