@@ -6,6 +6,7 @@
 #include "actors/answered.hpp"
 #include "actors/boards.hpp"
 #include "actors/directory.hpp"
+#include "actors/disk_room.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/limit_rules.hpp"
 #include "actors/policy.hpp"
@@ -88,6 +89,9 @@ struct services {
   std::function<bool(const std::string& model)> knows_price;
   std::shared_ptr<ailing_board> ailing = std::make_shared<ailing_board>();
   std::shared_ptr<rest_board> rests = std::make_shared<rest_board>();
+  /// Room on the disk of `state_dir`, asked before output is written there. Null: there is always
+  /// enough (tests).
+  std::shared_ptr<disk_room> room;
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;
@@ -195,6 +199,10 @@ public:
     if (i == activity_.end()) return std::nullopt;
     return i->second;
   }
+  /// True while its output waits for room on the disk of this machine, so that nobody sees what its
+  /// panes do.
+  bool output_waits() const { return locked(output_waits_); }
+  void output_waits(bool on) { assign(output_waits_, on); }
   /// What its SWARM last told it: one that is started again has not heard it itself.
   std::optional<stop_mode> told_to_stop() const { return locked(told_to_stop_); }
   void told_to_stop(stop_mode how) { assign(told_to_stop_, std::optional{how}); }
@@ -238,6 +246,7 @@ private:
   health_actor health_;
   sandbox::remote address_;
   std::uint32_t probe_failures_ = 0;
+  bool output_waits_ = false;
   std::optional<stop_mode> told_to_stop_;
   std::string base_commit_;
   std::unordered_map<pane_id, pane_actor> panes_;

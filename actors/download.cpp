@@ -18,8 +18,9 @@ result<std::pair<results_place, transfer::pane_changes>> store_results(const ser
                                                                        const store_pane& store) {
   auto place = results_dir(svc, spec, swarm);
   auto changes = place ? store(place->dir) : result<transfer::pane_changes>{place.err()};
-  if (changes) {
-    // All of them may have been moved meanwhile, for another pane; without this one.
+  if (place && (changes || changes.err().code == errc::io)) {
+    // All of them may have been moved meanwhile, for another pane, without this one; or they are
+    // now, since the folder cannot be written to any more.
     auto now = results_dir(svc, spec, swarm);
     if (now && now->dir != place->dir) {
       place = std::move(now);
@@ -37,6 +38,33 @@ result<std::pair<results_place, transfer::pane_changes>> store_results(const ser
   }
   if (!changes) return changes.err();
   return std::pair{std::move(*place), std::move(*changes)};
+}
+
+/// Collects a pane again whose results are there and whole: the new ones are made beside them and
+/// take their place when they are whole, too.
+result<transfer::pane_changes> collect_beside(const std::filesystem::path& out_dir,
+                                              const std::string& tree, const store_pane& collect) {
+  namespace fs = std::filesystem;
+  const auto beside = out_dir / ("." + tree + ".new");
+  std::error_code ec;
+  fs::remove_all(beside, ec); // what a daemon that was killed left of it
+  if (auto made = transfer::make_dirs(beside.string()); !made) return made.err();
+  auto changes = collect(beside);
+  if (changes) {
+    const auto patch = tree + ".patch";
+    fs::remove_all(out_dir / tree, ec);
+    fs::rename(beside / tree, out_dir / tree, ec);
+    if (!ec) fs::rename(beside / patch, out_dir / patch, ec);
+    if (ec) {
+      changes = transfer::io_error((out_dir / tree).string(), ec.value());
+    } else {
+      changes->patch_path = (out_dir / patch).string();
+      changes->files_dir = (out_dir / tree / "files").string();
+      if (auto safe = transfer::put_on_disk(out_dir.string()); !safe) changes = safe.err();
+    }
+  }
+  fs::remove_all(beside, ec);
+  return changes;
 }
 
 class download_impl : public transfer_base {
@@ -182,13 +210,20 @@ private:
                                    : transfer::parse_diff_summary(claim);
           if (!summary) return summary.err();
           crash_point(crash_kind::file, "earlier_attempt");
+          auto collect = [&](const std::filesystem::path& out_dir) {
+            return transfer::collect_pane(patch, archive, out_dir, tree, *summary, {}, scratch,
+                                          uploaded_archive(*svc, swarm).string());
+          };
           auto store = [&](const std::filesystem::path& out_dir) {
+            // A daemon may have died between them and the word of them.
+            auto there = transfer::read_pane(out_dir.string(), tree);
+            if (there && transfer::check_kept(*there))
+              return collect_beside(out_dir, tree, collect);
             std::error_code ec;
             // What an attempt before a restart left half done.
             std::filesystem::remove_all(out_dir / tree, ec);
             std::filesystem::remove(out_dir / (tree + ".patch"), ec);
-            return transfer::collect_pane(patch, archive, out_dir, tree, *summary, {}, scratch,
-                                          uploaded_archive(*svc, swarm).string());
+            return collect(out_dir);
           };
           auto stored = store_results(*svc, *spec, swarm, store);
           if (!stored) return stored.err();
@@ -253,11 +288,18 @@ private:
     if (found.no_history)
       tell("history_left_out", "is its files against the base, as one diff: the repository of its "
                                "tree has no commit to go by");
-    if (found.unreadable.empty()) return;
-    const auto more = found.unreadable.size() - 1;
-    tell("unreadable_left_out", "leaves out " + transfer::shown_path(found.unreadable[0])
-                                    + (more == 0 ? "" : " and " + std::to_string(more) + " more")
-                                    + ", which nobody may read inside");
+    if (!found.unreadable.empty())
+      tell("unreadable_left_out",
+           "leaves out " + first_of(found.unreadable) + ", which nobody may read inside");
+    if (!found.too_large.empty())
+      tell("large_left_out",
+           "leaves out " + first_of(found.too_large) + ", too large to come back with the rest");
+  }
+
+  static std::string first_of(const std::vector<std::string>& paths) {
+    const auto more = paths.size() - 1;
+    return transfer::shown_path(paths[0])
+           + (more == 0 ? "" : " and " + std::to_string(more) + " more");
   }
 
   download_plan plan_;

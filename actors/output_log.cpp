@@ -101,9 +101,11 @@ result<output_log> output_log::open(const std::filesystem::path& file,
   auto fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
   struct stat st {};
   if (fd < 0 || ::fstat(fd, &st) != 0) {
-    auto why = std::string{std::strerror(errno)};
+    // Its folder may be what found no room.
+    auto number = fd < 0 && errno == ENOENT && ec ? ec.value() : errno;
     if (fd >= 0) ::close(fd);
-    return make_error(errc::io, "cannot open the log " + file.string(), why);
+    return make_error(number == ENOSPC || number == EDQUOT ? errc::disk_full : errc::io,
+                      "cannot open the log " + file.string(), std::strerror(number));
   }
   return output_log{fd, static_cast<std::uint64_t>(st.st_size), masker{forms}};
 }

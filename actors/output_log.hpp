@@ -36,7 +36,7 @@ result<void> copy_log(const std::filesystem::path& from, const std::filesystem::
 
 class output_log {
 public:
-  /// Opens (or creates, 0600, with its folder) the file; the position is its length.
+  /// Opens (or creates, 0600, with its folder) the file; the position is its length. disk_full, io.
   static result<output_log> open(const std::filesystem::path& file,
                                  const std::vector<std::string>& forms);
   output_log(output_log&& other) noexcept;
@@ -49,7 +49,7 @@ public:
   std::uint64_t position() const { return position_; }
   /// Appends the part of `data` that starts at expected(); earlier bytes are dropped, a jump ahead
   /// is errc::bad_frame. Answers the masked bytes that went to disk; they start at position()
-  /// before the call.
+  /// before the call. disk_full, io: nothing of them is in the file, and it must be opened again.
   result<std::string> append(std::uint64_t offset, std::string_view data);
   /// Writes what is held back: the log is over.
   result<std::string> finish();

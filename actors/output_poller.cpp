@@ -22,6 +22,7 @@ public:
   behavior_type make_behavior() override {
     return {
         [this](begin_a) {
+          began_ = clock().now();
           open_stream();
           listen();
         },
@@ -31,6 +32,7 @@ public:
 
   void on_exit() override {
     if (stream_ != 0) ctx_->api->cancel(stream_);
+    if (no_room_since_) ctx_->output_waits(false);
     tell_last(make_error(errc::timed_out, "the rest was not fetched in time"));
     logs_.clear();
     ctx_.reset();
@@ -195,7 +197,9 @@ private:
   // What breaks a stream at one log, such as a frame that does not fit or a write that fails,
   // counts on whatever arrives for others: only a good frame of its own clears it. Of no log that
   // there is (generation 0): a follower that lived to its end.
+  // A full disk is nobody's failure.
   error breaks(const log_key& key, error why) {
+    if (why.code == errc::disk_full) return why;
     failures_ = std::max(failures_, breaking_[key]++);
     return why;
   }
@@ -204,6 +208,8 @@ private:
     if (!ours(x.pane)) return {};
     log_key key{x.pane, x.generation};
     if (auto e = check_attempt(key)) return e;
+    if (!has_room(x.data.data.size()))
+      return make_error(errc::disk_full, "too little room for logs on the disk of this machine");
     auto log = log_of(key);
     if (!log) return breaks(key, log.err());
     remember(key);
@@ -258,6 +264,7 @@ private:
 
   void hand_over(const pane_id& id, std::uint32_t generation, std::uint64_t at, std::string bytes) {
     if (bytes.empty()) return;
+    tell_of_room(); // they are on disk
     auto piece = std::make_shared<output_piece>(
         output_piece{ctx_->swarm, ctx_->sandbox, id, generation, at, std::move(bytes)});
     if (!last_ && ctx_->spec->agent != agent_kind::command) // its adapter reads nothing
@@ -349,6 +356,45 @@ private:
            || at - *failing_since_ >= limits_.poll_give_up;
   }
 
+  // ---- a full disk of this machine ----
+
+  bool has_room(std::size_t bytes) const {
+    const auto& room = ctx_->svc->room;
+    return !room || room->take(bytes, limits_.log_room_bytes, limits_.disk_look);
+  }
+
+  // What agents write is safe inside, and the room that is left is the journal's. Nothing has
+  // failed, so nothing is counted. A last look waits no longer than it may take.
+  void wait_for_room(const error& why) {
+    succeeded();
+    const auto wait = last_ ? std::min(limits_.disk_wait, limits_.last_look) : limits_.disk_wait;
+    if (last_ && clock().now() - began_ + wait >= limits_.last_look_limit) return end_last(why);
+    if (!no_room_since_) {
+      no_room_since_ = ctx_->svc->boot_now();
+      note(ctx_->recorder(), ctx_->svc->wall_now(),
+           notice{severity::warning, "output_waits_for_room",
+                  "the disk has no room for the output of " + ctx_->sandbox.value
+                      + ": it stays inside and is fetched once there is some: " + render(why)});
+    }
+    ctx_->output_waits(true);
+    later(wait, [this, why] {
+      if (!has_room(1)) return wait_for_room(why);
+      ctx_->output_waits(false);
+      open_stream();
+    });
+  }
+
+  // A nearly full disk may not have taken the first word of it.
+  void tell_of_room() {
+    auto since = std::exchange(no_room_since_, std::nullopt);
+    if (!since) return;
+    auto waited = std::chrono::ceil<std::chrono::seconds>(ctx_->svc->boot_now() - *since);
+    note(ctx_->recorder(), ctx_->svc->wall_now(),
+         notice{severity::info, "output_waited",
+                "the output of " + ctx_->sandbox.value + " waited " + std::to_string(waited.count())
+                    + " s for room on the disk of this machine; it goes on where it was"});
+  }
+
   // ---- a last look ----
 
   void last_failed(const error& why) {
@@ -391,6 +437,7 @@ private:
   // more.
   void failed(error why) {
     logs_.clear();
+    if (why.code == errc::disk_full) return wait_for_room(why);
     if (last_) return last_failed(why);
     if (!counts(why)) return later(limits_.poll_wait_most, [this] { open_stream(); });
     ++failures_;
@@ -433,6 +480,8 @@ private:
   std::uint32_t failures_ = 0;                                ///< In a row, those that count.
   std::optional<caf::actor_clock::time_point> failing_since_; ///< Nothing has come since.
   std::uint32_t silent_ = 0; ///< Looks in a row that found nothing new; see listen().
+  caf::actor_clock::time_point began_{};
+  std::optional<std::chrono::milliseconds> no_room_since_; ///< Output waits for the disk.
   bool told_of_trim_ = false;
   bool told_ = false; ///< The SANDBOX, and nothing has come since.
 

@@ -21,6 +21,11 @@
 // A follower whose stream ends without one whole frame, not even its hello, has failed, whatever
 // its exit code says.
 //
+// A disk of this machine that has no room (less than policies::log_room_bytes, or a write says so)
+// is no failure: the poller lets go of its stream, looks again after policies::disk_wait, and goes
+// on at the logs' ends. Output is safe inside meanwhile; the ends of agents are not seen until
+// then. What ends the run ends the wait, and then a last look has its time for the rest.
+//
 // A last look is the same with another aim: once the agents are over, it fetches what is missing of
 // logs whose end nobody has seen, and ends.
 #pragma once

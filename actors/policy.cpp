@@ -110,6 +110,8 @@ error validate(const policies& p) {
   if (p.reclaim < 1s || p.quota_wait < 1s) return bad("reclaim and quota_wait must be positive");
   if (p.quota_wait > p.quota_wait_most) return bad("quota_wait must not exceed quota_wait_most");
   if (p.disk_wait < 1s || p.disk_wait > 1h) return bad("disk_wait takes 1 s to 3600 s");
+  if (p.log_room_bytes > 1ull << 40) return bad("log_room_bytes takes at most 1 TiB");
+  if (p.disk_look < 0s || p.disk_look > 60s) return bad("disk_look takes 0 s to 60 s");
   return {};
 }
 

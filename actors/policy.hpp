@@ -206,8 +206,15 @@ struct policies {
   std::chrono::seconds quota_wait{30};
   std::chrono::seconds quota_wait_most{600};
   /// On a nearly full disk a sandbox that is still to be made asks for its create again after this,
-  /// and results that had no room are stored again; 1 s to 1 h.
+  /// results that had no room are stored again, and output that had none is fetched again; 1 s to
+  /// 1 h.
   std::chrono::seconds disk_wait{30};
+  /// With less than this free on the disk of STATE no output is written there; it stays inside.
+  /// Four times the journal's reserve, so that what the journal writes meanwhile never needs that,
+  /// and far below the mark at which new work is refused. At most 1 TiB.
+  std::uint64_t log_room_bytes = 64ull * 1024 * 1024;
+  /// How old an answer of that disk may be; what was written since is taken off. At most 60 s.
+  std::chrono::milliseconds disk_look{1000};
 
   const create_policy& create_of(const std::string& provider) const {
     auto i = create_at.find(provider);

@@ -1,5 +1,6 @@
 #include "actors/results_dir.hpp"
 
+#include "actors/work_files.hpp"
 #include "transfer/kept.hpp"
 #include "transfer/posix.hpp"
 
@@ -52,8 +53,19 @@ result<bool> restore_base(const services& svc, const swarm_id& swarm, const fs::
   return true;
 }
 
+using names_left = std::set<std::string>;
+
+/// Of these nothing is left at `to`: neither the half of a tree, nor a record without its files.
+void take_out(const fs::path& to, const names_left& names) {
+  std::error_code ec;
+  for (const auto& name : names)
+    for (const char* ending : {"", ".patch", ".json", ".manifest"})
+      fs::remove_all(to / (name + ending), ec);
+}
+
 /// Copies what lies among the results at `from`; panes that are being stored there are left out.
-result<void> copy_results(const fs::path& from, const fs::path& to) {
+/// With `lost`, what cannot be read there is no error: it is named, and not there at `to`.
+result<void> copy_results(const fs::path& from, const fs::path& to, names_left* lost) {
   const auto names = transfer::kept_names(from.string());
   const std::set<std::string> whole{names.begin(), names.end()};
   std::error_code ec;
@@ -63,22 +75,54 @@ result<void> copy_results(const fs::path& from, const fs::path& to) {
     if (is_folder ? name != "base" && !whole.contains(name)
                   : i->path().extension() == ".patch" && !whole.contains(i->path().stem().string()))
       continue;
+    std::error_code failed;
     fs::copy(i->path(), to / name, fs::copy_options::recursive | fs::copy_options::copy_symlinks,
-             ec);
-    if (ec) return transfer::io_error("cannot copy results to " + to.string(), ec.value());
+             failed);
+    if (!failed) continue;
+    auto why = transfer::io_error("cannot copy results to " + to.string(), failed.value());
+    if (!lost || why.code == errc::disk_full) return why;
+    const auto of = is_folder ? name : i->path().stem().string();
+    if (of == "base" || (whole.contains(of) && i->path().extension() != ".log"))
+      lost->insert(of);
+    else
+      fs::remove(to / name, failed); // a log, say: the swarm's end writes it once more
   }
-  if (ec && ec.value() != ENOENT) return transfer::io_error(from.string(), ec.value());
+  if (lost) take_out(to, *lost);
+  if (ec && ec.value() != ENOENT && !lost) return transfer::io_error(from.string(), ec.value());
   return {};
 }
 
-/// Makes the folder `made`, which is to become `spare`, and renames it. Under one_at_a_time().
-result<void> move_to(const fs::path& spare, const fs::path& made, const services& svc,
-                     const swarm_spec& spec, const swarm_id& swarm,
-                     const std::function<result<void>(const fs::path&)>& store) {
+/// Trees of this swarm whose results were stored, as the journal says.
+names_left on_record(const services& svc, const swarm_id& swarm) {
+  names_left out;
+  auto boxes = svc.load_sandboxes(swarm);
+  if (!boxes) return out;
+  for (const auto& box : *boxes) {
+    const auto stored = stored_panes(svc, box);
+    if (stored.contains(pane_id{})) out.insert("sandbox-" + std::to_string(box.index));
+    auto panes = svc.load_panes(box.sandbox);
+    if (!panes) continue;
+    for (const auto& p : *panes)
+      if (stored.contains(p.pane)) out.insert(p.name);
+  }
+  return out;
+}
+
+/// In the swarm's folder for work: what a kill leaves of it goes with the swarm.
+fs::path made_dir(const services& svc, const swarm_id& swarm) {
+  return svc.state_dir / "work" / swarm.value / "elsewhere";
+}
+
+/// Makes made_dir(), which is to become spare_dir(), and renames it. `lost` as in copy_results().
+/// Under one_at_a_time().
+result<void> try_move(const services& svc, const swarm_spec& spec, const swarm_id& swarm,
+                      const std::function<result<void>(const fs::path&)>& store, names_left* lost) {
   std::error_code ec;
+  const auto spare = spare_dir(svc, swarm);
+  const auto made = made_dir(svc, swarm);
   fs::remove_all(made, ec); // what a daemon that was killed left of it
   if (auto e = make_folder(made)) return e;
-  if (auto r = copy_results(fs::path{spec.out_dir} / swarm.value, made); !r) return r;
+  if (auto r = copy_results(fs::path{spec.out_dir} / swarm.value, made, lost); !r) return r;
   if (auto r = restore_base(svc, swarm, made); !r) return r.err();
   if (auto r = store(made); !r) return r;
   if (auto e = make_folder(spare.parent_path())) return e;
@@ -86,6 +130,33 @@ result<void> move_to(const fs::path& spare, const fs::path& made, const services
   if (ec) return transfer::io_error("cannot make " + spare.string(), ec.value());
   // The sandbox goes as soon as somebody says that its results are here.
   return transfer::put_on_disk(spare.parent_path().string());
+}
+
+/// As try_move(); an error leaves nothing of it.
+result<void> move_to_spare(const services& svc, const swarm_spec& spec, const swarm_id& swarm,
+                           const std::function<result<void>(const fs::path&)>& store,
+                           names_left* lost) {
+  auto moved = try_move(svc, spec, swarm, store, lost);
+  std::error_code ec;
+  if (!moved) fs::remove_all(made_dir(svc, swarm), ec);
+  return moved;
+}
+
+/// For a folder that cannot be written to any more: its results go along, as far as they can be
+/// read, and those that do not are named.
+result<void> leave_folder(const services& svc, const swarm_spec& spec, const swarm_id& swarm,
+                          results_place& out) {
+  names_left lost;
+  auto nothing_more = [](const fs::path&) { return result<void>{}; };
+  if (auto r = move_to_spare(svc, spec, swarm, nothing_more, &lost); !r) return r;
+  lost.erase("base"); // it was restored, where that was needed
+  auto stored = on_record(svc, swarm);
+  for (const auto& name : transfer::kept_names(out.dir.string()))
+    stored.erase(name);
+  lost.merge(stored);
+  out.left_behind.assign(lost.begin(), lost.end());
+  out.moved = true;
+  return {};
 }
 
 } // namespace
@@ -121,10 +192,11 @@ result<results_place> results_dir(const services& svc, const swarm_spec& spec,
       out.made_again = *restored;
       return out;
     }
-    out.moved = true;
-  } else {
-    out.elsewhere = make_error(errc::io, "cannot write to " + spec.out_dir);
+    out.dir = spare;
+    if (auto r = leave_folder(svc, spec, swarm, out); !r) return r.err();
+    return out;
   }
+  out.elsewhere = make_error(errc::io, "cannot write to " + spec.out_dir);
   out.dir = spare;
   if (auto e = make_folder(spare)) return e;
   if (auto restored = restore_base(svc, swarm, spare); !restored) return restored.err();
@@ -144,23 +216,21 @@ result<results_place> store_elsewhere(const services& svc, const swarm_spec& spe
     if (auto stored = store(out.dir); !stored) return stored.err();
     return out;
   }
-  // In the swarm's folder for work: what a kill leaves of it goes with the swarm.
-  const auto made = svc.state_dir / "work" / swarm.value / "elsewhere";
-  auto moved = move_to(out.dir, made, svc, spec, swarm, store);
-  if (!moved) {
-    fs::remove_all(made, ec);
-    return moved.err();
-  }
+  if (auto moved = move_to_spare(svc, spec, swarm, store, nullptr); !moved) return moved.err();
   out.moved = true;
   return out;
 }
 
 std::optional<notice> notice_of(const results_place& place, const swarm_id& swarm) {
-  if (place.elsewhere)
-    return notice{severity::warning, "results_elsewhere",
-                  "the results of " + swarm.value + " go to " + place.dir.string() + ": "
-                      + place.elsewhere.message
-                      + (place.elsewhere.cause.empty() ? "" : " (" + place.elsewhere.cause + ")")};
+  if (place.elsewhere) {
+    auto text = "the results of " + swarm.value + " go to " + place.dir.string() + ": "
+                + place.elsewhere.message
+                + (place.elsewhere.cause.empty() ? "" : " (" + place.elsewhere.cause + ")");
+    for (std::size_t i = 0; i < place.left_behind.size(); ++i)
+      text += (i == 0 ? "; left behind, for they could not be read any more: " : ", ")
+              + place.left_behind[i];
+    return notice{severity::warning, "results_elsewhere", std::move(text)};
+  }
   if (place.made_again)
     return notice{severity::warning, "results_folder_made_again",
                   place.dir.string()

@@ -4,8 +4,8 @@
 //   OUT/SWARM               made again when it is gone, with the record of the base; what was in it
 //                           is gone
 //   STATE/results/SWARM     when OUT cannot be a folder that we write to, or its disk is full. From
-//                           then on all results of this swarm go there. Nobody removes them but the
-//                           user.
+//                           then on all results of this swarm go there, with copies of those that
+//                           lie in OUT/SWARM. Nobody removes them but the user.
 //
 // Blocking; any thread.
 #pragma once
@@ -21,10 +21,14 @@ struct results_place {
   error elsewhere;           ///< Why it is not in the folder that the user named; or none.
   bool made_again = false;   ///< Just now: what had been in it is gone.
   bool moved = false;        ///< Just now: the first results that go elsewhere.
+  /// With `moved`: trees whose results could not be read any more in the user's folder.
+  std::vector<std::string> left_behind;
 };
 
-/// The folder for results of this swarm, made where it is missing. io: neither of them can be;
-/// disk_full: the one that is right has no room for the record of the base.
+/// The folder for results of this swarm, made where it is missing. Where the user's cannot be
+/// written to any more, what lies there is copied to the other one first, as far as it can be read.
+/// io: neither of them can be; disk_full: the one that is right has no room for the record of the
+/// base or for those copies, and nothing has changed.
 result<results_place> results_dir(const services& svc, const swarm_spec& spec,
                                   const swarm_id& swarm);
 

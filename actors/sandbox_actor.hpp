@@ -215,6 +215,7 @@ private:
   // ---- sandbox_transfers.cpp ----
   void upload();
   void collect();
+  void collect_rest();
   void next_download();
   void begin_transfer(const transfer_intended& what, child_spec child);
   void on_transfer_over(const transfer_ending& x);
@@ -285,6 +286,11 @@ private:
   void look_for_agents();
   void end_agents();
   void reach_agents();
+  /// Before results are collected: agents whose end was not seen are killed, for a bounded time.
+  void still_agents();
+  void still_agents_later();
+  void agents_still();
+  void tell_not_still();
   void kill_agents();
   void on_agent_killed(const pane_id& pane, const result<json>& answer);
   void end_agents_later();
@@ -330,6 +336,9 @@ private:
   bool ticking_ = false;
   std::optional<transfer> transfer_;
   std::size_t collect_next_ = 0;
+  std::set<pane_id> stored_; ///< By a former life, as panes_in_place() says.
+  bool stilling_ = false;    ///< See still_agents().
+  std::uint32_t still_rounds_ = 0;
   idle_watch idle_;
   std::uint32_t freezing_ = 0; ///< Facts of freezing or thawing on their way to the disk.
 

@@ -361,9 +361,9 @@ void sandbox_impl::resume_phase() {
     if (former_stop_) on_stop(*former_stop_);
     return;
   case phase::collecting:
-    untold_ = false; // all of it is collected once more, and told
+    untold_ = false; // what is not on record as stored and told is collected once more
     if (former_stop_ && panes_.stopped_by(outcome_of(*former_stop_))) on_stop(*former_stop_);
-    return end_leftovers([this] { collect(); });
+    return end_leftovers([this] { collect_rest(); });
   default:
     // Its tree arrived and is on record: what follows is the start of its agents.
     if (!rec_.base_commit.empty()) return start_panes();

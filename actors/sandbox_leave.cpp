@@ -1,6 +1,7 @@
-// How a sandbox is left alone at its end (docs/decisions/0062): not before nothing in it can spend
-// any more. Its agents are known to be over, and its gateway takes no further call of a model.
-// Until then the sandbox is open, so that the limits of its run hold.
+// How agents are known to be over: before their results are collected, as far as that can be had,
+// and without fail where a sandbox is left alone at its end (docs/decisions/0062): not before
+// nothing in it can spend any more. Its agents are known to be over, and its gateway takes no
+// further call of a model. Until then the sandbox is open, so that the limits of its run hold.
 #include "actors/guest_call.hpp"
 #include "actors/pane_launch.hpp"
 #include "actors/sandbox_actor.hpp"
@@ -63,9 +64,49 @@ std::string sandbox_impl::about_unfetched() const {
          + sandbox + "` ends it alone";
 }
 
+// ---- before its results ---------------------------------------------------------------------
+
+// A pane is closed when its agent was told to end for long enough, whoever has heard it, and what
+// is read beside an agent at work is no state that ever was. One call has no longer than an agent
+// is given, so that a lost one is repeated.
+void sandbox_impl::still_agents() {
+  if (destroying_) return;
+  look_for_agents();
+  if (at_work_)
+    std::erase_if(*at_work_, [this](const auto& p) {
+      return stored_.contains(ctx_->spec->share_tree ? pane_id{} : p.pane);
+    });
+  if (!at_work_ || at_work_->empty()) return agents_still();
+  stilling_ = true;
+  std::chrono::milliseconds most = limits().guest_command;
+  if (stop_ == stop_mode::shutdown) most = limits().shutdown_grace;
+  later(most, [this] {
+    if (!stilling_ || destroying_) return;
+    tell_not_still();
+    agents_still();
+  });
+  kill_agents();
+}
+
+void sandbox_impl::agents_still() {
+  stilling_ = false;
+  at_work_.reset(); // looked up anew where it is left
+  still_rounds_ = 0;
+  next_download();
+}
+
+void sandbox_impl::tell_not_still() {
+  note(ctx_->recorder(), now(),
+       notice{severity::warning, "collected_at_work",
+              ctx_->sandbox.value + ": the results of " + names_at_work()
+                  + " may be from the middle of its work, for nothing inside has answered the kill "
+                    "of its agent, and they are collected all the same"});
+}
+
 // ---- its agents -----------------------------------------------------------------------------
 
 void sandbox_impl::leave() {
+  stilling_ = false;
   leaving_ = true;
   look_for_agents();
   if (at_work_ && at_work_->empty()) return left();
@@ -111,19 +152,33 @@ void sandbox_impl::reach_agents() {
 
 void sandbox_impl::kill_agents() {
   unanswered_ = at_work_->size();
-  for (const auto& p : *at_work_)
-    ctx_->api->run(
-        ctx_->address(), signal_command(*ctx_, p.pane, p.attempt, "KILL"),
-        home<sandbox::command_result>([this, pane = p.pane](result<sandbox::command_result> r) {
-          if (leaving_) on_agent_killed(pane, read_guest_answer(r));
-        }));
+  for (const auto& p : *at_work_) {
+    auto kill = signal_command(*ctx_, p.pane, p.attempt, "KILL");
+    if (stilling_)
+      kill.limit = std::min<std::chrono::milliseconds>(kill.limit, limits().stop_grace);
+    ctx_->api->run(ctx_->address(), std::move(kill),
+                   home<sandbox::command_result>([this, pane = p.pane, stilling = stilling_](
+                                                     result<sandbox::command_result> r) {
+                     // That of a round before: leaving has its own.
+                     if (stilling ? stilling_ && !destroying_ : leaving_)
+                       on_agent_killed(pane, read_guest_answer(r));
+                   }));
+  }
 }
 
 void sandbox_impl::on_agent_killed(const pane_id& pane, const result<json>& answer) {
-  if (!answer && answer.err().code == errc::gone) return leave_no_longer("the sandbox was gone");
+  if (!answer && answer.err().code == errc::gone)
+    return stilling_ ? agents_still() : leave_no_longer("the sandbox was gone");
   if (answer) std::erase_if(*at_work_, [&](const auto& p) { return p.pane == pane; });
   if (--unanswered_ > 0) return;
+  if (stilling_) return at_work_->empty() ? agents_still() : still_agents_later();
   at_work_->empty() ? left() : end_agents_later();
+}
+
+void sandbox_impl::still_agents_later() {
+  later(signal_wait(limits(), still_rounds_++), [this] {
+    if (stilling_ && !destroying_) kill_agents();
+  });
 }
 
 void sandbox_impl::end_agents_later() {

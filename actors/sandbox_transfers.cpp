@@ -2,6 +2,7 @@
 // at a time. The TRANSFER does the work; here is what is intended, and what follows from its end.
 #include "actors/sandbox_actor.hpp"
 #include "actors/transfer.hpp"
+#include "actors/untold_findings.hpp"
 
 namespace skep::actors {
 
@@ -27,13 +28,30 @@ void sandbox_impl::collect() {
   remove_child("poller");
   collect_next_ = 0;
   unfetched_.clear();
-  next_download();
+  still_agents();
+}
+
+// After a former life's beginning: whole results are not given up for an attempt that may fail.
+void sandbox_impl::collect_rest() {
+  in_pool<std::set<pane_id>>(
+      ctx_->svc,
+      [svc = ctx_->svc, spec = ctx_->spec, box = rec_]() -> result<std::set<pane_id>> {
+        return panes_in_place(*svc, *spec, box);
+      },
+      [this](result<std::set<pane_id>> r) {
+        if (r) stored_ = std::move(*r);
+        collect();
+      });
 }
 
 void sandbox_impl::next_download() {
   if (destroying_) return;
-  auto shared = ctx_->spec->share_tree;
-  if (collect_next_ == (shared ? 1 : panes_.all().size())) return look_at_output();
+  const auto shared = ctx_->spec->share_tree;
+  const std::size_t all = shared ? 1 : panes_.all().size();
+  while (collect_next_ < all
+         && stored_.contains(shared ? pane_id{} : panes_.all()[collect_next_].pane))
+    ++collect_next_;
+  if (collect_next_ == all) return look_at_output();
   const auto& p = panes_.all()[collect_next_++];
   download_plan plan{transfer_id::make(),
                      shared ? "sandbox-" + std::to_string(ctx_->index) : p.name, rec_.base_commit};

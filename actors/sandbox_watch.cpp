@@ -31,9 +31,12 @@ bool sandbox_impl::too_many_out() {
 
 void sandbox_impl::watch_idle() {
   if (!idle_.on() || stop_ || winding_down_ || rec_.frozen) return;
-  for (const auto& p : panes_.all())
-    if (p.state != pane_phase::closed && panes_.is_ready(p.pane))
-      on_idle_word(p, idle_.look(p.pane, ctx_->active_at(p.pane), ctx_->svc->boot_now()));
+  const auto unseen = ctx_->output_waits();
+  for (const auto& p : panes_.all()) {
+    if (p.state == pane_phase::closed || !panes_.is_ready(p.pane)) continue;
+    if (unseen) ctx_->active(p.pane); // it may well write
+    on_idle_word(p, idle_.look(p.pane, ctx_->active_at(p.pane), ctx_->svc->boot_now()));
+  }
 }
 
 pane_idle sandbox_impl::idle_warning(const pane_record& p) const {

@@ -2,11 +2,11 @@
 
 #include "actors/journal_events.hpp"
 #include "actors/results_dir.hpp"
+#include "actors/work_files.hpp"
 #include "transfer/kept.hpp"
 #include "transfer/scan.hpp"
 
 #include <map>
-#include <set>
 
 namespace skep::actors {
 namespace {
@@ -63,6 +63,21 @@ std::vector<results_scanned> untold_findings(const services& svc, const swarm_sp
     auto found = transfer::for_event(transfer::scan_results(place->dir.string(), tree, spec.repo));
     if (found.alarming() || found.medium > 0) out.push_back({transfer, tree, std::move(found)});
   }
+  return out;
+}
+
+std::set<pane_id> panes_in_place(const services& svc, const swarm_spec& spec,
+                                 const sandbox_record& box) {
+  auto out = stored_panes(svc, box);
+  if (out.empty()) return out;
+  auto place = results_dir(svc, spec, box.swarm);
+  if (!place) return {};
+  std::erase_if(out, [&](const pane_id& pane) {
+    auto tree = tree_name(svc, box, pane);
+    auto kept = tree.empty() ? result<transfer::kept_pane>{make_error(errc::no_results)}
+                             : transfer::read_pane(place->dir.string(), tree);
+    return !kept || !transfer::check_kept(*kept);
+  });
   return out;
 }
 

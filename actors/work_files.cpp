@@ -8,36 +8,18 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 namespace skep::actors {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Panes of this sandbox (empty: the tree that all share) whose last download brought something.
-std::set<pane_id> brought_by(const services& svc, const sandbox_record& box) {
-  std::map<transfer_id, pane_id> intended;
-  std::set<pane_id> out;
-  each_event(svc, box.swarm, box.sandbox, [&](const any_event& e, utc_time) {
-    if (auto* i = std::get_if<transfer_intended>(&e)) {
-      if (i->direction != transfer_direction::download) return true;
-      intended[i->transfer] = i->pane;
-      out.erase(i->pane); // it may replace what an earlier one brought
-    } else if (auto* d = std::get_if<transfer_done>(&e)) {
-      if (auto of = intended.find(d->transfer); of != intended.end()) out.insert(of->second);
-    }
-    return true;
-  });
-  return out;
-}
-
 /// True when a client may still look into this sandbox for work that was never fetched.
 bool has_work_inside(const services& svc, const sandbox_record& box) {
   if (!box.kept || box.kill_intended) return false;
   // Nobody can ask about it, and it was not to live so long.
   if (!svc.knows_provider(box.provider) && box.lease_end_at <= svc.wall_now()) return false;
-  const auto brought = brought_by(svc, box);
+  const auto brought = stored_panes(svc, box);
   if (brought.contains(pane_id{})) return false;
   auto panes = svc.load_panes(box.sandbox);
   if (!panes) return true;
@@ -64,6 +46,22 @@ void leave_upload(const fs::path& dir, const fs::path& upload) {
 }
 
 } // namespace
+
+std::set<pane_id> stored_panes(const services& svc, const sandbox_record& box) {
+  std::map<transfer_id, pane_id> intended;
+  std::set<pane_id> out;
+  each_event(svc, box.swarm, box.sandbox, [&](const any_event& e, utc_time) {
+    if (auto* i = std::get_if<transfer_intended>(&e)) {
+      if (i->direction != transfer_direction::download) return true;
+      intended[i->transfer] = i->pane;
+      out.erase(i->pane); // it may replace what an earlier one brought
+    } else if (auto* d = std::get_if<transfer_done>(&e)) {
+      if (auto of = intended.find(d->transfer); of != intended.end()) out.insert(of->second);
+    }
+    return true;
+  });
+  return out;
+}
 
 void remove_work_files(const services& svc, const swarm_id& swarm) {
   std::error_code ec;

@@ -6,7 +6,13 @@
 
 #include "actors/domain.hpp"
 
+#include <set>
+
 namespace skep::actors {
+
+/// Panes of this sandbox (empty: the tree that all share) whose last download brought something, as
+/// the journal says; none where that cannot be read.
+std::set<pane_id> stored_panes(const services& svc, const sandbox_record& box);
 
 /// Removes what prepare_bundle() and the downloads left of this swarm, which is over, but for what
 /// is kept as above. Where the tables cannot tell, it is kept.

@@ -62,6 +62,8 @@ TEST_CASE("policies that make no sense are named") {
   CHECK(refused([](p& x) { x.quota_wait = 601s; }).find("quota_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.disk_wait = 0s; }).find("disk_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.disk_wait = 2h; }).find("disk_wait") != std::string::npos);
+  CHECK(refused([](p& x) { x.log_room_bytes = 1ULL << 41; }).find("log_r") != std::string::npos);
+  CHECK(refused([](p& x) { x.disk_look = 61s; }).find("disk_look") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_wait_first = 6s; }).find("poll_wait") != std::string::npos);
   CHECK(refused([](p& x) { x.poll_give_up = 2h; }).find("poll_give_up") != std::string::npos);
   CHECK(refused([](p& x) { x.pane_wait_first = 61s; }).find("pane_wait") != std::string::npos);

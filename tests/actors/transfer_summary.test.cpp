@@ -100,6 +100,7 @@ TEST_CASE_METHOD(summary_world, "what an agent's own deeds cost its results is t
   change = [](json& summary) {
     summary["no_history"] = true;
     summary["unreadable"] = {"locked", "other"};
+    summary["too_large"] = json::array({"data.bin"});
   };
   begin();
   exit("pn_0");
@@ -110,4 +111,6 @@ TEST_CASE_METHOD(summary_world, "what an agent's own deeds cost its results is t
                    "its tree has no commit to go by"});
   CHECK(told("unreadable_left_out")
         == strings{"what p0 brought leaves out locked and 1 more, which nobody may read inside"});
+  CHECK(told("large_left_out")
+        == strings{"what p0 brought leaves out data.bin, too large to come back with the rest"});
 }

@@ -329,6 +329,54 @@ TEST_CASE_METHOD(hung_world,
 }
 
 TEST_CASE_METHOD(hung_world,
+                 "nothing is collected before the kill of an agent that did not listen is "
+                 "answered, but after half a minute, and then that is told") {
+  int kills = 0, lost = 3;
+  std::size_t diffs_at_answer = 99;
+  guest["signal"] = [&](const sandbox::command& c) -> result<command_result> {
+    if (c.argv.back() != "KILL") return said("{}\n");
+    if (++kills <= lost) return make_error(errc::network);
+    diffs_at_answer = guest_calls("diff");
+    return said("{}\n");
+  };
+  begin();
+  SECTION("it is answered the fourth time") {
+    stop(stop_mode::graceful);
+    advance(svc->limits.stop_grace * 2 + 5s); // at 10, 20 and 22 s
+    CHECK(kills == 3);
+    CHECK(phases().back() == "collecting");
+    CHECK(guest_calls("diff") == 0);
+    advance(2s);
+    CHECK(kills == 4);
+    CHECK(diffs_at_answer == 0);
+    CHECK(count("collected_at_work") == 0);
+  }
+  SECTION("it is never answered") {
+    lost = 1000;
+    stop(stop_mode::graceful);
+    advance(svc->limits.stop_grace * 2 + svc->limits.guest_command - 1s);
+    CHECK(guest_calls("diff") == 0);
+    advance(2s);
+    CHECK(count("collected_at_work") == 1);
+    const auto told = all<notice>();
+    for (const auto& n : told)
+      if (n.code == "collected_at_work")
+        CHECK(n.text.starts_with("sb_a: the results of p0 may be"));
+  }
+  SECTION("its end is seen: nobody is killed") {
+    stop(stop_mode::graceful);
+    exit("pn_0", 130);
+    CHECK(kills == 0);
+  }
+  CHECK(guest_calls("diff") == 1);
+  advance(1min); // the rest of its log is looked for
+  CHECK(ending() == "cancelled");
+  CHECK(api->boxes.empty());
+  CHECK(has_patch("p0"));
+  guest.erase("signal");
+}
+
+TEST_CASE_METHOD(hung_world,
                  "before a sandbox is left its models may cost what they have cost, and "
                  "no more, also while its agents may be at work") {
   recorded(phase::running);

@@ -31,6 +31,7 @@ SOURCES = [
     ("host/registry.hpp", "holder_policy", "skep-host and its holders"),
     ("host/gateway/gateway.hpp", "gateway_policy", "The gateway of a local sandbox"),
     ("transfer/unpack.hpp", "unpack_limits", "What may be unpacked on this machine"),
+    ("guest/diff.hpp", "diff_limits", "What a pane brings back"),
 ]
 # Members of a group whose comment is about its first one.
 MEANINGS = {

@@ -8,6 +8,7 @@
 #include "broker/publisher.hpp"
 #include "host/gateway/prices.hpp"
 #include "messages/crash_point.hpp"
+#include "storage/disk_guard.hpp"
 #include "storage/last_failure.hpp"
 #include "storage/secrets.hpp"
 #include "storage/state_dir.hpp"
@@ -229,6 +230,8 @@ int run(const options& opt) {
   svc->pool = std::make_shared<actors::work_pool>(2, job_failed);
   svc->provider_pool = std::make_shared<actors::work_pool>(2, job_failed);
   svc->state_dir = paths->root;
+  svc->room = std::make_shared<actors::disk_room>(
+      [root = paths->root] { return storage::free_bytes(root); }, svc->boot_now);
   svc->upload_form = settings->upload_form;
   svc->upload_keep_bytes = settings->upload_keep_bytes;
   svc->guest_binary = guest;
