@@ -77,7 +77,7 @@ def notices(skep, swarm, code):
     return [e["body"] for e in skep.events(swarm) if e["body"].get("code") == code]
 
 
-@scenario("a full disk under one pane's log fails nothing: the other sandbox completes meanwhile, and the log is whole once there is room")
+@scenario("a full disk under one pane's log fails nothing, the other sandbox completes meanwhile, and the log is whole once there is room")
 def _(work):
     repo = repository(work / "repo", {"file.txt": "text\n"})
     with Simulator(work, scenario=SLOW) as sim, prepared(work, sim) as skep:
