@@ -15,8 +15,7 @@ namespace {
 constexpr std::uint64_t freed_together = 1024 * 1024; ///< More than any file system's block.
 
 error cannot_write(const std::string& what) {
-  return make_error(errno == ENOSPC || errno == EDQUOT ? errc::disk_full : errc::io,
-                    "cannot write " + what, std::strerror(errno));
+  return transfer::io_error("cannot write " + what, errno);
 }
 
 error cannot_copy(const std::filesystem::path& log) {
@@ -104,8 +103,7 @@ result<output_log> output_log::open(const std::filesystem::path& file,
     // Its folder may be what found no room.
     auto number = fd < 0 && errno == ENOENT && ec ? ec.value() : errno;
     if (fd >= 0) ::close(fd);
-    return make_error(number == ENOSPC || number == EDQUOT ? errc::disk_full : errc::io,
-                      "cannot open the log " + file.string(), std::strerror(number));
+    return transfer::io_error("cannot open the log " + file.string(), number);
   }
   return output_log{fd, static_cast<std::uint64_t>(st.st_size), masker{forms}};
 }
