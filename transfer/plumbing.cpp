@@ -60,18 +60,17 @@ result<filtered_files> plumbing::filter(const std::vector<file_entry>& entries,
                                         const std::string& dir) const {
   filtered_files out;
   if (entries.empty()) return out;
-  auto paths = with_filter(entries);
-  if (!paths) return paths.err();
-  out.paths = std::move(*paths);
-  if (out.paths.empty()) return out;
+  auto rules = filter_rules(entries);
+  if (!rules) return rules.err();
+  if (rules->empty()) return out;
   auto root = open_root(dir);
   if (!root) return root.err();
-  auto rules = conversion_rules(out.paths);
-  if (!rules) return rules.err();
   for (const auto& e : entries) {
-    if (!out.paths.contains(e.path)) continue;
-    auto id = hash_filtered(e, root->get(), (*rules)[e.path]);
+    auto rule = rules->find(e.path);
+    if (rule == rules->end()) continue;
+    auto id = hash_filtered(e, root->get(), rule->second);
     if (!id) return id.err();
+    out.paths.insert(e.path);
     ((out.lines += (e.mode == 0755 ? "100755 " : "100644 ") + *id + '\t') += e.path) += '\0';
   }
   return out;
@@ -128,45 +127,37 @@ result<std::set<std::string>> plumbing::filter_names() const {
   return out;
 }
 
-/// Paths of files for which the user's attributes name a filter that is configured.
-result<std::set<std::string>> plumbing::with_filter(const std::vector<file_entry>& entries) const {
-  std::set<std::string> out;
+/// Files for which the user's attributes name a filter that is configured, each with all that they
+/// say of how it becomes an object: "* filter=lfs -text".
+result<std::map<std::string, std::string>>
+plumbing::filter_rules(const std::vector<file_entry>& entries) const {
+  std::map<std::string, std::string> out;
   auto names = filter_names();
-  if (!names || names->empty()) return names;
-  auto p = call_in_repo({"check-attr", "-z", "--stdin", "filter"});
+  if (!names) return names.err();
+  if (names->empty()) return out;
+  auto p = call_in_repo({"check-attr", "-z", "--stdin", "filter", "text", "eol", "crlf", "ident",
+                         "working-tree-encoding"});
   for (const auto& e : entries)
     if (e.type == file_entry::kind::file) (p.stdin_data += e.path) += '\0';
   if (p.stdin_data.empty()) return out;
   auto told = run_for_output(p);
   if (!told) return told.err();
-  auto items = split_nul(*told); // PATH, "filter", VALUE
-  for (std::size_t i = 0; i + 2 < items.size(); i += 3)
-    if (names->contains(items[i + 2])) out.insert(items[i]);
-  return out;
-}
-
-/// All that the user's attributes say of how each of these becomes an object: "* filter=lfs -text".
-result<std::map<std::string, std::string>>
-plumbing::conversion_rules(const std::set<std::string>& paths) const {
-  auto p = call_in_repo({"check-attr", "-z", "--stdin", "filter", "text", "eol", "crlf", "ident",
-                         "working-tree-encoding"});
-  for (const auto& path : paths)
-    (p.stdin_data += path) += '\0';
-  auto told = run_for_output(p);
-  if (!told) return told.err();
-  std::map<std::string, std::string> out;
+  std::set<std::string> filtered;
   auto items = split_nul(*told); // PATH, NAME, VALUE
   for (std::size_t i = 0; i + 2 < items.size(); i += 3) {
     const auto &name = items[i + 1], &value = items[i + 2];
     auto& rule = out.try_emplace(items[i], "*").first->second;
-    if (name == "filter") // one that is configured, whatever its name
+    if (name == "filter") { // one that is configured, whatever its name
+      if (names->contains(value)) filtered.insert(items[i]);
       rule += " filter=" + value;
-    else
+    } else {
       rule += value == "unspecified" ? " !" + name
               : value == "unset"     ? " -" + name
               : value == "set"       ? " " + name
                                      : " " + name + "=" + value;
+    }
   }
+  std::erase_if(out, [&](const auto& x) { return !filtered.contains(x.first); });
   return out;
 }
 

@@ -69,9 +69,8 @@ public:
 private:
   program call_in_repo(std::vector<std::string> arguments) const;
   result<std::set<std::string>> filter_names() const;
-  result<std::set<std::string>> with_filter(const std::vector<file_entry>& entries) const;
   result<std::map<std::string, std::string>>
-  conversion_rules(const std::set<std::string>& paths) const;
+  filter_rules(const std::vector<file_entry>& entries) const;
   result<std::string> hash_filtered(const file_entry& entry, int root,
                                     const std::string& rule) const;
   result<void> switch_filters_off(program& p) const;
