@@ -2,10 +2,12 @@
 
 #include "transfer/posix.hpp"
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,17 +41,59 @@ result<int> output_file(const std::filesystem::path& file) {
   return fd;
 }
 
+std::atomic<std::uint64_t> staying_open{0};
+
+/// Takes one of the files that logs may keep open; false when all are taken.
+bool take_place() {
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  auto taken = staying_open.load();
+  while (taken < files.rlim_cur / 4)
+    if (staying_open.compare_exchange_weak(taken, taken + 1)) return true;
+  return false;
+}
+
 } // namespace
 
-output_log::output_log(int fd, std::uint64_t position, masker mask)
-    : fd_(fd), position_(position), begin_(log_begin(fd)), mask_(std::move(mask)) {}
+struct output_log::use {
+  explicit use(output_log& l) : log(l), open(l.wake()) {}
+  ~use() { log.rest(); }
+  use(const use&) = delete;
+  use& operator=(const use&) = delete;
+  output_log& log;
+  result<void> open;
+};
+
+output_log::output_log(std::filesystem::path file, int fd, std::uint64_t position, masker mask)
+    : file_(std::move(file)), fd_(fd), position_(position), begin_(log_begin(fd)),
+      mask_(std::move(mask)) {
+  rest();
+}
 
 output_log::output_log(output_log&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), position_(other.position_), begin_(other.begin_),
-      mask_(std::move(other.mask_)) {}
+    : file_(std::move(other.file_)), fd_(std::exchange(other.fd_, -1)),
+      stays_open_(std::exchange(other.stays_open_, false)), position_(other.position_),
+      begin_(other.begin_), mask_(std::move(other.mask_)) {}
 
 output_log::~output_log() {
   if (fd_ >= 0) ::close(fd_);
+  if (stays_open_) --staying_open;
+}
+
+// Its length is looked at: the file may have been replaced or cut while it was closed.
+result<void> output_log::wake() {
+  if (fd_ >= 0) return {};
+  fd_ = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+  struct stat st {};
+  if (fd_ < 0 || ::fstat(fd_, &st) != 0) return cannot_write("a log");
+  if (static_cast<std::uint64_t>(st.st_size) == position_) return {};
+  return make_error(errc::io, "the log " + file_.string() + " was changed by somebody else");
+}
+
+void output_log::rest() {
+  if (stays_open_ || fd_ < 0) return;
+  stays_open_ = take_place();
+  if (!stays_open_) ::close(std::exchange(fd_, -1));
 }
 
 std::uint64_t log_begin(int fd) {
@@ -105,7 +149,7 @@ result<output_log> output_log::open(const std::filesystem::path& file,
     if (fd >= 0) ::close(fd);
     return transfer::io_error("cannot open the log " + file.string(), number);
   }
-  return output_log{fd, static_cast<std::uint64_t>(st.st_size), masker{forms}};
+  return output_log{file, fd, static_cast<std::uint64_t>(st.st_size), masker{forms}};
 }
 
 result<bool> output_log::trim(std::uint64_t cap_bytes, bool at_once) {
@@ -113,6 +157,8 @@ result<bool> output_log::trim(std::uint64_t cap_bytes, bool at_once) {
   if (position_ - begin_ <= cap_bytes + slack) return false;
   auto to = (position_ - cap_bytes) / freed_together * freed_together;
   if (to <= begin_) return false;
+  const use file{*this};
+  if (!file.open) return file.open.err();
   if (::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin_),
                   static_cast<off_t>(to - begin_))
       != 0)
@@ -138,6 +184,9 @@ result<std::string> output_log::finish() {
 // All or nothing: who goes on at the end of half a masked value would take its other half for
 // ordinary text.
 result<std::string> output_log::write(std::string text) {
+  if (text.empty()) return text;
+  const use file{*this};
+  if (!file.open) return file.open.err();
   std::string_view rest{text};
   while (!rest.empty()) {
     auto n = ::write(fd_, rest.data(), rest.size());

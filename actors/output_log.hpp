@@ -12,6 +12,9 @@
 //
 // A tail that may be the beginning of a secret is held back until it is decided; it is not on disk
 // and so is sent again after a restart.
+//
+// All logs together keep at most a quarter of the process's open files: those beyond are opened for
+// each use, so that tens of thousands of panes leave room for sockets and the database.
 #pragma once
 
 #include "messages/error.hpp"
@@ -61,9 +64,15 @@ public:
   result<bool> trim(std::uint64_t cap_bytes, bool at_once = false);
 
 private:
-  output_log(int fd, std::uint64_t position, masker mask);
+  /// While one lives the file is open.
+  struct use;
+  output_log(std::filesystem::path file, int fd, std::uint64_t position, masker mask);
   result<std::string> write(std::string text);
+  result<void> wake();
+  void rest();
+  std::filesystem::path file_;
   int fd_ = -1;
+  bool stays_open_ = false; ///< Counts among those that do.
   std::uint64_t position_ = 0;
   std::uint64_t begin_ = 0;
   masker mask_;
