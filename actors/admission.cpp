@@ -58,7 +58,8 @@ private:
     admission_request ask;
     milliseconds since{0}; ///< On the boot-time clock.
     milliseconds told_at{0};
-    sandbox_waits told;
+    std::uint32_t told_position = 0;
+    sandbox_waits told; ///< As of the last look, whether that was news or not.
   };
 
   const limit_table& rules() const { return *svc_->rules; }
@@ -72,7 +73,7 @@ private:
       backoff_.refused(r.provider, r.sandbox, milliseconds{r.refused.retry_after_ms},
                        svc_->boot_now());
     if (r.asker) this->monitor(r.asker);
-    line_.push_back({r, svc_->boot_now(), milliseconds{0}, {}});
+    line_.push_back({r, svc_->boot_now(), milliseconds{0}, 0, {}});
     look_soon();
   }
 
@@ -206,8 +207,9 @@ private:
     svc_->handles->wake_reaper();
   }
 
-  // Another place or rule is told at once, at most every 10 s while nothing but the place changes.
-  // What passes by itself is news only when it does not: a large run would fill the journal.
+  // Another rule is told at once. Another place is news at most every 10 s, and far back in the
+  // line only where a quarter of it has gone: a long line would fill the journal, each step forward
+  // being news of all who wait. What passes by itself is news only when it does not.
   void tell(waiting& w, const hold& h, std::size_t position) {
     if (h.passing && svc_->boot_now() - w.since < std::chrono::seconds{10}) return;
     sandbox_waits x{
@@ -217,11 +219,17 @@ private:
     if (x.wait_ms == 0 && w.told.rule == x.rule) x.wait_ms = w.told.wait_ms;
     bool news = w.told.position == 0 || w.told.rule != x.rule
                 || (w.told.wait_ms == 0 && x.wait_ms > 0)
-                || (w.told.position != x.position && at - w.told_at >= std::chrono::seconds{10});
-    auto told_at = news ? at : w.told_at;
+                || (place_is_news(w.told_position, x.position)
+                    && at - w.told_at >= std::chrono::seconds{10});
     w.told = x;
-    w.told_at = told_at;
-    if (news && w.ask.waiting) w.ask.waiting(x);
+    if (!news) return;
+    w.told_at = at;
+    w.told_position = x.position;
+    if (w.ask.waiting) w.ask.waiting(x);
+  }
+
+  static bool place_is_news(std::uint32_t told, std::uint32_t now) {
+    return now > told || (now < told && (now <= 10 || now <= told - told / 4));
   }
 
   // ---- before a run begins ----

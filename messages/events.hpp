@@ -136,8 +136,9 @@ struct sandbox_queued {
               field(3, "usd_per_hour", x.usd_per_hour))
 };
 
-/// Note: the sandbox is not created yet, because a limit is reached. Told again when its place in
-/// line or the limit changes.
+/// Note: the sandbox is not created yet, because a limit is reached. Told again when that is
+/// another one, and of its place: of each of the last ten, before of a quarter of the line at a
+/// time.
 struct sandbox_waits {
   std::uint32_t position = 0; ///< From 1, among those that wait for the same provider.
   std::string rule;           ///< Such as "max_active".

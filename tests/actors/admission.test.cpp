@@ -57,6 +57,35 @@ TEST_CASE_METHOD(limit_world,
   finish();
 }
 
+TEST_CASE_METHOD(limit_world,
+                 "who waits hears of each of the last ten places, and before of a quarter of "
+                 "the line at a time") {
+  rule().max_active = 1;
+  begin();
+  spec->sandboxes = 40;
+  auto id = run();
+  advance(2s);
+  const auto last = sandboxes(id).back().sandbox;
+  for (std::size_t n = 0; n < 39; ++n) {
+    agents_end(sandboxes(id)[n]);
+    advance(11s);
+    REQUIRE(states(id)[n + 1] == "running");
+  }
+  std::vector<std::uint32_t> places;
+  for (const auto& c : log->committed) {
+    if (c.sandbox != last) continue;
+    for (event_reader r{c.body.data}; !r.done();) {
+      auto e = interpret(r.next().value());
+      if (const auto* x = std::get_if<sandbox_waits>(&*e)) places.push_back(x->position);
+    }
+  }
+  CHECK(places
+        == std::vector<std::uint32_t>{39, 30, 23, 18, 14, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1});
+  agents_end(sandboxes(id)[39]);
+  CHECK(ending(id) == "closed completed");
+  finish();
+}
+
 TEST_CASE_METHOD(limit_world, "max_active_per_repo makes one repository wait and lets another go") {
   rule().max_active_per_repo = 1;
   begin();
