@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <optional>
+#include <set>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,12 +79,45 @@ private:
   }
 
   result<list_reply> list(const list_request& r) {
+    if (!r.named.empty()) return list_named(r.named);
     auto swarms = reader_->swarms(r.all);
     auto sandboxes = reader_->all_sandboxes(r.all);
     auto panes = reader_->all_panes(r.all);
     if (!swarms || !sandboxes || !panes)
       return !swarms ? swarms.err() : !sandboxes ? sandboxes.err() : panes.err();
-    return list_reply{std::move(*swarms), std::move(*sandboxes), std::move(*panes)};
+    list_reply out{std::move(*swarms), std::move(*sandboxes), std::move(*panes)};
+    if (!r.all)
+      if (auto e = add_what_stayed(out)) return e;
+    return out;
+  }
+
+  result<list_reply> list_named(const std::string& text) {
+    auto swarms = reader_->swarms_named(text);
+    auto panes = reader_->panes_named(text);
+    if (!swarms || !panes) return !swarms ? swarms.err() : panes.err();
+    return list_reply{std::move(*swarms), {}, std::move(*panes)};
+  }
+
+  /// Adds what is there of swarms that are closed, and those swarms, to a list of open ones.
+  error add_what_stayed(list_reply& list) {
+    auto living = reader_->living_sandboxes();
+    if (!living) return living.err();
+    std::set<swarm_id> listed;
+    for (const auto& s : list.swarms)
+      listed.insert(s.swarm);
+    const auto open = listed;
+    for (auto& box : *living) {
+      if (open.count(box.swarm) != 0) continue;
+      if (listed.insert(box.swarm).second) {
+        auto swarm = reader_->swarm(box.swarm);
+        if (!swarm) return swarm.err();
+        list.swarms.push_back(std::move(*swarm));
+      }
+      list.sandboxes.push_back(std::move(box));
+    }
+    std::stable_sort(list.swarms.begin(), list.swarms.end(),
+                     [](const auto& a, const auto& b) { return a.created_at > b.created_at; });
+    return {};
   }
 
   result<status_reply> status(const status_request& r) {

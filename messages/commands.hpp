@@ -150,9 +150,13 @@ struct run_reply {
   SKEP_FIELDS(field(1, "swarm", x.swarm), field(2, "seq", x.seq), field(25, "remarks", x.remarks))
 };
 
+/// What runs, what stayed of what is over, or what one word names.
 struct list_request {
-  bool all = false; ///< Closed swarms too.
-  SKEP_FIELDS(field(1, "all", x.all))
+  bool all = false; ///< Closed swarms too; without it those alone that left a sandbox behind.
+  /// Nothing but what this may mean, closed or not: swarms of this name, swarms and panes whose id
+  /// it is, and from 4 characters on those whose id it begins. No sandboxes. Empty: everything.
+  std::string named = {};
+  SKEP_FIELDS(field(1, "all", x.all), field(2, "named", x.named))
 };
 struct list_reply {
   std::vector<swarm_record> swarms; ///< Newest first.

@@ -265,6 +265,26 @@ result<std::vector<transfer_record>> reader::transfers(const swarm_id& id) {
                                     "WHERE swarm = ?1 ORDER BY created_at_ms, rowid", id);
 }
 
+namespace {
+// An id is ASCII below 127. Two bounds and no LIKE: they are looked up in the index of the key.
+std::string begins_with(std::string_view column, std::string_view text) {
+  std::string id{column};
+  return text.size() < 4 ? id + " = ?1" : id + " >= ?1 AND " + id + " < ?1 || char(127)";
+}
+} // namespace
+
+result<std::vector<swarm_record>> reader::swarms_named(std::string_view text) {
+  return read_rows<swarm_record>(db_, "swarms",
+                                 "WHERE name = ?1 AND name <> '' OR " + begins_with("swarm", text)
+                                     + " ORDER BY created_at_ms DESC, rowid DESC",
+                                 text);
+}
+
+result<std::vector<pane_record>> reader::panes_named(std::string_view text) {
+  return read_rows<pane_record>(
+      db_, "panes", "WHERE " + begins_with("pane", text) + " ORDER BY created_at_ms, rowid", text);
+}
+
 result<std::vector<replacement_record>> reader::replacements(const swarm_id& id) {
   return read_rows<replacement_record>(db_, "replacements", "WHERE swarm = ?1 ORDER BY number", id);
 }

@@ -85,6 +85,11 @@ public:
   result<std::vector<pane_record>> all_panes(bool all);               ///< Of swarms(all).
   result<pane_record> pane(const pane_id& id);                        ///< no_such_pane
   result<std::vector<transfer_record>> transfers(const swarm_id& id); ///< Oldest first.
+  /// Open or closed, newest first: of this name, of this id, or, from 4 characters on, with an id
+  /// that begins so.
+  result<std::vector<swarm_record>> swarms_named(std::string_view text);
+  /// Open or closed, oldest first: of this id, or, from 4 characters on, with one that begins so.
+  result<std::vector<pane_record>> panes_named(std::string_view text);
 
   result<std::vector<replacement_record>> replacements(const swarm_id& id); ///< Oldest first.
 

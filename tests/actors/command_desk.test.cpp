@@ -355,6 +355,65 @@ TEST_CASE_METHOD(desk_world,
   finish();
 }
 
+TEST_CASE_METHOD(desk_world,
+                 "a list is of what runs and of closed runs that left a sandbox behind") {
+  spec->keep = true;
+  auto keeps = run();
+  agents_end(only_sandbox(keeps));
+  spec->keep = false;
+  auto over = run();
+  agents_end(only_sandbox(over));
+  auto open = run();
+  REQUIRE(ending(keeps) == "closed completed");
+  REQUIRE(ending(over) == "closed completed");
+  auto listed = [&](bool all) {
+    auto list = call(list_request{all});
+    REQUIRE(list);
+    std::vector<swarm_id> swarms, boxes, panes;
+    for (const auto& s : list->swarms)
+      swarms.push_back(s.swarm);
+    for (const auto& b : list->sandboxes)
+      boxes.push_back(b.swarm);
+    for (const auto& p : list->panes)
+      panes.push_back(p.swarm);
+    return std::tuple{swarms, boxes, panes};
+  };
+  using ids = std::vector<swarm_id>;
+  CHECK(listed(false) == std::tuple{ids{open, keeps}, ids{open, keeps}, ids{open}});
+  CHECK(listed(true)
+        == std::tuple{ids{open, over, keeps}, ids{keeps, over, open}, ids{keeps, over, open}});
+  REQUIRE(call(stop_request{keeps, true}));
+  advance(1s);
+  CHECK(listed(false) == std::tuple{ids{open}, ids{open}, ids{open}});
+  finish();
+}
+
+TEST_CASE_METHOD(desk_world, "a list of what one word names has nothing else, and no sandbox") {
+  spec->name = "nightly";
+  auto one = run();
+  agents_end(only_sandbox(one));
+  auto two = run();
+  auto pane = tables->panes(two)->at(0).pane;
+  auto named = [&](const std::string& word) {
+    auto list = call(list_request{false, word});
+    REQUIRE(list);
+    CHECK(list->sandboxes.empty());
+    std::vector<std::string> out;
+    for (const auto& s : list->swarms)
+      out.push_back(s.swarm.value);
+    for (const auto& p : list->panes)
+      out.push_back(p.pane.value);
+    return out;
+  };
+  CHECK(named("nightly") == strings{two.value, one.value});
+  CHECK(named("night").empty());
+  CHECK(named(one.value) == strings{one.value});
+  CHECK(named(pane.value) == strings{pane.value});
+  CHECK(named(pane.value.substr(0, pane.value.size() - 1)) == strings{pane.value});
+  CHECK(named("sw_").empty()); // too short to mean one
+  finish();
+}
+
 TEST_CASE_METHOD(desk_world, "a kill of a run that goes on means the sandbox that it kept, too") {
   spec->keep = true;
   spec->sandboxes = 2;

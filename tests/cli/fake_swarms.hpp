@@ -282,7 +282,18 @@ private:
   result<list_reply> list(const list_request& r) {
     list_reply out;
     for (auto s = swarms_.rbegin(); s != swarms_.rend(); ++s) {
-      if (!r.all && s->record.state == swarm_phase::closed) continue;
+      const bool open = s->record.state != swarm_phase::closed;
+      auto stayed = [](const sandbox_record& b) { return b.kept || b.kill_intended; };
+      if (!r.named.empty()) {
+        auto means = [&](const std::string& id) { return id.starts_with(r.named); };
+        if (s->record.name == r.named || means(s->record.swarm.value))
+          out.swarms.push_back(s->record);
+        for (const auto& p : s->panes)
+          if (means(p.record.pane.value)) out.panes.push_back(p.record);
+        continue;
+      }
+      if (!r.all && !open && std::none_of(s->sandboxes.begin(), s->sandboxes.end(), stayed))
+        continue;
       out.swarms.push_back(s->record);
       out.sandboxes.insert(out.sandboxes.end(), s->sandboxes.begin(), s->sandboxes.end());
       for (const auto& p : s->panes)

@@ -66,6 +66,9 @@ void ask_all(reader& r) {
   answered(r.swarms(false));
   answered(r.all_sandboxes(false));
   answered(r.all_panes(false));
+  answered(r.swarms_named("nightly"));
+  answered(r.swarms_named("sw"));
+  answered(r.panes_named("pn_1234"));
   answered(r.swarm(w));
   answered(r.spec(w));
   answered(r.sandboxes(w));

@@ -296,6 +296,35 @@ TEST_CASE("recovery finds what was left open") {
   CHECK(r.pane(pane_no(9)).err().code == errc::no_such_pane);
 }
 
+TEST_CASE(
+    "a word names swarms by name or by the beginning of their id, and panes by that of theirs") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  tell_long_story(j);
+  auto r = open_reader(dir / "skep.db");
+  auto swarms = [&](std::string_view word) {
+    std::vector<swarm_id> out;
+    const auto rows = r.swarms_named(word).value();
+    for (const auto& s : rows)
+      out.push_back(s.swarm);
+    return out;
+  };
+  auto panes = [&](std::string_view word) { return r.panes_named(word).value().size(); };
+  const std::vector both{swarm_no(2), swarm_no(1)};
+  auto name = r.swarm(swarm_no(1)).value().name;
+  REQUIRE_FALSE(name.empty());
+  CHECK(swarms(name) == both);
+  CHECK(swarms(name.substr(0, name.size() - 1)).empty());
+  CHECK(swarms(swarm_no(1).value) == std::vector{swarm_no(1)});
+  CHECK(swarms(swarm_no(1).value.substr(0, 4)) == both);
+  CHECK(swarms("sw_").empty());
+  CHECK(swarms("").empty());
+  CHECK(swarms("sw_\xff").empty());
+  CHECK(panes(r.all_panes(true).value().at(0).pane.value) == 1);
+  CHECK(panes(r.all_panes(true).value().at(0).pane.value.substr(0, 4)) == 2);
+  CHECK(panes("pn_") == 0);
+}
+
 TEST_CASE("a command's key is known until it expires") {
   temp_dir dir;
   auto j = open_journal(dir / "skep.db");

@@ -161,7 +161,7 @@ result<swarm_id> swarm_named(const std::vector<swarm_record>& newest_first,
 
 result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text) {
   if (swarm_id exact{text}; exact.valid() && text.size() == 19) return exact;
-  auto list = daemon.call(list_request{true}, call_deadline);
+  auto list = daemon.call(list_request{true, text}, call_deadline);
   if (!list) return list.err();
   if (auto named = swarm_named(list->swarms, text); !named || !named->empty()) return named;
   auto found = pick(list->swarms, text, errc::no_such_swarm,
@@ -197,7 +197,7 @@ result<found_pane> find_pane(broker::control_client& daemon, const std::string& 
     if (p == nullptr) return make_error(errc::no_such_pane, text);
     return found_from(*p);
   }
-  auto list = daemon.call(list_request{true}, call_deadline);
+  auto list = daemon.call(list_request{true, text}, call_deadline);
   if (!list) return list.err();
   auto p = pick(list->panes, text, errc::no_such_pane,
                 [](const pane_record& x) { return x.pane.value; });

@@ -63,8 +63,7 @@ int ps(const app& a, bool all, const std::string& repo) {
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
   if (!daemon) return fail(a, daemon.err());
-  // All of them: kept sandboxes belong to swarms that are closed.
-  auto list = daemon->call(list_request{true}, call_deadline);
+  auto list = daemon->call(list_request{all}, call_deadline);
   if (!list) return fail(a, list.err());
   if (!repo.empty())
     if (auto e = leave_repository(*list, repo)) return fail(a, e);

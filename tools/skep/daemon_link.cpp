@@ -405,8 +405,7 @@ void tell_what_runs(const app& a, const storage::state_paths& paths) {
   if (a.json_mode) return;
   auto client = reach_daemon(paths);
   if (!client) return;
-  // All of them: kept sandboxes belong to swarms that are closed.
-  auto list = client->call(list_request{true}, call_deadline);
+  auto list = client->call(list_request{}, call_deadline);
   if (!list) return;
   std::size_t sandboxes = 0, kept = 0;
   std::set<std::string> keepers;

@@ -1,0 +1,1 @@
+DROP INDEX swarms_by_name;
