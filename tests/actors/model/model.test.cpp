@@ -2,6 +2,7 @@
 // documents (model.hpp): daemon, journal, tables and provider agree after each.
 //
 //   SKEP_MODEL_RUNS=10000 test_model      more than the 500 of a plain run (25 under sanitizers)
+//   SKEP_MODEL_FIRST=5001 test_model      the first seed of them, to share them out among processes
 //   SKEP_MODEL_SEED=17 test_model         one history again, printed step by step
 #include "tests/actors/model/model.hpp"
 #include "tests/actors/tree_fixture.hpp"
@@ -396,7 +397,7 @@ TEST_CASE("daemon, journal, tables and provider agree after each step of random 
   auto only = setting("SKEP_MODEL_SEED", 0);
   auto runs = only ? 1 : setting("SKEP_MODEL_RUNS", default_runs);
   for (long i = 0; i < runs; ++i) {
-    auto seed = only ? only : i + 1;
+    auto seed = only ? only : setting("SKEP_MODEL_FIRST", 1) + i;
     history h{static_cast<std::uint64_t>(seed), planted::nothing};
     auto broken = h.play();
     INFO("SKEP_MODEL_SEED=" << seed);
