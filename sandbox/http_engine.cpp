@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -112,7 +113,10 @@ http_engine::loop::loop(engine_options options) : options_(std::move(options)) {
   curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
   groups_[static_cast<std::size_t>(lane::request)].limit =
       std::min(options_.requests_in_flight, options_.in_flight_a_handle);
-  groups_[static_cast<std::size_t>(lane::stream)].limit = options_.streams_in_flight;
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  groups_[static_cast<std::size_t>(lane::stream)].limit =
+      std::max<std::size_t>(options_.streams_in_flight, files.rlim_cur / 10 * 7);
 
   // Signals belong to other threads; SIGPIPE, which TLS sockets can raise, is blocked with them.
   sigset_t all, before;
