@@ -107,8 +107,8 @@ struct http_handlers {
 struct engine_options {
   std::size_t in_flight_a_handle = 200; ///< Beyond it libcurl gets slow.
   std::size_t requests_in_flight = 200; ///< Over it they wait; at most in_flight_a_handle.
-  /// Over all their handles; more where seven tenths of the process's open files are more: streams
-  /// that follow sandboxes end with them, and commands must not wait behind them for ever.
+  /// Over all their handles; more where seven tenths of the process's open files are more. A stream
+  /// that follows a sandbox ends with it: with as many of them, commands would wait for nothing.
   std::size_t streams_in_flight = 10'000;
   std::chrono::milliseconds connect{10'000};
   std::size_t stream_buffer_bytes = 1024; ///< Per open stream; an idle stream costs about 12 KiB.
