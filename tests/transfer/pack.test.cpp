@@ -121,9 +121,13 @@ TEST_CASE("a commit while the work tree is packed brings nothing of it along") {
   repo r;
   temp t;
   r.put("a", "first");
+  // More than is under way at once: "a" is looked at, and so the commit made, before all was read
+  // and git is asked.
+  r.put("b", std::string(8 * 1024 * 1024, 'b'));
   auto first = r.commit();
   committing watcher{r};
   pack_options options;
+  options.workers = 1;
   options.watcher = &watcher;
   auto packed = pack_worktree(r.path, t / "a.tar.zst", options);
   REQUIRE(packed.ok());
