@@ -20,8 +20,8 @@ constexpr std::size_t log_page_max = 1000;
 
 struct list_order {
   bool ascending;
-  bool operator()(const sandbox_info& a, const sandbox_info& b) const {
-    auto key = [](const sandbox_info& x) { return std::tie(x.started_at_ms, x.sandbox_id); };
+  bool operator()(const sandbox_info* a, const sandbox_info* b) const {
+    auto key = [](const sandbox_info* x) { return std::tie(x->started_at_ms, x->sandbox_id); };
     return ascending ? key(a) < key(b) : key(b) < key(a);
   }
 };
@@ -123,27 +123,26 @@ api_reply control_api::list(const api_request& request, bool v2) const {
     paused = paused || (v2 && state == "paused");
     at = end + 1;
   }
-  std::vector<sandbox_info> found;
+  auto found = sandboxes_.list();
   std::size_t total = 0;
-  for (auto& x : sandboxes_.list()) {
-    bool matches = name.empty() || x.template_id == name;
+  std::erase_if(found, [&](const sandbox_info* x) {
+    bool matches = name.empty() || x->template_id == name;
     for (const auto& [key, value] : *filter) {
-      auto i = x.metadata.find(key);
-      matches = matches && i != x.metadata.end() && i->second == value;
+      auto i = x->metadata.find(key);
+      matches = matches && i != x->metadata.end() && i->second == value;
     }
-    if (!matches || !(is_paused(x) ? paused : running)) continue;
-    total += is_paused(x) ? 0 : 1;
-    found.push_back(std::move(x));
-  }
+    if (!matches || !(is_paused(*x) ? paused : running)) return true;
+    total += is_paused(*x) ? 0 : 1;
+    return false;
+  });
   if (auto after = param(*query, "startedAfter"); v2 && !after.empty()) {
     auto t = parse_time(after);
     if (!t) return api_error(400, "startedAfter is not a time");
-    std::erase_if(found, [&](const auto& x) { return x.started_at_ms <= *t; });
+    std::erase_if(found, [&](const auto* x) { return x->started_at_ms <= *t; });
   }
   auto order = param(*query, "order");
   if (!order.empty() && order != "asc" && order != "desc") return api_error(400, "unknown order");
   list_order by{v2 && order == "asc"};
-  std::sort(found.begin(), found.end(), by);
 
   api_reply out;
   if (v2) {
@@ -160,19 +159,22 @@ api_reply control_api::list(const api_request& request, bool v2) const {
       sandbox_info last;
       last.started_at_ms = token->started_at_ms;
       last.sandbox_id = token->sandbox_id;
-      std::erase_if(found, [&](const auto& x) { return !by(last, x); });
+      std::erase_if(found, [&](const auto* x) { return !by(&last, x); });
     }
     if (running) out.headers.emplace_back("X-Total-Running", std::to_string(total));
-    if (found.size() > limit) {
-      found.resize(limit);
+    if (found.size() > limit) { // only the page is put in order
+      auto end = found.begin() + static_cast<std::ptrdiff_t>(limit);
+      std::partial_sort(found.begin(), end, found.end(), by);
+      found.erase(end, found.end());
       out.headers.emplace_back(
           "X-Next-Token",
-          format_token({found.back().started_at_ms, found.back().sandbox_id, by.ascending}));
+          format_token({found.back()->started_at_ms, found.back()->sandbox_id, by.ascending}));
     }
   }
+  std::sort(found.begin(), found.end(), by);
   json rows = json::array();
-  for (const auto& x : found)
-    rows.push_back(listed_json(x));
+  for (const auto* x : found)
+    rows.push_back(listed_json(*x));
   out.body = dump(rows);
   return out;
 }

@@ -75,7 +75,9 @@ public:
 
   /// nullptr when there is none or it is being killed. Valid until the next co_await.
   virtual const sandbox_info* find(const std::string& id) const = 0;
-  virtual std::vector<sandbox_info> list() const = 0;
+  /// All that lives, in no order. Valid until the next co_await: a page of thousands copies
+  /// nothing.
+  virtual std::vector<const sandbox_info*> list() const = 0;
   /// Sandboxes that live, are being started or could not be asked yet: what counts against the
   /// limit.
   virtual std::size_t occupied() const = 0;

@@ -387,10 +387,10 @@ const sandbox_info* registry::find(const std::string& id) const {
   return i != entries_.end() && !i->second->dying ? &i->second->info : nullptr;
 }
 
-std::vector<sandbox_info> registry::list() const {
-  std::vector<sandbox_info> out;
+std::vector<const sandbox_info*> registry::list() const {
+  std::vector<const sandbox_info*> out;
   for (const auto& [id, x] : entries_)
-    if (!x->dying) out.push_back(x->info);
+    if (!x->dying) out.push_back(&x->info);
   return out;
 }
 

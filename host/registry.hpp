@@ -66,7 +66,7 @@ public:
 
   /// nullptr when there is none or it is being killed. Valid until the next co_await.
   const sandbox_info* find(const std::string& id) const override;
-  std::vector<sandbox_info> list() const override;
+  std::vector<const sandbox_info*> list() const override;
   /// Sandboxes that run, are being started or could not be asked yet: what counts against the
   /// limit.
   std::size_t occupied() const override;

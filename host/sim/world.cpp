@@ -272,14 +272,14 @@ const sandbox_info* world::find(const std::string& id) const {
   return i == boxes_.end() ? nullptr : &i->second.what->info;
 }
 
-std::vector<sandbox_info> world::list() const {
-  std::vector<sandbox_info> out;
+std::vector<const sandbox_info*> world::list() const {
+  std::vector<const sandbox_info*> out;
   auto lag = play_.faults.list_lag_ms;
   auto as_of = wall_now_ms() - lag;
   for (const auto& [id, e] : boxes_)
-    if (lag == 0 || e.what->info.started_at_ms <= as_of) out.push_back(e.what->info);
+    if (lag == 0 || e.what->info.started_at_ms <= as_of) out.push_back(&e.what->info);
   for (const auto& f : former_)
-    if (f.info.started_at_ms <= as_of && f.ended_at_ms > as_of) out.push_back(f.info);
+    if (f.info.started_at_ms <= as_of && f.ended_at_ms > as_of) out.push_back(&f.info);
   return out;
 }
 

@@ -31,7 +31,7 @@ public:
   task<result<sandbox_info>> set_network(std::string id, network_access access) override;
   task<result<local_socket>> connect_envd(std::string id) override; ///< Never: see serve_envd.
   const sandbox_info* find(const std::string& id) const override;
-  std::vector<sandbox_info> list() const override;
+  std::vector<const sandbox_info*> list() const override;
   task<result<sandbox_info>> pause(std::string id) override;
   task<result<json>> metrics(std::string id) override; ///< One sample, of now.
   task<result<sandbox_info>> resume(std::string id, std::int64_t ms) override;

@@ -40,7 +40,7 @@ public:
     co_return make_error(errc::not_found);
   }
   const sandbox_info* find(const std::string&) const override { return nullptr; }
-  std::vector<sandbox_info> list() const override { return {}; }
+  std::vector<const sandbox_info*> list() const override { return {}; }
   std::size_t occupied() const override { return 0; }
   bool unknown(const std::string& id) const override { return id == "ilate"; }
 };
