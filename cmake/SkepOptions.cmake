@@ -27,6 +27,9 @@ target_compile_options(skep_options INTERFACE
 # binding, what is deprecated is in GCC's own <algorithm>, and an actor's resume() hides CAF's on purpose.
 target_compile_options(skep_options INTERFACE
   "$<$<CXX_COMPILER_ID:Clang>:-Wno-shadow;-Wno-deprecated-declarations;-Wno-overloaded-virtual>")
+# What the precompiled headers use of templates is instantiated with them, and not again in each file: a tenth of
+# what compiling takes.
+target_compile_options(skep_options INTERFACE $<$<CXX_COMPILER_ID:Clang>:-fpch-instantiate-templates>)
 # GCC collects garbage all the time by default, a seventh of its work; with a gigabyte before the first time it hardly
 # ever does, and a file takes 1.7 GB instead of 1.3 (tools/lib/build counts with it).
 target_compile_options(skep_options INTERFACE

@@ -9,7 +9,7 @@
     tools/test --list              the stages and what each does
 
 Builds go one after the other, and beside them, as soon as what they need is built, the tests: a build computes, a
-test mostly waits.
+test mostly waits. Once all is built, the tests that compute (tsan, fuzz) go beside those that wait.
 
 The last line is always `N passed, N failed, N skipped`: single test cases over all builds, and each stage
 that has no test cases of its own as one. A skip that tests/expected-skips does not list fails the run.
@@ -29,8 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build" / "test-results"
 EXPECTED_SKIPS = ROOT / "tests" / "expected-skips"
 STAGE_LIMIT_S = 40 * 60  # A stage that hangs ends here, before the limit of the whole run.
-# Tests at a time once little or nothing is built beside them: with one a processor a third of the time was idle.
-WAITING_JOBS = (os.cpu_count() or 1) + 1
+ALL_BUILT = threading.Event()
+
+
+def waiting_jobs():
+    """Tests at a time that mostly wait: with one a processor a third of the time was idle, and half of it once nothing
+    is built beside them."""
+    return str((os.cpu_count() or 1) + (2 if ALL_BUILT.is_set() else 1))
 
 
 def call(*argv):
@@ -93,10 +98,10 @@ STAGES = [
     ("build-asan", "build with AddressSanitizer and UndefinedBehaviorSanitizer", (), BUILD,
      lambda: call("tools/lib/build", "asan")),
     ("asan", "unit tests and scenarios of asan", ("build-asan",), CASES,
-     lambda: run_tests("asan", "asan", "--jobs", str(WAITING_JOBS))),
+     lambda: run_tests("asan", "asan", "--jobs", waiting_jobs())),
     ("build-tsan", "build the virtual-clock tests with ThreadSanitizer", (), BUILD, build_tsan),
-    ("tsan", "virtual-clock tests of tsan", ("build-tsan",), CASES,
-     lambda: run_tests("tsan", "tsan", "--unit", "--label", "vclock")),
+    ("tsan", "virtual-clock tests of tsan", ("build-tsan", "build-fuzz"), CASES,
+     lambda: run_tests("tsan", "tsan", "--unit", "--label", "vclock", "--jobs", "1")),
     ("bench", "every bench, tiny", ("build-dev",), TEST,
      lambda: call("tools/bench", "--all", "--tiny")),
     ("build-release", "build what users run, and the benches", (), BUILD,
@@ -114,6 +119,8 @@ STAGES = [
 ]
 # Left to --all: release and the fresh root that runs it, a build of its own. Coverage is asked for by name.
 NOT_BY_DEFAULT = {"coverage", "build-release", "fresh"}
+# They compute, and nobody waits for them: in a lane of their own, behind the last build that they need.
+COMPUTING = {"tsan", "fuzz"}
 QUICK = ("check", "build-dev", "unit")
 BY_PRESET = {"dev": ("build-dev", "unit", "scenarios"), "asan": ("build-asan", "asan"),
              "tsan": ("build-tsan", "tsan"), "release": ("build-release", "fresh"),
@@ -153,8 +160,13 @@ def main():
     return Run([s for s in STAGES if s[0] in wanted]).all()
 
 
+def lane_of(stage):
+    name, kind = stage[0], stage[3]
+    return "compute" if name in COMPUTING else "build" if kind == BUILD else "test"
+
+
 class Run:
-    """One run of stages, in two lanes: those that build, and those that test what was built."""
+    """One run of stages, in three lanes: those that build, those that test what was built, and tests that compute."""
 
     def __init__(self, stages):
         self.stages = stages
@@ -166,10 +178,12 @@ class Run:
 
     def all(self):
         started = time.monotonic()
-        lanes = [threading.Thread(target=self.lane, args=([s for s in self.stages if bool(s[3]) == tests],), daemon=True)
-                 for tests in (False, True)]
+        lanes = [threading.Thread(target=self.lane, args=([s for s in self.stages if lane_of(s) == lane],), daemon=True)
+                 for lane in ("build", "test", "compute")]
         for lane in lanes:
             lane.start()
+        lanes[0].join()
+        ALL_BUILT.set()
         for lane in lanes:
             lane.join()
         print("\nstage            seconds")
