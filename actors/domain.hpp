@@ -7,6 +7,7 @@
 #include "actors/boards.hpp"
 #include "actors/directory.hpp"
 #include "actors/disk_room.hpp"
+#include "actors/follower_places.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/limit_rules.hpp"
 #include "actors/policy.hpp"
@@ -92,6 +93,8 @@ struct services {
   /// Room on the disk of `state_dir`, asked before output is written there. Null: there is always
   /// enough (tests).
   std::shared_ptr<disk_room> room;
+  /// Sandboxes beyond them are polled. Null: each has a stream (tests).
+  std::shared_ptr<follower_places> followers;
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;

@@ -23,7 +23,7 @@ public:
     return {
         [this](begin_a) {
           began_ = clock().now();
-          open_stream();
+          follow_or_poll();
           listen();
         },
         [](done_a, const continuation& c) { c.run(); },
@@ -35,6 +35,7 @@ public:
     if (no_room_since_) ctx_->output_waits(false);
     tell_last(make_error(errc::timed_out, "the rest was not fetched in time"));
     logs_.clear();
+    place_.give_back();
     ctx_.reset();
   }
 
@@ -57,6 +58,12 @@ private:
     auto opened = output_log::open(ctx_->log_path(key.first, key.second), forms_);
     if (!opened) return opened.err();
     return &logs_.emplace(key, std::move(*opened)).first->second;
+  }
+
+  // A last look is short by itself.
+  void follow_or_poll() {
+    if (!last_ && !place_.have(ctx_->svc->followers)) begin_polling_for_want_of_streams();
+    open_stream();
   }
 
   void open_stream() {
@@ -318,13 +325,28 @@ private:
   // ---- where streams fail ----
 
   void begin_polling() {
-    polling_ = true;
-    polling_since_ = clock().now();
-    interval_ = limits_.poll_interval_first;
+    poll_from_now();
     note(ctx_->recorder(), ctx_->svc->wall_now(),
          notice{severity::warning, "output_polled",
                 "streams of " + ctx_->sandbox.value
                     + " fail: its output is fetched in short calls, and comes later"});
+  }
+
+  // Nothing has failed: as many sandboxes as there are streams for are followed already.
+  void begin_polling_for_want_of_streams() {
+    poll_from_now();
+    if (std::exchange(told_of_streams_, true)) return;
+    note(ctx_->recorder(), ctx_->svc->wall_now(),
+         notice{severity::info, "output_polled",
+                "as many sandboxes are followed as skepd may have streams: the output of "
+                    + ctx_->sandbox.value + " is fetched in short calls, and comes later"});
+  }
+
+  void poll_from_now() {
+    polling_ = true;
+    polling_since_ = clock().now();
+    interval_ = limits_.poll_interval_first;
+    place_.give_back();
   }
 
   // One call at a time: the next one begins after this one's end and a wait.
@@ -332,7 +354,7 @@ private:
     succeeded(); // it did all that it was asked for
     if (clock().now() - polling_since_ >= limits_.poll_for) {
       polling_ = false;
-      return open_stream();
+      return follow_or_poll();
     }
     auto wait = next_poll(limits_, interval_, heard_);
     interval_ = wait;
@@ -483,9 +505,11 @@ private:
   caf::actor_clock::time_point began_{};
   std::optional<std::chrono::milliseconds> no_room_since_; ///< Output waits for the disk.
   bool told_of_trim_ = false;
+  bool told_of_streams_ = false;
   bool told_ = false; ///< The SANDBOX, and nothing has come since.
 
-  bool polling_ = false; ///< Streams fail: followers are short.
+  follower_place place_; ///< While its followers last.
+  bool polling_ = false; ///< Streams fail, or there are too few: followers are short.
   bool heard_ = false;   ///< The present one brought bytes.
   bool spoke_ = false;   ///< It sent a whole frame of any kind.
   caf::actor_clock::time_point polling_since_{};

@@ -8,7 +8,9 @@
 //
 // Where streams fail (something between here and there may keep an answer until it is whole),
 // output is polled: a follower that ends after policies::poll_life, a wait, the next one. Sooner
-// while there is output, later while there is none; never two at a time.
+// while there is output, later while there is none; never two at a time. So is the output of
+// sandboxes beyond those that there are streams for (follower_places.hpp): later, and not never.
+// After policies::poll_for it is looked whether it can be followed now.
 //
 // Failures in a row are counted up to policies::poll_failures; then the SANDBOX is told, which asks
 // the provider and removes this actor where the output is given up. The last of them, where it is

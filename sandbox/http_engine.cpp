@@ -113,10 +113,7 @@ http_engine::loop::loop(engine_options options) : options_(std::move(options)) {
   curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
   groups_[static_cast<std::size_t>(lane::request)].limit =
       std::min(options_.requests_in_flight, options_.in_flight_a_handle);
-  rlimit files{};
-  ::getrlimit(RLIMIT_NOFILE, &files);
-  groups_[static_cast<std::size_t>(lane::stream)].limit =
-      std::max<std::size_t>(options_.streams_in_flight, files.rlim_cur / 10 * 7);
+  groups_[static_cast<std::size_t>(lane::stream)].limit = options_.streams_in_flight;
 
   // Signals belong to other threads; SIGPIPE, which TLS sockets can raise, is blocked with them.
   sigset_t all, before;
@@ -357,6 +354,12 @@ void http_engine::loop::resume(request_id id) {
   // Delivers what libcurl kept, from inside this call.
   if (auto rc = curl_easy_pause(item.easy(), CURLPAUSE_CONT); rc != CURLE_OK)
     finish(id, item.outcome(rc));
+}
+
+std::size_t streams_at_most() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) files.rlim_cur = 1024;
+  return streams_of(files.rlim_cur);
 }
 
 http_engine::http_engine(engine_options options)

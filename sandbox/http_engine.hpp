@@ -104,12 +104,18 @@ struct http_handlers {
   std::function<void(std::uint64_t)> on_sent = {};
 };
 
+/// How many streams a process should have open that may have so many open files: each takes one of
+/// seven tenths of them.
+constexpr std::size_t streams_of(std::uint64_t open_files) {
+  return static_cast<std::size_t>(open_files / 10 * 7);
+}
+/// The same of this process, by its present limit (RLIMIT_NOFILE).
+std::size_t streams_at_most();
+
 struct engine_options {
   std::size_t in_flight_a_handle = 200; ///< Beyond it libcurl gets slow.
   std::size_t requests_in_flight = 200; ///< Over it they wait; at most in_flight_a_handle.
-  /// Over all their handles; more where seven tenths of the process's open files are more. A stream
-  /// that follows a sandbox ends with it: with as many of them, commands would wait for nothing.
-  std::size_t streams_in_flight = 10'000;
+  std::size_t streams_in_flight = streams_at_most(); ///< Over all their handles.
   std::chrono::milliseconds connect{10'000};
   std::size_t stream_buffer_bytes = 1024; ///< Per open stream; an idle stream costs about 12 KiB.
   std::filesystem::path ca_file;          ///< Empty: the system's.

@@ -1,5 +1,6 @@
 // Scripts of a running sandbox and of what follows it: output that breaks, health, loss.
 #include "actors/answer.hpp"
+#include "sandbox/http_engine.hpp"
 #include "tests/actors/health_of.hpp"
 #include "tests/actors/sandbox_world.hpp"
 
@@ -321,6 +322,79 @@ TEST_CASE_METHOD(sandbox_world,
   CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "something more");
   exit("pn_0", 0, at);
   CHECK(ending() == "completed");
+}
+
+TEST_CASE_METHOD(
+    sandbox_world,
+    "a sandbox beyond those that there are streams for is polled, until there is one") {
+  svc->followers = std::make_shared<actors::follower_places>(1);
+  REQUIRE(svc->followers->take()); // by another sandbox
+  auto& streams = api->streams;
+  auto life = [&] {
+    const auto& argv = streams.back()->what.argv;
+    return *(std::find(argv.begin(), argv.end(), "--deadline-s") + 1);
+  };
+  auto ends = [&] {
+    streams.back()->end(0);
+    advance(5s);
+  };
+  begin();
+  CHECK(life() == "1");
+  output("pn_0", 0, "all of it");
+  std::ifstream file{ctx->log_path({"pn_0"}, 1)};
+  CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "all of it");
+  CHECK(count("sandbox.poll_failed") == 0); // nothing has failed
+  auto told = [&] {
+    std::size_t n = 0;
+    for (const auto& x : all<notice>())
+      n += x.code == "output_polled" && x.level == severity::info;
+    return n;
+  };
+  CHECK(told() == 1);
+  advance(300s);
+  ends();
+  CHECK(life() == "1"); // there still is none
+  CHECK(told() == 1);
+  svc->followers->give_back();
+  advance(300s);
+  ends();
+  CHECK(life() == "1800");
+  CHECK_FALSE(svc->followers->take());
+  // Where its stream fails, and it is polled for that, others may have the place.
+  streams.back()->fail(make_error(errc::network));
+  advance(6s);
+  streams.back()->fail(make_error(errc::network));
+  advance(6s);
+  CHECK(life() == "1");
+  CHECK(svc->followers->take());
+  svc->followers->give_back();
+  advance(300s);
+  ends();
+  CHECK(life() == "1800");
+  CHECK_FALSE(svc->followers->take());
+  exit("pn_0", 0, 9);
+  CHECK(ending() == "completed");
+  CHECK(svc->followers->take()); // given back with the sandbox
+}
+
+TEST_CASE("a fifth of the streams is left to commands") {
+  using actors::follower_places;
+  CHECK(sandbox::streams_of(1024) == 714);
+  CHECK(sandbox::streams_of(20'000) == 14'000);
+  CHECK(follower_places::share_of(14'000) == 11'200);
+  CHECK(follower_places::share_of(1) == 1);
+  auto places = std::make_shared<follower_places>(1);
+  {
+    actors::follower_place mine, other;
+    CHECK(mine.have(places));
+    CHECK(mine.have(places)); // the same
+    CHECK_FALSE(other.have(places));
+    mine.give_back();
+    mine.give_back();
+    CHECK(other.have(places));
+    CHECK_FALSE(mine.have(places));
+  }
+  CHECK(places->take());
 }
 
 TEST_CASE_METHOD(sandbox_world,

@@ -3,6 +3,7 @@
 #include "tests/support/catch.hpp"
 
 #include <sstream>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 using namespace skep;
@@ -445,6 +446,11 @@ TEST_CASE("doctor names everything it looked at and its exit code tells the resu
   CHECK(text_of(doc, "git").find("/git, git version ") != std::string::npos);
   CHECK(text_of(doc, "tmux").find("/tmux, tmux ") != std::string::npos);
   CHECK(text_of(doc, "skep-guest").find("/skep-guest, skep-guest ") != std::string::npos);
+  rlimit files{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+  CHECK(text_of(doc, "open files")
+            .starts_with(files.rlim_max == RLIM_INFINITY ? "no limit"
+                                                         : std::to_string(files.rlim_max) + ": "));
 
   // A provider that does not answer is named; it is not needed for local runs.
   std::filesystem::create_directories(w.state);

@@ -1,5 +1,7 @@
 // skep doctor: what is missing on this machine, before a run finds out.
+#include "actors/follower_places.hpp"
 #include "host/isolation.hpp"
+#include "sandbox/http_engine.hpp"
 #include "storage/files.hpp"
 #include "storage/secrets.hpp"
 #include "tools/skep/agent_trial.hpp"
@@ -15,6 +17,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace skep::cli {
@@ -235,6 +238,16 @@ void look_at_agents(examination& out, const storage::state_paths& paths, bool cl
     out.add("claude", transfer::in_path("claude"));
 }
 
+/// skepd takes the hard limit for itself.
+void look_at_open_files(examination& out) {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  if (files.rlim_max == RLIM_INFINITY) return out.add("open files", "no limit");
+  auto followed = actors::follower_places::share_of(sandbox::streams_of(files.rlim_max));
+  out.add("open files", std::to_string(files.rlim_max) + ": skepd follows up to "
+                            + std::to_string(followed) + " sandboxes, and polls others");
+}
+
 int doctor(const app& a, const std::string& agent, const std::vector<std::string>& providers) {
   agent_kind kind = agent_kind::command;
   if (!agent.empty() && !from_string(agent, kind))
@@ -245,6 +258,7 @@ int doctor(const app& a, const std::string& agent, const std::vector<std::string
   out.add("skep", own_version() + ", protocol " + std::to_string(protocol_version));
   look_at_programs(out);
   look_at_isolation(out);
+  look_at_open_files(out);
   look_at_state(out, *paths);
   look_at_daemon(out, *paths);
   look_at_providers(out, *paths, providers);

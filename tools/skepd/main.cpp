@@ -232,6 +232,8 @@ int run(const options& opt) {
   svc->state_dir = paths->root;
   svc->room = std::make_shared<actors::disk_room>(
       [root = paths->root] { return storage::free_bytes(root); }, svc->boot_now);
+  svc->followers = std::make_shared<actors::follower_places>(
+      actors::follower_places::share_of(sandbox::streams_at_most()));
   svc->upload_form = settings->upload_form;
   svc->upload_keep_bytes = settings->upload_keep_bytes;
   svc->guest_binary = guest;
