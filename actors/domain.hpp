@@ -12,6 +12,7 @@
 #include "actors/limit_rules.hpp"
 #include "actors/policy.hpp"
 #include "actors/supervisor.hpp"
+#include "actors/turnstile.hpp"
 #include "actors/work_pool.hpp"
 #include "sandbox/api.hpp"
 #include "storage/reader.hpp"
@@ -95,6 +96,8 @@ struct services {
   std::shared_ptr<disk_room> room;
   /// Sandboxes beyond them are polled. Null: each has a stream (tests).
   std::shared_ptr<follower_places> followers;
+  /// Through which sandboxes of a former daemon are looked for. Null: all at once (tests).
+  std::shared_ptr<turnstile> take_ups;
   /// Asks the process to end in order.
   std::function<void()> shut_down;
   std::shared_ptr<work_pool> pool;

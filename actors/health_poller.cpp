@@ -7,8 +7,8 @@ namespace {
 
 class health_poller_impl : public domain_actor<health_actor> {
 public:
-  health_poller_impl(caf::actor_config& cfg, context_ptr context)
-      : domain_actor(cfg), ctx_(std::move(context)) {}
+  health_poller_impl(caf::actor_config& cfg, context_ptr context, std::uint32_t later)
+      : domain_actor(cfg), ctx_(std::move(context)), ticks_to_wait_(later) {}
 
   const char* name() const override { return "health_poller"; }
 
@@ -31,6 +31,10 @@ private:
   const policies& limits() const { return ctx_->svc->limits; }
 
   void on_tick() {
+    if (ticks_to_wait_ > 0) {
+      --ticks_to_wait_;
+      return;
+    }
     auto waited = this->clock().now() - asked_at_;
     if (asking_) {
       if (waited >= limits().health_deadline) no_answer();
@@ -177,6 +181,7 @@ private:
   }
 
   context_ptr ctx_;
+  std::uint32_t ticks_to_wait_; ///< Before the first question.
   caf::actor_clock::time_point asked_at_{};
   sandbox::call_id call_ = 0;
   sandbox::call_id sampling_ = 0;
@@ -194,8 +199,14 @@ private:
 
 } // namespace
 
-caf::strong_actor_ptr spawn_health_poller(caf::scheduled_actor* parent, context_ptr context) {
-  auto h = parent->spawn<health_poller_impl>(context);
+std::uint32_t first_question(const policies& p, const sandbox_id& of) {
+  auto ticks = std::max<std::size_t>(1, static_cast<std::size_t>(p.health_interval / p.tick));
+  return static_cast<std::uint32_t>(std::hash<std::string>{}(of.value) % ticks);
+}
+
+caf::strong_actor_ptr spawn_health_poller(caf::scheduled_actor* parent, context_ptr context,
+                                          std::uint32_t later) {
+  auto h = parent->spawn<health_poller_impl>(context, later);
   context->health(h);
   return caf::actor_cast<caf::strong_actor_ptr>(h);
 }

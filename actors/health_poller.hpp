@@ -27,7 +27,13 @@
 
 namespace skep::actors {
 
-/// Spawns the poller of `context`'s sandbox as a child of `parent`, and puts its handle there.
-caf::strong_actor_ptr spawn_health_poller(caf::scheduled_actor* parent, context_ptr context);
+/// How many ticks a sandbox of a former daemon waits for its first question: all of them began with
+/// the daemon, and would else be asked on one tick of six.
+std::uint32_t first_question(const policies& p, const sandbox_id& of);
+
+/// Spawns the poller of `context`'s sandbox as a child of `parent`, and puts its handle there. It
+/// lets `later` ticks pass before its first question.
+caf::strong_actor_ptr spawn_health_poller(caf::scheduled_actor* parent, context_ptr context,
+                                          std::uint32_t later);
 
 } // namespace skep::actors

@@ -74,6 +74,8 @@ error validate(const policies& p) {
   if (p.settle_looks < 1 || p.settle_interval < 1s || p.settle_failures < 1)
     return bad("settle_looks, settle_interval and settle_failures must be positive");
   if (p.loss_looks < 1 || p.loss_looks > 20) return bad("loss_looks takes 1 to 20");
+  if (p.take_ups < 1 || p.take_ups > 100'000) return bad("take_ups takes 1 to 100000");
+  if (p.take_up_hold < 1s || p.take_up_hold > 60s) return bad("take_up_hold takes 1 s to 60 s");
   if (p.settle_interval > p.settle_interval_most)
     return bad("settle_interval must not exceed settle_interval_most");
   if (p.upload_deadline < 1s || p.download_deadline < 1s || p.clean_up < 1s || p.setup < 1s)

@@ -90,6 +90,11 @@ struct policies {
   /// (404): some say that of what lives, too, while a store of theirs fails. Of the local host one
   /// is enough. 1 to 20.
   std::uint32_t loss_looks = 5;
+  /// Sandboxes at a time that a daemon which is back looks for and renews the leases of, so that
+  /// their requests are answered rather than queued; 1 to 100,000.
+  std::uint32_t take_ups = 100;
+  /// One whose provider does not answer holds its place no longer than this; 1 s to 60 s.
+  std::chrono::seconds take_up_hold{2};
   /// Until the next look at a provider, after so many and one more in vain.
   std::chrono::milliseconds look_wait(std::uint32_t looks) const {
     return std::min<std::chrono::milliseconds>(settle_interval_most,

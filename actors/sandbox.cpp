@@ -141,11 +141,11 @@ void sandbox_impl::start_panes() {
                },
                restart_kind::permanent},
               no_start);
-    add_child(
-        {"health",
-         [ctx = ctx_](caf::scheduled_actor* parent) { return spawn_health_poller(parent, ctx); },
-         restart_kind::permanent},
-        no_start);
+    add_child({"health",
+               [ctx = ctx_, wait = fresh_ ? 0 : first_question(limits(), ctx_->sandbox)](
+                   caf::scheduled_actor* parent) { return spawn_health_poller(parent, ctx, wait); },
+               restart_kind::permanent},
+              no_start);
     if (!std::exchange(ticking_, true)) tick_later();
     if (!stop_ && too_many_out()) return; // a former life may have died before it said so
     check_panes();

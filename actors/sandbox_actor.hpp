@@ -163,7 +163,8 @@ private:
   void complete_panes(std::function<void()> next);
   void take_up();
   void reach();
-  void reached(const sandbox::detail& seen);
+  void look_for_it(const turnstile::shared_pass& pass);
+  void reached(const sandbox::detail& seen, const turnstile::shared_pass& pass);
   void denied(const error& why);
   void out_of_reach(const error& why);
   bool stopped_in_vain();
@@ -177,7 +178,7 @@ private:
   void extend_lease();
   void look_at_lease(std::chrono::seconds asked);
   void lease_seen(std::chrono::seconds asked, const sandbox::detail& seen);
-  void renew_lease(const sandbox::detail& seen);
+  void renew_lease(const sandbox::detail& seen, const turnstile::shared_pass& pass);
   /// The provider gives it a shorter life than was asked for, until `end`: it is stopped in time.
   void bound_life(utc_time end);
   void tell_cap(std::chrono::milliseconds life);

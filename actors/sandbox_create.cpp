@@ -223,13 +223,27 @@ void sandbox_impl::take_up() {
   reach();
 }
 
-// GET, never connect: connect would resume and extend.
+// A daemon that is back looks for all of its sandboxes: some at a time, with their leases.
 void sandbox_impl::reach() {
   if (destroying_) return;
   reaching_ = true;
-  ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this](result<sandbox::detail> r) {
+  auto go = home<turnstile::pass>([this](const result<turnstile::pass>& pass) {
+    look_for_it(std::make_shared<turnstile::pass>(*pass));
+  });
+  turnstile::enter(ctx_->svc->take_ups, [go](turnstile::pass pass) { go(std::move(pass)); });
+}
+
+// GET, never connect: connect would resume and extend. Its place goes to the next one with the
+// answer to the last request, or after a while: others may have another provider.
+void sandbox_impl::look_for_it(const turnstile::shared_pass& pass) {
+  if (destroying_) return;
+  if (*pass)
+    later(limits().take_up_hold, [weak = std::weak_ptr<turnstile::pass>{pass}] {
+      if (auto held = weak.lock()) held->reset();
+    });
+  ctx_->api->get(rec_.remote_id, home<sandbox::detail>([this, pass](result<sandbox::detail> r) {
                    if (destroying_) return; // a kill did not wait for it
-                   if (r.ok()) return reached(*r);
+                   if (r.ok()) return reached(*r, pass);
                    if (r.err().code == errc::not_found) return denied(r.err());
                    denials_ = 0;
                    retriable(r.err()) || mendable(r.err()) ? out_of_reach(r.err())
@@ -237,7 +251,7 @@ void sandbox_impl::reach() {
                  }));
 }
 
-void sandbox_impl::reached(const sandbox::detail& seen) {
+void sandbox_impl::reached(const sandbox::detail& seen, const turnstile::shared_pass& pass) {
   reaching_ = false;
   found_again();
   if (away_looks_ > 0)
@@ -247,7 +261,7 @@ void sandbox_impl::reached(const sandbox::detail& seen) {
                     + " answers again, and the sandbox is taken up"});
   ctx_->address(seen.address);
   if (first_error_ && rec_.state < phase::starting) return destroy();
-  renew_lease(seen);
+  renew_lease(seen, pass);
   resume_phase();
 }
 

@@ -70,7 +70,7 @@ void sandbox_impl::lease_seen(seconds asked, const sandbox::detail& seen) {
 // nothing, nor does its 404 (see maybe_lost()): the lease that it had outlives the time limit, and
 // the table says that one again. It never becomes shorter. Before the agents, the phases set a
 // lease of their own.
-void sandbox_impl::renew_lease(const sandbox::detail& seen) {
+void sandbox_impl::renew_lease(const sandbox::detail& seen, const turnstile::shared_pass& pass) {
   if (rec_.state < phase::starting) return;
   const auto& how = limits().create_of(ctx_->spec->provider);
   milliseconds limit{ctx_->spec->limit_ms};
@@ -91,9 +91,9 @@ void sandbox_impl::renew_lease(const sandbox::detail& seen) {
   auto lease = lease_to_ask(limit, limits().lease_grace, how.lease_cap, in_ms(seen.started_at),
                             in_ms(seen.end_at), now());
   if (!lease) return;
-  fact(lease_intended{now() + *lease}, [this, lease = *lease] {
+  fact(lease_intended{now() + *lease}, [this, lease = *lease, pass] {
     ctx_->api->set_timeout(
-        rec_.remote_id, lease, home<void>([this, end = now() + lease](result<void> r) {
+        rec_.remote_id, lease, home<void>([this, end = now() + lease, pass](result<void> r) {
           if (r.ok()) rec_.lease_end_at = end;
           if (r.ok() || destroying_) return;
           note(ctx_->recorder(), now(), lease_intended{rec_.lease_end_at});

@@ -234,6 +234,7 @@ int run(const options& opt) {
       [root = paths->root] { return storage::free_bytes(root); }, svc->boot_now);
   svc->followers = std::make_shared<actors::follower_places>(
       actors::follower_places::share_of(sandbox::streams_at_most()));
+  svc->take_ups = std::make_shared<actors::turnstile>(svc->limits.take_ups);
   svc->upload_form = settings->upload_form;
   svc->upload_keep_bytes = settings->upload_keep_bytes;
   svc->guest_binary = guest;
