@@ -15,9 +15,9 @@ namespace {
 
 /// "2026-03-01 12:00:05 UTC".
 std::string utc_text(utc_time at) {
-  const auto seconds = std::chrono::system_clock::to_time_t(at);
+  const auto epoch_seconds = std::chrono::system_clock::to_time_t(at);
   std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
+  ::gmtime_r(&epoch_seconds, &parts);
   std::array<char, 64> text{};
   return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &parts)};
 }

@@ -50,8 +50,8 @@ if(SKEP_COVERAGE)
   target_link_options(skep_options INTERFACE --coverage)
 endif()
 
-# A unity build (every preset but edit and fuzz) compiles several files as one: a third of the time for the whole
-# house. The preset edit goes file by file, which makes a small edit cheap and keeps each file's includes honest. Two
+# A unity build (every preset but edit and fuzz) compiles several files as one: the whole of a target, or eight files in
+# release (decisions 0013 and 0067). The preset edit goes file by file, which makes a small edit cheap and keeps each file's includes honest. Two
 # files of a room cannot use one name for two things in their anonymous namespaces then, which is no loss.
 if(CMAKE_UNITY_BUILD)
   # All files of a batch count as one here, and a class of one of them may hold what is unnamed in another.

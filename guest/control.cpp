@@ -1,9 +1,10 @@
 #include "guest/control.hpp"
 
+#include "guest/parse_number.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
@@ -17,12 +18,6 @@ namespace skep::guest {
 namespace {
 
 constexpr std::chrono::seconds ask_limit{20};
-
-template <class T>
-bool number(std::string_view text, T& out) {
-  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return failed == std::errc{} && end == text.data() + text.size();
-}
 
 std::vector<std::string_view> words(std::string_view line) {
   std::vector<std::string_view> out;
@@ -69,7 +64,8 @@ result<control_request> parse_control(std::string_view line) {
   auto w = words(line);
   control_request out;
   if (w[0] == "input" && w.size() == 3) {
-    if (!valid_key(w[1]) || !number(w[2], out.length) || out.length > max_input_bytes) return bad;
+    if (!valid_key(w[1]) || !parse_number(w[2], out.length) || out.length > max_input_bytes)
+      return bad;
     out.key = w[1];
     return out;
   }
@@ -91,7 +87,8 @@ result<control_request> parse_control(std::string_view line) {
   }
   if (w[0] == "resize" && w.size() == 3) {
     out.what = control_request::verb::resize;
-    if (!number(w[1], out.columns) || !number(w[2], out.rows) || !out.columns || !out.rows)
+    if (!parse_number(w[1], out.columns) || !parse_number(w[2], out.rows) || !out.columns
+        || !out.rows)
       return bad;
     return out;
   }

@@ -1,12 +1,12 @@
 #include "guest/follow.hpp"
 
 #include "guest/follow_output.hpp"
+#include "guest/parse_number.hpp"
 #include "guest/version.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <dirent.h>
@@ -21,14 +21,8 @@ namespace skep::guest {
 namespace {
 
 using steady = std::chrono::steady_clock;
-constexpr std::size_t piece_bytes = 32 * 1024;
+constexpr std::size_t log_piece_bytes = 32 * 1024;
 constexpr std::chrono::milliseconds poll_interval{200};
-
-template <class T>
-bool number(std::string_view text, T& out) {
-  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return !text.empty() && failed == std::errc{} && end == text.data() + text.size();
-}
 
 std::vector<std::string> names_in(const std::string& path) {
   std::vector<std::string> out;
@@ -133,7 +127,7 @@ private:
       watch(pane_dir, entries, nullptr);
       for (const auto& g : names_in(pane_dir)) {
         std::uint32_t generation = 0;
-        if (number(g, generation) && std::to_string(generation) == g)
+        if (parse_number(g, generation) && std::to_string(generation) == g)
           discover(pane, generation, pane_dir + "/" + g);
       }
     }
@@ -201,9 +195,9 @@ private:
                                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
     follow_data data{a.pane, a.generation, a.offset, {}};
     if (a.log) {
-      data.data.data.resize(piece_bytes);
-      auto n =
-          ::pread(a.log.get(), data.data.data.data(), piece_bytes, static_cast<off_t>(a.offset));
+      data.data.data.resize(log_piece_bytes);
+      auto n = ::pread(a.log.get(), data.data.data.data(), log_piece_bytes,
+                       static_cast<off_t>(a.offset));
       data.data.data.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
     }
     if (!data.data.data.empty()) {
@@ -242,8 +236,8 @@ result<known_offset> parse_known_offset(std::string_view text) {
   auto first = text.find(':'), second = text.rfind(':');
   if (first != second && first != text.npos) {
     out.pane.value = text.substr(0, first);
-    if (out.pane.valid() && number(text.substr(first + 1, second - first - 1), out.generation)
-        && number(text.substr(second + 1), out.offset))
+    if (out.pane.valid() && parse_number(text.substr(first + 1, second - first - 1), out.generation)
+        && parse_number(text.substr(second + 1), out.offset))
       return out;
   }
   return make_error(errc::bad_argument, "not PANE:GENERATION:OFFSET: " + std::string{text});

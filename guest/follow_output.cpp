@@ -8,7 +8,7 @@
 namespace skep::guest {
 namespace {
 // A pipe that polls as writable takes this much without blocking (PIPE_BUF on Linux).
-constexpr std::size_t piece_bytes = 4096;
+constexpr std::size_t pipe_piece_bytes = 4096;
 } // namespace
 
 bool follow_output::write(std::string_view data) {
@@ -19,7 +19,7 @@ bool follow_output::write(std::string_view data) {
     if (n <= 0 || (fds[0].revents & (POLLERR | POLLNVAL))) {
       broken_ = true;
     } else if (fds[0].revents & POLLOUT) {
-      auto written = ::write(fd_, data.data(), std::min(data.size(), piece_bytes));
+      auto written = ::write(fd_, data.data(), std::min(data.size(), pipe_piece_bytes));
       if (written < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       if (written < 0)
         broken_ = true;

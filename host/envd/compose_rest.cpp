@@ -21,7 +21,7 @@ struct owned {
   }
 };
 
-[[noreturn]] void fail_with_errno(const std::string& what, int number) {
+[[noreturn]] void compose_failed(const std::string& what, int number) {
   if (number == ENOENT || number == ENOTDIR) fail(404, what + " does not exist");
   if (number == ENOSPC || number == EDQUOT) fail(507, "not enough disk space available");
   fail(500, what + ": " + std::strerror(number));
@@ -40,12 +40,12 @@ void append(int to, int from, const std::string& path) {
   for (;;) {
     auto n = ::read(from, piece.data(), piece.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_with_errno("path '" + path + "'", errno);
+    if (n < 0) compose_failed("path '" + path + "'", errno);
     if (n == 0) return;
     for (ssize_t at = 0; at < n;) {
       auto w = ::write(to, piece.data() + at, static_cast<std::size_t>(n - at));
       if (w < 0 && errno == EINTR) continue;
-      if (w < 0) fail_with_errno("error writing the destination", errno);
+      if (w < 0) compose_failed("error writing the destination", errno);
       at += w;
     }
   }
@@ -68,22 +68,22 @@ task<void> files_compose(services& s, exchange& x) {
     sources.push_back(resolved(s, p.get<std::string>()));
     struct stat st {};
     if (::stat(sources.back().c_str(), &st) != 0)
-      fail_with_errno("path '" + sources.back() + "'", errno);
+      compose_failed("path '" + sources.back() + "'", errno);
     if (!S_ISREG(st.st_mode)) fail(400, "path '" + sources.back() + "' is not a regular file");
   }
-  if (!make_parents(destination)) fail_with_errno("error creating the parents", errno);
+  if (!make_parents(destination)) compose_failed("error creating the parents", errno);
   // Beside the destination, then renamed: it may be one of the sources, and is never half there.
   auto part = destination + ".compose-" + std::to_string(::getpid());
   owned to{::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666)};
-  if (to.fd < 0) fail_with_errno("error opening '" + destination + "'", errno);
+  if (to.fd < 0) compose_failed("error opening '" + destination + "'", errno);
   try {
     for (const auto& source : sources) {
       owned from{::open(source.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY)};
-      if (from.fd < 0) fail_with_errno("path '" + source + "'", errno);
+      if (from.fd < 0) compose_failed("path '" + source + "'", errno);
       append(to.fd, from.fd, source);
     }
     if (::rename(part.c_str(), destination.c_str()) != 0)
-      fail_with_errno("error writing '" + destination + "'", errno);
+      compose_failed("error writing '" + destination + "'", errno);
   } catch (const rest_failure&) {
     ::unlink(part.c_str());
     throw;

@@ -18,7 +18,7 @@ namespace {
 using envd::rpc_code;
 
 constexpr std::size_t upload_limit_bytes = 512u << 20;
-constexpr std::size_t piece_bytes = 64u << 10;
+constexpr std::size_t file_piece_bytes = 64u << 10;
 constexpr int most_links = 16;
 
 /// Empty: no path of this user.
@@ -225,7 +225,7 @@ task<void> files_get(envd_call& c) {
   }
   const auto range = plan.range;
   for (auto at = range.begin; at < range.end;) {
-    auto piece = data->substr(at, std::min<std::uint64_t>(piece_bytes, range.end - at));
+    auto piece = data->substr(at, std::min<std::uint64_t>(file_piece_bytes, range.end - at));
     at += piece.size();
     co_await x.write(piece);
   }

@@ -53,7 +53,7 @@ json state(const char* name) {
   return out;
 }
 
-result<std::string> text_of(const program& p, const std::string& path) {
+result<std::string> file_text(const program& p, const std::string& path) {
   auto n = p.home->files.find(normal_path(p.cwd, path));
   if (!n || n->type != node::kind::file) return make_error(errc::file_not_found, path);
   return *n->data;
@@ -65,7 +65,7 @@ result<std::string> text_of(const program& p, const std::string& path) {
 result<std::string> joined(const program& p, const std::vector<std::string>& parts) {
   std::string out;
   for (const auto& part : parts) {
-    auto text = text_of(p, part);
+    auto text = file_text(p, part);
     if (!text) return text.err();
     out += *text;
   }
@@ -76,7 +76,7 @@ result<json> parts(program& p, const options& o) {
   auto dir = normal_path(p.cwd, o.of("dir"));
   auto list = json::array();
   for (const auto& name : p.home->files.names_in(dir))
-    if (auto text = text_of(p, dir + "/" + name))
+    if (auto text = file_text(p, dir + "/" + name))
       list.push_back(
           {{"name", name}, {"size_bytes", text->size()}, {"sha256", transfer::sha256_of(*text)}});
   return json{{"parts", std::move(list)}};
@@ -200,7 +200,7 @@ result<json> start_pane(program& p, const options& o) {
   auto x = pane_of(dir);
   std::string input;
   if (auto file = o.of("stdin-file"); !file.empty()) {
-    auto text = text_of(p, file);
+    auto text = file_text(p, file);
     if (!text) return text.err();
     input = std::move(*text);
   }
@@ -245,7 +245,7 @@ result<json> input(program& p, const options& o) {
   if ((*x)->ended) return state("exited");
   if (!(*x)->agent->input_open()) return state("no_input");
   if (auto file = o.of("file"); !file.empty()) {
-    auto text = text_of(p, file);
+    auto text = file_text(p, file);
     if (!text) return text.err();
     (*x)->agent->give_input(*text);
   }
@@ -321,7 +321,7 @@ task<int> run_guest(program_ptr p) {
   }
   result<json> answer = state("no");
   if (what == "view") {
-    auto log = text_of(*p, o.of("dir") + "/log");
+    auto log = file_text(*p, o.of("dir") + "/log");
     if (log) co_await p->write(channel::out, std::move(*log));
     if (log) co_return 0;
     answer = log.err();

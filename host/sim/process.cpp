@@ -10,7 +10,7 @@
 namespace skep::host::sim {
 namespace {
 
-constexpr std::size_t piece_bytes = 32u << 10;
+constexpr std::size_t output_piece_bytes = 32u << 10;
 constexpr std::chrono::seconds ended_kept_for{30};
 
 using envd::rpc_code;
@@ -74,11 +74,11 @@ task<void> process::play() {
 task<void> process::take(channel from, std::string text) {
   auto self = shared_from_this();
   const char* name = terminal_ ? "pty" : from == channel::out ? "stdout" : "stderr";
-  for (std::size_t at = 0; at < text.size(); at += piece_bytes) {
+  for (std::size_t at = 0; at < text.size(); at += output_piece_bytes) {
     while (!feed_.room() && what_->signalled() == 0)
       co_await feed_.room_changed.wait_until(envd::clock::now() + std::chrono::seconds{1});
     if (what_->signalled() != 0) co_return;
-    feed_.publish(json{{"data", {{name, base64_encode(text.substr(at, piece_bytes))}}}});
+    feed_.publish(json{{"data", {{name, base64_encode(text.substr(at, output_piece_bytes))}}}});
   }
 }
 

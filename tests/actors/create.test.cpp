@@ -347,9 +347,9 @@ TEST_CASE_METHOD(create_world, "panes that are missing after the agents started 
 
 namespace {
 
-struct full_disk_world : create_world {
+struct nearly_full_world : create_world {
   std::uint32_t refusals = 0; ///< Of create intents.
-  full_disk_world() {
+  nearly_full_world() {
     log->refuse = [this](const chunk& c) {
       auto why = nearly_full(c);
       if (why && has_create_intent(c)) ++refusals;
@@ -360,8 +360,8 @@ struct full_disk_world : create_world {
 
 } // namespace
 
-TEST_CASE_METHOD(full_disk_world, "a create that a nearly full disk refuses is tried again until "
-                                  "there is room, and fails nothing") {
+TEST_CASE_METHOD(nearly_full_world, "a create that a nearly full disk refuses is tried again until "
+                                    "there is room, and fails nothing") {
   begin();
   CHECK(refusals == 1);
   advance(svc->limits.disk_wait * 10);
@@ -385,7 +385,7 @@ TEST_CASE_METHOD(full_disk_world, "a create that a nearly full disk refuses is t
   CHECK(phases() == whole_life);
 }
 
-TEST_CASE_METHOD(full_disk_world, "a create that waits for room on the disk holds up no end") {
+TEST_CASE_METHOD(nearly_full_world, "a create that waits for room on the disk holds up no end") {
   auto [how, result] =
       GENERATE(table<stop_mode, std::string>({{stop_mode::graceful, "cancelled"},
                                               {stop_mode::kill, "killed"},
@@ -402,8 +402,9 @@ TEST_CASE_METHOD(full_disk_world, "a create that waits for room on the disk hold
   CHECK(events().back() == "sandbox.closed");
 }
 
-TEST_CASE_METHOD(full_disk_world, "an intent that a nearly full disk refuses after the wish to end "
-                                  "is not tried again") {
+TEST_CASE_METHOD(nearly_full_world,
+                 "an intent that a nearly full disk refuses after the wish to end "
+                 "is not tried again") {
   auto [how, result] = GENERATE(table<stop_mode, std::string>(
       {{stop_mode::graceful, "cancelled"}, {stop_mode::kill, "killed"}}));
   log->refuse = [this, real = log->refuse, stop_how = how](const chunk& c) {

@@ -73,6 +73,7 @@ inline command argv(std::vector<std::string> words) {
   return c;
 }
 
+/// A directory of its own, removed at the end.
 struct scratch {
   scratch() {
     std::string name = std::filesystem::temp_directory_path() / "skep-client-XXXXXX";

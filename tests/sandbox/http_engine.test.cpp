@@ -1,6 +1,5 @@
 #include "sandbox/http_engine.hpp"
-#include "tests/sandbox/await.hpp"
-#include "tests/sandbox/script_server.hpp"
+#include "tests/sandbox/client_fixture.hpp"
 
 #include <cstdlib>
 #include <fstream>
@@ -16,16 +15,6 @@ namespace {
 http_request get(const std::string& url, milliseconds whole = 10s) {
   return {"GET", url, http_limits::within(whole)};
 }
-
-/// A directory of its own, removed at the end.
-struct scratch {
-  scratch() {
-    std::string name = std::filesystem::temp_directory_path() / "skep-sandbox-XXXXXX";
-    path = ::mkdtemp(name.data());
-  }
-  ~scratch() { std::filesystem::remove_all(path); }
-  std::filesystem::path path;
-};
 
 std::string random_bytes(std::size_t size) {
   std::mt19937 random{7};
@@ -225,7 +214,7 @@ TEST_CASE("the end of the engine ends requests in flight and queued, each once")
 }
 
 TEST_CASE("a file is sent as it is, with its length") {
-  scratch dir;
+  sandbox::test::scratch dir;
   auto content = random_bytes(5'000'000);
   auto path = dir.path / "data";
   std::ofstream{path, std::ios::binary} << content;

@@ -45,13 +45,13 @@ struct forged : temp {
   }
   /// The agent's commits as mails, and as one diff.
   std::string series() {
-    claim.head = tree.commit("harmless");
+    claim.head = tree.commit("harmless_source");
     return git(tree.path, {"format-patch", "--stdout", "--binary", "--full-index", "--no-signature",
                            base + "..HEAD"})
            + "\n";
   }
   std::string one_diff() {
-    claim.head = tree.commit("harmless");
+    claim.head = tree.commit("harmless_source");
     claim.squashed = true;
     return git(tree.path, {"diff", "--binary", "--full-index", base, "HEAD"}) + "\n";
   }
@@ -94,14 +94,14 @@ struct forged : temp {
   }
 };
 
-constexpr const char* harmless = "int main(){return  0;}\n";
+constexpr const char* harmless_source = "int main(){return  0;}\n";
 constexpr const char* evil = "int main(){return EVIL;}\n";
 
 } // namespace
 
 TEST_CASE("a patch that gives the files is kept as it came, with its messages") {
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   auto patch = f.series();
   auto got = f.collect(patch);
   INFO((got ? "" : render(got.err())));
@@ -113,7 +113,7 @@ TEST_CASE("a patch that gives the files is kept as it came, with its messages") 
 
 TEST_CASE("a disk that is full while a patch is proven says nothing of the patch") {
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   auto patch = f.series();
   // git says it in words alone.
   std::string step = GENERATE(as<std::string>{}, " apply --cached ", " write-tree ");
@@ -142,7 +142,7 @@ TEST_CASE("a disk that is full while a patch is proven says nothing of the patch
 TEST_CASE("a file whose name says that the disk is full hides no forged patch") {
   const std::string name = "x: No space left on device";
   forged f;
-  f.tree.put(name, harmless);
+  f.tree.put(name, harmless_source);
   f.claim.modified = {};
   f.claim.added = {name};
   auto patch = f.series();
@@ -156,13 +156,13 @@ TEST_CASE("a file whose name says that the disk is full hides no forged patch") 
   REQUIRE(got.ok());
   CHECK(got->patch == patch_origin::made_here);
   CHECK(got->doubt == "it does not apply to what was uploaded");
-  CHECK(f.applied(name) == harmless);
+  CHECK(f.applied(name) == harmless_source);
 }
 
 TEST_CASE("a copied file is proven by what it holds, wherever it is said to be from") {
   bool honest = GENERATE(true, false);
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   f.tree.put("copy.c", "int other;\n");
   auto patch = f.series();
   if (!honest) f.tree.put("copy.c", evil);
@@ -180,7 +180,7 @@ TEST_CASE("a patch that shows other code than the files hold gives way to one th
           "[owasp-a08]") {
   bool mails = GENERATE(true, false);
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   auto patch = mails ? f.series() : f.one_diff();
   f.tree.put("m.c", evil);
   auto got = f.collect(patch);
@@ -202,7 +202,7 @@ TEST_CASE("a patch that shows other code than the files hold gives way to one th
 
 TEST_CASE("what a patch alone changes, and an executable bit that it hides, are seen") {
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   SECTION("a path that nobody brings") {
     f.tree.put("other.c", "int other = 1;\n");
     auto patch = f.series();
@@ -229,7 +229,7 @@ TEST_CASE("what a patch alone changes, and an executable bit that it hides, are 
     REQUIRE(got.ok());
     CHECK(got->patch == patch_origin::made_here);
     CHECK(got->doubt == "it does not apply to what was uploaded");
-    CHECK(f.applied("m.c") == harmless);
+    CHECK(f.applied("m.c") == harmless_source);
   }
 }
 
@@ -237,7 +237,7 @@ TEST_CASE("a symlink out of its tree costs a pane that link, and the patch is ma
   bool mails = GENERATE(true, false);
   std::string target = GENERATE("/usr/bin/python3", "../../elsewhere", "lib/../../out");
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   std::filesystem::create_symlink(target, f.tree / "bin");
   std::filesystem::remove(f.tree / "other.c");
   std::filesystem::create_symlink(target, f.tree / "other.c");
@@ -252,7 +252,7 @@ TEST_CASE("a symlink out of its tree costs a pane that link, and the patch is ma
   CHECK(got->summary.modified == std::vector<std::string>{"m.c"});
   CHECK(got->touched == std::vector<std::string>{"m.c"});
   CHECK_FALSE(std::filesystem::is_symlink(f / "out/p0/files/bin"));
-  CHECK(f.applied("m.c") == harmless);
+  CHECK(f.applied("m.c") == harmless_source);
   CHECK(f.applied("other.c") == "int other;\n"); // the user's own stays
   auto pane = read_pane(f / "out", "p0");
   REQUIRE(pane.ok());
@@ -266,7 +266,7 @@ TEST_CASE("a symlink out of its tree costs a pane that link, and the patch is ma
 
 TEST_CASE("a link that is left out hides no patch that is another one", "[owasp-a08]") {
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   std::filesystem::create_symlink("/etc", f.tree / "etc");
   f.claim.added = {"etc"};
   auto patch = f.series();
@@ -280,7 +280,7 @@ TEST_CASE("a link that is left out hides no patch that is another one", "[owasp-
 
 TEST_CASE("a link out of its tree is refused where the upload is not at hand any more") {
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   std::filesystem::create_symlink("/etc", f.tree / "etc");
   f.claim.added = {"etc"};
   auto patch = f.series();
@@ -309,7 +309,7 @@ TEST_CASE("one diff is written here, where attributes that came along hide no te
 
 TEST_CASE("results that are refused leave no patch that somebody could take for theirs") {
   forged f;
-  f.tree.put("m.c", harmless);
+  f.tree.put("m.c", harmless_source);
   auto patch = f.series();
   f.claim.deleted = {"README"};
   CHECK(f.collect(patch).err().code == errc::verification);
