@@ -10,6 +10,8 @@ using namespace skep::sandbox;
 
 namespace {
 
+using unordered = nlohmann::json; // The order of the names does not count here.
+
 std::int64_t unix_ms(std::string_view text) {
   auto t = wire::read_time(text);
   REQUIRE(t);
@@ -34,8 +36,8 @@ TEST_CASE("create asks for what was given, by the protocol's names") {
   p.env["A"] = "b";
   p.network.inject["api.example.com"]["x-api-key"] = "secret";
   p.network.allow_out = {"api.example.com"};
-  auto j = json::parse(*wire::create_body(p));
-  CHECK(j == json::parse(R"({"templateID":"t","timeout":120,"secure":true,"autoPause":false,
+  auto j = unordered::parse(*wire::create_body(p));
+  CHECK(j == unordered::parse(R"({"templateID":"t","timeout":120,"secure":true,"autoPause":false,
     "allow_internet_access":false,"metadata":{"skep.install":"x"},"envVars":{"A":"b"},
     "network":{"allowOut":["api.example.com"],"denyOut":["0.0.0.0/0"],
       "rules":{"api.example.com":[{"transform":{"headers":{"x-api-key":"secret"}}}]}}})"));
@@ -47,17 +49,17 @@ TEST_CASE("start sends argv as program and arguments, never as a shell line", "[
   command c;
   c.argv = {"/bin/echo", "a b", "$(reboot)", ""};
   auto plain = R"j({"process":{"cmd":"/bin/echo","args":["a b","$(reboot)",""]},"stdin":false})j";
-  CHECK(json::parse(*wire::start_body(c)) == json::parse(plain));
+  CHECK(unordered::parse(*wire::start_body(c)) == unordered::parse(plain));
   c.stdin_data = "x";
   c.cwd = "/tmp";
   c.env["K"] = "v";
   c.tag = "t";
   auto full = R"j({"process":{"cmd":"/bin/echo","args":["a b","$(reboot)",""],"cwd":"/tmp",
     "envs":{"K":"v"}},"stdin":true,"tag":"t"})j";
-  CHECK(json::parse(*wire::start_body(c)) == json::parse(full));
+  CHECK(unordered::parse(*wire::start_body(c)) == unordered::parse(full));
   c.pty = command::terminal{100, 30};
-  auto j = json::parse(*wire::start_body(c));
-  CHECK(j["pty"] == json::parse(R"({"size":{"cols":100,"rows":30}})"));
+  auto j = unordered::parse(*wire::start_body(c));
+  CHECK(j["pty"] == unordered::parse(R"({"size":{"cols":100,"rows":30}})"));
   CHECK_FALSE(j.contains("stdin"));
 }
 
