@@ -51,8 +51,9 @@ if(SKEP_COVERAGE)
 endif()
 
 # A unity build (every preset but edit and fuzz) compiles several files as one: the whole of a target, or eight files in
-# release (decisions 0013 and 0067). The preset edit goes file by file, which makes a small edit cheap and keeps each file's includes honest. Two
-# files of a room cannot use one name for two things in their anonymous namespaces then, which is no loss.
+# release (decisions 0013 and 0067). The preset edit goes file by file, which makes a small edit cheap and keeps each
+# file's includes honest. Two files of a target cannot use one name for two things in their anonymous namespaces, which
+# is no loss.
 if(CMAKE_UNITY_BUILD)
   # All files of a batch count as one here, and a class of one of them may hold what is unnamed in another.
   target_compile_options(skep_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)

@@ -45,13 +45,13 @@ struct forged : temp {
   }
   /// The agent's commits as mails, and as one diff.
   std::string series() {
-    claim.head = tree.commit("harmless_source");
+    claim.head = tree.commit("harmless");
     return git(tree.path, {"format-patch", "--stdout", "--binary", "--full-index", "--no-signature",
                            base + "..HEAD"})
            + "\n";
   }
   std::string one_diff() {
-    claim.head = tree.commit("harmless_source");
+    claim.head = tree.commit("harmless");
     claim.squashed = true;
     return git(tree.path, {"diff", "--binary", "--full-index", base, "HEAD"}) + "\n";
   }
