@@ -52,6 +52,19 @@ std::string read_proc(pid_t pid, const std::string& name) {
   return {std::istreambuf_iterator<char>{in}, {}};
 }
 
+/// Those that run `program` and have not ended.
+std::set<pid_t> processes_of(const std::string& program) {
+  std::set<pid_t> out;
+  std::error_code gone;
+  for (const auto& p : std::filesystem::directory_iterator{"/proc"}) {
+    auto name = p.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (std::filesystem::read_symlink(p.path() / "exe", gone) == program)
+      out.insert(static_cast<pid_t>(std::stoi(name)));
+  }
+  return out;
+}
+
 /// In a new state: a run that is over, with one sandbox, of which these are the last events.
 template <class... Last>
 sandbox_id run_that_is_over(const storage::state_paths& paths, const Last&... last) {
@@ -323,6 +336,34 @@ TEST_CASE("a start that met a daemon that was ending is made again when that one
   INFO(start.text());
   CHECK(w.daemon_pid() > 0);
   CHECK(w.daemon_pid() != old);
+}
+
+TEST_CASE("a start that finds another's daemon leaves none of its own that would come after it") {
+  installed_world w;
+  w.tell_fake("fake-slow");
+  background first{{w.dir.path + "/bin/skepd", "--state", w.state}, w.home};
+  REQUIRE(w.lock_owner() == first.pid());
+  w.tell_fake("fake-late"); // for the next one, which does not come to the lock
+  background start{w.argv({"daemon", "start", "--json"}), w.home};
+  auto others = [&] {
+    auto all = processes_of(w.dir.path + "/bin/skepd");
+    all.erase(first.pid());
+    return all;
+  };
+  auto end = std::chrono::steady_clock::now() + 15s;
+  while (others().empty() && std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
+  REQUIRE(others().size() == 1);
+  std::filesystem::remove(w.state + "/fake-slow");
+  CHECK(start.wait() == 0);
+  CHECK(json::parse(start.text(), nullptr, false).value("pid", 0) == first.pid());
+  while (!others().empty() && std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
+  CHECK(others().empty());
+  CHECK(w.skep({"daemon", "stop"}).code == 0);
+  CHECK(first.wait() == 0);
+  std::filesystem::remove(w.state + "/fake-late");
+  CHECK(w.daemon_pid() == -1);
 }
 
 TEST_CASE("Ctrl+C is heard while a start of the daemon is waited for") {

@@ -58,16 +58,21 @@ int main(int argc, char** argv) {
     std::fputs("fake_daemon: refuses to start, as it was told\n", stderr);
     return 74;
   }
+  int fd = ::signalfd(-1, &ends, SFD_CLOEXEC);
+  // While the file is there; false when it is to end before that.
+  auto waited_for = [&](const char* file) {
+    pollfd item{fd, POLLIN, 0};
+    while (storage::path_exists(paths->root / file))
+      if (::poll(&item, 1, 20) > 0) return false;
+    return true;
+  };
+  if (!waited_for("fake-late")) return 0;
   auto lock = storage::state_lock::acquire(*paths);
   if (!lock) {
     std::fprintf(stderr, "skepd: %s\n", render(lock.err()).c_str());
     return info(lock.err().code).exit_code;
   }
-  int fd = ::signalfd(-1, &ends, SFD_CLOEXEC);
-  while (storage::path_exists(paths->root / "fake-slow")) {
-    pollfd item{fd, POLLIN, 0};
-    if (::poll(&item, 1, 20) > 0) return 0;
-  }
+  if (!waited_for("fake-slow")) return 0;
   if (!storage::path_exists(paths->root)) return 0; // the test is over
   std::string version = SKEP_VERSION_TEXT;
   if (auto text = storage::read_file(paths->root / "fake-version", 100)) version = *text;

@@ -194,7 +194,10 @@ public:
         auto passing =
             !running
             && (running.err().code == errc::no_daemon || running.err().code == errc::shutting_down);
-        if (!passing) return running;
+        if (!passing) {
+          end_late_child();
+          return running;
+        }
       }
       if (auto e = look_at_child()) return e;
       if (signal_watch::pending())
@@ -250,6 +253,22 @@ private:
     auto why = start_error(how_, log_tail(log_, log_size_));
     // That one has ended since, perhaps because it was ending then: now it is the turn of ours.
     return why.code == errc::daemon_running ? spawn() : why;
+  }
+
+  /// Ours, when another is the daemon and ours has not come to the lock yet: it must not come to it
+  /// after that one has been told to end. It ends by itself, and is made to when it is slow.
+  void end_late_child() {
+    if (ended_ || is_daemon(child_.pid)) return;
+    pollfd end{child_.pidfd.get(), POLLIN, 0};
+    if (::poll(&end, 1, static_cast<int>(policy_.losing.count())) == 0) {
+      if (is_daemon(child_.pid)) return; // the other one ended, and it is the turn of ours
+      ::kill(child_.pid, SIGTERM);
+    }
+    ended_ = ::waitpid(child_.pid, nullptr, WNOHANG) == child_.pid;
+  }
+  bool is_daemon(pid_t pid) const {
+    auto holder = storage::lock_holder(paths_);
+    return holder && holder->value_or(0) == pid;
   }
 
   /// A wait that is longer than usual has a reason.
