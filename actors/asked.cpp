@@ -51,6 +51,10 @@ std::string subject_of(const request_frame& f) {
     if (auto r = unpack<attach_open_request>(f.body.data))
       return r->pane.empty() ? r->sandbox.value : r->pane.value;
     break;
+  case command_traits<shell_open_request>::number:
+    if (auto r = unpack<shell_open_request>(f.body.data))
+      return r->pane.empty() ? r->sandbox.value : r->pane.value;
+    break;
   default:
     break;
   }

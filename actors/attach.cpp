@@ -166,7 +166,7 @@ private:
   void ended(const result<sandbox::command_result>& r) {
     stream_ = 0;
     if (!r) return finish(r.err());
-    auto well = r->exited && r->exit_code == 0;
+    auto well = plan_.is_shell || (r->exited && r->exit_code == 0);
     finish(well ? error{} : make_error(errc::remote_command_failed, "the viewer ended", r->status));
   }
 
@@ -327,14 +327,38 @@ private:
 
 } // namespace
 
+attach_plan shell_plan(const shell_open_request& r, const std::string& pane) {
+  // Not a login shell, whose profile would take away the agents' PATH. Panes that share a tree have
+  // no folder of their own.
+  static constexpr const char* script = "for d in \"$@\"; do cd \"$d\" 2>/dev/null && break; done\n"
+                                        "command -v bash >/dev/null 2>&1 && exec bash\n"
+                                        "exec sh";
+  attach_plan out;
+  out.attachment = r.attachment;
+  out.argv = {"/bin/sh", "-c", script, "sh"};
+  if (pane.empty()) {
+    out.argv.emplace_back(inside::home);
+  } else {
+    out.argv.push_back(std::string{inside::trees} + "/" + pane);
+    out.argv.emplace_back(inside::repo);
+  }
+  out.size = {static_cast<std::uint16_t>(r.columns), static_cast<std::uint16_t>(r.rows)};
+  out.is_shell = true;
+  return out;
+}
+
+attach_actor spawn_attach(caf::scheduled_actor* parent, context_ptr context, attach_plan plan) {
+  auto h = parent->spawn<attach_impl>(std::move(context), std::move(plan));
+  caf::anon_send(h, begin_a::value);
+  return h;
+}
+
 child_spec attach_child(context_ptr context, attach_plan plan) {
   auto id = plan.attachment.value;
   auto deadline = context->svc->limits.attach_life + life_grace;
   return {std::move(id),
           [context = std::move(context), plan = std::move(plan)](caf::scheduled_actor* parent) {
-            auto h = parent->spawn<attach_impl>(context, plan);
-            caf::anon_send(h, begin_a::value);
-            return caf::actor_cast<caf::strong_actor_ptr>(h);
+            return caf::actor_cast<caf::strong_actor_ptr>(spawn_attach(parent, context, plan));
           },
           restart_kind::temporary, std::chrono::seconds{5}, deadline};
 }

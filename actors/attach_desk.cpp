@@ -1,6 +1,7 @@
 #include "actors/attach_desk.hpp"
 
 #include "actors/agents/adapter.hpp"
+#include "actors/attach.hpp"
 #include "actors/swarm.hpp"
 
 #include <deque>
@@ -29,6 +30,8 @@ public:
   }
 
   void on_exit() override {
+    for (const auto& [id, x] : open_)
+      if (x.is_ours && x.at) caf::anon_send_exit(x.at, caf::exit_reason::user_shutdown);
     open_.clear();
     registry_.reset();
     svc_.reset();
@@ -48,12 +51,22 @@ private:
     }
   };
 
+  /// What an attachment was opened for: the same again is the same attachment.
+  struct wish {
+    pane_id pane;
+    sandbox_id sandbox;
+    bool read_only = false;
+    bool is_shell = false;
+    bool operator==(const wish&) const = default;
+  };
+
   /// An attachment, from its first request on.
   struct attachment {
-    attach_open_request asked;
-    attach_actor at; ///< Null until it has started.
-    attach_open_reply reply;
-    std::vector<answer> waiting; ///< Openings that wait for the start.
+    wish asked;
+    std::vector<answer> waiting = {};        ///< Openings that wait for the start.
+    attach_actor at = {};                    ///< Null until it has started.
+    std::function<void(answer&)> reply = {}; ///< To who opens it; set with `at`.
+    bool is_ours = false;                    ///< It has no supervisor.
   };
 
   caf::result<reply_frame> handle(const request_frame& f) {
@@ -61,6 +74,9 @@ private:
     switch (f.command) {
     case command_traits<attach_open_request>::number:
       with<attach_open_request>(f, to, &attach_desk_impl::open);
+      break;
+    case command_traits<shell_open_request>::number:
+      with<shell_open_request>(f, to, &attach_desk_impl::open_shell);
       break;
     case command_traits<attach_read_request>::number:
       with<attach_read_request>(f, to, &attach_desk_impl::read);
@@ -87,34 +103,39 @@ private:
 
   // ---- attach.open ----
   void open(attach_open_request r, answer to) {
-    if (auto i = open_.find(r.attachment); i != open_.end()) return open_again(i->second, r, to);
-    if (open_.size() >= svc_->limits.attach_most)
-      return to.fail(
-          make_error(errc::queue_full, std::to_string(open_.size()) + " terminals are attached"));
-    auto swarm = swarm_of(r);
+    wish asked{r.pane, r.sandbox, r.read_only, false};
+    if (!is_first(r.attachment, asked, to)) return;
+    auto id = r.pane.empty() ? swarm_of_sandbox(r.sandbox) : svc_->swarm_of_pane(r.pane);
+    if (!id) return to.fail(id.err());
+    auto swarm = running(*id);
     if (!swarm) return to.fail(swarm.err());
     if (!r.read_only && !takes_input((*swarm)->spec->agent))
       return to.fail(make_error(errc::cannot_send, "attach read-only"));
-    auto id = r.attachment;
-    open_[id] = {r, {}, {}, {to}};
-    request((*swarm)->keeper(), record_deadline, attach_a::value, r)
-        .then([this, id](const caf::strong_actor_ptr& h,
-                         std::uint32_t generation) { opened(id, h, generation); },
-              [this, id](caf::error& e) { not_opened(id, from_caf(e)); });
+    open_[r.attachment] = {asked, {to}};
+    open_in(*swarm, r);
   }
 
-  void open_again(attachment& x, const attach_open_request& r, answer to) {
-    if (x.asked.pane != r.pane || x.asked.sandbox != r.sandbox || x.asked.read_only != r.read_only)
-      return to.fail(make_error(errc::exists, r.attachment.value));
-    if (x.at) return to.give(x.reply);
+  /// True when nobody has opened this one before and there is room; else it is answered.
+  bool is_first(const attachment_id& id, const wish& asked, answer& to) {
+    if (auto i = open_.find(id); i != open_.end()) {
+      open_again(i->second, id, asked, to);
+      return false;
+    }
+    if (open_.size() < svc_->limits.attach_most) return true;
+    to.fail(make_error(errc::queue_full, std::to_string(open_.size()) + " terminals are attached"));
+    return false;
+  }
+
+  void open_again(attachment& x, const attachment_id& id, const wish& asked, answer& to) {
+    if (x.asked != asked) return to.fail(make_error(errc::exists, id.value));
+    if (x.at) return x.reply(to);
     x.waiting.push_back(to);
   }
 
-  result<swarm_registry::context> swarm_of(const attach_open_request& r) {
-    auto id = r.pane.empty() ? swarm_of_sandbox(r.sandbox) : svc_->swarm_of_pane(r.pane);
-    if (!id) return id.err();
-    auto found = registry_->find(*id);
-    if (!found || !found->keeper()) return make_error(errc::wrong_phase, id->value + " has ended");
+  /// A run that has not ended.
+  result<swarm_registry::context> running(const swarm_id& id) {
+    auto found = registry_->find(id);
+    if (!found || !found->keeper()) return make_error(errc::wrong_phase, id.value + " has ended");
     return found;
   }
 
@@ -124,7 +145,21 @@ private:
     return row->swarm;
   }
 
-  void opened(const attachment_id& id, const caf::strong_actor_ptr& h, std::uint32_t generation) {
+  template <class Request>
+  void open_in(const swarm_registry::context& swarm, const Request& r) {
+    request(swarm->keeper(), record_deadline, attach_a::value, r)
+        .then(
+            [this, id = r.attachment](const caf::strong_actor_ptr& h, std::uint32_t generation) {
+              if constexpr (std::is_same_v<Request, attach_open_request>)
+                opened(id, h, [generation](answer& to) { to.give(attach_open_reply{generation}); });
+              else
+                opened(id, h, [](answer& to) { to.give(shell_open_reply{}); });
+            },
+            [this, id = r.attachment](caf::error& e) { not_opened(id, from_caf(e)); });
+  }
+
+  void opened(const attachment_id& id, const caf::strong_actor_ptr& h,
+              std::function<void(answer&)> reply) {
     auto i = open_.find(id);
     if (i == open_.end()) { // closed before it was open
       caf::anon_send(caf::actor_cast<attach_actor>(h), close_a::value);
@@ -132,11 +167,11 @@ private:
     }
     auto& x = i->second;
     x.at = caf::actor_cast<attach_actor>(h);
-    x.reply = {generation};
+    x.reply = std::move(reply);
     watched_[h->address()] = id;
     monitor(h);
     for (auto& to : std::exchange(x.waiting, {}))
-      to.give(x.reply);
+      x.reply(to);
   }
 
   void not_opened(const attachment_id& id, const error& why) {
@@ -144,6 +179,87 @@ private:
     if (node.empty()) return;
     for (auto& to : node.mapped().waiting)
       to.fail(why);
+  }
+
+  // ---- shell.open ----
+  struct shell_place {
+    sandbox_record box;
+    std::string pane; ///< The name of one, or empty.
+  };
+
+  void open_shell(shell_open_request r, answer to) {
+    wish asked{r.pane, r.sandbox, false, true};
+    if (!is_first(r.attachment, asked, to)) return;
+    auto place = place_of(r);
+    if (!place) return to.fail(place.err());
+    if (place->box.state == phase::closed) {
+      if (!place->box.kept || place->box.kill_intended)
+        return to.fail(make_error(errc::wrong_phase, place->box.sandbox.value
+                                                         + " has ended; `skep run --keep` keeps "
+                                                           "the sandboxes of a run"));
+      open_[r.attachment] = {asked, {to}};
+      return open_in_kept(r, std::move(*place));
+    }
+    auto swarm = running(place->box.swarm);
+    if (!swarm) return to.fail(swarm.err());
+    open_[r.attachment] = {asked, {to}};
+    r.sandbox = place->box.sandbox;
+    open_in(*swarm, r);
+  }
+
+  result<shell_place> place_of(const shell_open_request& r) {
+    if (r.pane.empty()) {
+      auto box = svc_->load_sandbox(r.sandbox);
+      if (!box) return box.err();
+      return shell_place{std::move(*box), {}};
+    }
+    auto swarm = svc_->swarm_of_pane(r.pane);
+    if (!swarm) return swarm.err();
+    auto boxes = svc_->load_sandboxes(*swarm);
+    if (!boxes) return boxes.err();
+    for (auto& box : *boxes) {
+      auto panes = svc_->load_panes(box.sandbox);
+      if (!panes) return panes.err();
+      for (const auto& p : *panes)
+        if (p.pane == r.pane) return shell_place{std::move(box), p.name};
+    }
+    return make_error(errc::no_such_pane, r.pane.value);
+  }
+
+  // Its SANDBOX has ended, and with it went the address: the provider says it again.
+  void open_in_kept(const shell_open_request& r, shell_place place) {
+    auto name = place.box.provider;
+    at_provider(
+        svc_, name,
+        [this, r, place = std::move(place)](const result<std::shared_ptr<sandbox::api>>& api) {
+          if (!api) return not_opened(r.attachment, api.err());
+          (*api)->get(place.box.remote_id,
+                      home<sandbox::detail>(
+                          [this, r, place, api = *api](const result<sandbox::detail>& there) {
+                            start_in_kept(r, place, api, there);
+                          }));
+        });
+  }
+
+  void start_in_kept(const shell_open_request& r, const shell_place& place,
+                     const std::shared_ptr<sandbox::api>& api,
+                     const result<sandbox::detail>& there) {
+    if (!there)
+      return not_opened(r.attachment, there.err().code == errc::not_found
+                                          ? make_error(errc::gone, place.box.sandbox.value)
+                                          : there.err());
+    auto i = open_.find(r.attachment);
+    if (i == open_.end()) return; // closed before it was open
+    auto context = std::make_shared<sandbox_context>();
+    context->svc = svc_;
+    context->api = api;
+    context->swarm = place.box.swarm;
+    context->sandbox = place.box.sandbox;
+    context->address(there->address);
+    i->second.is_ours = true;
+    auto h = spawn_attach(this, std::move(context), shell_plan(r, place.pane));
+    opened(r.attachment, caf::actor_cast<caf::strong_actor_ptr>(h),
+           [until = place.box.lease_end_at](answer& to) { to.give(shell_open_reply{until}); });
   }
 
   // ---- the others ----

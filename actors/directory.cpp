@@ -44,6 +44,7 @@ desk_actor directory::desk_for(std::uint32_t command) const {
   case command_traits<health_request>::number:
     return queries();
   case command_traits<attach_open_request>::number:
+  case command_traits<shell_open_request>::number:
   case command_traits<attach_read_request>::number:
   case command_traits<attach_write_request>::number:
   case command_traits<attach_close_request>::number:

@@ -80,6 +80,7 @@ private:
 
   result<list_reply> list(const list_request& r) {
     if (!r.named.empty()) return list_named(r.named);
+    if (!r.repo.empty()) return list_of_repo(r.repo);
     auto swarms = reader_->swarms(r.all);
     auto sandboxes = reader_->all_sandboxes(r.all);
     auto panes = reader_->all_panes(r.all);
@@ -96,6 +97,12 @@ private:
     auto panes = reader_->panes_named(text);
     if (!swarms || !panes) return !swarms ? swarms.err() : panes.err();
     return list_reply{std::move(*swarms), {}, std::move(*panes)};
+  }
+
+  result<list_reply> list_of_repo(const std::string& repo) {
+    auto swarms = reader_->swarms_of_repo(repo);
+    if (!swarms) return swarms.err();
+    return list_reply{std::move(*swarms), {}, {}};
   }
 
   /// Adds what is there of swarms that are closed, and those swarms, to a list of open ones.

@@ -321,13 +321,23 @@ error check_size(std::uint32_t columns, std::uint32_t rows) {
   return {};
 }
 
-} // namespace
-
-error check_attach(const attach_open_request& r) {
+/// Of attach_open_request and shell_open_request.
+template <class Request>
+error check_opening(const Request& r) {
   if (auto e = check_id(r.attachment)) return e;
   if (r.pane.empty() ? !r.sandbox.valid() : !r.pane.valid() || !r.sandbox.empty())
     return make_error(errc::bad_argument, "either a pane or a sandbox is attached to");
   return check_size(r.columns, r.rows);
+}
+
+} // namespace
+
+error check_attach(const attach_open_request& r) {
+  return check_opening(r);
+}
+
+error check_attach(const shell_open_request& r) {
+  return check_opening(r);
 }
 
 error check_attach(const attach_read_request& r) {

@@ -156,7 +156,9 @@ struct list_request {
   /// Nothing but what this may mean, closed or not: swarms of this name, swarms and panes whose id
   /// it is, and from 4 characters on those whose id it begins. No sandboxes. Empty: everything.
   std::string named = {};
-  SKEP_FIELDS(field(1, "all", x.all), field(2, "named", x.named))
+  /// Nothing but the swarms of this work tree (an absolute path), closed or not. Empty: of every.
+  std::string repo = {};
+  SKEP_FIELDS(field(1, "all", x.all), field(2, "named", x.named), field(3, "repo", x.repo))
 };
 struct list_reply {
   std::vector<swarm_record> swarms; ///< Newest first.
@@ -388,8 +390,26 @@ struct attach_close_reply {
   SKEP_FIELDS(field(1, "was_open", x.was_open))
 };
 
+/// Opens a shell for a person, as the sandbox's user: in the folder of a pane's agent, or in the
+/// user's home. The sandbox runs, or was kept after its run. attach.read, .write and .close go on
+/// from here; the shell ends with its attachment.
+struct shell_open_request {
+  attachment_id attachment; ///< As attach_open_request::attachment.
+  pane_id pane;             ///< Or empty:
+  sandbox_id sandbox;
+  std::uint32_t columns = 80, rows = 24; ///< 1 .. max_terminal_side
+  SKEP_FIELDS(field(1, "attachment", x.attachment), field(2, "pane", x.pane),
+              field(3, "sandbox", x.sandbox), field(4, "columns", x.columns),
+              field(5, "rows", x.rows))
+};
+struct shell_open_reply {
+  utc_time kept_until{}; ///< When a kept sandbox ends; 0 for one whose run goes on.
+  SKEP_FIELDS(field(1, "kept_until_ms", x.kept_until))
+};
+
 /// Forms and ranges of the requests about attachments; none when sound.
 error check_attach(const attach_open_request& r);
+error check_attach(const shell_open_request& r);
 error check_attach(const attach_read_request& r);
 error check_attach(const attach_write_request& r);
 error check_attach(const attach_close_request& r);
@@ -525,7 +545,8 @@ struct replay_reply {
   SKEP_COMMAND(19, survivors_request, survivors_reply, "survivors")                                \
   SKEP_COMMAND(20, replay_request, replay_reply, "replay")                                         \
   SKEP_COMMAND(23, health_request, health_reply, "health")                                         \
-  SKEP_COMMAND(24, plan_request, plan_reply, "plan")
+  SKEP_COMMAND(24, plan_request, plan_reply, "plan")                                               \
+  SKEP_COMMAND(25, shell_open_request, shell_open_reply, "shell.open")
 
 template <class Request>
 struct command_traits;

@@ -280,6 +280,11 @@ result<std::vector<swarm_record>> reader::swarms_named(std::string_view text) {
                                  text);
 }
 
+result<std::vector<swarm_record>> reader::swarms_of_repo(std::string_view repo) {
+  return read_rows<swarm_record>(db_, "swarms",
+                                 "WHERE repo = ?1 ORDER BY created_at_ms DESC, rowid DESC", repo);
+}
+
 result<std::vector<pane_record>> reader::panes_named(std::string_view text) {
   return read_rows<pane_record>(
       db_, "panes", "WHERE " + begins_with("pane", text) + " ORDER BY created_at_ms, rowid", text);

@@ -88,6 +88,8 @@ public:
   /// Open or closed, newest first: of this name, of this id, or, from 4 characters on, with an id
   /// that begins so.
   result<std::vector<swarm_record>> swarms_named(std::string_view text);
+  /// Open or closed, newest first: of the work tree at this path.
+  result<std::vector<swarm_record>> swarms_of_repo(std::string_view repo);
   /// Open or closed, oldest first: of this id, or, from 4 characters on, with one that begins so.
   result<std::vector<pane_record>> panes_named(std::string_view text);
 

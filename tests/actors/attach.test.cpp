@@ -23,6 +23,16 @@ struct attach_world : tree_world {
     return {id, pane(), {}, read_only, 120, 40};
   }
   result<attach_open_reply> open(bool read_only = false) { return call(request(read_only)); }
+  result<shell_open_reply> open_shell(const pane_id& pane, const sandbox_id& sandbox = {}) {
+    return call(shell_open_request{id, pane, sandbox, 120, 40});
+  }
+  /// The folders that the newest shell tries, the first that is there counts.
+  strings shell_folders() {
+    auto& argv = viewer()->what.argv;
+    REQUIRE(argv.size() > 4);
+    CHECK(strings{argv.begin(), argv.begin() + 2} == strings{"/bin/sh", "-c"});
+    return {argv.begin() + 4, argv.end()};
+  }
   /// The newest stream of a viewer; null when there was none.
   std::shared_ptr<fake_api::stream> viewer() {
     for (auto i = api->streams.rbegin(); i != api->streams.rend(); ++i)
@@ -355,5 +365,105 @@ TEST_CASE_METHOD(attach_world, "agents of a run with terminals are started on on
     with +=
         c.op == operation::run && c.what.find(" --pty 200x50 -- /bin/true") != std::string::npos;
   CHECK(with == 2);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "a shell is opened in an agent's folder, or in the sandbox's home") {
+  spec->agent = agent_kind::claude; // it reads no input, and the shell does
+  spec->argv.clear();
+  spec->prompts = {"do it"};
+  begin();
+  auto shell = open_shell(pane(1));
+  REQUIRE(shell);
+  CHECK(shell->kept_until == utc_time{});
+  CHECK(shell_folders() == strings{"/home/user/work/p1", "/home/user/repo"});
+  REQUIRE(viewer()->what.pty);
+  CHECK(viewer()->what.pty->columns == 120);
+  CHECK(open_shell(pane(1)));
+  CHECK(viewers() == 1);
+  CHECK(code(open_shell(pane(0))) == errc::exists);
+  id.value = "at_two";
+  REQUIRE(open_shell({}, sandbox_.sandbox));
+  CHECK(shell_folders() == strings{"/home/user"});
+  REQUIRE(type(0, "ls\n"));
+  emit("a work tree");
+  CHECK(read(0)->data.data == "a work tree");
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "a shell has done its work however its last command ended") {
+  begin();
+  REQUIRE(open_shell(pane()));
+  emit("exit");
+  viewer()->end(130);
+  settle();
+  auto end = read(0);
+  CHECK(end->data.data == "exit");
+  CHECK(end->ended);
+  CHECK_FALSE(end->why);
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "a sandbox that was kept has a shell for as long as it is there") {
+  spec->keep = true;
+  begin();
+  agents_end(sandbox_);
+  REQUIRE(ending(swarm_) == "closed completed");
+  auto row = only_sandbox(swarm_);
+  REQUIRE(row.kept);
+  CHECK(code(open()) == errc::wrong_phase); // there is no agent to watch
+  auto shell = open_shell(pane(1));
+  REQUIRE(shell);
+  CHECK(shell->kept_until == row.lease_end_at);
+  CHECK(shell_folders() == strings{"/home/user/work/p1", "/home/user/repo"});
+  CHECK(open_shell(pane(1)));
+  emit("$ ");
+  CHECK(read(0)->data.data == "$ ");
+  REQUIRE(type(0, "ls\n"));
+  CHECK(viewer()->input == "ls\n");
+  SECTION("that ends when it is closed") {
+    CHECK(call(attach_close_request{id})->was_open);
+    CHECK_FALSE(viewer_runs());
+  }
+  SECTION("that ends when nobody reads it") {
+    advance(31s);
+    CHECK_FALSE(viewer_runs());
+  }
+  SECTION("that is refused once it is being killed") {
+    REQUIRE(call(stop_request{swarm_, true}));
+    id.value = "at_two";
+    CHECK(code(open_shell(pane(1))) == errc::wrong_phase);
+  }
+  SECTION("that is refused when its provider knows it no more") {
+    api->boxes.clear();
+    id.value = "at_two";
+    CHECK(code(open_shell(pane(1))) == errc::gone);
+    CHECK(code(read(0)) == errc::not_found);
+  }
+  SECTION("that is closed before the provider has answered") {
+    id.value = "at_two";
+    api->hold(operation::get);
+    auto opening = post(shell_open_request{id, pane(1), {}, 80, 24});
+    CHECK(call(attach_close_request{id})->was_open);
+    REQUIRE(*opening);
+    CHECK(code(tree_world::read<shell_open_reply>(opening)) == errc::cancelled);
+    api->release(operation::get);
+    settle();
+    CHECK(viewers() == 1);
+  }
+  finish(); // and the end of the daemon leaves nothing
+}
+
+TEST_CASE_METHOD(attach_world, "a sandbox that has ended has no shell, and the refusal says why") {
+  begin();
+  CHECK(code(open_shell({"pn_unknown"})) != errc::none);
+  CHECK(code(open_shell({}, {"sb_unknown"})) != errc::none);
+  CHECK(code(open_shell({})) == errc::bad_argument);
+  agents_end(sandbox_);
+  REQUIRE(ending(swarm_) == "closed completed");
+  auto refused = open_shell(pane());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.err().code == errc::wrong_phase);
+  CHECK(refused.err().message.find("--keep") != std::string::npos);
   finish();
 }

@@ -414,6 +414,26 @@ TEST_CASE_METHOD(desk_world, "a list of what one word names has nothing else, an
   finish();
 }
 
+TEST_CASE_METHOD(desk_world,
+                 "a list of one work tree has its runs, the newest first, and no more") {
+  auto one = run();
+  agents_end(only_sandbox(one));
+  auto two = run();
+  auto of = [&](const std::string& repo) {
+    auto list = call(list_request{false, {}, repo});
+    REQUIRE(list);
+    CHECK(list->sandboxes.empty());
+    CHECK(list->panes.empty());
+    std::vector<swarm_id> out;
+    for (const auto& s : list->swarms)
+      out.push_back(s.swarm);
+    return out;
+  };
+  CHECK(of(tree.path) == std::vector<swarm_id>{two, one});
+  CHECK(of(tree.path + "/below").empty());
+  finish();
+}
+
 TEST_CASE_METHOD(desk_world, "a kill of a run that goes on means the sandbox that it kept, too") {
   spec->keep = true;
   spec->sandboxes = 2;

@@ -292,6 +292,10 @@ private:
           if (means(p.record.pane.value)) out.panes.push_back(p.record);
         continue;
       }
+      if (!r.repo.empty()) {
+        if (s->record.repo == r.repo) out.swarms.push_back(s->record);
+        continue;
+      }
       if (!r.all && !open && std::none_of(s->sandboxes.begin(), s->sandboxes.end(), stayed))
         continue;
       out.swarms.push_back(s->record);

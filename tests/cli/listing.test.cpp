@@ -163,3 +163,51 @@ TEST_CASE("budget of a run that is closed says what that run has cost") {
   auto unknown = w.skep({"budget", swarm_id::make().value, "--json"});
   CHECK(unknown.code == info(errc::no_such_swarm).exit_code);
 }
+
+TEST_CASE("a command without a swarm means the one of the work tree that one is in") {
+  cli_world w;
+  fake_daemon daemon{w};
+  auto in = [&](const std::string& folder, std::vector<std::string> args) {
+    return run_to_end(w.argv(std::move(args)), w.home, {}, folder);
+  };
+  auto meant = [&] {
+    auto x = w.skep({"status", "--json"});
+    INFO(x.out << x.err);
+    REQUIRE(x.code == 0);
+    return x.document()["swarm"]["swarm"].get<std::string>();
+  };
+  auto none = w.skep({"status"});
+  CHECK(none.code == info(errc::no_such_swarm).exit_code);
+  CHECK(none.err.find("there was no run of " + w.repo) != std::string::npos);
+  REQUIRE(w.run({"--name", "completes", "--", "true"}).code == 0);
+  auto closed = meant(); // the newest, as nothing runs
+  auto open = start(w, "runs");
+  CHECK(open != closed);
+  CHECK(meant() == open);
+  std::filesystem::create_directories(w.repo + "/deep/below");
+  auto below = in(w.repo + "/deep/below", {"status"});
+  CHECK(below.code == 0);
+  CHECK(below.out.find(open) != std::string::npos);
+  CHECK(below.err.find("Of " + w.repo + ": " + open) != std::string::npos);
+  CHECK(w.skep({"logs"}).code == 0);
+
+  auto outside = in(w.dir.path, {"status"});
+  CHECK(outside.code == info(errc::bad_argument).exit_code);
+  CHECK(outside.err.find("git work tree") != std::string::npos);
+  CHECK(in(w.dir.path, {"stop"}).code == info(errc::bad_argument).exit_code);
+  CHECK(w.skep({"kill"}).code == info(errc::bad_argument).exit_code); // it loses something
+  CHECK(w.skep({"diff"}).code == info(errc::no_results).exit_code);
+
+  auto second = start(w, "runs");
+  for (const auto* command : {"status", "stop", "logs"}) {
+    auto several = w.skep({command, "--json"});
+    CHECK(several.code == info(errc::bad_argument).exit_code);
+    auto text = several.out + several.err;
+    CHECK(text.find(open) != std::string::npos);
+    CHECK(text.find(second) != std::string::npos);
+  }
+  REQUIRE(w.skep({"stop", second, "--wait"}).code == 0);
+  auto stopped = w.skep({"stop", "--wait"});
+  CHECK(stopped.code == 0);
+  CHECK(stopped.out.find(open + " is stopping") != std::string::npos);
+}

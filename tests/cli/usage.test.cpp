@@ -159,7 +159,7 @@ TEST_CASE("bad input is refused in under a second with its code, and nothing is 
        errc::bad_argument},
       {{"apply", "sw_x", "--mode", "branch", "--git-name", "A", "--git-email", "a@b\nc"},
        errc::bad_argument},
-      {{"stop"}, errc::bad_argument},
+      {{"kill"}, errc::bad_argument},
       {{"stop", "sw_x", "--all"}, errc::bad_argument},
       {{"secret", "set", "bad-name"}, errc::bad_argument},
       {{"secret", "remove", "NOT_SET"}, errc::secret_missing},

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""skep attach: a person's terminal on an agent, through the real daemon and a real sandbox."""
+"""skep attach and skep shell: a person's terminal on an agent, or on a shell beside it, through the real daemon and a real
+sandbox."""
 # presets: dev
 import fcntl
 import os
@@ -207,6 +208,39 @@ def _(work):
         user.type(KEY)
         user.ends(0)
         assert all(p["state"] == "running" for p in skep.status(swarm)["panes"])
+
+
+@result("a shell works in the folder of an agent, beside it and after its run in the sandbox that was kept")
+def _(work):
+    with Installation(work) as skep:
+        swarm = talkers(work, skep, "--keep", "--pty")
+        user = Terminal(skep, "shell", f"{swarm}/p0")
+        user.type(b"pwd; id -u; stty size; echo by hand > note.txt\r")
+        for text in (b"/home/user/work/p0\r\n1000\r\n30 100\r\n",):
+            user.shows(text)
+        user.type(b"false\rexit\r")
+        said = user.ends(0)
+        assert "folder of p0" in said and "kept for" not in said and "has ended" in said, said
+        skep.run("send", f"{swarm}/p0", "end", code=0)
+        row = skep.closed(swarm)["sandboxes"][0]
+        assert row["kept"], row
+        # What was made by hand is part of what the agent's folder came to.
+        assert "note.txt" in skep.run("diff", f"{swarm}/p0", code=0).stdout
+        after = Terminal(skep, "shell", f"{swarm}/p0")
+        after.type(b"cat note.txt; pwd\r")
+        after.shows(b"by hand\r\n/home/user/work/p0")
+        after.type(b"sleep 1000\r")
+        after.type(KEY)
+        said = after.ends(0)
+        assert "The sandbox is kept for" in said and "Left the shell" in said, said
+        home = Terminal(skep, "shell", row["sandbox"])
+        home.type(b"pwd; tty\r")
+        home.shows(b"/home/user\r\n/dev/pts/")
+        skep.run("kill", swarm, "--wait", code=0)
+        home.ends(69)  # with its sandbox
+        assert "keeps the sandboxes of a run" in Terminal(skep, "shell", f"{swarm}/p0").ends(65)
+        asked = [e["body"]["command"] for e in skep.events() if e["type"] == "command.asked"]
+        assert asked.count("shell.open") == 4, asked
 
 
 if __name__ == "__main__":

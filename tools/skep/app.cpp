@@ -139,27 +139,56 @@ result<T> pick(const std::vector<T>& all, const std::string& text, errc missing,
 }
 
 /// Names are not unique, a job of every night has one: the run that has not ended is meant, else
-/// the newest. Several that have not ended are never chosen from. Empty id: nothing has the name.
-result<swarm_id> swarm_named(const std::vector<swarm_record>& newest_first,
-                             const std::string& name) {
-  swarm_id newest;
+/// the newest. Several that have not ended are never chosen from. Empty id: there is none.
+/// `several` comes before their number.
+result<swarm_id> the_one_meant(const std::vector<swarm_record>& newest_first,
+                               const std::string& several) {
   std::vector<swarm_id> open;
-  for (const auto& s : newest_first) {
-    if (s.name.empty() || s.name != name) continue;
-    if (newest.empty()) newest = s.swarm;
+  for (const auto& s : newest_first)
     if (s.state != swarm_phase::closed) open.push_back(s.swarm);
-  }
-  if (open.empty()) return newest;
+  if (open.empty()) return newest_first.empty() ? swarm_id{} : newest_first.front().swarm;
   if (open.size() == 1) return open.front();
-  auto text = name + " is the name of " + std::to_string(open.size())
-              + " swarms that have not ended; give the id of one:";
+  auto text =
+      several + std::to_string(open.size()) + " swarms that have not ended; give the id of one:";
   for (const auto& x : open)
     text += " " + x.value;
   return make_error(errc::bad_argument, text);
 }
+
+result<swarm_id> swarm_named(std::vector<swarm_record> newest_first, const std::string& name) {
+  std::erase_if(newest_first, [&](const auto& s) { return s.name.empty() || s.name != name; });
+  return the_one_meant(newest_first, name + " is the name of ");
+}
+
+/// The git work tree that we are in; empty when we are in none.
+std::filesystem::path work_tree_here() {
+  std::error_code failed;
+  auto here = std::filesystem::current_path(failed);
+  for (; !here.empty(); here = here.parent_path()) {
+    if (std::filesystem::exists(here / ".git", failed)) return here;
+    if (here == here.parent_path()) break;
+  }
+  return {};
+}
+
+result<swarm_id> swarm_of_work_tree(broker::control_client& daemon) {
+  auto here = work_tree_here();
+  if (here.empty())
+    return make_error(errc::bad_argument,
+                      "which swarm? Without its id the one of the git work tree that you are in "
+                      "is meant, and you are in none");
+  auto list = daemon.call(list_request{true, {}, here.string()}, call_deadline);
+  if (!list) return list.err();
+  auto found = the_one_meant(list->swarms, here.string() + " has ");
+  if (found && found->empty())
+    return make_error(errc::no_such_swarm, "there was no run of " + here.string());
+  if (found) remark("Of " + here.string() + ": " + found->value);
+  return found;
+}
 } // namespace
 
 result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text) {
+  if (text.empty()) return swarm_of_work_tree(daemon);
   if (swarm_id exact{text}; exact.valid() && text.size() == 19) return exact;
   auto list = daemon.call(list_request{true, text}, call_deadline);
   if (!list) return list.err();

@@ -1,11 +1,14 @@
-// skep attach: the user's terminal on one pane, or on all panes of a sandbox.
+// skep attach: the user's terminal on one pane, or on all panes of a sandbox. skep shell: on a
+// shell in a sandbox.
 //
-//   keys, size  --attach.write-->  skepd  --> viewer inside      (main thread)
+//   keys, size  --attach.write-->  skepd  --> viewer or shell inside      (main thread)
 //   terminal  <-- filter <--attach.read--  skepd                 (output_pump's thread)
 #include "tools/skep/commands.hpp"
 #include "tools/skep/daemon_link.hpp"
 #include "tools/skep/raw_terminal.hpp"
+#include "tools/skep/show.hpp"
 #include "tools/skep/signals.hpp"
+#include "tools/skep/term.hpp"
 #include "tools/skep/terminal_filter.hpp"
 
 #include <CLI/CLI.hpp>
@@ -20,7 +23,7 @@ namespace skep::cli {
 
 namespace {
 
-struct attach_options {
+struct terminal_options {
   std::string target;
   bool read_only = false;
   std::string detach_key = "ctrl-]";
@@ -180,38 +183,74 @@ private:
   bool resized_ = false;
 };
 
-/// What the user named, as a request.
-struct attach_target {
-  attach_open_request request;
-  std::string name; ///< For people.
+/// What was opened, and how it is spoken of.
+struct opened {
+  std::string about; ///< At the beginning.
+  std::string left;  ///< At the end, when the user left.
+  std::string over;  ///< At the end, when it ended by itself.
+  bool read_only = false;
 };
 
-result<attach_target> find_target(broker::control_client& daemon, const attach_options& o) {
-  attach_target out;
-  out.request.attachment = attachment_id::make();
-  out.request.read_only = o.read_only;
+using opener = std::function<result<opened>(broker::control_client&, const attachment_id&)>;
+
+result<opened> open_view(broker::control_client& daemon, const attachment_id& id,
+                         const terminal_options& o) {
+  attach_open_request r;
+  r.attachment = id;
+  r.read_only = o.read_only;
+  std::string name;
   if (sandbox_id sandbox{o.target}; sandbox.valid()) {
-    out.request.sandbox = sandbox;
-    out.name = "all panes of " + sandbox.value;
-    return out;
+    r.sandbox = sandbox;
+    name = "all panes of " + sandbox.value;
+  } else {
+    auto pane = find_pane(daemon, o.target);
+    if (!pane) return pane.err();
+    if (pane->state == pane_phase::closed)
+      return make_error(errc::wrong_phase, pane->name + " has ended; `skep logs` shows its output");
+    if (auto refused = input_refused(*pane); refused && !o.read_only) {
+      remark("Watching only: " + refused.message + ".");
+      r.read_only = true;
+    }
+    r.pane = pane->pane;
+    name = pane->name;
   }
-  auto pane = find_pane(daemon, o.target);
-  if (!pane) return pane.err();
-  if (pane->state == pane_phase::closed)
-    return make_error(errc::wrong_phase, pane->name + " has ended; `skep logs` shows its output");
-  if (auto refused = input_refused(*pane); refused && !o.read_only) {
-    remark("Watching only: " + refused.message + ".");
-    out.request.read_only = true;
-  }
-  out.request.pane = pane->pane;
-  out.name = pane->name;
-  return out;
+  auto size = raw_terminal::size();
+  r.columns = size.ws_col;
+  r.rows = size.ws_row;
+  if (auto done = daemon.call(r, command_deadline); !done) return done.err();
+  return opened{"Attached to " + name + (r.read_only ? ", read-only" : "") + ". " + o.detach_key
+                    + " detaches; the agents go on.",
+                "Detached from " + name + "; the agents go on.",
+                "The view of " + name + " has ended.", r.read_only};
 }
 
-int attach(const app& a, const attach_options& o) {
-  auto no_terminal =
-      "attach is for people at a terminal; use `skep logs -f` to watch and `skep send`"
-      " to type";
+result<opened> open_shell(broker::control_client& daemon, const attachment_id& id,
+                          const terminal_options& o) {
+  shell_open_request r;
+  r.attachment = id;
+  std::string name = o.target;
+  if (sandbox_id sandbox{o.target}; sandbox.valid()) {
+    r.sandbox = sandbox;
+  } else {
+    auto pane = find_pane(daemon, o.target);
+    if (!pane) return pane.err();
+    r.pane = pane->pane;
+    name = "the folder of " + pane->name;
+  }
+  auto size = raw_terminal::size();
+  r.columns = size.ws_col;
+  r.rows = size.ws_row;
+  auto done = daemon.call(r, command_deadline);
+  if (!done) return done.err();
+  auto about = "A shell in " + name + ". `exit` or " + o.detach_key + " ends it.";
+  if (auto left = done->kept_until - wall_clock(); left.count() > 0)
+    about += " The sandbox is kept for " + duration_text(left.count()) + " more.";
+  return opened{about, "Left the shell in " + name + ".", "The shell in " + name + " has ended."};
+}
+
+/// The user's terminal on what `open` opens, until one of the two has enough.
+int watch(const app& a, const terminal_options& o, const std::string& no_terminal,
+          const opener& open) {
   if (a.json_mode || !raw_terminal::possible())
     return fail(a, make_error(errc::bad_argument, no_terminal));
   auto key = parse_key(o.detach_key);
@@ -223,36 +262,43 @@ int attach(const app& a, const attach_options& o) {
   if (!paths) return fail(a, paths.err());
   auto daemon = serve_daemon(*paths);
   if (!daemon) return fail_unless_left(a, signals, daemon.err());
-  auto target = find_target(*daemon, o);
-  if (!target) return fail(a, target.err());
-  auto& request = target->request;
-  auto size = raw_terminal::size();
-  request.columns = size.ws_col;
-  request.rows = size.ws_row;
-  if (auto opened = daemon->call(request, command_deadline); !opened) return fail(a, opened.err());
-  remark("Attached to " + target->name + (request.read_only ? ", read-only" : "") + ". "
-         + o.detach_key + " detaches; the agents go on.");
+  auto id = attachment_id::make();
+  auto what = open(*daemon, id);
+  if (!what) return fail(a, what.err());
+  remark(what->about);
 
   raw_terminal terminal;
-  output_pump output{broker::control_client{endpoints_of(*paths).control}, request.attachment};
-  auto end = keyboard{*daemon, request.attachment, key, request.read_only}.run(signals, output);
+  output_pump output{broker::control_client{endpoints_of(*paths).control}, id};
+  auto end = keyboard{*daemon, id, key, what->read_only}.run(signals, output);
   // Also ends the read that the output waits for.
-  auto closed = daemon->call(attach_close_request{request.attachment}, call_deadline);
+  auto closed = daemon->call(attach_close_request{id}, call_deadline);
   output.stop();
   auto reset = output.reset() + "\r\n";
   if (::write(STDOUT_FILENO, reset.data(), reset.size()) < 0) end = ending::hung_up;
   terminal.restore();
   if (end == ending::hung_up) return exit_hangup;
   if (end == ending::over && output.why()) return fail(a, output.why());
-  remark(end == ending::over ? "The view of " + target->name + " has ended."
-                             : "Detached from " + target->name + "; the agents go on.");
+  remark(end == ending::over ? what->over : what->left);
   return 0;
+}
+
+int attach(const app& a, const terminal_options& o) {
+  return watch(a, o,
+               "attach is for people at a terminal; use `skep logs -f` to watch and `skep send` to "
+               "type",
+               [&](auto& daemon, const auto& id) { return open_view(daemon, id, o); });
+}
+
+int shell(const app& a, const terminal_options& o) {
+  return watch(a, o,
+               "shell is for people at a terminal; `skep diff` and `skep download` bring files out",
+               [&](auto& daemon, const auto& id) { return open_shell(daemon, id, o); });
 }
 
 } // namespace
 
 void add_attach(CLI::App& cli, app& a) {
-  auto o = std::make_shared<attach_options>();
+  auto o = std::make_shared<terminal_options>();
   auto* c = add_command(cli, a, "attach", "Watch an agent on your terminal and type to it",
                         "  skep attach sw_x/p0\n"
                         "  skep attach --read-only pn_y\n"
@@ -262,6 +308,17 @@ void add_attach(CLI::App& cli, app& a) {
       ->required();
   c->add_flag("--read-only", o->read_only, "Only watch: nothing goes in");
   c->add_option("--detach-key", o->detach_key, "The key that leaves; the agent goes on")
+      ->capture_default_str();
+
+  o = std::make_shared<terminal_options>();
+  c = add_command(cli, a, "shell", "Open a shell in a sandbox that runs or was kept",
+                  "  skep shell sw_x/p0\n"
+                  "  skep shell sb_z",
+                  [&a, o] { return shell(a, *o); });
+  c->add_option("TARGET", o->target,
+                "pn_... or SWARM/NAME: in the folder of that agent; or sb_...: in its home")
+      ->required();
+  c->add_option("--detach-key", o->detach_key, "The key that leaves, and ends the shell")
       ->capture_default_str();
 }
 

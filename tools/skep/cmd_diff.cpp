@@ -255,8 +255,8 @@ void add_diff(CLI::App& cli, app& a) {
                   "one whose results could not be fetched, while its sandbox is there.",
                   [&a, d] { return diff(a, *d); });
   c->add_option("TARGET", d->target,
-                "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results")
-      ->required();
+                "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results. Without:\n"
+                "of the git work tree you are in, the swarm that has not ended, else the newest");
   c->add_flag("--patch", d->patch, "The patches themselves, as git takes them");
 
   auto g = std::make_shared<download_command>();
@@ -264,8 +264,8 @@ void add_diff(CLI::App& cli, app& a) {
                   "  skep download sw_x --to /tmp/results\n  skep download sw_x/p0 --to p0",
                   [&a, g] { return download(a, *g); });
   c->add_option("TARGET", g->target,
-                "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results")
-      ->required();
+                "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results. Without:\n"
+                "of the git work tree you are in, the swarm that has not ended, else the newest");
   c->add_option("--to", g->to, "Folder that is made (default: ./SWARM); must not exist");
 }
 

@@ -147,10 +147,11 @@ void add_list(CLI::App& cli, app& a) {
   list->add_option("--repo", *repo, "Only swarms of this work tree");
   list->add_flag("-a,--all", *all, "Closed swarms too");
   auto name = std::make_shared<std::string>();
-  auto* one = add_command(
-      cli, a, "status", "Show one swarm with its sandboxes, panes and transfers",
-      "  skep status sw_x\n  skep status my-run --json", [&a, name] { return status(a, *name); });
-  one->add_option("SWARM", *name, "Id, unique beginning of an id, or name")->required();
+  auto* one =
+      add_command(cli, a, "status", "Show one swarm with its sandboxes, panes and transfers",
+                  "  skep status\n  skep status sw_x\n  skep status my-run --json",
+                  [&a, name] { return status(a, *name); });
+  one->add_option("SWARM", *name, swarm_or_here);
 }
 
 } // namespace skep::cli

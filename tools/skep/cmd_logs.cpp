@@ -50,7 +50,7 @@ result<logs_target> target_of(broker::control_client& daemon, const logs_options
   if (o.follow) // what is not there yet will come
     out.names = out.names || status->swarm.sandboxes * status->swarm.panes > 1;
   else if (out.panes.empty())
-    return make_error(errc::no_such_pane, o.target + " has no pane yet");
+    return make_error(errc::no_such_pane, swarm->value + " has no pane yet");
   return out;
 }
 
@@ -212,7 +212,9 @@ void add_logs(CLI::App& cli, app& a) {
                         "  skep logs -f sw_x/p0\n  skep logs pn_y --tail 1000\n"
                         "  skep logs sw_x --from 0 --raw > all.log",
                         [&a, o] { return logs(a, *o); });
-  c->add_option("TARGET", o->target, "Pane (pn_... or SWARM/NAME) or swarm")->required();
+  c->add_option("TARGET", o->target,
+                "Pane (pn_... or SWARM/NAME) or swarm. Without: of the git work tree you are in,\n"
+                "the swarm that has not ended, else the newest");
   c->add_flag("-f,--follow", o->follow,
               "Go on until the agent ends; a swarm until it is closed, with the panes that come\n"
               "later");

@@ -99,7 +99,8 @@ error with_kept(broker::control_client& daemon, const swarm_id& swarm, error why
 }
 
 int stop(const app& a, const stop_options& o, bool kill) {
-  if (o.swarm.empty() != o.all)
+  // A stop may leave out its swarm, since it loses nothing.
+  if (o.all ? !o.swarm.empty() : kill && o.swarm.empty())
     return fail(a, make_error(errc::bad_argument, "give a swarm, or --all"));
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
@@ -139,9 +140,10 @@ void add_stop(CLI::App& cli, app& a) {
                                 "Kept sandboxes end, too; `skep panic sb_x` ends one alone.",
                                 [&a, o] { return stop(a, *o, true); })
                   : add_command(cli, a, "stop", "Stop a swarm: agents end, results are collected",
-                                "  skep stop sw_x --wait\n  skep stop --all",
+                                "  skep stop --wait\n  skep stop sw_x\n  skep stop --all",
                                 [&a, o] { return stop(a, *o, false); });
-    c->add_option("SWARM", o->swarm, "Id, unique beginning of an id, or name");
+    c->add_option("SWARM", o->swarm,
+                  kill ? "Id, unique beginning of an id, or name" : swarm_or_here);
     c->add_flag("--all", o->all,
                 kill ? "Every swarm that runs, and every sandbox that was kept"
                      : "Every swarm that runs");

@@ -12,7 +12,7 @@ void add_diff(CLI::App& cli, app& a);    // cmd_diff.cpp: diff, download
 void add_apply(CLI::App& cli, app& a);   // cmd_apply.cpp: apply
 void add_logs(CLI::App& cli, app& a);    // cmd_logs.cpp: logs
 void add_input(CLI::App& cli, app& a);   // cmd_input.cpp: send
-void add_attach(CLI::App& cli, app& a);  // cmd_attach.cpp: attach
+void add_attach(CLI::App& cli, app& a);  // cmd_attach.cpp: attach, shell
 void add_events(CLI::App& cli, app& a);  // cmd_events.cpp: events
 void add_budget(CLI::App& cli, app& a);  // cmd_budget.cpp: budget, budget set
 void add_stop(CLI::App& cli, app& a);    // cmd_stop.cpp: stop, kill
