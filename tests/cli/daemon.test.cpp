@@ -350,16 +350,17 @@ TEST_CASE("a start that finds another's daemon leaves none of its own that would
     all.erase(first.pid());
     return all;
   };
-  auto end = std::chrono::steady_clock::now() + 15s;
-  while (others().empty() && std::chrono::steady_clock::now() < end)
-    std::this_thread::yield();
-  REQUIRE(others().size() == 1);
+  auto awaited = [](auto seen) {
+    auto end = std::chrono::steady_clock::now() + 15s;
+    while (!seen() && std::chrono::steady_clock::now() < end)
+      std::this_thread::yield();
+    return seen();
+  };
+  REQUIRE(awaited([&] { return others().size() == 1; }));
   std::filesystem::remove(w.state + "/fake-slow");
   CHECK(start.wait() == 0);
   CHECK(json::parse(start.text(), nullptr, false).value("pid", 0) == first.pid());
-  while (!others().empty() && std::chrono::steady_clock::now() < end)
-    std::this_thread::yield();
-  CHECK(others().empty());
+  CHECK(awaited([&] { return others().empty(); }));
   CHECK(w.skep({"daemon", "stop"}).code == 0);
   CHECK(first.wait() == 0);
   std::filesystem::remove(w.state + "/fake-late");
