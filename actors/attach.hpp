@@ -1,13 +1,13 @@
-// The ATTACH: a person's terminal on panes, as a temporary child of the sandbox's supervisor.
+// The ATTACH: a person's terminal on panes, as a temporary child of the sandbox's supervisor, or on
+// a shell, which belongs to the ATTACH DESK: it may outlive its run, in a sandbox that is kept.
 //
 //   client --read, write--> ATTACH DESK --> ATTACH --envd's terminal--> viewer inside --> pane
 //                                                                 or: a shell inside
 //
-// In a sandbox that was kept, which has no supervisor any more, it belongs to the ATTACH DESK.
-//
 // Output waits here until the client has acknowledged it; when too much waits, the network is no
-// longer read, and in the end the viewer blocks. Nothing of it is journaled. Known secrets are
-// masked as in logs; only what comes slowly, byte by byte, is shown before it is known to be one.
+// longer read, and in the end the viewer blocks. Nothing of it is journaled. Secrets that are known
+// when it begins are masked as in logs; only what comes slowly, byte by byte, is shown before it is
+// known to be one.
 #pragma once
 
 #include "actors/domain.hpp"
@@ -19,11 +19,11 @@ struct attach_plan {
   std::vector<std::string> argv; ///< The viewer, or the shell, as it is run inside.
   sandbox::command::terminal size;
   bool read_only = false;
-  bool is_shell = false; ///< However it ends, it has done what it was for.
+  bool is_shell = false; ///< Whatever it exits with, it has done what it was for.
 };
 
-/// A shell in the folder of the pane called `pane`, in the user's home for an empty name.
-attach_plan shell_plan(const shell_open_request& r, const std::string& pane);
+/// A shell in the first of these folders that is there, else in the user's home, which it says.
+attach_plan shell_plan(const shell_open_request& r, const std::vector<std::string>& folders);
 
 /// An ATTACH of nobody's supervisor. It begins at once; on an exit message it ends its viewer.
 attach_actor spawn_attach(caf::scheduled_actor* parent, context_ptr context, attach_plan plan);

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 
 namespace skep::actors {
 namespace {
@@ -30,8 +31,9 @@ public:
   }
 
   void on_exit() override {
-    for (const auto& [id, x] : open_)
-      if (x.is_ours && x.at) caf::anon_send_exit(x.at, caf::exit_reason::user_shutdown);
+    for (const auto& shell : shells_)
+      caf::anon_send_exit(shell, caf::exit_reason::user_shutdown);
+    shells_.clear();
     open_.clear();
     registry_.reset();
     svc_.reset();
@@ -66,7 +68,7 @@ private:
     std::vector<answer> waiting = {};        ///< Openings that wait for the start.
     attach_actor at = {};                    ///< Null until it has started.
     std::function<void(answer&)> reply = {}; ///< To who opens it; set with `at`.
-    bool is_ours = false;                    ///< It has no supervisor.
+    std::uint64_t number = 0;                ///< Of its life: an id may come again.
   };
 
   caf::result<reply_frame> handle(const request_frame& f) {
@@ -105,14 +107,34 @@ private:
   void open(attach_open_request r, answer to) {
     wish asked{r.pane, r.sandbox, r.read_only, false};
     if (!is_first(r.attachment, asked, to)) return;
-    auto id = r.pane.empty() ? swarm_of_sandbox(r.sandbox) : svc_->swarm_of_pane(r.pane);
+    auto id = r.pane.empty() ? swarm_of_sandbox(r.sandbox) : swarm_of_pane(r.pane);
     if (!id) return to.fail(id.err());
     auto swarm = running(*id);
     if (!swarm) return to.fail(swarm.err());
     if (!r.read_only && !takes_input((*swarm)->spec->agent))
       return to.fail(make_error(errc::cannot_send, "attach read-only"));
-    open_[r.attachment] = {asked, {to}};
-    open_in(*swarm, r);
+    auto number = add(r.attachment, asked, to);
+    request((*swarm)->keeper(), record_deadline, attach_a::value, r)
+        .then(
+            [this, id = r.attachment, number](const caf::strong_actor_ptr& h,
+                                              std::uint32_t generation) {
+              opened(id, number, h,
+                     [generation](answer& x) { x.give(attach_open_reply{generation}); });
+            },
+            [this, id = r.attachment, number](caf::error& e) {
+              not_opened(id, number, from_caf(e));
+            });
+  }
+
+  std::uint64_t add(const attachment_id& id, const wish& asked, const answer& to) {
+    open_[id] = {asked, {to}, {}, {}, ++numbers_};
+    return numbers_;
+  }
+
+  /// The attachment that was opened as this one; null when it was closed since.
+  attachment* find(const attachment_id& id, std::uint64_t number) {
+    auto i = open_.find(id);
+    return i == open_.end() || i->second.number != number ? nullptr : &i->second;
   }
 
   /// True when nobody has opened this one before and there is room; else it is answered.
@@ -139,52 +161,46 @@ private:
     return found;
   }
 
+  result<swarm_id> swarm_of_pane(const pane_id& pane) {
+    auto row = svc_->load_pane(pane);
+    if (!row) return row.err();
+    return row->swarm;
+  }
+
   result<swarm_id> swarm_of_sandbox(const sandbox_id& sandbox) {
     auto row = svc_->load_sandbox(sandbox);
     if (!row) return row.err();
     return row->swarm;
   }
 
-  template <class Request>
-  void open_in(const swarm_registry::context& swarm, const Request& r) {
-    request(swarm->keeper(), record_deadline, attach_a::value, r)
-        .then(
-            [this, id = r.attachment](const caf::strong_actor_ptr& h, std::uint32_t generation) {
-              if constexpr (std::is_same_v<Request, attach_open_request>)
-                opened(id, h, [generation](answer& to) { to.give(attach_open_reply{generation}); });
-              else
-                opened(id, h, [](answer& to) { to.give(shell_open_reply{}); });
-            },
-            [this, id = r.attachment](caf::error& e) { not_opened(id, from_caf(e)); });
-  }
-
-  void opened(const attachment_id& id, const caf::strong_actor_ptr& h,
+  void opened(const attachment_id& id, std::uint64_t number, const caf::strong_actor_ptr& h,
               std::function<void(answer&)> reply) {
-    auto i = open_.find(id);
-    if (i == open_.end()) { // closed before it was open
+    auto* x = find(id, number);
+    if (x == nullptr) { // closed before it was open
       caf::anon_send(caf::actor_cast<attach_actor>(h), close_a::value);
       return;
     }
-    auto& x = i->second;
-    x.at = caf::actor_cast<attach_actor>(h);
-    x.reply = std::move(reply);
-    watched_[h->address()] = id;
+    x->at = caf::actor_cast<attach_actor>(h);
+    x->reply = std::move(reply);
+    watched_[h->address()] = {id, number};
     monitor(h);
-    for (auto& to : std::exchange(x.waiting, {}))
-      x.reply(to);
+    for (auto& to : std::exchange(x->waiting, {}))
+      x->reply(to);
   }
 
-  void not_opened(const attachment_id& id, const error& why) {
-    auto node = open_.extract(id);
-    if (node.empty()) return;
-    for (auto& to : node.mapped().waiting)
+  void not_opened(const attachment_id& id, std::uint64_t number, const error& why) {
+    auto* x = find(id, number);
+    if (x == nullptr) return;
+    auto waiting = std::move(x->waiting);
+    open_.erase(id);
+    for (auto& to : waiting)
       to.fail(why);
   }
 
   // ---- shell.open ----
   struct shell_place {
     sandbox_record box;
-    std::string pane; ///< The name of one, or empty.
+    std::vector<std::string> folders; ///< The first that is there counts.
   };
 
   void open_shell(shell_open_request r, answer to) {
@@ -192,74 +208,74 @@ private:
     if (!is_first(r.attachment, asked, to)) return;
     auto place = place_of(r);
     if (!place) return to.fail(place.err());
-    if (place->box.state == phase::closed) {
-      if (!place->box.kept || place->box.kill_intended)
-        return to.fail(make_error(errc::wrong_phase, place->box.sandbox.value
-                                                         + " has ended; `skep run --keep` keeps "
-                                                           "the sandboxes of a run"));
-      open_[r.attachment] = {asked, {to}};
-      return open_in_kept(r, std::move(*place));
-    }
-    auto swarm = running(place->box.swarm);
-    if (!swarm) return to.fail(swarm.err());
-    open_[r.attachment] = {asked, {to}};
-    r.sandbox = place->box.sandbox;
-    open_in(*swarm, r);
+    auto number = add(r.attachment, asked, to);
+    auto provider = place->box.provider;
+    // The provider says the address: of a sandbox that was kept nobody here knows it any more.
+    at_provider(svc_, provider,
+                [this, r, number,
+                 place = std::move(*place)](const result<std::shared_ptr<sandbox::api>>& api) {
+                  if (!api) return not_opened(r.attachment, number, api.err());
+                  (*api)->get(place.box.remote_id,
+                              home<sandbox::detail>([this, r, number, place, api = *api](
+                                                        const result<sandbox::detail>& there) {
+                                start_shell(r, number, place, api, there);
+                              }));
+                });
   }
 
   result<shell_place> place_of(const shell_open_request& r) {
-    if (r.pane.empty()) {
-      auto box = svc_->load_sandbox(r.sandbox);
-      if (!box) return box.err();
-      return shell_place{std::move(*box), {}};
+    shell_place out;
+    auto sandbox = r.sandbox;
+    if (!r.pane.empty()) {
+      auto pane = svc_->load_pane(r.pane);
+      if (!pane) return pane.err();
+      if (pane->attempt == 0) return make_error(errc::wrong_phase, "the pane has not started");
+      sandbox = pane->sandbox;
+      // Panes that share a tree have no folder of their own.
+      out.folders = {std::string{inside::trees} + "/" + pane->name, std::string{inside::repo}};
+      if (auto live = registry_->find(pane->swarm))
+        out.folders.erase(live->spec->share_tree ? out.folders.begin() : out.folders.begin() + 1);
+    } else {
+      out.folders = {std::string{inside::home}};
     }
-    auto swarm = svc_->swarm_of_pane(r.pane);
-    if (!swarm) return swarm.err();
-    auto boxes = svc_->load_sandboxes(*swarm);
-    if (!boxes) return boxes.err();
-    for (auto& box : *boxes) {
-      auto panes = svc_->load_panes(box.sandbox);
-      if (!panes) return panes.err();
-      for (const auto& p : *panes)
-        if (p.pane == r.pane) return shell_place{std::move(box), p.name};
-    }
-    return make_error(errc::no_such_pane, r.pane.value);
+    auto box = svc_->load_sandbox(sandbox);
+    if (!box) return box.err();
+    out.box = std::move(*box);
+    if (auto e = has_no_shell(out.box)) return e;
+    return out;
   }
 
-  // Its SANDBOX has ended, and with it went the address: the provider says it again.
-  void open_in_kept(const shell_open_request& r, shell_place place) {
-    auto name = place.box.provider;
-    at_provider(
-        svc_, name,
-        [this, r, place = std::move(place)](const result<std::shared_ptr<sandbox::api>>& api) {
-          if (!api) return not_opened(r.attachment, api.err());
-          (*api)->get(place.box.remote_id,
-                      home<sandbox::detail>(
-                          [this, r, place, api = *api](const result<sandbox::detail>& there) {
-                            start_in_kept(r, place, api, there);
-                          }));
-        });
+  static error has_no_shell(const sandbox_record& box) {
+    if (box.kill_intended || (box.state == phase::closed && !box.kept))
+      return make_error(errc::wrong_phase, box.sandbox.value
+                                               + " has ended; `skep run --keep` keeps the "
+                                                 "sandboxes of a run");
+    if (box.state < phase::starting)
+      return make_error(errc::wrong_phase, "the sandbox is " + std::string{to_string(box.state)});
+    return {};
   }
 
-  void start_in_kept(const shell_open_request& r, const shell_place& place,
-                     const std::shared_ptr<sandbox::api>& api,
-                     const result<sandbox::detail>& there) {
+  void start_shell(const shell_open_request& r, std::uint64_t number, const shell_place& place,
+                   const std::shared_ptr<sandbox::api>& api, const result<sandbox::detail>& there) {
     if (!there)
-      return not_opened(r.attachment, there.err().code == errc::not_found
-                                          ? make_error(errc::gone, place.box.sandbox.value)
-                                          : there.err());
-    auto i = open_.find(r.attachment);
-    if (i == open_.end()) return; // closed before it was open
+      return not_opened(r.attachment, number,
+                        there.err().code == errc::not_found
+                            ? make_error(errc::gone, place.box.sandbox.value)
+                            : there.err());
+    if (find(r.attachment, number) == nullptr) return; // closed before it was open
     auto context = std::make_shared<sandbox_context>();
     context->svc = svc_;
     context->api = api;
     context->swarm = place.box.swarm;
     context->sandbox = place.box.sandbox;
     context->address(there->address);
-    i->second.is_ours = true;
-    auto h = spawn_attach(this, std::move(context), shell_plan(r, place.pane));
-    opened(r.attachment, caf::actor_cast<caf::strong_actor_ptr>(h),
-           [until = place.box.lease_end_at](answer& to) { to.give(shell_open_reply{until}); });
+    shell_open_reply reply;
+    if (place.box.state == phase::closed)
+      reply.kept_until = std::chrono::floor<std::chrono::milliseconds>(there->end_at);
+    auto h = spawn_attach(this, std::move(context), shell_plan(r, place.folders));
+    shells_.insert(h);
+    opened(r.attachment, number, caf::actor_cast<caf::strong_actor_ptr>(h),
+           [reply](answer& to) { to.give(reply); });
   }
 
   // ---- the others ----
@@ -313,9 +329,12 @@ private:
   void on_down(const caf::actor_addr& source) {
     auto i = watched_.find(source);
     if (i == watched_.end()) return;
-    auto id = i->second;
+    auto [id, number] = i->second;
     watched_.erase(i);
-    if (open_.erase(id) > 0) remember(id);
+    std::erase_if(shells_, [&](const attach_actor& x) { return x.address() == source; });
+    if (find(id, number) == nullptr) return;
+    open_.erase(id);
+    remember(id);
   }
 
   void remember(const attachment_id& id) {
@@ -326,7 +345,9 @@ private:
   services_ptr svc_;
   std::shared_ptr<swarm_registry> registry_;
   std::map<attachment_id, attachment> open_;
-  std::map<caf::actor_addr, attachment_id> watched_;
+  std::uint64_t numbers_ = 0;
+  std::map<caf::actor_addr, std::pair<attachment_id, std::uint64_t>> watched_;
+  std::set<attach_actor> shells_; ///< They have no supervisor: they end with this.
   std::deque<attachment_id> ends_;
 };
 

@@ -1,9 +1,9 @@
 // The ATTACH DESK: the commands attach.* and shell.open of the control protocol. It finds the
-// sandbox, has an ATTACH started there, and hands reads and writes on to it. For a shell in a
-// sandbox that was kept it starts the ATTACH itself: nobody else is left.
+// sandbox, has an ATTACH started there, and hands reads and writes on to it. The ATTACH of a shell
+// is its own, whether the run of the sandbox goes on or is over.
 //
-// Attachments are no part of the journal: a daemon that is started again knows none, and their
-// viewers inside end by themselves.
+// Attachments are no part of the journal: a daemon that is started again knows none. Their viewers
+// and shells inside end with the deadline that they were started with, or with their sandbox.
 #pragma once
 
 #include "actors/command_desk.hpp"

@@ -307,18 +307,19 @@ private:
   void send(const request_frame& f, send_request r, answer then) {
     auto before = sent_before(f.key);
     if (before != 0) then = names_former(before, std::move(then));
-    auto swarm = svc_->swarm_of_pane(r.pane);
-    if (!swarm) return then(swarm.err());
-    auto i = swarms_.find(*swarm);
-    if (i == swarms_.end()) return then(make_error(errc::wrong_phase, why_not_live(*swarm)));
+    auto pane = svc_->load_pane(r.pane);
+    if (!pane) return then(pane.err());
+    auto i = swarms_.find(pane->swarm);
+    if (i == swarms_.end()) return then(make_error(errc::wrong_phase, why_not_live(pane->swarm)));
     if (!takes_input(i->second->spec->agent))
       return then(make_error(errc::cannot_send, r.pane.value));
     // The key goes along: input is honoured once inside the sandbox, whatever dies on the way.
     keyed_input x{r.pane, f.key.empty() ? random_token(20) : f.key, std::move(r.data.data)};
-    input(*swarm, std::move(x), most_tries, [this, f, then, before](result<std::uint64_t> seq) {
-      if (!seq) return then(seq.err());
-      before != 0 ? then(pack(send_reply{*seq})) : accept(f, send_reply{*seq}, then);
-    });
+    input(pane->swarm, std::move(x), most_tries,
+          [this, f, then, before](result<std::uint64_t> seq) {
+            if (!seq) return then(seq.err());
+            before != 0 ? then(pack(send_reply{*seq})) : accept(f, send_reply{*seq}, then);
+          });
   }
 
   // Input that is accepted is on its way, and a daemon that dies takes it along: `reply` was an

@@ -61,7 +61,7 @@ struct services {
   std::function<result<std::vector<sandbox_record>>(const swarm_id&)> load_sandboxes;
   std::function<result<sandbox_record>(const sandbox_id&)> load_sandbox;
   std::function<result<std::vector<pane_record>>(const sandbox_id&)> load_panes;
-  std::function<result<swarm_id>(const pane_id&)> swarm_of_pane;
+  std::function<result<pane_record>(const pane_id&)> load_pane;
   /// Sandboxes that may live at a provider: open, kept, or with a kill that is not confirmed.
   std::function<result<std::vector<sandbox_record>>()> living_sandboxes;
   /// True while a switch of the daemon ("draining") is on.

@@ -265,10 +265,8 @@ using swarm_actor = caf::typed_actor<
     // Input for a pane of this swarm; answers the sequence of its receipt. Errors: cannot_send,
     // wrong_phase.
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
-    // Starts an ATTACH in the sandbox concerned; see the SANDBOX. Of a shell both are given, the
-    // sandbox and, where it is meant, the pane.
+    // Starts an ATTACH in the sandbox concerned; see the SANDBOX.
     caf::replies_to<attach_a, attach_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
-    caf::replies_to<attach_a, shell_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
     // The SANDBOX of this id, or all that are open for an empty one.
     caf::replies_to<keepers_a, sandbox_id>::with<open_sandboxes>,
     // From a SANDBOX: it is closed.
@@ -288,10 +286,9 @@ using sandbox_actor = caf::typed_actor<
     caf::reacts_to<stop_a, stop_mode>,
     // Input for a pane: key, bytes.
     caf::replies_to<input_a, pane_id, std::string, std::string>::with<std::uint64_t>,
-    // Starts an ATTACH; answers its handle and the attempt that it shows (0: all panes, or a
-    // shell). Errors: wrong_phase, no_such_pane.
+    // Starts an ATTACH; answers its handle and the attempt that it shows (0: all panes). Errors:
+    // wrong_phase, no_such_pane.
     caf::replies_to<attach_a, attach_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
-    caf::replies_to<attach_a, shell_open_request>::with<caf::strong_actor_ptr, std::uint32_t>,
     // Stops its agents where they are (true), or lets them go on; answers the sequence of that
     // intent once on disk. Twice is once. Errors: wrong_phase.
     caf::replies_to<freeze_a, bool>::with<std::uint64_t>,
@@ -405,7 +402,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::transfer_ending)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::open_sandboxes)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::sandbox_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_open_request)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::shell_open_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_read_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_read_reply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::attach_write_request)

@@ -26,7 +26,6 @@ sandbox_impl::behavior_type sandbox_impl::make_behavior() {
         return on_input(pane, key, bytes);
       },
       [this](attach_a, const attach_open_request& r) { return on_attach(r); },
-      [this](attach_a, const shell_open_request& r) { return on_shell(r); },
       [this](freeze_a, bool frozen) { return on_freeze(frozen); },
       [this](ready_a, const pane_id& pane) { on_pane_ready(pane); },
       [this](exited_a, const pane_id& pane, outcome result, const error& why) {

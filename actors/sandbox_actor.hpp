@@ -12,7 +12,6 @@
 //   sandbox_child.cpp      its supervisor
 #pragma once
 
-#include "actors/attach.hpp"
 #include "actors/idle_watch.hpp"
 #include "actors/output_poller.hpp"
 #include "actors/pane_set.hpp"
@@ -230,12 +229,9 @@ private:
   void looked_at_output(const last_looked& x, bool was_lost);
 
   // ---- sandbox_attach.cpp ----
+  using attached = caf::typed_response_promise<caf::strong_actor_ptr, std::uint32_t>;
   caf::result<caf::strong_actor_ptr, std::uint32_t> on_attach(const attach_open_request& r);
-  caf::result<caf::strong_actor_ptr, std::uint32_t> on_shell(const shell_open_request& r);
-  /// None while the inside is there to be looked at.
-  error nobody_may_attach() const;
-  caf::result<caf::strong_actor_ptr, std::uint32_t> start_attach(attach_plan plan,
-                                                                 std::uint32_t generation);
+  void start_attach(child_spec child, std::uint32_t generation, attached promise);
   void remove_attachments();
 
   // ---- sandbox_end.cpp ----

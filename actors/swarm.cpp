@@ -16,7 +16,6 @@ swarm_impl::behavior_type swarm_impl::make_behavior() {
         return on_input(pane, key, bytes);
       },
       [this](attach_a, const attach_open_request& r) { return on_attach(r); },
-      [this](attach_a, const shell_open_request& r) { return on_shell(r); },
       [this](keepers_a, const sandbox_id& only) { return sandboxes_.keepers(only); },
       [this](exited_a, const sandbox_ending& x) { on_sandbox_closed(x); },
       [this](stored_a, const sandbox_id& id) { compare_with(id); },
@@ -296,13 +295,6 @@ caf::result<std::uint64_t> swarm_impl::on_input(const pane_id& pane, const std::
 caf::result<caf::strong_actor_ptr, std::uint32_t>
 swarm_impl::on_attach(const attach_open_request& r) {
   auto keeper = r.pane.empty() ? sandboxes_.keeper_of(r.sandbox) : sandboxes_.keeper_of(r.pane);
-  if (!keeper) return to_caf(make_error(errc::wrong_phase, "its sandbox does not run"));
-  return delegate(keeper, attach_a::value, r);
-}
-
-caf::result<caf::strong_actor_ptr, std::uint32_t>
-swarm_impl::on_shell(const shell_open_request& r) {
-  auto keeper = sandboxes_.keeper_of(r.sandbox);
   if (!keeper) return to_caf(make_error(errc::wrong_phase, "its sandbox does not run"));
   return delegate(keeper, attach_a::value, r);
 }

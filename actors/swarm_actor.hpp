@@ -86,7 +86,6 @@ private:
   caf::result<std::uint64_t> on_input(const pane_id& pane, const std::string& key,
                                       const std::string& bytes);
   caf::result<caf::strong_actor_ptr, std::uint32_t> on_attach(const attach_open_request& r);
-  caf::result<caf::strong_actor_ptr, std::uint32_t> on_shell(const shell_open_request& r);
 
   // ---- swarm.cpp: the end ----
   void on_sandbox_closed(const sandbox_ending& x);

@@ -376,7 +376,7 @@ TEST_CASE_METHOD(attach_world, "a shell is opened in an agent's folder, or in th
   auto shell = open_shell(pane(1));
   REQUIRE(shell);
   CHECK(shell->kept_until == utc_time{});
-  CHECK(shell_folders() == strings{"/home/user/work/p1", "/home/user/repo"});
+  CHECK(shell_folders() == strings{"/home/user/work/p1"});
   REQUIRE(viewer()->what.pty);
   CHECK(viewer()->what.pty->columns == 120);
   CHECK(open_shell(pane(1)));
@@ -391,6 +391,60 @@ TEST_CASE_METHOD(attach_world, "a shell is opened in an agent's folder, or in th
   finish();
 }
 
+TEST_CASE_METHOD(attach_world, "a shell of agents that share a tree is opened in that tree") {
+  spec->share_tree = true;
+  begin();
+  REQUIRE(open_shell(pane(1)));
+  CHECK(shell_folders() == strings{"/home/user/repo"});
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "a shell goes on when its run is over and its sandbox is kept") {
+  spec->keep = true;
+  begin();
+  REQUIRE(open_shell(pane()));
+  agents_end(sandbox_);
+  REQUIRE(ending(swarm_) == "closed completed");
+  CHECK(viewer_runs());
+  emit("still here");
+  auto now = read(0);
+  CHECK(now->data.data == "still here");
+  CHECK_FALSE(now->ended);
+  SECTION("and ends with the sandbox, which is what its reader hears") {
+    REQUIRE(call(stop_request{swarm_, true}));
+    viewer()->fail(make_error(errc::network));
+    settle();
+    auto end = read(10);
+    CHECK(end->ended);
+    CHECK(end->why.code == errc::gone);
+  }
+  SECTION("and a connection that breaks is told as what it is") {
+    viewer()->fail(make_error(errc::network));
+    settle();
+    CHECK(read(10)->why.code == errc::network);
+  }
+  finish();
+}
+
+TEST_CASE_METHOD(attach_world, "an id that is closed and opened again has one shell, the second") {
+  begin();
+  api->hold(operation::get);
+  auto first = post(shell_open_request{id, pane(0), {}, 80, 24});
+  CHECK(call(attach_close_request{id})->was_open);
+  auto second = post(shell_open_request{id, pane(1), {}, 80, 24});
+  api->release(operation::get);
+  settle();
+  CHECK(code(tree_world::read<shell_open_reply>(first)) == errc::cancelled);
+  CHECK(tree_world::read<shell_open_reply>(second));
+  CHECK(viewers() == 1);
+  CHECK(shell_folders() == strings{"/home/user/work/p1"});
+  for (int i = 0; i < 3; ++i) {
+    advance(20s);
+    CHECK_FALSE(read(0)->ended);
+  }
+  finish();
+}
+
 TEST_CASE_METHOD(attach_world, "a shell has done its work however its last command ended") {
   begin();
   REQUIRE(open_shell(pane()));
@@ -401,6 +455,12 @@ TEST_CASE_METHOD(attach_world, "a shell has done its work however its last comma
   CHECK(end->data.data == "exit");
   CHECK(end->ended);
   CHECK_FALSE(end->why);
+  id.value = "at_two";
+  REQUIRE(open_shell(pane()));
+  viewer()->finish(sandbox::command_result{-1, false, "signal: killed", {}, {}, false, false});
+  settle();
+  CHECK(read(0)->why.code == errc::remote_command_failed);
+  CHECK(read(0)->why.cause == "signal: killed");
   finish();
 }
 
@@ -414,7 +474,8 @@ TEST_CASE_METHOD(attach_world, "a sandbox that was kept has a shell for as long 
   CHECK(code(open()) == errc::wrong_phase); // there is no agent to watch
   auto shell = open_shell(pane(1));
   REQUIRE(shell);
-  CHECK(shell->kept_until == row.lease_end_at);
+  CHECK(shell->kept_until
+        == std::chrono::floor<std::chrono::milliseconds>(api->boxes.at(row.remote_id).info.end_at));
   CHECK(shell_folders() == strings{"/home/user/work/p1", "/home/user/repo"});
   CHECK(open_shell(pane(1)));
   emit("$ ");

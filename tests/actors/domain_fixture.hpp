@@ -112,7 +112,6 @@ inline sandbox_actor::behavior_type fake_keeper(sandbox_actor::stateful_pointer<
         return std::uint64_t{0};
       },
       [](attach_a, const attach_open_request&) { return no_attach(); },
-      [](attach_a, const shell_open_request&) { return no_attach(); },
       [](freeze_a, bool) { return std::uint64_t{0}; },
       [to](ready_a, const pane_id&) { to->lines.push_back("ready"); },
       [to](exited_a, const pane_id&, outcome result, const error& why) {
@@ -143,7 +142,6 @@ inline swarm_actor::behavior_type fake_swarm(swarm_actor::stateful_pointer<fake_
         return std::uint64_t{0};
       },
       [](attach_a, const attach_open_request&) { return no_attach(); },
-      [](attach_a, const shell_open_request&) { return no_attach(); },
       [](keepers_a, const sandbox_id&) { return open_sandboxes{}; },
       [to](exited_a, const sandbox_ending& e) { to->endings.push_back(e); },
       [to](stored_a, const sandbox_id&) { ++to->stored; },

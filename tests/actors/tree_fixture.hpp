@@ -223,6 +223,10 @@ struct tree_world : world {
     auto s = swarm(id);
     return std::string{to_string(s.state)} + " " + std::string{to_string(s.result)};
   }
+  /// True for a stream of panes' output, false for a person's terminal.
+  static bool is_follower(const fake_api::stream& s) {
+    return s.what.argv.size() > 1 && s.what.argv[1] == "follow";
+  }
   /// The agents of a sandbox end.
   void agents_end(const sandbox_record& s, std::int32_t code = 0) {
     auto panes = tables->panes(s.sandbox).value();
@@ -230,7 +234,7 @@ struct tree_world : world {
       std::string frame;
       pack_follow(frame, follow_kind::exit, follow_exit{p.pane, p.attempt, code, 0, 0, {}});
       for (auto i = api->streams.rbegin(); i != api->streams.rend(); ++i)
-        if ((*i)->open && (*i)->where.remote_id == s.remote_id) {
+        if ((*i)->open && (*i)->where.remote_id == s.remote_id && is_follower(**i)) {
           (*i)->emit(frame);
           break;
         }
@@ -289,11 +293,7 @@ private:
     svc->load_panes = [this](const sandbox_id& id) { return tables->panes(id); };
     svc->living_sandboxes = [this] { return tables->living_sandboxes(); };
     svc->switch_is_on = [this](std::string_view name) { return tables->switch_is_on(name); };
-    svc->swarm_of_pane = [this](const pane_id& id) -> result<swarm_id> {
-      auto row = tables->pane(id);
-      if (!row) return row.err();
-      return row->swarm;
-    };
+    svc->load_pane = [this](const pane_id& id) { return tables->pane(id); };
     svc->find_command =
         [this](const std::string& key) -> std::tuple<std::string, std::string, std::string> {
       auto row = tables->command(key, svc->wall_now());

@@ -197,6 +197,16 @@ TEST_CASE("a command without a swarm means the one of the work tree that one is 
   CHECK(in(w.dir.path, {"stop"}).code == info(errc::bad_argument).exit_code);
   CHECK(w.skep({"kill"}).code == info(errc::bad_argument).exit_code); // it loses something
   CHECK(w.skep({"diff"}).code == info(errc::no_results).exit_code);
+  CHECK(w.skep({"download"}).code == info(errc::no_results).exit_code);
+  // A script whose variable is empty means nothing, and not what happens to be here.
+  for (std::vector<std::string> args : {std::vector<std::string>{"stop", ""},
+                                        {"status", ""},
+                                        {"logs", ""},
+                                        {"logs", "/p0"},
+                                        {"send", "/p0", "x"},
+                                        {"apply", ""}})
+    CHECK(w.skep(args).code != 0);
+  CHECK(meant() == open);
 
   auto second = start(w, "runs");
   for (const auto* command : {"status", "stop", "logs"}) {

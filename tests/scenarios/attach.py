@@ -218,14 +218,23 @@ def _(work):
         user.type(b"pwd; id -u; stty size; echo by hand > note.txt\r")
         for text in (b"/home/user/work/p0\r\n1000\r\n30 100\r\n",):
             user.shows(text)
-        user.type(b"false\rexit\r")
+        # A job that keeps the terminal does not keep the shell: it ends with it, as with a window that is closed.
+        user.type(b"sleep 6001 & jobs -p > /home/user/job\r")
+        user.type(b"cat /home/user/job; false\rexit\r")
         said = user.ends(0)
         assert "folder of p0" in said and "kept for" not in said and "has ended" in said, said
+        beside = Terminal(skep, "shell", f"{swarm}/p0")
+        beside.type(b"kill -0 $(cat /home/user/job) || echo job is gone\r")
+        beside.shows(b"\njob is gone")
         skep.run("send", f"{swarm}/p0", "end", code=0)
         row = skep.closed(swarm)["sandboxes"][0]
         assert row["kept"], row
         # What was made by hand is part of what the agent's folder came to.
         assert "note.txt" in skep.run("diff", f"{swarm}/p0", code=0).stdout
+        beside.type(b"echo still $((40 + 2))\r")
+        beside.shows(b"still 42")  # the run is over, its sandbox is kept, and so is this shell
+        beside.type(b"exit\r")
+        beside.ends(0)
         after = Terminal(skep, "shell", f"{swarm}/p0")
         after.type(b"cat note.txt; pwd\r")
         after.shows(b"by hand\r\n/home/user/work/p0")
@@ -237,10 +246,10 @@ def _(work):
         home.type(b"pwd; tty\r")
         home.shows(b"/home/user\r\n/dev/pts/")
         skep.run("kill", swarm, "--wait", code=0)
-        home.ends(69)  # with its sandbox
+        assert "its sandbox has ended" in home.ends(69)
         assert "keeps the sandboxes of a run" in Terminal(skep, "shell", f"{swarm}/p0").ends(65)
         asked = [e["body"]["command"] for e in skep.events() if e["type"] == "command.asked"]
-        assert asked.count("shell.open") == 4, asked
+        assert asked.count("shell.open") == 5, asked
 
 
 if __name__ == "__main__":

@@ -160,35 +160,40 @@ result<swarm_id> swarm_named(std::vector<swarm_record> newest_first, const std::
   return the_one_meant(newest_first, name + " is the name of ");
 }
 
-/// The git work tree that we are in; empty when we are in none.
-std::filesystem::path work_tree_here() {
+/// The git work tree that we are in; not_found when we are in none.
+result<std::string> work_tree_here() {
+  namespace fs = std::filesystem;
   std::error_code failed;
-  auto here = std::filesystem::current_path(failed);
-  for (; !here.empty(); here = here.parent_path()) {
-    if (std::filesystem::exists(here / ".git", failed)) return here;
+  auto here = fs::current_path(failed);
+  if (failed) return make_error(errc::not_found, "the folder you are in", failed.message());
+  for (;; here = here.parent_path()) {
+    auto mark = here / ".git"; // a folder, or, in a linked work tree, a file
+    if (fs::is_regular_file(mark, failed) || fs::exists(mark / "HEAD", failed))
+      return here.string();
     if (here == here.parent_path()) break;
   }
-  return {};
+  return make_error(errc::bad_argument,
+                    "which swarm? Without its id the one of the git work tree that you are in is "
+                    "meant, and you are in none");
 }
 
 result<swarm_id> swarm_of_work_tree(broker::control_client& daemon) {
   auto here = work_tree_here();
-  if (here.empty())
-    return make_error(errc::bad_argument,
-                      "which swarm? Without its id the one of the git work tree that you are in "
-                      "is meant, and you are in none");
-  auto list = daemon.call(list_request{true, {}, here.string()}, call_deadline);
+  if (!here) return here.err();
+  auto list = daemon.call(list_request{true, {}, *here}, call_deadline);
   if (!list) return list.err();
-  auto found = the_one_meant(list->swarms, here.string() + " has ");
+  // An older daemon knows no such list and gives all there are.
+  std::erase_if(list->swarms, [&](const auto& s) { return s.repo != *here; });
+  auto found = the_one_meant(list->swarms, *here + " has ");
   if (found && found->empty())
-    return make_error(errc::no_such_swarm, "there was no run of " + here.string());
-  if (found) remark("Of " + here.string() + ": " + found->value);
+    return make_error(errc::no_such_swarm, "there was no run of " + *here);
+  if (found) remark("Of " + safe_line(*here) + ": " + found->value);
   return found;
 }
 } // namespace
 
 result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text) {
-  if (text.empty()) return swarm_of_work_tree(daemon);
+  if (text == of_work_tree) return swarm_of_work_tree(daemon);
   if (swarm_id exact{text}; exact.valid() && text.size() == 19) return exact;
   auto list = daemon.call(list_request{true, text}, call_deadline);
   if (!list) return list.err();

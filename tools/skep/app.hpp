@@ -64,12 +64,15 @@ CLI::App* add_command(CLI::App& parent, app& a, const std::string& name, const s
 
 /// "sw_...": the swarm meant by an id, the beginning of one that is unique, or a name. Of several
 /// with the name the one that has not ended, else the newest; bad_argument with their ids when more
-/// than one has not ended. An empty text means so the swarms of the git work tree that we are in.
+/// than one has not ended. `of_work_tree` means so the swarms of the git work tree that we are in.
 result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text);
+/// What a target is that the user left out. No argument can be that, an empty one least of all: a
+/// script whose variable is empty means nothing.
+inline const std::string of_work_tree{"\0work tree", 10};
 /// What the help of a command says of a swarm that may be left out.
 inline constexpr const char* swarm_or_here =
     "Id, unique beginning of an id, or name. Without: of the git work tree you are in,\n"
-    "the swarm that has not ended, else the newest";
+    "the one swarm that has not ended, else the newest";
 struct found_pane {
   swarm_id swarm;
   sandbox_id sandbox;

@@ -193,6 +193,33 @@ struct opened {
 
 using opener = std::function<result<opened>(broker::control_client&, const attachment_id&)>;
 
+/// The same opening again and again is one attachment: so a signal is heard while the sandbox's
+/// provider is waited for. errc::cancelled then; who opened it closes it.
+template <class Request>
+auto open_patiently(broker::control_client& daemon, const Request& r)
+    -> decltype(daemon.call(r, call_deadline)) {
+  using clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds slice{1000};
+  bool told = false;
+  for (const auto end = clock::now() + command_deadline;;) {
+    auto done = daemon.call(r, slice);
+    if (done || done.err().code != errc::timed_out || clock::now() >= end) return done;
+    if (signal_watch::pending()) return make_error(errc::cancelled, "it was not open yet");
+    if (!std::exchange(told, true)) remark("Waiting for the sandbox; Ctrl+C leaves.");
+  }
+}
+
+/// The pane meant; with a way on where a swarm was named.
+result<found_pane> pane_meant(broker::control_client& daemon, const std::string& text) {
+  auto pane = find_pane(daemon, text);
+  if (pane || pane.err().code != errc::no_such_pane || text.find('/') != std::string::npos)
+    return pane;
+  auto swarm = find_swarm(daemon, text);
+  if (!swarm) return pane;
+  return make_error(errc::no_such_pane,
+                    text + " is a swarm; name one of its panes, such as " + text + "/p0");
+}
+
 result<opened> open_view(broker::control_client& daemon, const attachment_id& id,
                          const terminal_options& o) {
   attach_open_request r;
@@ -203,7 +230,7 @@ result<opened> open_view(broker::control_client& daemon, const attachment_id& id
     r.sandbox = sandbox;
     name = "all panes of " + sandbox.value;
   } else {
-    auto pane = find_pane(daemon, o.target);
+    auto pane = pane_meant(daemon, o.target);
     if (!pane) return pane.err();
     if (pane->state == pane_phase::closed)
       return make_error(errc::wrong_phase, pane->name + " has ended; `skep logs` shows its output");
@@ -217,7 +244,7 @@ result<opened> open_view(broker::control_client& daemon, const attachment_id& id
   auto size = raw_terminal::size();
   r.columns = size.ws_col;
   r.rows = size.ws_row;
-  if (auto done = daemon.call(r, command_deadline); !done) return done.err();
+  if (auto done = open_patiently(daemon, r); !done) return done.err();
   return opened{"Attached to " + name + (r.read_only ? ", read-only" : "") + ". " + o.detach_key
                     + " detaches; the agents go on.",
                 "Detached from " + name + "; the agents go on.",
@@ -232,7 +259,7 @@ result<opened> open_shell(broker::control_client& daemon, const attachment_id& i
   if (sandbox_id sandbox{o.target}; sandbox.valid()) {
     r.sandbox = sandbox;
   } else {
-    auto pane = find_pane(daemon, o.target);
+    auto pane = pane_meant(daemon, o.target);
     if (!pane) return pane.err();
     r.pane = pane->pane;
     name = "the folder of " + pane->name;
@@ -240,7 +267,7 @@ result<opened> open_shell(broker::control_client& daemon, const attachment_id& i
   auto size = raw_terminal::size();
   r.columns = size.ws_col;
   r.rows = size.ws_row;
-  auto done = daemon.call(r, command_deadline);
+  auto done = open_patiently(daemon, r);
   if (!done) return done.err();
   auto about = "A shell in " + name + ". `exit` or " + o.detach_key + " ends it.";
   if (auto left = done->kept_until - wall_clock(); left.count() > 0)
@@ -264,7 +291,10 @@ int watch(const app& a, const terminal_options& o, const std::string& no_termina
   if (!daemon) return fail_unless_left(a, signals, daemon.err());
   auto id = attachment_id::make();
   auto what = open(*daemon, id);
-  if (!what) return fail(a, what.err());
+  if (!what) {
+    (void)daemon->call(attach_close_request{id}, call_deadline); // it may come up yet
+    return fail_unless_left(a, signals, what.err());
+  }
   remark(what->about);
 
   raw_terminal terminal;

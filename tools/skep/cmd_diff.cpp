@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct diff_command {
-  std::string target;
+  std::string target = of_work_tree;
   bool patch = false;
 };
 
@@ -182,7 +182,7 @@ int diff(const app& a, const diff_command& o) {
 // ---- download ----------------------------------------------------------------------------------
 
 struct download_command {
-  std::string target;
+  std::string target = of_work_tree;
   std::string to;
 };
 
@@ -254,18 +254,20 @@ void add_diff(CLI::App& cli, app& a) {
                   "A pane whose agent still works is looked at inside its sandbox, and so is\n"
                   "one whose results could not be fetched, while its sandbox is there.",
                   [&a, d] { return diff(a, *d); });
-  c->add_option("TARGET", d->target,
-                "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results. Without:\n"
-                "of the git work tree you are in, the swarm that has not ended, else the newest");
+  c->add_option(
+      "TARGET", d->target,
+      "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results. Without:\n"
+      "of the git work tree you are in, the one swarm that has not ended, else the newest");
   c->add_flag("--patch", d->patch, "The patches themselves, as git takes them");
 
   auto g = std::make_shared<download_command>();
   c = add_command(cli, a, "download", "Copy results, checked, to another folder",
                   "  skep download sw_x --to /tmp/results\n  skep download sw_x/p0 --to p0",
                   [&a, g] { return download(a, *g); });
-  c->add_option("TARGET", g->target,
-                "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results. Without:\n"
-                "of the git work tree you are in, the swarm that has not ended, else the newest");
+  c->add_option(
+      "TARGET", g->target,
+      "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results. Without:\n"
+      "of the git work tree you are in, the one swarm that has not ended, else the newest");
   c->add_option("--to", g->to, "Folder that is made (default: ./SWARM); must not exist");
 }
 

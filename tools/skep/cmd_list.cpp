@@ -146,7 +146,7 @@ void add_list(CLI::App& cli, app& a) {
                            [&a, all, repo] { return ps(a, *all, *repo); });
   list->add_option("--repo", *repo, "Only swarms of this work tree");
   list->add_flag("-a,--all", *all, "Closed swarms too");
-  auto name = std::make_shared<std::string>();
+  auto name = std::make_shared<std::string>(of_work_tree);
   auto* one =
       add_command(cli, a, "status", "Show one swarm with its sandboxes, panes and transfers",
                   "  skep status\n  skep status sw_x\n  skep status my-run --json",

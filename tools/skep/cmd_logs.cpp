@@ -17,7 +17,7 @@ namespace skep::cli {
 namespace {
 
 struct logs_options {
-  std::string target;
+  std::string target = of_work_tree;
   bool follow = false;
   bool raw = false;
   std::uint32_t tail = 100;
@@ -214,7 +214,7 @@ void add_logs(CLI::App& cli, app& a) {
                         [&a, o] { return logs(a, *o); });
   c->add_option("TARGET", o->target,
                 "Pane (pn_... or SWARM/NAME) or swarm. Without: of the git work tree you are in,\n"
-                "the swarm that has not ended, else the newest");
+                "the one swarm that has not ended, else the newest");
   c->add_flag("-f,--follow", o->follow,
               "Go on until the agent ends; a swarm until it is closed, with the panes that come\n"
               "later");

@@ -99,8 +99,8 @@ error with_kept(broker::control_client& daemon, const swarm_id& swarm, error why
 }
 
 int stop(const app& a, const stop_options& o, bool kill) {
-  // A stop may leave out its swarm, since it loses nothing.
-  if (o.all ? !o.swarm.empty() : kill && o.swarm.empty())
+  const bool named = !o.swarm.empty() && o.swarm != of_work_tree;
+  if (o.all ? named : o.swarm.empty())
     return fail(a, make_error(errc::bad_argument, "give a swarm, or --all"));
   auto paths = state_of(a);
   if (!paths) return fail(a, paths.err());
@@ -132,6 +132,7 @@ int stop(const app& a, const stop_options& o, bool kill) {
 void add_stop(CLI::App& cli, app& a) {
   for (bool kill : {false, true}) {
     auto o = std::make_shared<stop_options>();
+    if (!kill) o->swarm = of_work_tree; // it may be left out, since a stop loses nothing
     auto* c = kill
                   ? add_command(cli, a, "kill", "End a swarm at once, without collecting results",
                                 "  skep kill sw_x\n  skep kill --all\n\n"

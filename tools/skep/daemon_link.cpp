@@ -256,19 +256,30 @@ private:
   }
 
   /// Ours, when another is the daemon and ours has not come to the lock yet: it must not come to it
-  /// after that one has been told to end. It ends by itself, and is made to when it is slow.
+  /// after that one has been told to end. It ends by itself, and is asked to when it is slow.
   void end_late_child() {
-    if (ended_ || is_daemon(child_.pid)) return;
-    pollfd end{child_.pidfd.get(), POLLIN, 0};
-    if (::poll(&end, 1, static_cast<int>(policy_.losing.count())) == 0) {
-      if (is_daemon(child_.pid)) return; // the other one ended, and it is the turn of ours
+    if (ended_ || !another_has_lock()) return;
+    if (!child_ends_within(policy_.losing) && another_has_lock()) {
       ::kill(child_.pid, SIGTERM);
+      child_ends_within(policy_.losing);
     }
     ended_ = ::waitpid(child_.pid, nullptr, WNOHANG) == child_.pid;
   }
-  bool is_daemon(pid_t pid) const {
+  /// False also when that cannot be seen: nobody is ended on a guess.
+  bool another_has_lock() const {
     auto holder = storage::lock_holder(paths_);
-    return holder && holder->value_or(0) == pid;
+    return holder && holder->has_value() && **holder != child_.pid;
+  }
+  /// Not when a signal comes that the user may have sent.
+  bool child_ends_within(milliseconds limit) const {
+    constexpr milliseconds slice{100};
+    for (auto end = steady::now() + limit; !signal_watch::pending();) {
+      auto left = std::chrono::ceil<milliseconds>(end - steady::now());
+      if (left.count() <= 0) break;
+      pollfd item{child_.pidfd.get(), POLLIN, 0};
+      if (::poll(&item, 1, static_cast<int>(std::min(left, slice).count())) > 0) return true;
+    }
+    return false;
   }
 
   /// A wait that is longer than usual has a reason.

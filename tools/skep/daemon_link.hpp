@@ -23,7 +23,8 @@ struct start_policy {
   /// whole database before it answers, and the one before may still be ending.
   std::chrono::milliseconds opening{600'000};
   std::chrono::milliseconds told{3000}; ///< After so long the user is told what is waited for.
-  /// For a skepd that was started while another became the daemon to end; then it is made to.
+  /// For a skepd that was started while another became the daemon to end; then it is asked to, and
+  /// has as long again.
   std::chrono::milliseconds losing{2000};
   std::chrono::milliseconds stopping{15'000}; ///< For an idle daemon of another release to end.
 

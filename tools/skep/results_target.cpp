@@ -108,7 +108,7 @@ result<results_target> results_in(const std::string& folder) {
 }
 
 result<results_target> find_results(const app& a, const std::string& target) {
-  if (target.empty()) return of_daemon(a, target);
+  if (target == of_work_tree) return of_daemon(a, target);
   std::error_code ignored;
   auto path = fs::absolute(target, ignored).lexically_normal();
   if (path.filename().empty()) path = path.parent_path();

@@ -55,10 +55,8 @@ void bind_tables(actors::services& svc, std::shared_ptr<state_reader> t) {
   svc.switch_is_on = [t](std::string_view name) {
     return t->with([&](storage::reader& r) { return r.switch_is_on(name); });
   };
-  svc.swarm_of_pane = [t](const pane_id& id) -> result<swarm_id> {
-    auto row = t->with([&](storage::reader& r) { return r.pane(id); });
-    if (!row) return row.err();
-    return row->swarm;
+  svc.load_pane = [t](const pane_id& id) {
+    return t->with([&](storage::reader& r) { return r.pane(id); });
   };
   svc.intended_at = [t](const sandbox_id& id, const std::string& intent) -> result<utc_time> {
     return t->with([&](storage::reader& r) { return intended_at(r, id, intent); });
