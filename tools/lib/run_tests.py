@@ -2,7 +2,7 @@
 """Runs the tests of one build and counts single test cases, not programs.
 
     tools/lib/run_tests.py PRESET [--unit] [--scenarios] [--offline] [--label L] [--only WORD] [--jobs N]
-                           [--out FILE]
+                           [--later N --once FILE] [--out FILE]
 
 Three kinds of test:
 - Catch2 programs, as CTest knows them (name, environment, time limit, labels). Each writes an
@@ -14,7 +14,7 @@ Three kinds of test:
   (default 300), a line `# presets: dev asan` the builds it is for (default dev and asan).
 - With --offline, Catch2 programs see no network interface but lo (tools/lib/offline) and no key in their environment.
 - Programs and scripts run N at a time (default: one a processor), for most of them wait more than they work; those
-  with the longest limits begin. A line `# alone: WHY` near a script's top keeps it for itself, after the others.
+  with the longest limits begin. With --later N --once FILE it is that many as soon as FILE exists. A line `# alone: WHY` near a script's top keeps it for itself, after the others.
 - Under a sanitizer TMPDIR of Catch2 programs is in memory where the machine has room there: what is on disk is tested
   with dev. Scenarios stay on disk: nothing below /dev may be bound into a sandbox.
 - What a program or script leaves running has a short time to end (tools/lib/contained); then it is ended and counts as
@@ -35,6 +35,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -280,16 +281,41 @@ def scenarios(preset, only, alone):
             yield script
 
 
+class Places:
+    """How many tests run at a time: `now`, and `later` as soon as the file `once` exists."""
+
+    def __init__(self, now, later, once):
+        self.now, self.later, self.once = now, later, once
+        self.taken = 0
+        self.changed = threading.Condition()
+
+    def free(self):
+        return self.taken < (self.later if self.once and self.once.exists() else self.now)
+
+    def run(self, test, *args):
+        with self.changed:
+            while not self.changed.wait_for(self.free, timeout=1):  # nothing tells when the file is there
+                pass
+            self.taken += 1
+        try:
+            return test(*args)
+        finally:
+            with self.changed:
+                self.taken -= 1
+                self.changed.notify()
+
+
 def run_all(args, build):
     """Yields the reports of everything asked for, as they come."""
     both = args.unit == args.scenarios
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+    places = Places(args.jobs, max(args.jobs, args.later), args.once)
+    with concurrent.futures.ThreadPoolExecutor(places.later) as pool:
         tasks = []
         if args.unit or both:
-            tasks += [pool.submit(run_unit, *test, args.preset, build, args.offline)
+            tasks += [pool.submit(places.run, run_unit, *test, args.preset, build, args.offline)
                       for test in unit_tests(build, args.label) if not args.only or args.only in test[0]]
         if args.scenarios or both:
-            tasks += [pool.submit(run_scenario, script, args.preset, build)
+            tasks += [pool.submit(places.run, run_scenario, script, args.preset, build)
                       for script in scenarios(args.preset, args.only, False)]
         for task in concurrent.futures.as_completed(tasks):
             yield task.result()
@@ -307,6 +333,8 @@ def main():
     parser.add_argument("--label", help="only programs with this CTest label")
     parser.add_argument("--only", help="only programs and scripts whose name holds this word")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time (default: %(default)s)")
+    parser.add_argument("--later", type=int, default=0, help="how many at a time as soon as the file --once exists")
+    parser.add_argument("--once", type=Path, help="see --later")
     parser.add_argument("--out", help="the result file")
     args = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,8 +8,8 @@
     tools/test --stage S [...]     the named stages alone
     tools/test --list              the stages and what each does
 
-Builds go one after the other, and beside them, as soon as what they need is built, the tests: a build computes, a
-test mostly waits. Once all is built, the tests that compute (tsan, fuzz) go beside those that wait.
+Builds go one after the other, and beside them, as soon as what they need is built, the tests of dev: a build computes,
+a test mostly waits. Once all is built, those of asan go beside them, and the tests that compute (tsan, fuzz).
 
 The last line is always `N passed, N failed, N skipped`: single test cases over all builds, and each stage
 that has no test cases of its own as one. A skip that tests/expected-skips does not list fails the run.
@@ -29,13 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build" / "test-results"
 EXPECTED_SKIPS = ROOT / "tests" / "expected-skips"
 STAGE_LIMIT_S = 40 * 60  # A stage that hangs ends here, before the limit of the whole run.
-ALL_BUILT = threading.Event()
-
-
-def waiting_jobs():
-    """Tests at a time that mostly wait: with one a processor a third of the time was idle, and half of it once nothing
-    is built beside them."""
-    return str((os.cpu_count() or 1) + (2 if ALL_BUILT.is_set() else 1))
+NOTHING_BESIDE = RESULTS / "nothing-beside"  # There once what still runs has the machine for itself.
 
 
 def call(*argv):
@@ -51,6 +45,11 @@ def call(*argv):
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+
+def run_asan():
+    """One test a processor beside others; alone, with one a processor, half of the time was idle."""
+    return run_tests("asan", "asan", "--later", str((os.cpu_count() or 1) + 2), "--once", str(NOTHING_BESIDE))
 
 
 def run_tests(preset, name, *options):
@@ -97,10 +96,9 @@ STAGES = [
      lambda: run_tests("dev", "scenarios", "--scenarios")),
     ("build-asan", "build with AddressSanitizer and UndefinedBehaviorSanitizer", (), BUILD,
      lambda: call("tools/lib/build", "asan")),
-    ("asan", "unit tests and scenarios of asan", ("build-asan",), CASES,
-     lambda: run_tests("asan", "asan", "--jobs", waiting_jobs())),
+    ("asan", "unit tests and scenarios of asan", ("build-asan", "build-tsan", "build-fuzz"), CASES, run_asan),
     ("build-tsan", "build the virtual-clock tests with ThreadSanitizer", (), BUILD, build_tsan),
-    ("tsan", "virtual-clock tests of tsan", ("build-tsan", "build-fuzz"), CASES,
+    ("tsan", "virtual-clock tests of tsan", ("build-tsan",), CASES,
      lambda: run_tests("tsan", "tsan", "--unit", "--label", "vclock", "--jobs", "1")),
     ("bench", "every bench, tiny", ("build-dev",), TEST,
      lambda: call("tools/bench", "--all", "--tiny")),
@@ -121,6 +119,8 @@ STAGES = [
 NOT_BY_DEFAULT = {"coverage", "build-release", "fresh"}
 # They compute, and nobody waits for them: in a lane of their own, behind the last build that they need.
 COMPUTING = {"tsan", "fuzz"}
+# The longest, in a lane of its own: beside the scenarios of dev, but not beside builds. And what looks at all results.
+LONGEST = {"asan", "rows"}
 QUICK = ("check", "build-dev", "unit")
 BY_PRESET = {"dev": ("build-dev", "unit", "scenarios"), "asan": ("build-asan", "asan"),
              "tsan": ("build-tsan", "tsan"), "release": ("build-release", "fresh"),
@@ -162,11 +162,11 @@ def main():
 
 def lane_of(stage):
     name, kind = stage[0], stage[3]
-    return "compute" if name in COMPUTING else "build" if kind == BUILD else "test"
+    return "compute" if name in COMPUTING else "longest" if name in LONGEST else "build" if kind == BUILD else "test"
 
 
 class Run:
-    """One run of stages, in three lanes: those that build, those that test what was built, and tests that compute."""
+    """One run of stages, in four lanes: those that build, those that test what was built, tests that compute, and the longest."""
 
     def __init__(self, stages):
         self.stages = stages
@@ -178,14 +178,15 @@ class Run:
 
     def all(self):
         started = time.monotonic()
+        NOTHING_BESIDE.unlink(missing_ok=True)
         lanes = [threading.Thread(target=self.lane, args=([s for s in self.stages if lane_of(s) == lane],), daemon=True)
-                 for lane in ("build", "test", "compute")]
+                 for lane in ("build", "test", "compute", "longest")]
         for lane in lanes:
             lane.start()
-        lanes[0].join()
-        ALL_BUILT.set()
-        for lane in lanes:
+        for lane in lanes[:-1]:
             lane.join()
+        NOTHING_BESIDE.touch()
+        lanes[-1].join()
         print("\nstage            seconds")
         for name, seconds, ok in self.timings:
             print(f"{name:14} {seconds:9.1f}{'' if ok else '  FAILED'}")
