@@ -30,6 +30,14 @@ std::string subject_of(const selection& s) {
   return s.sandbox.empty() ? s.swarm.value : s.sandbox.value;
 }
 
+/// Of a request for a terminal: its pane or its sandbox.
+template <message T>
+std::string place_in(const request_frame& f) {
+  auto r = unpack<T>(f.body.data);
+  if (!r) return {};
+  return r->pane.empty() ? r->sandbox.value : r->pane.value;
+}
+
 std::string subject_of(const request_frame& f) {
   switch (f.command) {
   case command_traits<send_request>::number:
@@ -48,13 +56,9 @@ std::string subject_of(const request_frame& f) {
     if (auto r = unpack<survivors_request>(f.body.data)) return subject_of(r->select);
     break;
   case command_traits<attach_open_request>::number:
-    if (auto r = unpack<attach_open_request>(f.body.data))
-      return r->pane.empty() ? r->sandbox.value : r->pane.value;
-    break;
+    return place_in<attach_open_request>(f);
   case command_traits<shell_open_request>::number:
-    if (auto r = unpack<shell_open_request>(f.body.data))
-      return r->pane.empty() ? r->sandbox.value : r->pane.value;
-    break;
+    return place_in<shell_open_request>(f);
   default:
     break;
   }

@@ -17,30 +17,6 @@ constexpr std::chrono::milliseconds hold_back{50};
 /// Between the end of an attachment's life and the moment at which others end it in its place.
 constexpr std::chrono::seconds life_grace{60};
 
-/// Goes to one of the folders given and becomes a shell, not a login shell, whose profile would
-/// take away the agents' PATH. Like the window of a terminal that is closed, it takes along what it
-/// left on its terminal: a job in the background would hold the terminal, and its end would not be
-/// seen. Only /proc says so everywhere. A dead one may stay a zombie until its terminal is free.
-constexpr const char* shell_script = R"(
-for d in "$@"; do cd "$d" 2>/dev/null && there=1 && break; done
-[ -n "$there" ] || echo "skep: $1 is not there; this is $PWD"
-(
-  trap '' HUP
-  read -r me rest </proc/self/stat
-  while read -r line </proc/$$/stat; do
-    case ${line##*) } in [ZX]*) break ;; esac
-    sleep 1
-  done
-  for p in /proc/[0-9]*; do
-    read -r line <"$p/stat" || continue
-    set -- ${line##*) }
-    [ "$4" = $$ ] && [ "${p#/proc/}" != "$me" ] && kill -HUP "${p#/proc/}"
-  done
-) </dev/null >/dev/null 2>&1 &
-command -v bash >/dev/null 2>&1 && exec bash
-exec sh
-)";
-
 /// What the engine's thread and the ATTACH share about the viewer inside.
 class viewer_link {
 public:
@@ -359,16 +335,6 @@ private:
 };
 
 } // namespace
-
-attach_plan shell_plan(const shell_open_request& r, const std::vector<std::string>& folders) {
-  attach_plan out;
-  out.attachment = r.attachment;
-  out.argv = {"/bin/sh", "-c", shell_script, "sh"};
-  out.argv.insert(out.argv.end(), folders.begin(), folders.end());
-  out.size = {static_cast<std::uint16_t>(r.columns), static_cast<std::uint16_t>(r.rows)};
-  out.is_shell = true;
-  return out;
-}
 
 attach_actor spawn_attach(caf::scheduled_actor* parent, context_ptr context, attach_plan plan) {
   auto h = parent->spawn<attach_impl>(std::move(context), std::move(plan));

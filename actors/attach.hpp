@@ -22,9 +22,6 @@ struct attach_plan {
   bool is_shell = false; ///< Whatever it exits with, it has done what it was for.
 };
 
-/// A shell in the first of these folders that is there, else in the user's home, which it says.
-attach_plan shell_plan(const shell_open_request& r, const std::vector<std::string>& folders);
-
 /// An ATTACH of nobody's supervisor. It begins at once; on an exit message it ends its viewer.
 attach_actor spawn_attach(caf::scheduled_actor* parent, context_ptr context, attach_plan plan);
 

@@ -2,6 +2,7 @@
 
 #include "actors/agents/adapter.hpp"
 #include "actors/attach.hpp"
+#include "actors/shell.hpp"
 #include "actors/swarm.hpp"
 
 #include <deque>
@@ -272,7 +273,7 @@ private:
     shell_open_reply reply;
     if (place.box.state == phase::closed)
       reply.kept_until = std::chrono::floor<std::chrono::milliseconds>(there->end_at);
-    auto h = spawn_attach(this, std::move(context), shell_plan(r, place.folders));
+    auto h = spawn_attach(this, std::move(context), shell_plan(r, place.folders, svc_->epoch));
     shells_.insert(h);
     opened(r.attachment, number, caf::actor_cast<caf::strong_actor_ptr>(h),
            [reply](answer& to) { to.give(reply); });

@@ -29,9 +29,11 @@ struct attach_world : tree_world {
   /// The folders that the newest shell tries, the first that is there counts.
   strings shell_folders() {
     auto& argv = viewer()->what.argv;
-    REQUIRE(argv.size() > 4);
+    REQUIRE(argv.size() > 6);
     CHECK(strings{argv.begin(), argv.begin() + 2} == strings{"/bin/sh", "-c"});
-    return {argv.begin() + 4, argv.end()};
+    CHECK(argv[4] == std::to_string(svc->epoch));
+    CHECK(argv[5] == "/home/user/.skep/panes/epoch");
+    return {argv.begin() + 6, argv.end()};
   }
   /// The newest stream of a viewer; null when there was none.
   std::shared_ptr<fake_api::stream> viewer() {

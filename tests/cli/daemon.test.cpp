@@ -12,6 +12,15 @@ using namespace skep::cli_test;
 
 namespace {
 
+/// True as soon as `seen` holds, looked at again and again; false after 15 s.
+template <class F>
+bool awaited(F seen) {
+  auto end = std::chrono::steady_clock::now() + 15s;
+  while (!seen() && std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
+  return seen();
+}
+
 struct installed_world : cli_world {
   installed_world() {
     auto bin = dir.path + "/bin";
@@ -34,12 +43,12 @@ struct installed_world : cli_world {
   std::int64_t lock_owner() const {
     storage::state_paths paths;
     paths.root = state;
-    for (auto end = std::chrono::steady_clock::now() + 15s; std::chrono::steady_clock::now() < end;
-         std::this_thread::yield()) {
-      auto holder = storage::lock_holder(paths);
-      if (holder && holder->value_or(0) > 0) return **holder;
-    }
-    return -1;
+    std::int64_t owner = -1;
+    awaited([&] {
+      if (auto holder = storage::lock_holder(paths)) owner = holder->value_or(-1);
+      return owner > 0;
+    });
+    return owner;
   }
   pid_t daemon_pid() {
     auto x = skep({"daemon", "status", "--json"});
@@ -156,10 +165,7 @@ TEST_CASE("an idle daemon of another release is replaced, a busy one is explaine
   std::filesystem::permissions(w.state, std::filesystem::perms::owner_all);
   write_text(w.state + "/fake-version", "0.0.1");
   background old{{w.dir.path + "/bin/skepd", "--state", w.state}, w.home};
-  auto end = std::chrono::steady_clock::now() + 15s;
-  while (w.daemon_pid() != old.pid() && std::chrono::steady_clock::now() < end) {
-  }
-  REQUIRE(w.daemon_pid() == old.pid());
+  REQUIRE(awaited([&] { return w.daemon_pid() == old.pid(); }));
   std::filesystem::remove(w.state + "/fake-version");
 
   SECTION("idle") {
@@ -288,10 +294,7 @@ TEST_CASE("two stops of the daemon at once both wait for its end and succeed") {
   fake_daemon daemon{w};
   write_text(w.state + "/fake-lingers", "");
   background first{w.argv({"daemon", "stop"}), w.home};
-  auto end = std::chrono::steady_clock::now() + 15s;
-  while (!std::filesystem::exists(w.state + "/fake-ending")
-         && std::chrono::steady_clock::now() < end)
-    std::this_thread::yield();
+  REQUIRE(awaited([&] { return std::filesystem::exists(w.state + "/fake-ending"); }));
   auto second = w.skep({"daemon", "stop"}); // its first question is the daemon's last
   INFO(second.out << second.err);
   CHECK(second.code == 0);
@@ -325,10 +328,7 @@ TEST_CASE("a start that met a daemon that was ending is made again when that one
     std::string log{std::istreambuf_iterator<char>{in}, {}};
     return log.find("daemon_running") != std::string::npos;
   };
-  auto end = std::chrono::steady_clock::now() + 15s;
-  while (!refused() && std::chrono::steady_clock::now() < end)
-    std::this_thread::yield();
-  REQUIRE(refused());
+  REQUIRE(awaited(refused));
   ending.signal(SIGKILL);
   CHECK(ending.wait() == 128 + SIGKILL);
   std::filesystem::remove(w.state + "/fake-slow");
@@ -349,12 +349,6 @@ TEST_CASE("a start that finds another's daemon leaves none of its own that would
     auto all = processes_of(w.dir.path + "/bin/skepd");
     all.erase(first.pid());
     return all;
-  };
-  auto awaited = [](auto seen) {
-    auto end = std::chrono::steady_clock::now() + 15s;
-    while (!seen() && std::chrono::steady_clock::now() < end)
-      std::this_thread::yield();
-    return seen();
   };
   REQUIRE(awaited([&] { return others().size() == 1; }));
   std::filesystem::remove(w.state + "/fake-slow");

@@ -14,6 +14,7 @@ import time
 
 import scenario
 from installation import Installation, repository
+from processes import processes
 from scenario import main, scenario as result
 
 KEY = b"\x1d"  # Ctrl-]
@@ -100,7 +101,7 @@ def talkers(work, skep, *options):
 @result("attach types into a pane with a terminal, hands its size on, and detaches with a key")
 def _(work):
     with Installation(work) as skep:
-        swarm = talkers(work, skep, "--pty")
+        swarm = talkers(work, skep, "--pty", "--panes", "2")  # the second keeps the sandbox there beyond the first one's end
         user = Terminal(skep, "attach", f"{swarm}/p0")
         user.shows(b"ready")
         user.type(b"hello\r")
@@ -117,7 +118,7 @@ def _(work):
         said = user.ends(0)
         assert "ctrl-] detaches" in said and "the agents go on" in said, said
         skep.run("send", f"{swarm}/p0", "still there", code=0)
-        skep.running(swarm, "<still there>")
+        scenario.wait_until("the agent answers", lambda: "<still there>" in skep.log_text(f"{swarm}/p0"))
         # A second one sees what was said before, and the agent's end.
         again = Terminal(skep, "attach", "--detach-key", "ctrl-a", f"{swarm}/p0")
         again.shows(b"<still there>")
@@ -250,6 +251,25 @@ def _(work):
         assert "keeps the sandboxes of a run" in Terminal(skep, "shell", f"{swarm}/p0").ends(65)
         asked = [e["body"]["command"] for e in skep.events() if e["type"] == "command.asked"]
         assert asked.count("shell.open") == 5, asked
+
+
+@result("a shell whose daemon was killed ends with what runs in it once another one follows its sandbox")
+def _(work):
+    with Installation(work) as skep:
+        swarm = talkers(work, skep)
+        user = Terminal(skep, "shell", f"{swarm}/p0")
+        user.type(b"sleep 60437 & sleep 60438\r")
+
+        def sleepers():
+            return sorted(words[1] for _, line in processes() if (words := line.split(b"\0"))[0] == b"sleep" and words[1][:4] == b"6043")
+        scenario.wait_until("both run", lambda: sleepers() == [b"60437", b"60438"])
+        skep.kill_daemon()
+        assert "skepd ended" in user.ends(69)
+        assert sleepers() == [b"60437", b"60438"], "what runs inside does not need the daemon"
+        skep.running(swarm)  # starts the next one
+        scenario.wait_until("neither runs", lambda: sleepers() == [])
+        skep.run("send", f"{swarm}/p0", "end", code=0)
+        skep.closed(swarm)
 
 
 if __name__ == "__main__":

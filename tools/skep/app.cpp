@@ -192,6 +192,12 @@ result<swarm_id> swarm_of_work_tree(broker::control_client& daemon) {
 }
 } // namespace
 
+std::string or_here(const std::string& what) {
+  return what
+         + ".\nWithout: of the git work tree you are in, the one that has not ended, else the "
+           "newest";
+}
+
 result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& text) {
   if (text == of_work_tree) return swarm_of_work_tree(daemon);
   if (swarm_id exact{text}; exact.valid() && text.size() == 19) return exact;

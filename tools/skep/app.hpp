@@ -69,10 +69,10 @@ result<swarm_id> find_swarm(broker::control_client& daemon, const std::string& t
 /// What a target is that the user left out. No argument can be that, an empty one least of all: a
 /// script whose variable is empty means nothing.
 inline const std::string of_work_tree{"\0work tree", 10};
-/// What the help of a command says of a swarm that may be left out.
-inline constexpr const char* swarm_or_here =
-    "Id, unique beginning of an id, or name. Without: of the git work tree you are in,\n"
-    "the one swarm that has not ended, else the newest";
+/// What the help of a command says of a swarm.
+inline const std::string a_swarm = "Id, unique beginning of an id, or name";
+/// The same of a target that may be left out.
+std::string or_here(const std::string& what);
 struct found_pane {
   swarm_id swarm;
   sandbox_id sandbox;

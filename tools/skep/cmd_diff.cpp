@@ -246,6 +246,8 @@ int download(const app& a, const download_command& o) {
 } // namespace
 
 void add_diff(CLI::App& cli, app& a) {
+  const std::string results_target =
+      "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results";
   auto d = std::make_shared<diff_command>();
   auto* c =
       add_command(cli, a, "diff", "Show what agents changed",
@@ -254,20 +256,14 @@ void add_diff(CLI::App& cli, app& a) {
                   "A pane whose agent still works is looked at inside its sandbox, and so is\n"
                   "one whose results could not be fetched, while its sandbox is there.",
                   [&a, d] { return diff(a, *d); });
-  c->add_option(
-      "TARGET", d->target,
-      "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results. Without:\n"
-      "of the git work tree you are in, the one swarm that has not ended, else the newest");
+  c->add_option("TARGET", d->target, or_here(results_target));
   c->add_flag("--patch", d->patch, "The patches themselves, as git takes them");
 
   auto g = std::make_shared<download_command>();
   c = add_command(cli, a, "download", "Copy results, checked, to another folder",
                   "  skep download sw_x --to /tmp/results\n  skep download sw_x/p0 --to p0",
                   [&a, g] { return download(a, *g); });
-  c->add_option(
-      "TARGET", g->target,
-      "Swarm, pane (pn_... or SWARM/NAME), or the folder of their results. Without:\n"
-      "of the git work tree you are in, the one swarm that has not ended, else the newest");
+  c->add_option("TARGET", g->target, or_here(results_target));
   c->add_option("--to", g->to, "Folder that is made (default: ./SWARM); must not exist");
 }
 

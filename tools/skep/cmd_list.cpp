@@ -151,7 +151,7 @@ void add_list(CLI::App& cli, app& a) {
       add_command(cli, a, "status", "Show one swarm with its sandboxes, panes and transfers",
                   "  skep status\n  skep status sw_x\n  skep status my-run --json",
                   [&a, name] { return status(a, *name); });
-  one->add_option("SWARM", *name, swarm_or_here);
+  one->add_option("SWARM", *name, or_here(a_swarm));
 }
 
 } // namespace skep::cli

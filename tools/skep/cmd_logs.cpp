@@ -212,9 +212,7 @@ void add_logs(CLI::App& cli, app& a) {
                         "  skep logs -f sw_x/p0\n  skep logs pn_y --tail 1000\n"
                         "  skep logs sw_x --from 0 --raw > all.log",
                         [&a, o] { return logs(a, *o); });
-  c->add_option("TARGET", o->target,
-                "Pane (pn_... or SWARM/NAME) or swarm. Without: of the git work tree you are in,\n"
-                "the one swarm that has not ended, else the newest");
+  c->add_option("TARGET", o->target, or_here("Pane (pn_... or SWARM/NAME) or swarm"));
   c->add_flag("-f,--follow", o->follow,
               "Go on until the agent ends; a swarm until it is closed, with the panes that come\n"
               "later");

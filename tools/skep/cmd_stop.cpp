@@ -143,8 +143,7 @@ void add_stop(CLI::App& cli, app& a) {
                   : add_command(cli, a, "stop", "Stop a swarm: agents end, results are collected",
                                 "  skep stop --wait\n  skep stop sw_x\n  skep stop --all",
                                 [&a, o] { return stop(a, *o, false); });
-    c->add_option("SWARM", o->swarm,
-                  kill ? "Id, unique beginning of an id, or name" : swarm_or_here);
+    c->add_option("SWARM", o->swarm, kill ? a_swarm : or_here(a_swarm));
     c->add_flag("--all", o->all,
                 kill ? "Every swarm that runs, and every sandbox that was kept"
                      : "Every swarm that runs");
