@@ -1,12 +1,12 @@
 #include "actors/output_log.hpp"
 
+#include "transfer/freed_front.hpp"
 #include "transfer/posix.hpp"
 
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,7 +14,10 @@
 namespace skep::actors {
 namespace {
 
-constexpr std::uint64_t freed_together = 1024 * 1024; ///< More than any file system's block.
+using transfer::freed_together;
+
+/// No log comes near it, and no offset from inside makes a file that a file system cannot have.
+constexpr std::uint64_t most_log = 1ull << 42;
 
 error cannot_write(const std::string& what) {
   return transfer::io_error("cannot write " + what, errno);
@@ -65,7 +68,7 @@ struct output_log::use {
 };
 
 output_log::output_log(std::filesystem::path file, int fd, std::uint64_t position, masker mask)
-    : file_(std::move(file)), fd_(fd), position_(position), begin_(log_begin(fd)),
+    : file_(std::move(file)), fd_(fd), position_(position), begin_(transfer::kept_from(fd)),
       mask_(std::move(mask)) {
   rest();
 }
@@ -96,18 +99,10 @@ void output_log::rest() {
   if (!stays_open_) ::close(std::exchange(fd_, -1));
 }
 
-std::uint64_t log_begin(int fd) {
-  struct stat st {};
-  if (::fstat(fd, &st) != 0 || st.st_size == 0) return 0;
-  auto at = ::lseek(fd, 0, SEEK_DATA);
-  // Holes that we made are whole MiB; a file system may know smaller ones of its own.
-  return at > 0 ? static_cast<std::uint64_t>(at) / freed_together * freed_together : 0;
-}
-
 std::uint64_t log_begin(const std::filesystem::path& file) {
   auto fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return 0;
-  auto out = log_begin(fd);
+  auto out = transfer::kept_from(fd);
   ::close(fd);
   return out;
 }
@@ -119,7 +114,7 @@ result<void> copy_log(const std::filesystem::path& from, const std::filesystem::
   auto out = output_file(to);
   if (!out) return out.err();
   transfer::unique_fd copy{*out};
-  auto begin = log_begin(in.get());
+  auto begin = transfer::kept_from(in.get());
   if (::lseek(in.get(), static_cast<off_t>(begin), SEEK_SET) < 0) return cannot_copy(from);
   std::string block;
   if (begin > 0)
@@ -154,15 +149,11 @@ result<output_log> output_log::open(const std::filesystem::path& file,
 
 result<bool> output_log::trim(std::uint64_t cap_bytes, bool at_once) {
   auto slack = at_once ? 0 : std::max<std::uint64_t>(cap_bytes / 16, freed_together);
-  if (position_ - begin_ <= cap_bytes + slack) return false;
-  auto to = (position_ - cap_bytes) / freed_together * freed_together;
-  if (to <= begin_) return false;
+  auto to = transfer::front_to_free(begin_, position_, cap_bytes, slack);
+  if (to == begin_) return false;
   const use file{*this};
   if (!file.open) return file.open.err();
-  if (::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin_),
-                  static_cast<off_t>(to - begin_))
-      != 0)
-    return make_error(errc::io, "cannot free the front of a log", std::strerror(errno));
+  if (auto freed = transfer::free_front(fd_, begin_, to); !freed) return freed.err();
   begin_ = to;
   return true;
 }
@@ -175,6 +166,18 @@ result<std::string> output_log::append(std::uint64_t offset, std::string_view da
   auto known = want - offset;
   if (known >= data.size()) return std::string{};
   return write(mask_.feed(data.substr(known)));
+}
+
+result<void> output_log::skip_to(std::uint64_t begin) {
+  if (begin <= expected() || begin % freed_together != 0 || begin > most_log)
+    return make_error(errc::bad_frame, "a log that went to offset " + std::to_string(expected())
+                                           + " cannot go on at " + std::to_string(begin));
+  const use file{*this};
+  if (!file.open) return file.open.err();
+  if (auto freed = transfer::free_all(fd_, begin); !freed) return freed.err();
+  mask_.lose();
+  position_ = begin_ = begin;
+  return {};
 }
 
 result<std::string> output_log::finish() {

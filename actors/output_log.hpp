@@ -3,12 +3,7 @@
 // Bytes are accepted only when their offset equals the position, so two streams at once are
 // harmless and nothing is lost or doubled by a restart: the position is the file's length. Known
 // secrets are replaced by '*' of the same length before they reach the disk, so offsets stay true.
-// A log keeps its newest bytes: when it has grown beyond its cap, its front is given back to the
-// disk as a hole. The file's length and all offsets stay, and whoever reads looks where the hole
-// ends.
-//
-//   [ hole: freed ][ kept, at most the cap and a sixteenth ]
-//   0              begin()                                 position()
+// A log keeps its newest bytes, at most its cap and a sixteenth: see transfer/freed_front.hpp.
 //
 // A tail that may be the beginning of a secret is held back until it is decided; it is not on disk
 // and so is sent again after a restart.
@@ -30,8 +25,6 @@ namespace skep::actors {
 /// First byte of a log that is kept; 0 when nothing was freed or the file cannot be read.
 /// Thread-safe.
 std::uint64_t log_begin(const std::filesystem::path& file);
-/// The same of an open file; its position is moved.
-std::uint64_t log_begin(int fd);
 
 /// Copies what is kept of a log; nothing where there is none. One whose front was freed begins with
 /// a line that says so. disk_full or io when it cannot be written, io when it cannot be read.
@@ -54,6 +47,11 @@ public:
   /// is errc::bad_frame. Answers the masked bytes that went to disk; they start at position()
   /// before the call. disk_full, io: nothing of them is in the file, and it must be opened again.
   result<std::string> append(std::uint64_t offset, std::string_view data);
+  /// What comes next begins at `begin`, beyond expected(): what lies between was lost where it was
+  /// written, and more than a log keeps came behind it. All that was kept goes, and what may be the
+  /// rest of a secret is masked. bad_frame for a place where no log can go on; disk_full, io: it
+  /// must be opened again.
+  result<void> skip_to(std::uint64_t begin);
   /// Writes what is held back: the log is over.
   result<std::string> finish();
   /// First byte on disk that is kept.

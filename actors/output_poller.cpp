@@ -163,6 +163,8 @@ private:
       return {};
     case follow_kind::data:
       return on_frame_as<follow_data>(f, [this](auto& x) { return on_data(x); });
+    case follow_kind::dropped:
+      return on_frame_as<follow_dropped>(f, [this](auto& x) { return on_dropped(x); });
     case follow_kind::exit:
       return on_frame_as<follow_exit>(f, [this](auto& x) { return on_exited(x); });
     case follow_kind::failure:
@@ -232,14 +234,35 @@ private:
     return {};
   }
 
+  // An agent wrote faster than its output was fetched, or for long while nobody fetched it, and its
+  // log inside has lost its front. What is lost is more than our own log would have kept.
+  error on_dropped(follow_dropped& x) {
+    if (!ours(x.pane)) return {};
+    log_key key{x.pane, x.generation};
+    if (auto e = check_attempt(key)) return e;
+    auto log = log_of(key);
+    if (!log) return breaks(key, log.err());
+    remember(key);
+    if (auto skipped = (*log)->skip_to(x.begin_offset); !skipped) return breaks(key, skipped.err());
+    breaking_.erase(key);
+    succeeded();
+    heard_ = true;
+    ctx_->active(x.pane);
+    tell_of_truncation(key, **log);
+    return {};
+  }
+
+  void tell_of_truncation(const log_key& key, const output_log& log) {
+    note(ctx_->recorder(), ctx_->svc->wall_now(),
+         log_truncated{key.first, key.second, log.begin(), log.begin()});
+  }
+
   // A file system that cannot free a part of a file is told once; streaming goes on.
   void trim(const log_key& key, output_log& log, bool at_once) {
-    auto at = ctx_->svc->wall_now();
     auto freed = log.trim(limits_.log_cap_bytes, at_once);
-    if (freed.ok() && *freed)
-      note(ctx_->recorder(), at, log_truncated{key.first, key.second, log.begin(), log.begin()});
+    if (freed.ok() && *freed) tell_of_truncation(key, log);
     if (!freed && !std::exchange(told_of_trim_, true))
-      note(ctx_->recorder(), at,
+      note(ctx_->recorder(), ctx_->svc->wall_now(),
            notice{severity::warning, "log_not_trimmed",
                   "the log of " + key.first.value
                       + " grows beyond its cap: " + render(freed.err())});

@@ -58,6 +58,8 @@ sandbox::command launch_command(const sandbox_context& ctx, const pane_record& p
     args.push_back("--pty");
     args.push_back(std::to_string(pane_columns) + "x" + std::to_string(pane_rows));
   }
+  args.push_back("--log-cap-bytes");
+  args.push_back(std::to_string(ctx.svc->limits.log_cap_inside()));
   args.push_back("--");
   for (auto& a : plan.argv)
     args.push_back(std::move(a));

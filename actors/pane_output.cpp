@@ -39,9 +39,13 @@ void pane_output::replay(const std::filesystem::path& log) {
 std::vector<agent_block> pane_output::take(std::uint64_t offset, std::string_view bytes) {
   auto end = offset + bytes.size();
   if (end <= read_to_) return {};
+  std::vector<agent_block> out;
+  if (offset > read_to_) out = finish(); // what lies between was dropped, the line has no end
   if (offset < read_to_) bytes.remove_prefix(static_cast<std::size_t>(read_to_ - offset));
   read_to_ = end;
-  return feed(bytes);
+  for (auto& block : feed(bytes))
+    out.push_back(std::move(block));
+  return out;
 }
 
 std::vector<agent_block> pane_output::finish() {

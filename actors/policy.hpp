@@ -68,6 +68,9 @@ struct policies {
   note_policy pane_notes; ///< Of each pane.
   /// What is kept of one log of a pane, newest bytes; 1 MiB to 1 TiB.
   std::uint64_t log_cap_bytes = 100ull * 1024 * 1024;
+  /// The same inside the sandbox, where a log waits to be fetched: no less than is kept here.
+  std::uint64_t log_cap_inside() const { return std::max(log_cap_bytes, least_log_inside); }
+  static constexpr std::uint64_t least_log_inside = 64ull * 1024 * 1024;
   /// The end of the daemon with on_stop = "kill": in all, from SIGINT to SIGKILL of an agent, and
   /// from then until a pane is given up.
   std::chrono::seconds shutdown_limit{30};

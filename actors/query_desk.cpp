@@ -2,6 +2,7 @@
 
 #include "actors/health_answer.hpp"
 #include "actors/output_log.hpp"
+#include "transfer/freed_front.hpp"
 #include "transfer/posix.hpp"
 
 #include <algorithm>
@@ -238,7 +239,7 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
   struct stat st {};
   if (!fd || ::fstat(fd.get(), &st) != 0) return unreadable_log(file);
   out.end_offset = static_cast<std::uint64_t>(st.st_size);
-  out.begin_offset = log_begin(fd.get());
+  out.begin_offset = transfer::kept_from(fd.get());
   auto offset =
       want.offset >= 0
           ? static_cast<std::uint64_t>(want.offset)
@@ -249,6 +250,9 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
       std::min<std::uint64_t>({out.end_offset - out.offset, want.max_bytes, most_log_bytes}));
   // An empty answer would mean that the log ends here, or that more is to come.
   if (!data) return unreadable_log(file);
+  // What was freed meanwhile may have been read as zeros.
+  if (transfer::kept_from(fd.get()) > out.offset && !out.data.data.empty())
+    return read_log(logs, pane, want);
   out.data.data = std::move(*data);
   if (want.offset < 0 && out.offset > out.begin_offset && out.data.data.size() > 3) {
     auto cut = rest_of_character(out.data.data);

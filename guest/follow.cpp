@@ -3,6 +3,7 @@
 #include "guest/follow_output.hpp"
 #include "guest/parse_number.hpp"
 #include "guest/version.hpp"
+#include "transfer/freed_front.hpp"
 
 #include <algorithm>
 #include <array>
@@ -199,6 +200,11 @@ private:
       auto n = ::pread(a.log.get(), data.data.data.data(), log_piece_bytes,
                        static_cast<off_t>(a.offset));
       data.data.data.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+      // Asked behind the read: what was freed meanwhile may have been read as zeros.
+      if (auto begin = transfer::kept_from(a.log.get()); begin > a.offset) {
+        a.offset = begin;
+        return out_->send(follow_kind::dropped, follow_dropped{a.pane, a.generation, begin});
+      }
     }
     if (!data.data.data.empty()) {
       a.offset += data.data.data.size();

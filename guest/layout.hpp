@@ -5,7 +5,8 @@
 //   D/claim      made once, by link(2); "EPOCH\n"; its flock is held while the holder lives
 //   D/pid        "AGENT_PID HOLDER_PID\n"
 //   D/terminal   "COLUMNS ROWS\n" at its start; only when the agent has a terminal
-//   D/log        all output, in order of arrival; only the holder writes it
+//   D/log        all output, in order of arrival; only the holder writes it. Of more than its cap
+//                the front is a hole: see transfer/freed_front.hpp
 //   D/inputs     "KEY LENGTH\n" of every input, synced before it is written to the agent
 //   D/control.sock   see control.hpp
 //   D/exit.reserve   room for exit.json on a disk that is full by then; read by nobody
@@ -24,7 +25,7 @@ using transfer::unique_fd;
 struct exit_record {
   std::int32_t exit_code = 0; ///< -1 when a signal ended the agent; 127 when it could not start.
   std::int32_t signal = 0;
-  std::uint64_t final_offset = 0; ///< Size of the log.
+  std::uint64_t final_offset = 0; ///< Size of the log, with the front that it may have lost.
   utc_time ended_at{};
   SKEP_FIELDS(field(1, "exit_code", x.exit_code), field(2, "signal", x.signal),
               field(3, "final_offset", x.final_offset), field(4, "ended_at_ms", x.ended_at))

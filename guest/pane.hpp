@@ -15,7 +15,8 @@ struct pane_options {
   bool stdin_open = false; ///< Keyed input through the control socket. Else /dev/null.
   bool pty = false;        ///< A terminal; always takes input.
   unsigned short columns = 200, rows = 50;
-  unsigned agent_umask = 022; ///< What the agent runs with; files of the pane itself are 0600.
+  std::uint64_t log_cap_bytes = 0; ///< About so many of the newest bytes of the log stay. 0: all.
+  unsigned agent_umask = 022;      ///< What the agent runs with; files of the pane itself are 0600.
   std::vector<std::string> argv;
 };
 

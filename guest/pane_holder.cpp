@@ -4,6 +4,7 @@
 #include "guest/control.hpp"
 #include "guest/descendants.hpp"
 #include "guest/input_queue.hpp"
+#include "guest/pane_log.hpp"
 
 #include <algorithm>
 #include <array>
@@ -77,9 +78,7 @@ private:
     ::sigprocmask(SIG_BLOCK, &set, nullptr);
     signals_ = unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
     auto log = o_.dir + "/log";
-    log_ = unique_fd{
-        ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600)};
-    if (!signals_ || !log_) return {errno, log};
+    if (!signals_ || !log_.open(log, o_.log_cap_bytes)) return {errno, log};
     if (!reserve_exit(o_.dir)) return {errno ? errno : EIO, "exit.reserve"};
     if (!reserve_pid(o_.dir)) return {errno ? errno : EIO, "pid.reserve"};
     if (auto failed = listen(); failed.number) return failed;
@@ -117,13 +116,11 @@ private:
     clients_.clear();
     ::unlink((o_.dir + "/control.sock").c_str());
     listener_.reset();
-    if (log_) ::fdatasync(log_.get());
+    if (log_) log_.sync();
     exit_record record;
     record.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     record.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    struct stat st {};
-    if (log_ && ::fstat(log_.get(), &st) == 0)
-      record.final_offset = static_cast<std::uint64_t>(st.st_size);
+    record.final_offset = log_.size();
     record.ended_at = now();
     auto deadline = steady::now() + log_limit;
     for (;;) {
@@ -241,16 +238,8 @@ private:
     if (!empty || (agent_ended_ && childless_)) output_ended_ = true;
   }
 
-  void write_log() {
-    std::string_view rest{pending_};
-    while (!rest.empty()) {
-      auto n = ::write(log_.get(), rest.data(), rest.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) break; // a full disk: kept, tried again; meanwhile the agent's pipe fills up
-      rest.remove_prefix(static_cast<std::size_t>(n));
-    }
-    pending_.erase(0, pending_.size() - rest.size());
-  }
+  // What a full disk does not take is kept and tried again; meanwhile the agent's pipe fills up.
+  void write_log() { pending_.erase(0, log_.write(pending_)); }
 
   // -- control ------------------------------------------------------------------------------------
 
@@ -355,7 +344,8 @@ private:
   }
 
   const pane_options& o_;
-  unique_fd claim_, dir_, log_, signals_, listener_;
+  unique_fd claim_, dir_, signals_, listener_;
+  pane_log log_;
   agent_process agent_;
   input_queue inputs_;
   std::map<int, client> clients_;

@@ -2,6 +2,7 @@
 
 #include "guest/control.hpp"
 #include "guest/own_terminal.hpp"
+#include "transfer/freed_front.hpp"
 
 #include <array>
 #include <cerrno>
@@ -70,14 +71,21 @@ private:
     auto n = ::pread(log_.get(), buffer_.data(), buffer_.size(), from);
     std::string_view piece{buffer_.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
     if (auto line = piece.find('\n'); line != piece.npos) from += static_cast<off_t>(line) + 1;
-    ::lseek(log_.get(), from, SEEK_SET);
+    at_ = from;
     return {};
   }
 
   /// False when there was nothing.
   bool show_piece() {
-    auto n = ::read(log_.get(), buffer_.data(), buffer_.size());
+    auto n = ::pread(log_.get(), buffer_.data(), buffer_.size(), at_);
     if (n <= 0) return false;
+    // A flood overtakes a terminal: what was freed meanwhile may have been read as zeros.
+    if (auto begin = static_cast<off_t>(transfer::kept_from(log_.get())); begin > at_) {
+      at_ = begin;
+      remark("the agent writes faster than is shown here: a part was left out");
+      return true;
+    }
+    at_ += n;
     if (!transfer::write_all(1, {buffer_.data(), static_cast<std::size_t>(n)})) leaving_ = true;
     return true;
   }
@@ -166,6 +174,7 @@ private:
   const bool raw_; ///< The pane has a terminal.
   own_terminal terminal_;
   unique_fd signals_, watch_, log_;
+  off_t at_ = 0; ///< Of the log, what is shown next.
   std::array<char, 16 * 1024> buffer_;
   bool input_ = true;
   bool leaving_ = false;

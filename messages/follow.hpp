@@ -15,8 +15,8 @@ namespace skep {
 inline constexpr std::size_t follow_max_payload = 64 * 1024;
 inline constexpr std::size_t follow_header_size = 8;
 
-enum class follow_kind : std::uint8_t { hello, data, exit, pulse, failure };
-SKEP_ENUM_NAMES(follow_kind, "hello", "data", "exit", "pulse", "failure");
+enum class follow_kind : std::uint8_t { hello, data, exit, pulse, failure, dropped };
+SKEP_ENUM_NAMES(follow_kind, "hello", "data", "exit", "pulse", "failure", "dropped");
 
 /// First frame of every follower.
 struct follow_hello {
@@ -52,6 +52,15 @@ struct follow_exit {
 struct follow_pulse {
   std::uint64_t count = 0;
   SKEP_FIELDS(field(1, "count", x.count))
+};
+
+/// A log has lost its front before it was sent: the next byte of it that comes is `begin_offset`.
+struct follow_dropped {
+  pane_id pane;
+  std::uint32_t generation = 0;
+  std::uint64_t begin_offset = 0; ///< Whole MiB.
+  SKEP_FIELDS(field(1, "pane", x.pane), field(2, "generation", x.generation),
+              field(3, "begin_offset", x.begin_offset))
 };
 
 /// The follower ends because of this; the daemon starts another.

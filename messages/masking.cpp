@@ -132,6 +132,13 @@ form_set::form_set(std::vector<std::string> forms) : values_(std::move(forms)) {
     first_bytes_.set(static_cast<unsigned char>(x[0]));
 }
 
+std::size_t form_set::longest() const {
+  std::size_t most = 0;
+  for (const auto& x : values_)
+    most = std::max(most, x.size());
+  return 3 * most; // CR LF between any two
+}
+
 // Longest value first, so of two secrets with one beginning the longer is masked whole, as soon as
 // it is known that it does not come.
 std::size_t form_set::match(std::string_view rest, bool over, bool& undecided) const {
@@ -191,8 +198,20 @@ std::string masker::show() {
 
 std::string masker::feed(std::string_view data) {
   if (forms_.empty()) return std::string{data};
+  std::string out;
+  if (auto blind = std::min(blind_, data.size()); blind > 0) {
+    add_stars(out, data.substr(0, blind));
+    data.remove_prefix(blind);
+    blind_ -= blind;
+  }
   held_ += data;
-  return decide(false);
+  return out + decide(false);
+}
+
+void masker::lose() {
+  held_.clear();
+  shown_ = 0;
+  blind_ = forms_.longest();
 }
 
 std::string masker::flush() {

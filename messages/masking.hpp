@@ -34,6 +34,8 @@ public:
   /// `forms`: as masked_forms() gives them. Too short ones are ignored.
   explicit form_set(std::vector<std::string> forms);
   bool empty() const { return values_.empty(); }
+  /// How many bytes of a text one value takes at most, line breaks inside of it included.
+  std::size_t longest() const;
   /// Length of the longest value that `rest` (not empty) begins with, 0 for none; line breaks
   /// inside of it (LF, CR LF) count. `undecided`: `rest` is the beginning of a longer one; never
   /// when nothing more comes (`over`).
@@ -54,6 +56,9 @@ public:
   std::string feed(std::string_view data);
   /// Everything still held back: nothing more comes, what is whole in it is masked.
   std::string flush();
+  /// Bytes are missing: what is held back is dropped, and what comes next may begin with the rest
+  /// of a value. So many bytes as the longest value may have are stars, up to its line breaks.
+  void lose();
   /// For those who cannot wait: what is held back and was not shown yet, whole values masked. It
   /// stays known, so of a value that comes slowly only its beginning is seen.
   std::string show();
@@ -65,6 +70,7 @@ private:
   form_set forms_;
   std::string held_;
   std::size_t shown_ = 0; ///< So many bytes of held_ were given out by show().
+  std::size_t blind_ = 0; ///< So many bytes that come may be the rest of a value.
 };
 
 /// Replaces what looks like a secret, whatever its value. About linear in the text.

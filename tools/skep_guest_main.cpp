@@ -143,6 +143,8 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"open"}))
       ->excludes(file_option);
   p->add_option("--pty", pty, "COLUMNSxROWS");
+  p->add_option("--log-cap-bytes", pane.log_cap_bytes,
+                "how many of the newest bytes of the log stay, at least; else all");
   p->footer("After -- stand the agent's program and its arguments.");
   p->callback([&] {
     pane.argv = agent;

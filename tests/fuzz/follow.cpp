@@ -30,9 +30,11 @@ outcome_of_stream read(std::string_view text, std::size_t piece) {
       ++out.frames;
       follow_data d;
       follow_exit x;
+      follow_dropped gap;
       if (f.kind == follow_kind::data && unpack_value(f.body.get(), d))
         out.data_bytes += d.data.data.size();
       if (f.kind == follow_kind::exit) unpack_value(f.body.get(), x);
+      if (f.kind == follow_kind::dropped) unpack_value(f.body.get(), gap);
     }
   });
   return out;

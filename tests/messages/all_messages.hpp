@@ -47,6 +47,7 @@ void for_each_message(Visitor&& visit) {
   SKEP_TEST_VISIT(follow_exit)
   SKEP_TEST_VISIT(follow_pulse)
   SKEP_TEST_VISIT(follow_failure)
+  SKEP_TEST_VISIT(follow_dropped)
 #undef SKEP_TEST_VISIT_COMMAND
 #undef SKEP_TEST_VISIT_EVENT
 #undef SKEP_TEST_VISIT

@@ -189,5 +189,6 @@ TEST_CASE("kinds of a follower's frames have these numbers and names") {
                            {follow_kind::data, 1, "data"},
                            {follow_kind::exit, 2, "exit"},
                            {follow_kind::pulse, 3, "pulse"},
-                           {follow_kind::failure, 4, "failure"}});
+                           {follow_kind::failure, 4, "failure"},
+                           {follow_kind::dropped, 5, "dropped"}});
 }

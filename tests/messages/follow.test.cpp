@@ -77,6 +77,7 @@ TEST_CASE("every kind of frame survives the stream") {
               follow_exit{pane, 2, -1, 9, 12, utc_time{std::chrono::milliseconds{1}}});
   pack_follow(out, follow_kind::pulse, follow_pulse{3});
   pack_follow(out, follow_kind::failure, follow_failure{"why"});
+  pack_follow(out, follow_kind::dropped, follow_dropped{pane, 2, 1ull << 40});
   follow_reader reader;
   reader.feed(out);
   follow_reader::frame f;
@@ -92,6 +93,7 @@ TEST_CASE("every kind of frame survives the stream") {
   next(follow_kind::exit, follow_exit{pane, 2, -1, 9, 12, utc_time{std::chrono::milliseconds{1}}});
   next(follow_kind::pulse, follow_pulse{3});
   next(follow_kind::failure, follow_failure{"why"});
+  next(follow_kind::dropped, follow_dropped{pane, 2, 1ull << 40});
   auto end = reader.next(f);
   REQUIRE(end.ok());
   CHECK_FALSE(*end);
@@ -181,7 +183,7 @@ TEST_CASE("a true checksum does not make nonsense a frame") {
   for (const auto& r :
        {row{"no msgpack", "\xc1"}, row{"a number", "\x01"},
         row{"an empty array", std::string("\x90", 1)}, row{"one element", "\x91\x01"},
-        row{"three elements", "\x93\x03\x80\x80"}, row{"an unknown kind", "\x92\x05\x80"},
+        row{"three elements", "\x93\x03\x80\x80"}, row{"an unknown kind", "\x92\x06\x80"},
         row{"a negative kind", "\x92\xff\x80"},
         row{"a kind in letters", "\x92\xa1"
                                  "1\x80"},

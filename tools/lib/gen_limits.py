@@ -42,6 +42,7 @@ MEANINGS = {
     "max_allow_hosts": "Hosts of one run's allow-list.",
     "max_time_warnings": "Soft limits of one run's time.",
     "guest_command": "One short call of skep-guest inside.",
+    "log_cap_bytes": "What is kept of one log of a pane, newest bytes; the same inside its sandbox, there at least 64 MiB.",
     "kill_attempts": "Kills that a sandbox's actor sends; then the REAPER goes on.",
     "unpack": "Unpacking inside, with base and work tree.",
     "collect": "Making the difference inside.",
@@ -63,7 +64,7 @@ MEANINGS = {
     "sweep_attempts": "Tries of removing what a dead sandbox left.",
 }
 UNITS = {"seconds": "s", "milliseconds": "ms", "minutes": "min", "hours": "h"}
-MEMBER = re.compile(r"^  ((?:std::)?[\w:<>, ]+?) (\w+)(?:\{([^}]*)\}| = ([^;]+));\s*(?:///< (.*))?$")
+MEMBER = re.compile(r"^  (?!static )((?:std::)?[\w:<>, ]+?) (\w+)(?:\{([^}]*)\}| = ([^;]+));\s*(?:///< (.*))?$")
 CONSTANT = re.compile(r"^inline constexpr (\S+) (max_\w+|pane_\w+) = ([^;,]+);")
 HEAD = """# Every limit
 

@@ -1,0 +1,45 @@
+#include "transfer/freed_front.hpp"
+
+#include "transfer/posix.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace skep::transfer {
+
+std::uint64_t kept_from(int fd) {
+  struct stat st {};
+  if (::fstat(fd, &st) != 0 || st.st_size == 0) return 0;
+  auto at = ::lseek(fd, 0, SEEK_DATA);
+  if (at < 0 && errno == ENXIO) at = st.st_size; // nothing but a hole
+  // Holes that we made are whole MiB; a file system may know smaller ones of its own.
+  return at > 0 ? static_cast<std::uint64_t>(at) / freed_together * freed_together : 0;
+}
+
+std::uint64_t front_to_free(std::uint64_t begin, std::uint64_t length, std::uint64_t cap_bytes,
+                            std::uint64_t slack_bytes) {
+  if (length - begin <= cap_bytes || length - begin - cap_bytes <= slack_bytes) return begin;
+  return std::max(begin, (length - cap_bytes) / freed_together * freed_together);
+}
+
+result<void> free_front(int fd, std::uint64_t begin, std::uint64_t end) {
+  if (::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin),
+                  static_cast<off_t>(end - begin))
+      != 0)
+    return make_error(errc::io, "cannot free the front of a log", std::strerror(errno));
+  return {};
+}
+
+// Cut and made long again, which every file system can.
+result<void> free_all(int fd, std::uint64_t length) {
+  if (::ftruncate(fd, 0) != 0 || ::ftruncate(fd, static_cast<off_t>(length)) != 0)
+    return io_error("cannot free what is in a log", errno);
+  return {};
+}
+
+} // namespace skep::transfer
