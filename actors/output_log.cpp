@@ -16,8 +16,8 @@ namespace {
 
 using transfer::freed_together;
 
-/// No log comes near it, and no offset from inside makes a file that a file system cannot have.
-constexpr std::uint64_t most_log = 1ull << 42;
+/// Larger than a file may be; every number of JSON that is smaller is exact.
+constexpr std::uint64_t most_log = 1ull << 53;
 
 error cannot_write(const std::string& what) {
   return transfer::io_error("cannot write " + what, errno);
@@ -70,6 +70,7 @@ struct output_log::use {
 output_log::output_log(std::filesystem::path file, int fd, std::uint64_t position, masker mask)
     : file_(std::move(file)), fd_(fd), position_(position), begin_(transfer::kept_from(fd)),
       mask_(std::move(mask)) {
+  if (begin_ > 0) mask_.lose(position_ - begin_); // soon behind a gap, see skip_to()
   rest();
 }
 
@@ -114,19 +115,23 @@ result<void> copy_log(const std::filesystem::path& from, const std::filesystem::
   auto out = output_file(to);
   if (!out) return out.err();
   transfer::unique_fd copy{*out};
-  auto begin = transfer::kept_from(in.get());
-  if (::lseek(in.get(), static_cast<off_t>(begin), SEEK_SET) < 0) return cannot_copy(from);
-  std::string block;
-  if (begin > 0)
-    block = "[skep: the first " + std::to_string(begin)
-            + " bytes of this log were dropped; its newest part follows]\n";
-  for (;;) {
+  std::uint64_t at = 0;
+  for (bool more = true; more;) {
+    std::string block(256 * 1024, '\0');
+    auto n = ::pread(in.get(), block.data(), block.size(), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return cannot_copy(from);
+    more = n > 0;
+    block.resize(static_cast<std::size_t>(n));
+    // Asked behind the read: what was freed meanwhile may have been read as zeros.
+    if (auto begin = transfer::kept_from(in.get()); more && begin > at) {
+      block = "[skep: the first " + std::to_string(begin)
+              + " bytes of this log were dropped; its newest part follows]\n";
+      at = begin;
+    } else {
+      at += block.size();
+    }
     if (auto done = write_all(copy.get(), block); !done) return done;
-    block.resize(256 * 1024);
-    auto n = ::read(in.get(), block.data(), block.size());
-    if (n < 0 && errno != EINTR) return cannot_copy(from);
-    if (n == 0) break;
-    block.resize(n < 0 ? 0 : static_cast<std::size_t>(n));
   }
   if (::close(copy.release()) != 0) return cannot_write("a copy of a log");
   return {};
@@ -174,7 +179,9 @@ result<void> output_log::skip_to(std::uint64_t begin) {
                                            + " cannot go on at " + std::to_string(begin));
   const use file{*this};
   if (!file.open) return file.open.err();
-  if (auto freed = transfer::free_all(fd_, begin); !freed) return freed.err();
+  auto again = transfer::begin_at(file_.string(), begin);
+  if (!again) return again.err();
+  ::close(std::exchange(fd_, again->release()));
   mask_.lose();
   position_ = begin_ = begin;
   return {};

@@ -51,6 +51,7 @@ private:
   static constexpr std::size_t piece_cost = 256, pane_share = 64 * 1024;
   /// In how many parts follow_silence is waited for.
   static constexpr std::uint32_t silent_looks = 4;
+  static constexpr std::chrono::seconds truncations_apart{10};
 
   result<output_log*> log_of(const log_key& key) {
     auto i = logs_.find(key);
@@ -248,19 +249,26 @@ private:
     succeeded();
     heard_ = true;
     ctx_->active(x.pane);
-    tell_of_truncation(key, **log);
+    tell_of_truncation(key, **log, false);
     return {};
   }
 
-  void tell_of_truncation(const log_key& key, const output_log& log) {
+  // A flood is truncated many times a second, and each word says all that those before it said: the
+  // journal gets one in a while, and the `last` of a log.
+  void tell_of_truncation(const log_key& key, const output_log& log, bool last) {
+    auto& [begin, at] = truncations_[key];
+    const auto now = clock().now();
+    if (log.begin() == begin || (!last && begin > 0 && now < at + truncations_apart)) return;
+    begin = log.begin();
+    at = now;
     note(ctx_->recorder(), ctx_->svc->wall_now(),
-         log_truncated{key.first, key.second, log.begin(), log.begin()});
+         log_truncated{key.first, key.second, begin, begin});
   }
 
   // A file system that cannot free a part of a file is told once; streaming goes on.
   void trim(const log_key& key, output_log& log, bool at_once) {
     auto freed = log.trim(limits_.log_cap_bytes, at_once);
-    if (freed.ok() && *freed) tell_of_truncation(key, log);
+    if (freed.ok()) tell_of_truncation(key, log, at_once);
     if (!freed && !std::exchange(told_of_trim_, true))
       note(ctx_->recorder(), ctx_->svc->wall_now(),
            notice{severity::warning, "log_not_trimmed",
@@ -528,6 +536,7 @@ private:
   caf::actor_clock::time_point began_{};
   std::optional<std::chrono::milliseconds> no_room_since_; ///< Output waits for the disk.
   bool told_of_trim_ = false;
+  std::map<log_key, std::pair<std::uint64_t, caf::actor_clock::time_point>> truncations_; ///< Told.
   bool told_of_streams_ = false;
   bool told_ = false; ///< The SANDBOX, and nothing has come since.
 

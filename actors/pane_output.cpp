@@ -1,11 +1,14 @@
 #include "actors/pane_output.hpp"
 
-#include "actors/output_log.hpp"
+#include "transfer/freed_front.hpp"
 
 #include <algorithm>
-#include <fstream>
+#include <cerrno>
+#include <fcntl.h>
 #include <limits>
 #include <string>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 
 namespace skep::actors {
@@ -25,14 +28,24 @@ pane_output::pane_output(agent_kind kind, const pane_id& pane)
 
 void pane_output::replay(const std::filesystem::path& log) {
   if (kind_ == agent_kind::command) return;
-  std::ifstream in(log, std::ios::binary);
-  read_to_ = std::max(read_to_, log_begin(log));
-  in.seekg(static_cast<std::streamoff>(read_to_));
+  transfer::unique_fd in{::open(log.c_str(), O_RDONLY | O_CLOEXEC)};
+  struct stat st {};
+  if (!in || ::fstat(in.get(), &st) != 0) return;
+  const auto end = static_cast<std::uint64_t>(st.st_size); // the POLLER may go on writing
   std::string block(64 * 1024, '\0');
-  while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0) {
-    auto size = static_cast<std::size_t>(in.gcount());
-    feed({block.data(), size});
-    read_to_ += size;
+  while (read_to_ < end) {
+    auto n = ::pread(in.get(), block.data(), std::min<std::uint64_t>(block.size(), end - read_to_),
+                     static_cast<off_t>(read_to_));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    // Asked behind the read: what was freed meanwhile may have been read as zeros.
+    if (auto begin = transfer::kept_from(in.get()); begin > read_to_) {
+      if (read_to_ > 0) finish();
+      read_to_ = begin;
+      continue;
+    }
+    feed({block.data(), static_cast<std::size_t>(n)});
+    read_to_ += static_cast<std::uint64_t>(n);
   }
 }
 

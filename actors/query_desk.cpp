@@ -18,6 +18,7 @@ namespace skep::actors {
 namespace {
 
 constexpr std::uint32_t most_log_bytes = 512 * 1024; // of one reply, whatever was asked for
+constexpr int most_log_tries = 20;
 
 class query_desk_impl : public desk_actor::base {
   using super = desk_actor::base;
@@ -227,8 +228,11 @@ std::optional<std::string> log_bytes_at(int fd, std::uint64_t offset, std::size_
 
 } // namespace
 
-result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_record& pane,
-                                const log_read_request& want) {
+namespace {
+
+/// One try. `overtaken`: what was read may have been freed meanwhile, and zeros been read instead.
+result<log_read_reply> read_log_once(const std::filesystem::path& logs, const pane_record& pane,
+                                     const log_read_request& want, bool& overtaken) {
   log_read_reply out;
   out.generation = want.generation == 0 ? pane.attempt : want.generation;
   out.closed = pane.state == pane_phase::closed || out.generation < pane.attempt;
@@ -250,9 +254,7 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
       std::min<std::uint64_t>({out.end_offset - out.offset, want.max_bytes, most_log_bytes}));
   // An empty answer would mean that the log ends here, or that more is to come.
   if (!data) return unreadable_log(file);
-  // What was freed meanwhile may have been read as zeros.
-  if (transfer::kept_from(fd.get()) > out.offset && !out.data.data.empty())
-    return read_log(logs, pane, want);
+  overtaken = !data->empty() && transfer::kept_from(fd.get()) > out.offset;
   out.data.data = std::move(*data);
   if (want.offset < 0 && out.offset > out.begin_offset && out.data.data.size() > 3) {
     auto cut = rest_of_character(out.data.data);
@@ -260,6 +262,20 @@ result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_re
     out.offset += cut;
   }
   return out;
+}
+
+} // namespace
+
+result<log_read_reply> read_log(const std::filesystem::path& logs, const pane_record& pane,
+                                const log_read_request& want) {
+  for (int tries = 0;; ++tries) {
+    bool overtaken = false;
+    auto out = read_log_once(logs, pane, want, overtaken);
+    if (!overtaken) return out;
+    // A log that is trimmed faster than it is read is asked for again by whoever wants it.
+    if (tries == most_log_tries)
+      return make_error(errc::timed_out, "the log is trimmed faster than it is read");
+  }
 }
 
 desk_actor spawn_query_desk(caf::scheduled_actor* parent, directory_ptr handles, daemon_facts facts,

@@ -200,8 +200,7 @@ private:
       auto n = ::pread(a.log.get(), data.data.data.data(), log_piece_bytes,
                        static_cast<off_t>(a.offset));
       data.data.data.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-      // Asked behind the read: what was freed meanwhile may have been read as zeros.
-      if (auto begin = transfer::kept_from(a.log.get()); begin > a.offset) {
+      if (auto begin = overtaken(a, data.data.data, exit.ok()); begin > 0) {
         a.offset = begin;
         return out_->send(follow_kind::dropped, follow_dropped{a.pane, a.generation, begin});
       }
@@ -221,6 +220,19 @@ private:
     // Quiet because its holder is dead? Then exit.json is ours to write; its event comes back here.
     if (look(a.dir) == pane_state::lost) settle_lost(a.dir);
     return true;
+  }
+
+  /// Where to go on when `piece` was, or may have been, freed before it was read; else 0. Freed
+  /// bytes are zeros, and agents write few. While the agent runs, the very begin is what it frees
+  /// next.
+  static std::uint64_t overtaken(const attempt& a, const std::string& piece, bool agent_ended) {
+    if (piece.find('\0') == piece.npos) return 0;
+    auto begin = transfer::kept_from(a.log.get()); // asked behind the read
+    if (begin <= a.offset) return 0;
+    struct stat st {};
+    if (agent_ended || ::fstat(a.log.get(), &st) != 0) return begin;
+    auto half = (static_cast<std::uint64_t>(st.st_size) - begin) / 2;
+    return begin + half / transfer::freed_together * transfer::freed_together;
   }
 
   const follow_options& o_;

@@ -40,10 +40,8 @@ void pane_log::trim() {
   auto slack = std::max(cap_ / 16, transfer::freed_together);
   auto to = transfer::front_to_free(begin_, length, cap_, slack);
   if (to == begin_) return;
-  if (transfer::free_front(fd_.get(), begin_, to))
-    begin_ = to;
-  else
-    cap_ = 0;
+  // A full disk may refuse even this; it is tried again at the next write.
+  if (transfer::free_front(fd_.get(), begin_, to)) begin_ = to;
 }
 
 void pane_log::sync() {

@@ -67,12 +67,16 @@ private:
     if (::fstat(log_.get(), &st) != 0) return transfer::io_error(o_.dir + "/log", errno);
     auto size = static_cast<std::uint64_t>(st.st_size);
     if (size <= o_.tail_bytes) return {};
-    auto from = static_cast<off_t>(size - o_.tail_bytes);
+    at_ = line_behind(static_cast<off_t>(size - o_.tail_bytes));
+    return {};
+  }
+
+  /// The first whole line from there on. What is cut in front of it may be the rest of a secret.
+  off_t line_behind(off_t from) {
     auto n = ::pread(log_.get(), buffer_.data(), buffer_.size(), from);
     std::string_view piece{buffer_.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
-    if (auto line = piece.find('\n'); line != piece.npos) from += static_cast<off_t>(line) + 1;
-    at_ = from;
-    return {};
+    auto line = piece.find('\n');
+    return line == piece.npos ? from : from + static_cast<off_t>(line) + 1;
   }
 
   /// False when there was nothing.
@@ -81,7 +85,7 @@ private:
     if (n <= 0) return false;
     // A flood overtakes a terminal: what was freed meanwhile may have been read as zeros.
     if (auto begin = static_cast<off_t>(transfer::kept_from(log_.get())); begin > at_) {
-      at_ = begin;
+      at_ = line_behind(begin);
       remark("the agent writes faster than is shown here: a part was left out");
       return true;
     }

@@ -193,29 +193,34 @@ std::string masker::show() {
   auto out = decide(true);
   held_ = std::move(all);
   shown_ = held_.size();
-  return out.substr(shown);
+  return blinded(out.substr(shown));
 }
 
 std::string masker::feed(std::string_view data) {
   if (forms_.empty()) return std::string{data};
-  std::string out;
-  if (auto blind = std::min(blind_, data.size()); blind > 0) {
-    add_stars(out, data.substr(0, blind));
-    data.remove_prefix(blind);
-    blind_ -= blind;
-  }
   held_ += data;
-  return out + decide(false);
+  return blinded(decide(false));
 }
 
-void masker::lose() {
+void masker::lose(std::size_t since) {
   held_.clear();
   shown_ = 0;
   blind_ = forms_.longest();
+  blind_ -= std::min(blind_, since);
+}
+
+// Behind the values, so that one which begins in these bytes and ends beyond them is found.
+std::string masker::blinded(std::string text) {
+  auto size = std::min(blind_, text.size());
+  if (size == 0) return text;
+  std::string out;
+  add_stars(out, std::string_view{text}.substr(0, size));
+  blind_ -= size;
+  return out.append(text, size);
 }
 
 std::string masker::flush() {
-  return decide(true);
+  return blinded(decide(true));
 }
 
 // ---- shapes ---------------------------------------------------------------------------------

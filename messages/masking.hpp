@@ -56,9 +56,10 @@ public:
   std::string feed(std::string_view data);
   /// Everything still held back: nothing more comes, what is whole in it is masked.
   std::string flush();
-  /// Bytes are missing: what is held back is dropped, and what comes next may begin with the rest
-  /// of a value. So many bytes as the longest value may have are stars, up to its line breaks.
-  void lose();
+  /// Bytes are missing, `since` bytes ago: what is held back is dropped, and what came behind them
+  /// may begin with the rest of a value. So many bytes as the longest value may have are stars, up
+  /// to line breaks.
+  void lose(std::size_t since = 0);
   /// For those who cannot wait: what is held back and was not shown yet, whole values masked. It
   /// stays known, so of a value that comes slowly only its beginning is seen.
   std::string show();
@@ -67,6 +68,7 @@ public:
 private:
   std::string decide(bool over);
   std::string unseen(std::string masked);
+  std::string blinded(std::string text);
   form_set forms_;
   std::string held_;
   std::size_t shown_ = 0; ///< So many bytes of held_ were given out by show().

@@ -1,7 +1,5 @@
 #include "transfer/freed_front.hpp"
 
-#include "transfer/posix.hpp"
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -35,11 +33,22 @@ result<void> free_front(int fd, std::uint64_t begin, std::uint64_t end) {
   return {};
 }
 
-// Cut and made long again, which every file system can.
-result<void> free_all(int fd, std::uint64_t length) {
-  if (::ftruncate(fd, 0) != 0 || ::ftruncate(fd, static_cast<off_t>(length)) != 0)
-    return io_error("cannot free what is in a log", errno);
-  return {};
+result<unique_fd> begin_at(const std::string& path, std::uint64_t begin) {
+  const auto made = path + ".new";
+  unique_fd fd{
+      ::open(made.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600)};
+  if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(begin)) != 0) {
+    auto why = errno;
+    ::unlink(made.c_str());
+    return io_error("cannot begin a log again", why);
+  }
+  if (kept_from(fd.get()) != begin) {
+    ::unlink(made.c_str());
+    return make_error(errc::io, "a log that has lost a part cannot go on: its file system does not "
+                                "tell where a hole ends");
+  }
+  if (::rename(made.c_str(), path.c_str()) != 0) return io_error("cannot begin a log again", errno);
+  return fd;
 }
 
 } // namespace skep::transfer

@@ -8,7 +8,7 @@
 // asks for the begin behind the read: only what lies from there on was in the file all the while.
 #pragma once
 
-#include "messages/error.hpp"
+#include "transfer/posix.hpp"
 
 #include <cstdint>
 
@@ -30,8 +30,10 @@ std::uint64_t front_to_free(std::uint64_t begin, std::uint64_t length, std::uint
 /// is lost, and asking again is harmless.
 result<void> free_front(int fd, std::uint64_t begin, std::uint64_t end);
 
-/// Gives all that is in the file back and makes it `length` long, a multiple of freed_together:
-/// what comes next is the first that is kept. disk_full, io: its length is another now.
-result<void> free_all(int fd, std::uint64_t length);
+/// A new file at `path` in the place of the one there, open for appending, whose first `begin`
+/// bytes count as freed (whole MiB): what comes next is the first that is kept. Who has the former
+/// one open goes on reading that. disk_full, io, also where the file system knows no holes: then
+/// the former one is still there.
+result<unique_fd> begin_at(const std::string& path, std::uint64_t begin);
 
 } // namespace skep::transfer

@@ -451,9 +451,9 @@ TEST_CASE("the newest 50 KiB of a log begin at a whole character and end at its 
 TEST_CASE("a read of a huge log is bounded, whatever it asks for") {
   scratch tmp;
   std::filesystem::create_directories(tmp.path / "sw_a");
-  auto file = tmp.file("sw_a/pn_a.1.log", "");
+  auto file = tmp.file("sw_a/pn_a.1.log", "x");
   constexpr std::uint64_t huge = std::uint64_t{8} << 30U;
-  std::filesystem::resize_file(file, huge); // a hole: it takes no place
+  std::filesystem::resize_file(file, huge); // a hole behind it: it takes no place
   pane_record pane;
   pane.pane = {"pn_a"};
   pane.swarm = {"sw_a"};

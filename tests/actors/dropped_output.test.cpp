@@ -44,8 +44,11 @@ TEST_CASE("a log goes on behind what was lost, at its own offset and after a res
   REQUIRE(log.ok());
   CHECK(log->expected() == 5 * a_mib);
   CHECK(log->begin() == 5 * a_mib);
-  REQUIRE(log->append(5 * a_mib, "new words\n").ok());
-  CHECK(kept_of(file) == "new words\n");
+  const std::string fresh = std::string(1000, '.') + "new words\n";
+  REQUIRE(log->append(5 * a_mib, fresh).ok());
+  CHECK(kept_of(file).size() == fresh.size());
+  CHECK(kept_of(file).ends_with("...new words\n"));
+  CHECK_FALSE(std::filesystem::exists(file.string() + ".new"));
   struct stat st {};
   REQUIRE(::stat(file.c_str(), &st) == 0);
   CHECK(st.st_blocks * 512 <= 64 * 1024);
@@ -72,6 +75,77 @@ TEST_CASE("what may be the rest of a secret is masked behind a gap") {
   CHECK(shown->starts_with("**********\n***"));
   CHECK(shown->ends_with(".. ************** again\n"));
   CHECK(kept_of(file) == *shown);
+}
+
+TEST_CASE("a secret across the end of the masked part behind a gap is masked whole") {
+  const std::string secret = "hunter2-secret";
+  masker m{masked_forms({secret})};
+  const auto blind = form_set{masked_forms({secret})}.longest();
+  for (std::size_t before : {blind - 1, blind - 5, blind - secret.size() + 1}) {
+    INFO(before);
+    m.lose();
+    auto shown = m.feed(std::string(before, '.') + secret + " end");
+    shown += m.flush();
+    CHECK(shown == std::string(before + secret.size(), '*') + " end");
+  }
+}
+
+TEST_CASE("the part behind a gap stays masked when its log is opened again") {
+  scratch tmp;
+  auto file = tmp.path / "pn_a.1.log";
+  auto open = [&] {
+    auto log = output_log::open(file, masked_forms({"hunter2-secret"}));
+    REQUIRE(log.ok());
+    return std::move(*log);
+  };
+  REQUIRE(open().skip_to(a_mib).ok());
+  auto first = open();
+  REQUIRE(first.append(a_mib, "er2-").ok());
+  auto second = open();
+  REQUIRE(second.append(a_mib + 4, "secret, and " + std::string(200, '.') + "\n").ok());
+  CHECK(kept_of(file).starts_with("**************"));
+  CHECK(kept_of(file).ends_with("...\n"));
+  CHECK(open().append(second.expected(), "later\n").ok());
+  CHECK(kept_of(file).ends_with("...\nlater\n"));
+}
+
+TEST_CASE("an account is read across a gap that comes while it is read") {
+  scratch tmp;
+  auto file = tmp.path / "pn_a.1.log";
+  auto log = output_log::open(file, {});
+  REQUIRE(log.ok());
+  REQUIRE(log->skip_to(2 * a_mib).ok());
+  const std::string result =
+      R"({"type":"result","subtype":"success","is_error":false,"num_turns":2,"total_cost_usd":0.5,"result":"done"})"
+      "\n";
+  REQUIRE(log->append(2 * a_mib, "half a line\n" + result).ok());
+  pane_output out{agent_kind::claude, {"pn_0"}};
+  out.replay(file);
+  auto usage = out.usage();
+  REQUIRE(usage);
+  CHECK(usage->turns == 2);
+}
+
+TEST_CASE_METHOD(sandbox_world,
+                 "a flood that is truncated all the time is told of now and then, and of its "
+                 "last place at its end") {
+  svc->limits.log_cap_bytes = a_mib;
+  begin();
+  for (std::uint64_t at = 1; at <= 50; ++at)
+    api->streams.back()->emit(
+        frame(follow_kind::dropped, follow_dropped{{"pn_0"}, 1, at * 2 * a_mib}));
+  advance(1s);
+  CHECK(all<log_truncated>().size() == 1);
+  advance(10s);
+  output("pn_0", 100 * a_mib, "x");
+  api->streams.back()->emit(frame(follow_kind::dropped, follow_dropped{{"pn_0"}, 1, 110 * a_mib}));
+  api->streams.back()->emit(frame(follow_kind::dropped, follow_dropped{{"pn_0"}, 1, 120 * a_mib}));
+  exit("pn_0", 0, 120 * a_mib);
+  CHECK(ending() == "completed");
+  auto told = all<log_truncated>();
+  REQUIRE(told.size() == 3);
+  CHECK(told[1].begin_offset == 100 * a_mib);
+  CHECK(told[2].begin_offset == 120 * a_mib);
 }
 
 TEST_CASE_METHOD(sandbox_world, "output goes on behind what an agent's flood has pushed out") {

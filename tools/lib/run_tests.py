@@ -14,7 +14,8 @@ Three kinds of test:
   (default 300), a line `# presets: dev asan` the builds it is for (default dev and asan).
 - With --offline, Catch2 programs see no network interface but lo (tools/lib/offline) and no key in their environment.
 - Programs and scripts run N at a time (default: one a processor), for most of them wait more than they work; those
-  with the longest limits begin. With --later N --once FILE it is that many as soon as FILE exists. A line `# alone: WHY` near a script's top keeps it for itself, after the others.
+  with the longest limits begin. With --later N --once FILE it is that many as soon as FILE exists. A line `# alone: WHY` near a script's top keeps it for itself, after the others; a
+  run with --once begins nothing beside such a script of another run.
 - Under a sanitizer TMPDIR of Catch2 programs is in memory where the machine has room there: what is on disk is tested
   with dev. Scenarios stay on disk: nothing below /dev may be bound into a sandbox.
 - What a program or script leaves running has a short time to end (tools/lib/contained); then it is ended and counts as
@@ -51,6 +52,7 @@ SANITIZED_LIMIT_FACTOR = 4
 LEFT_BEHIND_LIMIT_S = 20  # For daemons that are on their way out when their test is over.
 SYMBOLIZER = Path("/usr/lib/llvm-19/bin/llvm-symbolizer")  # Gives reports names; without it they have addresses.
 LEAST_MEMORY_BYTES = 6 << 30  # Free in memory before tests keep their files there.
+ALONE = ROOT / "build" / "test-results" / "alone"  # The process that runs a script which wants to be alone.
 running = set()  # What is being run, to be taken along when we are interrupted.
 
 
@@ -281,6 +283,25 @@ def scenarios(preset, only, alone):
             yield script
 
 
+def somebody_alone():
+    """A run that lives says that it wants nothing beside it."""
+    try:
+        os.kill(int(ALONE.read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def run_alone(script, preset, build):
+    """A script beside which other runs begin nothing, if they mind."""
+    ALONE.parent.mkdir(parents=True, exist_ok=True)
+    ALONE.write_text(str(os.getpid()))
+    try:
+        return run_scenario(script, preset, build)
+    finally:
+        ALONE.unlink(missing_ok=True)
+
+
 class Places:
     """How many tests run at a time: `now`, and `later` as soon as the file `once` exists."""
 
@@ -290,11 +311,11 @@ class Places:
         self.changed = threading.Condition()
 
     def free(self):
-        return self.taken < (self.later if self.once and self.once.exists() else self.now)
+        return not (self.once and somebody_alone()) and self.taken < (self.later if self.once and self.once.exists() else self.now)
 
     def run(self, test, *args):
         with self.changed:
-            while not self.changed.wait_for(self.free, timeout=1):  # nothing tells when the file is there
+            while not self.changed.wait_for(self.free, timeout=1):  # nothing tells when a file is there
                 pass
             self.taken += 1
         try:
@@ -321,7 +342,7 @@ def run_all(args, build):
             yield task.result()
     if args.scenarios or both:
         for script in scenarios(args.preset, args.only, True):
-            yield run_scenario(script, args.preset, build)
+            yield run_alone(script, args.preset, build)
 
 
 def main():
