@@ -236,7 +236,7 @@ private:
   }
 
   // An agent wrote faster than its output was fetched, or for long while nobody fetched it, and its
-  // log inside has lost its front. What is lost is more than our own log would have kept.
+  // log inside has lost its front. What is here lies further back than a log keeps.
   error on_dropped(follow_dropped& x) {
     if (!ours(x.pane)) return {};
     log_key key{x.pane, x.generation};
