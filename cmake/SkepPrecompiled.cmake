@@ -18,11 +18,11 @@ endfunction()
 set(skep_common_headers <messages/precompiled.hpp>)
 target_precompile_headers(skep_messages PRIVATE ${skep_common_headers})
 skep_precompile(skep_messages skep_storage skep_sandbox skep_transfer_pack skep_broker_client skep_guest
-                skep_isolation skep_host skep_gateway skep-host skep-guest
+                skep_isolation skep_limit_rules skep_host skep-guest
                 test_messages test_storage test_transfer test_guest test_sandbox test_host_contract)
 if(TARGET skep_interfaces)
   target_precompile_headers(skep_interfaces PRIVATE <caf/all.hpp> ${skep_common_headers})
-  skep_precompile(skep_interfaces skep_actors_core skep_actors skep_broker skepd
-                  test_actors test_actors_threads test_agents test_broker test_domain test_tree test_cli
-                  fake_daemon)
+  skep_precompile(skep_interfaces skep_actors_core skep_actors skep_broker skep_settings skepd skep
+                  test_actors test_actors_threads test_agents test_broker test_domain test_ending test_idle_end
+                  test_local_host test_model test_tree test_watching test_cli fake_daemon)
 endif()

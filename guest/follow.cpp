@@ -2,7 +2,7 @@
 
 #include "guest/follow_output.hpp"
 #include "guest/parse_number.hpp"
-#include "guest/version.hpp"
+#include "messages/release.hpp"
 #include "transfer/freed_front.hpp"
 
 #include <algorithm>
@@ -62,7 +62,8 @@ public:
         o_.out_fd, watches_.get(), [this] { return read_events(), superseded_; }, deadline_);
     if (auto entered = enter_epoch(o_.root, o_.epoch, token_); !entered)
       return refuse(entered.err());
-    if (!out_->send(follow_kind::hello, follow_hello{std::string{version}, o_.epoch})) return {};
+    if (!out_->send(follow_kind::hello, follow_hello{std::string{release_version}, o_.epoch}))
+      return {};
     rescan();
     while (steady::now() < deadline_) {
       read_events();

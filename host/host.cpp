@@ -9,6 +9,7 @@
 #include "host/server.hpp"
 #include "host/serving.hpp"
 #include "host/state.hpp"
+#include "messages/release.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -57,7 +58,7 @@ result<void> run_host(const host_options& options) {
                            [user = options.service_user] { return look_at_isolation(user); }};
   registry sandboxes{io, *state, place->holder_program, place->cgroups};
   api_settings settings;
-  settings.version = SKEP_VERSION;
+  settings.version = std::string{release_version};
   settings.state_path = place->state_path;
   settings.envd_program = place->envd_program;
   settings.binds = place->binds;
@@ -78,9 +79,11 @@ result<void> run_host(const host_options& options) {
   server web{io, sandboxes, api, std::move(*keys), policy};
   auto url = web.listen(options.listen, options.key_file.empty());
   if (!url) return url.err();
-  return serve_until_told(
-      io, sandboxes, web, *ready, options.idle_exit,
-      {{"url", *url}, {"pid", ::getpid()}, {"version", SKEP_VERSION}, {"tag", options.tag}});
+  return serve_until_told(io, sandboxes, web, *ready, options.idle_exit,
+                          {{"url", *url},
+                           {"pid", ::getpid()},
+                           {"version", std::string{release_version}},
+                           {"tag", options.tag}});
 }
 
 } // namespace skep::host

@@ -23,7 +23,7 @@ typename Inspector::result_type inspect(Inspector& f, basic_id<Tag>& x) {
 template <class Inspector, message T>
 typename Inspector::result_type inspect(Inspector& f, T& x) {
   static_assert(check_fields<T>());
-  return std::apply([&](auto... fs) { return f(fs.value...); }, T::fields(x));
+  return T::with_fields(x, [&](auto... fs) { return f(fs.value...); });
 }
 
 } // namespace skep

@@ -22,7 +22,6 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -51,11 +50,14 @@ constexpr field_ref<T> field(std::uint32_t number, std::string_view name, T& val
   return {number, name, value};
 }
 
-/// Declares the field list inside a struct; `x` is the object.
+/// Declares the field list inside a struct; `x` is the object. The fields are handed to a visitor,
+/// not kept in a tuple: what a tuple needs of templates for each message was a good part of what
+/// compiling them took.
 #define SKEP_FIELDS(...)                                                                           \
-  template <class Self>                                                                            \
-  static constexpr auto fields([[maybe_unused]] Self& x) {                                         \
-    return std::tuple{__VA_ARGS__};                                                                \
+  using field_list_is_here = void;                                                                 \
+  template <class Self, class Visitor>                                                             \
+  static constexpr decltype(auto) with_fields([[maybe_unused]] Self& x, Visitor&& visit) {         \
+    return visit(__VA_ARGS__);                                                                     \
   }
 
 namespace detail {
@@ -69,34 +71,34 @@ template <class T, std::size_t... I>
 struct brace_constructible<T, std::index_sequence<I...>> {
   static constexpr bool value = requires { T{(static_cast<void>(I), any_member{})...}; };
 };
-template <class T, std::size_t N>
-constexpr std::size_t count_members_from() {
-  if constexpr (N == 0)
-    return 0;
-  else if constexpr (brace_constructible<T, std::make_index_sequence<N>>::value)
-    return N;
-  else
-    return count_members_from<T, N - 1>();
-}
+struct field_counter {
+  template <class... Fields>
+  constexpr std::integral_constant<std::size_t, sizeof...(Fields)> operator()(Fields...) const {
+    return {};
+  }
+};
 } // namespace detail
 
-/// Number of members of the aggregate T; messages have at most 40.
-template <class T>
-constexpr std::size_t member_count = detail::count_members_from<T, 40>();
+/// True when the aggregate T has just N members: it takes N values in braces, and not one more.
+template <class T, std::size_t N>
+constexpr bool has_members =
+    detail::brace_constructible<T, std::make_index_sequence<N>>::value
+    && !detail::brace_constructible<T, std::make_index_sequence<N + 1>>::value;
 
 /// True for structs with a field list.
 template <class T>
-concept message = std::is_aggregate_v<T> && requires(T& x) {
-  T::fields(x);
+concept message = std::is_aggregate_v<T> && requires {
+  typename T::field_list_is_here;
 };
 
 template <class T>
-constexpr std::size_t field_count = std::tuple_size_v<decltype(T::fields(std::declval<T&>()))>;
+constexpr std::size_t field_count =
+    decltype(T::with_fields(std::declval<T&>(), detail::field_counter{}))::value;
 
 /// Does not compile when a member of T is missing from its field list.
 template <message T>
 constexpr bool check_fields() {
-  static_assert(member_count<T> == field_count<T>,
+  static_assert(has_members<T, field_count<T>>,
                 "a member of this struct is missing from its field list");
   return true;
 }
@@ -105,7 +107,7 @@ constexpr bool check_fields() {
 template <message T, class F>
 constexpr void for_each_field(T& x, F&& f) {
   static_assert(check_fields<std::remove_const_t<T>>());
-  std::apply([&](auto&&... fs) { (f(fs), ...); }, std::remove_const_t<T>::fields(x));
+  std::remove_const_t<T>::with_fields(x, [&](auto... fs) { (f(fs), ...); });
 }
 
 /// Memberwise equality by the field list, for tests and idempotency checks.
@@ -131,15 +133,14 @@ bool same_value(const T& a, const T& b) {
     return a == b;
   }
 }
-template <class Tuple, std::size_t... I>
-bool same_tuple(const Tuple& a, const Tuple& b, std::index_sequence<I...>) {
-  return (same_value(std::get<I>(a).value, std::get<I>(b).value) && ...);
-}
 } // namespace detail
 
 template <message T>
 bool same(const T& a, const T& b) {
-  return detail::same_tuple(T::fields(a), T::fields(b), std::make_index_sequence<field_count<T>>{});
+  return T::with_fields(a, [&](auto... of_a) {
+    return T::with_fields(
+        b, [&](auto... of_b) { return (detail::same_value(of_a.value, of_b.value) && ...); });
+  });
 }
 
 } // namespace skep

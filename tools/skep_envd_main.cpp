@@ -2,6 +2,7 @@
 #include "host/envd/config.hpp"
 #include "host/envd/relay.hpp"
 #include "host/envd/server.hpp"
+#include "messages/release.hpp"
 
 #include <charconv>
 #include <csignal>
@@ -80,7 +81,7 @@ int listen_at(const std::string& path) {
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::string_view{argv[1]} == "--version") {
-    std::printf("skep-envd " SKEP_VERSION " (envd %s)\n",
+    std::printf("skep-envd %s (envd %s)\n", std::string{skep::release_version}.c_str(),
                 std::string{skep::envd::envd_version}.c_str());
     return 0;
   }

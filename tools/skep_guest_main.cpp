@@ -8,9 +8,9 @@
 #include "guest/follow.hpp"
 #include "guest/pane.hpp"
 #include "guest/reach.hpp"
-#include "guest/version.hpp"
 #include "guest/view.hpp"
 #include "guest/windows.hpp"
+#include "messages/release.hpp"
 #include "transfer/parts.hpp"
 #include "transfer/process.hpp"
 #include "transfer/unpack.hpp"
@@ -128,7 +128,7 @@ int run(int argc, char** argv) {
   words.erase(dashes, words.end());
   std::reverse(words.begin(), words.end()); // what CLI11 wants
   CLI::App app{"the short programs of Skep inside a sandbox"};
-  app.set_version_flag("--version", "skep-guest " + std::string{version});
+  app.set_version_flag("--version", "skep-guest " + std::string{release_version});
   app.require_subcommand(1);
   int code = 0;
 

@@ -5,6 +5,7 @@
 #include "host/host.hpp"
 #include "host/sim/sim.hpp"
 #include "host/spec.hpp"
+#include "messages/release.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -39,7 +40,7 @@ int main(int argc, char** argv) {
   unsigned idle_seconds = 0;
   std::string create_rate, control_rate;
   CLI::App app{"Local sandbox host that speaks E2B's protocol"};
-  app.set_version_flag("--version", std::string{"skep-host "} + SKEP_VERSION);
+  app.set_version_flag("--version", "skep-host " + std::string{skep::release_version});
   app.add_option("--listen", options.listen, "ADDRESS:PORT; port 0 takes a free one")->take_last();
   app.add_option("--state", options.state_path, "State directory")->required();
   app.add_option("--key-file", options.key_file, "Accepted API keys, one a line");

@@ -47,7 +47,11 @@ result<unique_fd> begin_at(const std::string& path, std::uint64_t begin) {
     return make_error(errc::io, "a log that has lost a part cannot go on: its file system does not "
                                 "tell where a hole ends");
   }
-  if (::rename(made.c_str(), path.c_str()) != 0) return io_error("cannot begin a log again", errno);
+  if (::rename(made.c_str(), path.c_str()) != 0) {
+    auto why = errno;
+    ::unlink(made.c_str());
+    return io_error("cannot begin a log again", why);
+  }
   return fd;
 }
 

@@ -6,6 +6,7 @@
 #include "host/server.hpp"
 #include "host/serving.hpp"
 #include "host/sim/world.hpp"
+#include "messages/release.hpp"
 #include "transfer/posix.hpp"
 
 #include <csignal>
@@ -43,9 +44,9 @@ result<void> run_sim(const host_options& options, const sim_options& sim) {
   if (!log) return log.err();
 
   asio::io_context io{1};
-  world everything{io, sim.seed, std::move(play), std::move(*log), SKEP_VERSION};
+  world everything{io, sim.seed, std::move(play), std::move(*log), std::string{release_version}};
   api_settings settings;
-  settings.version = SKEP_VERSION;
+  settings.version = std::string{release_version};
   settings.state_path = state;
   settings.max_sandboxes = options.max_sandboxes > 0 ? options.max_sandboxes : most_sandboxes;
   control_api api{everything, std::move(settings)};
@@ -55,8 +56,9 @@ result<void> run_sim(const host_options& options, const sim_options& sim) {
   web.rehearse(everything);
   auto url = web.listen(options.listen, options.key_file.empty());
   if (!url) return url.err();
-  json announcement = {{"url", *url},     {"pid", ::getpid()}, {"version", SKEP_VERSION},
-                       {"driver", "sim"}, {"seed", sim.seed},  {"record", record_path}};
+  json announcement = {
+      {"url", *url},     {"pid", ::getpid()}, {"version", std::string{release_version}},
+      {"driver", "sim"}, {"seed", sim.seed},  {"record", record_path}};
   return serve_until_told(io, everything, web, *ready, options.idle_exit, announcement);
 }
 

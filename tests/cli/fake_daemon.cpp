@@ -25,6 +25,7 @@
 // refuses stops, and with DIR/fake-slow-history it answers no replay in time. DIR/fake-results
 // names a folder that becomes the results of a run named collides. DIR/fake-closed holds the id of
 // a swarm that one before it is said to have closed.
+#include "messages/release.hpp"
 #include "storage/files.hpp"
 #include "storage/state_dir.hpp"
 #include "tests/broker/fake_world.hpp"
@@ -74,7 +75,7 @@ int main(int argc, char** argv) {
   }
   if (!waited_for("fake-slow")) return 0;
   if (!storage::path_exists(paths->root)) return 0; // the test is over
-  std::string version = SKEP_VERSION_TEXT;
+  std::string version{release_version};
   if (auto text = storage::read_file(paths->root / "fake-version", 100)) version = *text;
 
   auto journal = std::make_shared<memory_journal>();

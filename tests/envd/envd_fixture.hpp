@@ -95,9 +95,9 @@ private:
   std::string raw_;
 };
 
-class envd {
+class envd_process {
 public:
-  explicit envd(json config = json::object(), std::vector<std::string> more = {}) {
+  explicit envd_process(json config = json::object(), std::vector<std::string> more = {}) {
     std::filesystem::create_directory(dir / "home");
     if (!config.contains("accessToken")) config["accessToken"] = "tok_envd";
     config["defaultWorkdir"] = dir / "home";
@@ -131,12 +131,12 @@ public:
     for (int fd : {listening, ends[0], high_listening, high_config})
       ::close(fd);
   }
-  ~envd() {
+  ~envd_process() {
     ::kill(pid_, SIGTERM);
     ::waitpid(pid_, nullptr, 0);
   }
-  envd(const envd&) = delete;
-  envd& operator=(const envd&) = delete;
+  envd_process(const envd_process&) = delete;
+  envd_process& operator=(const envd_process&) = delete;
 
   raw_connection connect() const { return raw_connection::to_unix(dir / "s"); }
 

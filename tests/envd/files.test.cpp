@@ -52,7 +52,7 @@ json entry_of(const answer& a) {
 } // namespace
 
 TEST_CASE("everything but health needs the access token", "[owasp-a01]") {
-  envd e;
+  envd_process e;
   e.token.clear();
   CHECK(e.request("GET", "/health").status == 204);
   auto refused = e.unary("process.Process/List", json::object());
@@ -69,13 +69,13 @@ TEST_CASE("everything but health needs the access token", "[owasp-a01]") {
   CHECK(json::parse(e.request("GET", "/files?path=/etc/passwd").body).at("message")
         == "access token present in header but does not match");
   CHECK(e.unary("process.Process/List", json::object()).status == 401);
-  envd open(json{{"accessToken", ""}});
+  envd_process open(json{{"accessToken", ""}});
   open.token.clear();
   CHECK(open.unary("process.Process/List", json::object()).body == "{}");
 }
 
 TEST_CASE("ten megabytes go up in chunks and come back the same") {
-  envd e;
+  envd_process e;
   auto bytes = noise(10'000'000);
   auto path = e.dir / "deep/er/big.bin";
   auto c = e.connect();
@@ -99,7 +99,7 @@ TEST_CASE("ten megabytes go up in chunks and come back the same") {
 }
 
 TEST_CASE("a multipart upload takes the whole path from the file name") {
-  envd e;
+  envd_process e;
   auto a = e.dir / "x/y/a b.txt";
   auto body = part("name=\"file\"; filename=\"" + a + "\"", "hello")
               + part("name=\"other\"; filename=\"/nowhere\"", "skipped")
@@ -121,7 +121,7 @@ TEST_CASE("a multipart upload takes the whole path from the file name") {
 }
 
 TEST_CASE("a multipart body may be cut anywhere") {
-  envd e;
+  envd_process e;
   auto content = std::string("a\r\n--bou\r\r\n-") + std::string(500, 'z');
   auto body =
       part("name=\"file\"; filename=\"" + (e.dir / "cut") + "\"", content) + "--bound--\r\n";
@@ -135,7 +135,7 @@ TEST_CASE("a multipart body may be cut anywhere") {
 }
 
 TEST_CASE("uploads that make no sense are refused and the connection stays usable") {
-  envd e;
+  envd_process e;
   auto twice = part("name=\"file\"; filename=\"t\"", "1")
                + part("name=\"file\"; filename=\"t\"", "2") + "--bound--\r\n";
   struct row {
@@ -171,7 +171,7 @@ TEST_CASE("uploads that make no sense are refused and the connection stays usabl
 }
 
 TEST_CASE("a gzip body is decoded on the way to disk") {
-  envd e;
+  envd_process e;
   auto text = std::string(300'000, 'a') + noise(5000);
   auto path = e.dir / "z";
   auto up =
@@ -181,7 +181,7 @@ TEST_CASE("a gzip body is decoded on the way to disk") {
 }
 
 TEST_CASE("an upload waits for 100 Continue when the client does") {
-  envd e;
+  envd_process e;
   auto c = e.connect();
   c.send(e.head("POST /files?path=" + (e.dir / "c"), octets)
          + "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
@@ -192,7 +192,7 @@ TEST_CASE("an upload waits for 100 Continue when the client does") {
 }
 
 TEST_CASE("downloads honour ranges and conditions") {
-  envd e;
+  envd_process e;
   auto path = e.dir / "r.txt";
   write_file(path, "0123456789");
   auto target = "/files?path=" + path;
@@ -238,7 +238,7 @@ TEST_CASE("downloads honour ranges and conditions") {
 }
 
 TEST_CASE("upload metadata becomes extended attributes and comes back") {
-  envd e;
+  envd_process e;
   auto path = e.dir / "m";
   write_file(path, "");
   if (::setxattr(path.c_str(), "user.probe", "1", 1, 0) != 0) {
@@ -254,7 +254,7 @@ TEST_CASE("upload metadata becomes extended attributes and comes back") {
 }
 
 TEST_CASE("Stat tells what a path is") {
-  envd e;
+  envd_process e;
   auto path = e.dir / "home/f";
   write_file(path, "12345");
   std::filesystem::permissions(path, std::filesystem::perms(0640));
@@ -285,7 +285,7 @@ TEST_CASE("Stat tells what a path is") {
 }
 
 TEST_CASE("ListDir lists depth first, in order, without following links") {
-  envd e;
+  envd_process e;
   auto root = e.dir / "home";
   for (const char* d : {"a", "a/b", "a/b/c", "z"})
     std::filesystem::create_directory(root + '/' + d);
@@ -316,7 +316,7 @@ TEST_CASE("ListDir lists depth first, in order, without following links") {
 }
 
 TEST_CASE("directories are made, moved and removed") {
-  envd e;
+  envd_process e;
   auto call = [&](const char* method, const json& request) {
     return e.unary(std::string{"filesystem.Filesystem/"} + method, request);
   };
@@ -340,7 +340,7 @@ TEST_CASE("directories are made, moved and removed") {
 }
 
 TEST_CASE("a thousand short requests share a connection") {
-  envd e;
+  envd_process e;
   auto c = e.connect();
   auto request = e.head("POST /process.Process/List", "Content-Type: application/json\r\n")
                  + "Content-Length: 2\r\n\r\n{}";
@@ -351,7 +351,7 @@ TEST_CASE("a thousand short requests share a connection") {
 }
 
 TEST_CASE("metrics and environment are told") {
-  envd e(json{{"envVars", {{"K", "V"}}}});
+  envd_process e(json{{"envVars", {{"K", "V"}}}});
   auto m = json::parse(e.request("GET", "/metrics").body);
   CHECK(m.at("cpu_count").get<int>() > 0);
   CHECK(m.at("mem_total").get<std::uint64_t>() > 0);
@@ -365,7 +365,7 @@ TEST_CASE("the loopback port inside leads to the gateway's socket") {
   int gateway = listen_unix(outside / "gateway");
   int port = 0;
   { port = tcp_listener{}.port(); }
-  envd e(json{{"gatewayPort", port}}, {"--gateway-socket", outside / "gateway"});
+  envd_process e(json{{"gatewayPort", port}}, {"--gateway-socket", outside / "gateway"});
   CHECK(e.request("GET", "/health").status == 204); // it listens now
   auto inside = raw_connection::to_port(port);
   await_fd(gateway, POLLIN);
@@ -380,7 +380,7 @@ TEST_CASE("the loopback port inside leads to the gateway's socket") {
 }
 
 TEST_CASE("CONNECT reaches a port of the sandbox and nothing else") {
-  envd e;
+  envd_process e;
   tcp_listener inside;
   auto c = e.connect();
   c.send("CONNECT 127.0.0.1:" + std::to_string(inside.port())

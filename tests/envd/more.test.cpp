@@ -43,7 +43,7 @@ TEST_CASE("a signature is what E2B's SDK computes for the same path, user and to
 }
 
 TEST_CASE("a signed URL opens one path for one operation until it expires") {
-  test::envd e;
+  test::envd_process e;
   e.token.clear(); // no header: the URL is all there is
   auto path = e.dir / "home/a b+c";
   auto url = [&](const std::string& operation, const std::string& expiration,
@@ -82,7 +82,7 @@ TEST_CASE("a signed URL opens one path for one operation until it expires") {
 }
 
 TEST_CASE("StreamInput takes many envelopes for one process") {
-  test::envd e;
+  test::envd_process e;
   auto cat = e.start({{"process", {{"cmd", "cat"}}}, {"stdin", true}});
   auto pid = cat.pid();
   auto body = make_envelope(json{{"start", {{"process", selector(pid)}}}}.dump());
@@ -103,7 +103,7 @@ TEST_CASE("StreamInput takes many envelopes for one process") {
 }
 
 TEST_CASE("files are composed in order and their sources go away") {
-  test::envd e;
+  test::envd_process e;
   std::ofstream(e.dir / "home/1") << "first ";
   std::ofstream(e.dir / "home/2") << "second";
   json request = {{"source_paths", {"1", "2"}}, {"destination", "out/all"}};
@@ -119,7 +119,7 @@ TEST_CASE("files are composed in order and their sources go away") {
 }
 
 TEST_CASE("a download is compressed for who accepts it, never with a range") {
-  test::envd e;
+  test::envd_process e;
   std::string text;
   for (int i = 0; i < 20'000; ++i)
     text += "line " + std::to_string(i) + '\n';
@@ -144,7 +144,7 @@ TEST_CASE("a download is compressed for who accepts it, never with a range") {
 }
 
 TEST_CASE("an initialization replaces the environment and keeps the token it must name") {
-  test::envd e(json{{"envVars", {{"OLD", "1"}}}});
+  test::envd_process e(json{{"envVars", {{"OLD", "1"}}}});
   auto init = [&](const json& body) {
     return e.request("POST", "/init", "Content-Type: application/json\r\n", body.dump());
   };
@@ -166,7 +166,7 @@ TEST_CASE("an initialization replaces the environment and keeps the token it mus
 }
 
 TEST_CASE("a deadline stands still while the sandbox is frozen, and streams are let go") {
-  test::envd e;
+  test::envd_process e;
   auto sleeper =
       e.start({{"process", {{"cmd", "sleep"}, {"args", {"1000"}}}}}, "Connect-Timeout-Ms: 400\r\n");
   auto pid = sleeper.pid();
@@ -174,7 +174,7 @@ TEST_CASE("a deadline stands still while the sandbox is frozen, and streams are 
   CHECK(sleeper.connection().at_end()); // no end of the stream, no end of the process
   auto frozen = std::chrono::steady_clock::now();
   // The other deadline here, of a process that is not under the frozen clock's: this test's own.
-  test::envd other;
+  test::envd_process other;
   other.shell("sleep 0.6");
   CHECK(std::chrono::steady_clock::now() - frozen >= std::chrono::milliseconds{400});
   CHECK(::kill(pid, 0) == 0);
@@ -185,7 +185,7 @@ TEST_CASE("a deadline stands still while the sandbox is frozen, and streams are 
 }
 
 TEST_CASE("metrics name every figure that E2B's envd names") {
-  test::envd e;
+  test::envd_process e;
   auto figures = [&] { return json::parse(e.request("GET", "/metrics").body); };
   auto before = figures();
   for (const char* field : {"ts", "cpu_count", "cpu_used_pct", "mem_total_mib", "mem_used_mib",

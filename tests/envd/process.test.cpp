@@ -25,7 +25,7 @@ std::string code_of(const answer& a) {
 } // namespace
 
 TEST_CASE("a command's events are envelopes in E2B's exact bytes") {
-  envd e;
+  envd_process e;
   auto s = e.shell("echo hi");
   CHECK(s.head().status == 200);
   CHECK(s.head().headers.at("content-type") == "application/connect+json");
@@ -37,7 +37,7 @@ TEST_CASE("a command's events are envelopes in E2B's exact bytes") {
 }
 
 TEST_CASE("how a command ended is told in Go's words") {
-  envd e;
+  envd_process e;
   struct row {
     const char* script;
     json end;
@@ -62,7 +62,7 @@ TEST_CASE("how a command ended is told in Go's words") {
 }
 
 TEST_CASE("a missing program is exit 127 with a word on stderr, no RPC error") {
-  envd e;
+  envd_process e;
   auto s = e.start({{"process", {{"cmd", "no-such-program"}}}});
   s.finish();
   CHECK(s.end.at("exitCode") == 127);
@@ -71,7 +71,7 @@ TEST_CASE("a missing program is exit 127 with a word on stderr, no RPC error") {
 }
 
 TEST_CASE("errors of Start come in the end-of-stream envelope under HTTP 200") {
-  envd e;
+  envd_process e;
   struct row {
     json request;
     std::string headers;
@@ -102,9 +102,9 @@ TEST_CASE("errors of Start come in the end-of-stream envelope under HTTP 200") {
 }
 
 TEST_CASE("the environment is base, sandbox, request, in that order") {
-  envd e(json{{"envVars", {{"A", "sandbox"}, {"B", "sandbox"}}},
-              {"sandboxID", "iabc"},
-              {"templateID", "base"}});
+  envd_process e(json{{"envVars", {{"A", "sandbox"}, {"B", "sandbox"}}},
+                      {"sandboxID", "iabc"},
+                      {"templateID", "base"}});
   auto s =
       e.start({{"process", {{"cmd", "env"}, {"envs", {{"B", "request"}, {"USER", "other"}}}}}});
   s.finish();
@@ -117,7 +117,7 @@ TEST_CASE("the environment is base, sandbox, request, in that order") {
 }
 
 TEST_CASE("relative work directories lie under the home directory") {
-  envd e;
+  envd_process e;
   std::filesystem::create_directory(e.dir / "home/sub");
   for (auto [cwd, expected] : {std::pair<const char*, std::string>{"sub", e.dir / "home/sub\n"},
                                {"~/sub", e.dir / "home/sub\n"},
@@ -130,7 +130,7 @@ TEST_CASE("relative work directories lie under the home directory") {
 }
 
 TEST_CASE("stdin takes input until it is closed") {
-  envd e;
+  envd_process e;
   auto s = e.start(cat_request());
   int pid = s.pid();
   CHECK(e.unary("process.Process/SendInput", send_stdin(pid, "hello\n")).body == "{}");
@@ -147,7 +147,7 @@ TEST_CASE("stdin takes input until it is closed") {
 }
 
 TEST_CASE("a process is found by pid and by tag, and unknown ones are not") {
-  envd e;
+  envd_process e;
   auto request = cat_request();
   request["tag"] = "t1";
   request["process"]["envs"] = {{"K", "V"}};
@@ -171,7 +171,7 @@ TEST_CASE("a process is found by pid and by tag, and unknown ones are not") {
 }
 
 TEST_CASE("the end waits for every holder of the pipes, but not after a signal") {
-  envd e;
+  envd_process e;
   ::mkfifo((e.dir / "go").c_str(), 0600);
   auto s =
       e.start({{"process",
@@ -196,7 +196,7 @@ TEST_CASE("the end waits for every holder of the pipes, but not after a signal")
 }
 
 TEST_CASE("a client that goes away kills nothing, and another can listen on") {
-  envd e;
+  envd_process e;
   auto s = e.start(cat_request());
   int pid = s.pid();
   s.connection().close();
@@ -210,7 +210,7 @@ TEST_CASE("a client that goes away kills nothing, and another can listen on") {
 }
 
 TEST_CASE("several listeners get everything from where they joined") {
-  envd e;
+  envd_process e;
   auto first = e.start(cat_request());
   int pid = first.pid();
   auto second = e.stream("Connect", {{"process", selector(pid)}});
@@ -224,7 +224,7 @@ TEST_CASE("several listeners get everything from where they joined") {
 }
 
 TEST_CASE("a late Connect learns how it ended") {
-  envd e;
+  envd_process e;
   auto s = e.shell("echo lost; exit 7");
   auto late = e.stream("Connect", {{"process", selector(s.started)}});
   late.finish();
@@ -237,7 +237,7 @@ TEST_CASE("a late Connect learns how it ended") {
 }
 
 TEST_CASE("the deadline of Start kills the process and ends the stream") {
-  envd e;
+  envd_process e;
   auto s = e.start({{"process", {{"cmd", "sleep"}, {"args", {"600"}}}}, {"stdin", false}},
                    "Connect-Timeout-Ms: 200\r\n");
   int pid = s.pid();
@@ -250,7 +250,7 @@ TEST_CASE("the deadline of Start kills the process and ends the stream") {
 }
 
 TEST_CASE("a command that is killed takes its children along, at its deadline and by a signal") {
-  envd e;
+  envd_process e;
   const bool deadline = GENERATE(true, false);
   INFO((deadline ? "deadline" : "signal"));
   auto s =
@@ -273,7 +273,7 @@ TEST_CASE("a command that is killed takes its children along, at its deadline an
 
 TEST_CASE("what a command that ended in time left behind is ended at its deadline, and the stream "
           "ends with the command's own exit status") {
-  envd e;
+  envd_process e;
   const bool in_group = GENERATE(true, false);
   INFO((in_group ? "of its group" : "of a session of its own"));
   const std::string sleeper = in_group ? "sleep 600 & echo $!" : "setsid sleep 600 & echo $!";
@@ -297,7 +297,7 @@ TEST_CASE("what a command that ended in time left behind is ended at its deadlin
 }
 
 TEST_CASE("a background program that writes without end cannot hold a stream beyond its deadline") {
-  envd e;
+  envd_process e;
   auto s = e.start(
       {{"process", {{"cmd", "/bin/sh"}, {"args", {"-c", "setsid yes & echo $! >&2; exit 3"}}}},
        {"stdin", false}},
@@ -318,7 +318,7 @@ TEST_CASE("a background program that writes without end cannot hold a stream bey
 }
 
 TEST_CASE("the deadline of Connect ends that stream only") {
-  envd e;
+  envd_process e;
   auto s = e.start(cat_request());
   int pid = s.pid();
   auto c = e.stream("Connect", {{"process", selector(pid)}}, "Connect-Timeout-Ms: 100\r\n");
@@ -330,7 +330,7 @@ TEST_CASE("the deadline of Connect ends that stream only") {
 }
 
 TEST_CASE("a slow reader holds the process back and loses nothing") {
-  envd e;
+  envd_process e;
   auto s = e.start({{"process", {{"cmd", "head"}, {"args", {"-c", "2000000", "/dev/zero"}}}}});
   int pid = s.pid();
   // Nobody reads: the process cannot get rid of 2 MB and stays, whatever else is asked meanwhile.
@@ -344,7 +344,7 @@ TEST_CASE("a slow reader holds the process back and loses nothing") {
 }
 
 TEST_CASE("a silent stream gets keepalives at the interval that was asked for") {
-  envd e;
+  envd_process e;
   auto s = e.start(cat_request(), "Keepalive-Ping-Interval: 1\r\n");
   int pid = s.pid();
   auto e1 = s.next();
@@ -355,7 +355,7 @@ TEST_CASE("a silent stream gets keepalives at the interval that was asked for") 
 }
 
 TEST_CASE("a terminal has a size, can be resized and takes typed input") {
-  envd e;
+  envd_process e;
   auto s = e.start(
       {{"process",
         {{"cmd", "/bin/sh"}, {"args", {"-c", "stty size; read x; stty size; echo got $x"}}}},
@@ -391,7 +391,7 @@ TEST_CASE("a terminal has a size, can be resized and takes typed input") {
 }
 
 TEST_CASE("a program that closes its terminal before it exits is not hung up") {
-  envd e;
+  envd_process e;
   auto s = e.start(
       {{"process", {{"cmd", "/bin/sh"}, {"args", {"-c", "exec <&- >&- 2>&-; sleep 0.2; exit 7"}}}},
        {"pty", {{"size", {{"cols", 80}, {"rows", 24}}}}}});
@@ -401,7 +401,7 @@ TEST_CASE("a program that closes its terminal before it exits is not hung up") {
 }
 
 TEST_CASE("a process inherits no descriptor and no signal disposition of the daemon") {
-  envd e;
+  envd_process e;
   auto s = e.shell("ls /proc/self/fd | wc -l; grep -E '^Sig(Ign|Blk)' /proc/self/status");
   INFO(s.out);
   CHECK(s.out.starts_with("4\n")); // 0, 1, 2 and the directory that ls reads
@@ -413,7 +413,7 @@ TEST_CASE("a process inherits no descriptor and no signal disposition of the dae
 }
 
 TEST_CASE("malformed requests are refused in the protocol's own way") {
-  envd e;
+  envd_process e;
   CHECK(e.request("GET", "/process.Process/List").status == 405);
   CHECK(e.request("GET", "/process.Process/List").headers.at("allow") == "POST");
   auto wrong = e.request("POST", "/process.Process/List", "Content-Type: text/plain\r\n", "{}");

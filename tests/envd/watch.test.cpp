@@ -10,7 +10,7 @@ using namespace skep;
 using namespace skep::test;
 
 namespace {
-std::string watched(const envd& e, const json& more = json::object()) {
+std::string watched(const envd_process& e, const json& more = json::object()) {
   json request = {{"path", e.dir / "home"}};
   request.update(more);
   auto a = e.unary("filesystem.Filesystem/CreateWatcher", request);
@@ -19,7 +19,7 @@ std::string watched(const envd& e, const json& more = json::object()) {
   return json::parse(a.body).at("watcherId").get<std::string>();
 }
 
-json taken(const envd& e, const std::string& id) {
+json taken(const envd_process& e, const std::string& id) {
   auto a = e.unary("filesystem.Filesystem/GetWatcherEvents", {{"watcherId", id}});
   INFO(a.body);
   REQUIRE(a.status == 200);
@@ -35,7 +35,7 @@ std::string words(const json& events) {
 }
 
 // Events until one of this type and name has come.
-json taken_until(const envd& e, const std::string& id, const std::string& last) {
+json taken_until(const envd_process& e, const std::string& id, const std::string& last) {
   auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds{patience_ms};
   auto all = json::array();
   while (std::chrono::steady_clock::now() < end) {
@@ -52,7 +52,7 @@ void put(const std::string& path, const std::string& text) {
 } // namespace
 
 TEST_CASE("a watcher tells creation, writing, renaming, mode and removal, each with its name") {
-  envd e;
+  envd_process e;
   auto id = watched(e);
   CHECK(id.size() == 21);
   CHECK(id[0] == 'w');
@@ -67,7 +67,7 @@ TEST_CASE("a watcher tells creation, writing, renaming, mode and removal, each w
 }
 
 TEST_CASE("a watcher that is not recursive is silent about what lies deeper") {
-  envd e;
+  envd_process e;
   std::filesystem::create_directory(e.dir / "home/sub");
   auto id = watched(e);
   put(e.dir / "home/sub/deep", "x");
@@ -76,7 +76,7 @@ TEST_CASE("a watcher that is not recursive is silent about what lies deeper") {
 }
 
 TEST_CASE("a recursive watcher follows directories that appear, move and go") {
-  envd e;
+  envd_process e;
   auto id = watched(e, {{"recursive", true}});
   // Made at once, so that the inner ones are there before their parent can be watched.
   std::filesystem::create_directories(e.dir / "home/x/y/z");
@@ -96,7 +96,7 @@ TEST_CASE("a recursive watcher follows directories that appear, move and go") {
 }
 
 TEST_CASE("two watchers of one directory each get everything, and one ends without the other") {
-  envd e;
+  envd_process e;
   auto one = watched(e);
   auto two = watched(e, {{"includeEntry", true}});
   put(e.dir / "home/a", "12345");
@@ -113,7 +113,7 @@ TEST_CASE("two watchers of one directory each get everything, and one ends witho
 }
 
 TEST_CASE("WatchDir streams a start, then events at the top level of each message") {
-  envd e;
+  envd_process e;
   auto c = e.connect();
   auto body = make_envelope(json{{"path", e.dir / "home"}}.dump());
   c.send(e.head("POST /filesystem.Filesystem/WatchDir", "Keepalive-Ping-Interval: 1\r\n")
@@ -128,7 +128,7 @@ TEST_CASE("WatchDir streams a start, then events at the top level of each messag
 }
 
 TEST_CASE("what cannot be watched is refused, and a deadline ends the stream") {
-  envd e;
+  envd_process e;
   put(e.dir / "home/file", "");
   struct row {
     std::string path, code;

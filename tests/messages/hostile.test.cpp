@@ -3,8 +3,8 @@
 //
 // The mutations are drawn from a fixed seed, so that a failure comes back; a test that fails names
 // the message, the number of the mutation and the bytes.
-#include "tests/messages/all_messages.hpp"
 #include "tests/messages/allocations.hpp"
+#include "tests/messages/message_types.hpp"
 #include "tests/support/catch.hpp"
 
 #include <random>
@@ -100,25 +100,25 @@ std::string hex(std::string_view data) {
   return out;
 }
 
-template <message T>
-void attack_msgpack(std::string_view name, dice& r, int attempts) {
-  const auto good = pack(filled<T>());
+void attack_msgpack(const message_type& type, dice& r, int attempts) {
+  const auto good = type.filled(fill_mode::distinct)->packed();
   std::size_t accepted = 0;
   for (int i = 0; i < attempts; ++i) {
     const auto bad = mutated(good, r);
+    auto x = type.plain();
     const auto before = allocations();
-    T x;
-    const auto ok = reads(bad, x);
+    const auto ok = x->read(bad);
     const auto used = allocations() - before;
     accepted += ok;
-    T again;
-    if (used > allowance(bad.size()) || (ok && (!reads(pack(x), again) || !same(x, again)))) {
-      INFO(name << " mutation " << i << " " << hex(bad));
+    auto again = type.plain();
+    if (used > allowance(bad.size())
+        || (ok && (!again->read(x->packed()) || !x->same_as(*again)))) {
+      INFO(type.name << " mutation " << i << " " << hex(bad));
       CHECK(used <= allowance(bad.size()));
-      CHECK((!ok || same(x, again)));
+      CHECK((!ok || x->same_as(*again)));
     }
   }
-  INFO(name);
+  INFO(type.name);
   CHECK(accepted < static_cast<std::size_t>(attempts));
 }
 
@@ -156,34 +156,32 @@ void mutate_json(json& j, dice& r) {
     *at = other_json(r);
 }
 
-template <message T>
-bool same_again(const T& x) {
-  T again;
-  return from_json_value(to_json(x), again) && same(x, again);
+bool same_again(const message_type& type, const any_message& x) {
+  auto again = type.plain();
+  return again->read_json(x.as_json()) && x.same_as(*again);
 }
 
-template <message T>
-void attack_json(std::string_view name, dice& r, int attempts) {
-  const auto good = to_json(filled<T>());
+void attack_json(const message_type& type, dice& r, int attempts) {
+  const auto good = type.filled(fill_mode::distinct)->as_json();
   const auto text = to_line(good);
   for (int i = 0; i < attempts; ++i) {
     auto bad = good;
     mutate_json(bad, r);
-    T x;
-    if (from_json_value(bad, x) && !same_again(x)) {
-      INFO(name << " mutation " << i << " " << to_line(bad));
-      CHECK(same_again(x));
+    auto x = type.plain();
+    if (x->read_json(bad) && !same_again(type, *x)) {
+      INFO(type.name << " mutation " << i << " " << to_line(bad));
+      CHECK(same_again(type, *x));
     }
     const auto bad_text = mutated(text, r);
+    auto y = type.plain();
     const auto before = allocations();
-    T y;
     auto parsed = json::parse(bad_text, nullptr, false);
-    const auto ok = !parsed.is_discarded() && from_json_value(parsed, y);
+    const auto ok = !parsed.is_discarded() && y->read_json(parsed);
     const auto used = allocations() - before;
-    if (used > allowance(bad_text.size()) || (ok && !same_again(y))) {
-      INFO(name << " mutation " << i << " " << bad_text);
+    if (used > allowance(bad_text.size()) || (ok && !same_again(type, *y))) {
+      INFO(type.name << " mutation " << i << " " << bad_text);
       CHECK(used <= allowance(bad_text.size()));
-      CHECK((!ok || same_again(y)));
+      CHECK((!ok || same_again(type, *y)));
     }
   }
 }
@@ -200,12 +198,14 @@ std::string nested(std::string_view opening, std::size_t depth) {
 
 TEST_CASE("no mutation of a packed message breaks a decoder") {
   dice r{20'260'101};
-  for_each_message([&]<class T>(std::string_view name) { attack_msgpack<T>(name, r, 400); });
+  for (const auto& type : message_types())
+    attack_msgpack(type, r, 400);
 }
 
 TEST_CASE("no mutation of a JSON document breaks a reader") {
   dice r{20'260'102};
-  for_each_message([&]<class T>(std::string_view name) { attack_json<T>(name, r, 60); });
+  for (const auto& type : message_types())
+    attack_json(type, r, 60);
 }
 
 TEST_CASE("no mutation of a chunk's body breaks its reader") {
@@ -231,19 +231,16 @@ TEST_CASE("no mutation of a chunk's body breaks its reader") {
 }
 
 TEST_CASE("every cut of every packed message is an error") {
-  for_each_message([]<class T>(std::string_view name) {
-    const auto good = pack(filled<T>());
-    for (std::size_t size = 0; size < good.size(); ++size) {
-      T x;
-      if (reads(std::string_view{good}.substr(0, size), x)) {
-        INFO(name << " cut at " << size);
+  for (const auto& type : message_types()) {
+    const auto good = type.filled(fill_mode::distinct)->packed();
+    for (std::size_t size = 0; size < good.size(); ++size)
+      if (type.plain()->read(std::string_view{good}.substr(0, size))) {
+        INFO(type.name << " cut at " << size);
         CHECK(false);
       }
-    }
-    T x;
-    INFO(name);
-    CHECK_FALSE(reads(good + '\xc0', x));
-  });
+    INFO(type.name);
+    CHECK_FALSE(type.plain()->read(good + '\xc0'));
+  }
 }
 
 TEST_CASE("announced elements cost nothing before they arrive") {

@@ -1,5 +1,6 @@
 #include "tools/skep/daemon_link.hpp"
 
+#include "messages/release.hpp"
 #include "storage/files.hpp"
 #include "storage/last_failure.hpp"
 #include "tools/skep/show.hpp"
@@ -27,7 +28,7 @@ using std::chrono::milliseconds;
 using storage::unique_fd;
 
 std::string own_version() {
-  return SKEP_VERSION_TEXT;
+  return std::string{release_version};
 }
 
 std::string version_line() {

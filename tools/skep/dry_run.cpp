@@ -82,14 +82,14 @@ result<std::optional<plan_reply>> ask_daemon(const swarm_spec& spec,
 }
 
 /// What counts, as the last daemon left it.
-struct left_behind {
+struct last_tables {
   storage::spend_state spend;
   storage::measured_uploads uploads; ///< To the run's provider.
   bool draining = false;             ///< `skep drain` holds for the next daemon, too.
 };
 
 /// Nothing where no daemon was, or its tables are not those of this release.
-std::optional<left_behind> what_was_left(const storage::state_paths& paths,
+std::optional<last_tables> what_was_left(const storage::state_paths& paths,
                                          const std::string& provider, utc_time now) {
   if (!storage::path_exists(paths.database())) return std::nullopt;
   auto tables = storage::reader::open(paths.database());
@@ -98,7 +98,7 @@ std::optional<left_behind> what_was_left(const storage::state_paths& paths,
   auto uploads = tables->uploads(provider);
   auto draining = tables->switch_is_on("draining");
   if (!spend || !uploads || !draining) return std::nullopt;
-  return left_behind{std::move(*spend), *uploads, *draining};
+  return last_tables{std::move(*spend), *uploads, *draining};
 }
 
 /// The answer that the next daemon would give.

@@ -3,6 +3,7 @@
 #include "tools/skepd/json_log.hpp"
 
 #include "messages/json.hpp"
+#include "messages/release.hpp"
 #include "transfer/sha256.hpp"
 
 #include <cerrno>
@@ -148,7 +149,9 @@ error host_error(const std::string& log) {
 
 // Everything that a host is started with and a sandbox notices.
 std::string fingerprint(const config& settings) {
-  json j{{"version", SKEP_VERSION}, {"bind", settings.local_bind}, {"upstream", json::object()}};
+  json j{{"version", std::string{release_version}},
+         {"bind", settings.local_bind},
+         {"upstream", json::object()}};
   for (const auto& [domain, url] : settings.local_upstream)
     j["upstream"][domain] = url;
   if (!settings.local_prices.empty()) j["prices"] = settings.local_prices;

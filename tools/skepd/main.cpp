@@ -8,6 +8,7 @@
 #include "broker/publisher.hpp"
 #include "host/gateway/prices.hpp"
 #include "messages/crash_point.hpp"
+#include "messages/release.hpp"
 #include "storage/disk_guard.hpp"
 #include "storage/last_failure.hpp"
 #include "storage/secrets.hpp"
@@ -171,7 +172,7 @@ int run(const options& opt) {
   // All that is stored and reckoned with; the system's clock itself is for who looks at files.
   auto clock = std::make_shared<actors::slewed_clock>(system_now, actors::boot_clock);
   std::function<utc_time()> wall_now = [clock] { return clock->now(); };
-  auto epoch = storage::take_epoch(*journal, SKEP_VERSION, ::getpid(), wall_now());
+  auto epoch = storage::take_epoch(*journal, std::string{release_version}, ::getpid(), wall_now());
   if (!epoch) return fail(epoch.err());
   if (auto told = record_last_failure(*journal, *paths, wall_now()); !told) return fail(told.err());
   if (auto done = storage::record_repair(*journal, wall_now()); !done) return fail(done.err());
@@ -181,7 +182,7 @@ int run(const options& opt) {
     return fail(make_error(errc::program_missing, guest.string(), guest_hash.err().cause));
   if (auto done = watch.open_log(*paths, settings->log_level); !done) return fail(done.err());
   log_line(log_level::info, "daemon", "daemon.up",
-           {{"version", SKEP_VERSION},
+           {{"version", std::string{release_version}},
             {"epoch", *epoch},
             {"pid", ::getpid()},
             {"state", paths->root.string()}});
@@ -262,7 +263,7 @@ int run(const options& opt) {
     return watch.observed(actors::wrap_journal(std::move(*again)), wall_now);
   };
   parts.journal_how.fatal = [p = *paths](const error& e) { end_for_journal(p, e); };
-  parts.facts = {SKEP_VERSION,
+  parts.facts = {std::string{release_version},
                  ::getpid(),
                  paths->root,
                  wall_now(),
@@ -286,7 +287,7 @@ int run(const options& opt) {
     broker::control_config c;
     c.control_path = p.control_socket().string();
     c.replay_path = p.replay_socket().string();
-    c.version = SKEP_VERSION;
+    c.version = std::string{release_version};
     auto ready = std::make_shared<std::atomic<bool>>(false);
     c.desk_for = [handles = svc->handles, asked, ready](std::uint32_t command) {
       ++*asked;
@@ -397,7 +398,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 100000));
   app.add_option("--crash-at", opt.crash_at)->group("");
   app.add_option("--crash-count-file", opt.crash_count_file)->group("");
-  app.set_version_flag("--version", std::string{"skepd "} + SKEP_VERSION);
+  app.set_version_flag("--version", "skepd " + std::string{skep::release_version});
   CLI11_PARSE(app, argc, argv);
   return skep::tools::run(opt);
 }
