@@ -15,6 +15,15 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// The limit that is the provider's own: what it refused by is not known.
+constexpr const char* provider_rule = "provider";
+
+error refused_at_present(const hold& h, const std::string& provider) {
+  auto e = make_error(errc::quota, provider + " has refused a create and is not asked at present");
+  e.retry_after_ms = h.wait.count();
+  return e;
+}
+
 class admission_impl : public domain_actor<admission_actor> {
 public:
   admission_impl(caf::actor_config& cfg, services_ptr svc, std::shared_ptr<swarm_registry> swarms)
@@ -32,7 +41,7 @@ public:
     arm(); // what a former life left is looked at
     return {
         [this](admit_a, const admission_request& r) { admit(r); },
-        [this](release_a, const sandbox_id& id) { release(id); },
+        [this](release_a, const place_given_back& x) { release(x); },
         [this](check_a, const swarm_spec& spec) -> caf::result<void> {
           if (auto e = check(spec)) return to_caf(e);
           arm();
@@ -69,17 +78,17 @@ private:
   void admit(const admission_request& r) {
     leave_line(r.sandbox);
     granted_.erase(r.sandbox);
-    if (r.refused)
-      backoff_.refused(r.provider, r.sandbox, milliseconds{r.refused.retry_after_ms},
-                       svc_->boot_now());
     if (r.asker) this->monitor(r.asker);
     line_.push_back({r, svc_->boot_now(), milliseconds{0}, 0, {}});
     look_soon();
   }
 
-  void release(const sandbox_id& id) {
-    leave_line(id);
-    granted_.erase(id);
+  void release(const place_given_back& x) {
+    if (x.refused)
+      backoff_.refused(x.provider, x.sandbox, milliseconds{x.refused.retry_after_ms},
+                       svc_->boot_now());
+    leave_line(x.sandbox);
+    granted_.erase(x.sandbox);
     if (!line_.empty()) look_soon();
   }
 
@@ -138,6 +147,11 @@ private:
       }
       auto may_wait = !w.ask.no_queue || svc_->boot_now() - w.since < svc_->limits.reclaim;
       auto place_comes = may_wait && dead.claim(*h, w.ask.provider, w.ask.repo);
+      if (w.ask.falls_back && h->rule == provider_rule) {
+        w.ask.then(refused_at_present(*h, w.ask.provider));
+        i = line_.erase(i);
+        continue;
+      }
       if (w.ask.no_queue && !h->passing && !place_comes) {
         w.ask.then(refusal(*h));
         i = line_.erase(i);
@@ -175,7 +189,8 @@ private:
                               std::size_t ahead) const {
     auto left = backoff_.left(w.ask.provider, svc_->boot_now());
     if (left.count() > 0 && !w.ask.no_queue)
-      return hold{"provider", 0, load.active, left, "the plan of " + w.ask.provider, false, false};
+      return hold{provider_rule, 0,    load.active, left, "the plan of " + w.ask.provider,
+                  false,         false};
     return first_hold(rules().of(w.ask.provider), load, w.ask.repo, at, ahead);
   }
 
@@ -270,7 +285,7 @@ private:
     auto all = loads_of(state, at);
     model_prices models;
     models.asked = !make_adapter(spec.agent)->plan(spec, {}).gateway.empty();
-    models.counted = svc_->counts_models && svc_->counts_models(spec.provider);
+    models.counted_at = svc_->counts_models;
     models.known = svc_->knows_price;
     return {rules(),
             svc_->limits,

@@ -10,7 +10,8 @@
 //
 // What counts is read from the tables at each look; only grants whose intent is not on disk yet are
 // remembered here, and which provider refuses creates for its own quota or rate, or for want of
-// room: it is asked again by one sandbox at a time, after growing waits (create_backoff.hpp).
+// room: it is asked again by one sandbox at a time, after growing waits (create_backoff.hpp). Those
+// that have a fallback do not wait for it: they are refused, and ask anew for a place there.
 //
 // Dead sandboxes that hold a place which somebody waits for are killed, as many as places are
 // missing (dead_places.hpp): the REAPER does those that are closed, their own SANDBOX those that do

@@ -158,15 +158,20 @@ private:
     });
   }
 
+  error check_provider(const std::string& provider) const {
+    if (!svc_->knows_provider(provider)) return make_error(errc::unknown_provider, provider);
+    if (auto name = svc_->key_secret ? svc_->key_secret(provider) : std::string{};
+        !name.empty() && svc_->secret(name).empty())
+      return make_error(errc::secret_missing, "provider " + provider + " needs " + name);
+    return {};
+  }
+
   // What can be refused before anything is made.
   error check_run(const swarm_spec& spec) {
     if (auto e = check_spec(spec)) return e;
     if (auto e = no_new_runs(*registry_)) return e;
-    if (!svc_->knows_provider(spec.provider))
-      return make_error(errc::unknown_provider, spec.provider);
-    if (auto name = svc_->key_secret ? svc_->key_secret(spec.provider) : std::string{};
-        !name.empty() && svc_->secret(name).empty())
-      return make_error(errc::secret_missing, "provider " + spec.provider + " needs " + name);
+    for (const auto& provider : {spec.provider, spec.fallback})
+      if (auto e = provider.empty() ? error{} : check_provider(provider)) return e;
     for (const auto& use : make_adapter(spec.agent)->plan(spec, {}).gateway)
       if (svc_->secret(use.secret).empty()) return make_error(errc::secret_missing, use.secret);
     return {};

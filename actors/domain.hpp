@@ -25,6 +25,7 @@
 #include <optional>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 
 namespace skep::actors {
 
@@ -156,13 +157,16 @@ struct upload_bundle {
   error refused;         ///< Why it must not be uploaded.
 };
 
-/// What all actors of one sandbox share. The constant part is set at construction; the rest is
-/// guarded.
+/// What all actors of one sandbox share. The constant part is set at construction, but for
+/// fall_back(); the rest is guarded.
 class sandbox_context {
 public:
   services_ptr svc;
-  std::shared_ptr<const swarm_spec> spec;
+  std::shared_ptr<const swarm_spec> spec; ///< As it is at the sandbox's provider.
   std::shared_ptr<sandbox::api> api;
+  /// The spec at its fallback (at_fallback()), one for all sandboxes of the run; null: it has none,
+  /// or is there.
+  std::shared_ptr<const swarm_spec> fallback_spec;
   swarm_id swarm;
   sandbox_id sandbox;
   std::uint32_t index = 0;
@@ -212,6 +216,12 @@ public:
   /// What its SWARM last told it: one that is started again has not heard it itself.
   std::optional<stop_mode> told_to_stop() const { return locked(told_to_stop_); }
   void told_to_stop(stop_mode how) { assign(told_to_stop_, std::optional{how}); }
+  /// From now on it is at the fallback, whose client `there` is. Only by its SANDBOX, before the
+  /// sandbox is made: the other actors that read `spec` and `api` are started after that.
+  void fall_back(std::shared_ptr<sandbox::api> there) {
+    spec = std::exchange(fallback_spec, nullptr);
+    api = std::move(there);
+  }
   /// Drops every handle; called when the sandbox's supervisor ends.
   void clear() {
     std::lock_guard guard{mutex_};

@@ -162,11 +162,17 @@ struct admission_request {
   std::chrono::milliseconds longest{0}; ///< It may live this long; for estimates.
   double reserved_usd = 0;              ///< What the sandbox needs free of every budget.
   bool no_queue = false;                ///< Refused instead of waiting.
-  error refused; ///< The provider's answer to its last create, see create_backoff; none: it asks
-                 ///< anew.
+  bool falls_back = false;     ///< Refused instead of waiting for the provider's own limit.
   caf::strong_actor_ptr asker; ///< Its death gives the place back until the intent is on disk.
   std::function<void(result<void>)> then;            ///< Any thread; posts to the asker.
   std::function<void(const sandbox_waits&)> waiting; ///< Any thread; posts to the asker.
+};
+
+/// What a SANDBOX gives back: its place in line, or a grant that it does not need any more.
+struct place_given_back {
+  sandbox_id sandbox;
+  std::string provider;
+  error refused = {}; ///< The provider's answer to its create, for want of room; else none.
 };
 
 /// What the SWARM learns when one of its sandboxes is closed.
@@ -243,7 +249,7 @@ using admission_actor = caf::typed_actor<
     // In line, first come first served for each provider; see admission_request.
     caf::reacts_to<admit_a, admission_request>,
     // The intent of this sandbox is on disk, or it wants no place any more, or its place is free.
-    caf::reacts_to<release_a, sandbox_id>,
+    caf::reacts_to<release_a, place_given_back>,
     // Whether this run may begin. Errors: never_fits, price_unknown, budget_spent; with no_queue
     // also rate and quota.
     caf::replies_to<check_a, swarm_spec>::with<void>,
@@ -396,6 +402,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::packed_events)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::continuation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::stop_mode)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::admission_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::place_given_back)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::swarm_spec)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::sandbox_ending)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(skep::actors::transfer_ending)

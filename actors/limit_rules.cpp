@@ -149,16 +149,17 @@ std::optional<hold> first_hold(const provider_rules& rules, const provider_load&
   return std::nullopt;
 }
 
-error never_fits(const provider_rules& rules, const swarm_spec& spec, double reserved_usd) {
+error never_fits(const provider_rules& rules, const swarm_spec& spec, std::uint32_t sandboxes,
+                 double reserved_usd) {
   auto no = [&](const std::string& rule, const std::string& why) {
     return make_error(errc::never_fits, rule + ": " + why);
   };
   for (auto [rule, most] : {std::pair{"max_active", rules.max_active},
                             std::pair{"max_active_per_repo", rules.max_active_per_repo}}) {
     if (most && *most == 0) return no(rule, rules.section + "." + rule + " is 0");
-    if (most && spec.keep && spec.sandboxes > *most)
-      return no(rule, std::to_string(spec.sandboxes) + " sandboxes are to be kept, and "
-                          + rules.section + "." + rule + " is " + std::to_string(*most));
+    if (most && spec.keep && sandboxes > *most)
+      return no(rule, std::to_string(sandboxes) + " sandboxes are to be kept, and " + rules.section
+                          + "." + rule + " is " + std::to_string(*most));
   }
   if (rules.max_starting && *rules.max_starting == 0)
     return no("max_starting", rules.section + ".max_starting is 0");
@@ -166,9 +167,9 @@ error never_fits(const provider_rules& rules, const swarm_spec& spec, double res
     const auto& most = rules.*w.most;
     if (!most) continue;
     if (*most == 0) return no(w.rule, rules.section + "." + w.rule + " is 0");
-    auto wait = w.length * ((spec.sandboxes - 1) / *most);
+    auto wait = w.length * ((sandboxes - 1) / *most);
     if (wait >= milliseconds{spec.limit_ms})
-      return no(w.rule, "the last of " + std::to_string(spec.sandboxes) + " sandboxes would wait "
+      return no(w.rule, "the last of " + std::to_string(sandboxes) + " sandboxes would wait "
                             + seconds_text(wait) + ", beyond the time limit (" + rules.section + "."
                             + w.rule + " is " + std::to_string(*most) + ")");
   }

@@ -89,8 +89,9 @@ provider_load load_of(const storage::spend_state& s, const std::string& provider
 std::optional<hold> first_hold(const provider_rules& rules, const provider_load& load,
                                const std::string& repo, utc_time now, std::size_t ahead = 0);
 
-/// never_fits with the rule's name for a run that no waiting would ever let through.
-error never_fits(const provider_rules& rules, const swarm_spec& spec, double reserved_usd);
+/// never_fits with the rule's name where no waiting would ever let `sandboxes` of a run through.
+error never_fits(const provider_rules& rules, const swarm_spec& spec, std::uint32_t sandboxes,
+                 double reserved_usd);
 
 /// True for the limit that passes by itself: it refuses nobody (hold::passing).
 bool passes(std::string_view rule);

@@ -16,7 +16,7 @@ bool creates(const services& svc, const swarm_id& id) {
 
 result<std::set<std::string>> panic_places(const services& svc, const selection& s,
                                            const std::vector<sandbox_record>& living,
-                                           const std::map<swarm_id, std::string>& open) {
+                                           const std::multimap<swarm_id, std::string>& open) {
   std::set<std::string> surely, maybe;
   for (const auto& x : living)
     if (svc.knows_provider(x.provider) || svc.wall_now() < x.lease_end_at)

@@ -17,7 +17,7 @@ namespace skep::actors {
 /// was ever here. Short reads; any thread.
 result<std::set<std::string>> panic_places(const services& svc, const selection& s,
                                            const std::vector<sandbox_record>& living,
-                                           const std::map<swarm_id, std::string>& open);
+                                           const std::multimap<swarm_id, std::string>& open);
 
 /// False: what lies here shows that this provider has no sandbox. Any thread.
 inline bool may_hold(const services& svc, const std::string& provider) {

@@ -2,17 +2,20 @@
 
 #include "actors/lease_plan.hpp"
 
+#include <algorithm>
+
 namespace skep::actors {
 namespace {
 
 // A cap holds where the cost of models is seen while they are at work.
 error check_price(const swarm_spec& spec, const model_prices& models) {
   if (!models.asked) return {};
-  if (!models.counted)
-    return make_error(errc::price_unknown,
-                      "the provider " + spec.provider
-                          + " counts no calls of models, and agents tell their cost when it is "
-                            "spent");
+  for (const auto& name : {spec.provider, spec.fallback})
+    if (!name.empty() && !(models.counted_at && models.counted_at(name)))
+      return make_error(errc::price_unknown,
+                        "the provider " + name
+                            + " counts no calls of models, and agents tell their cost when it is "
+                              "spent");
   for (const char* name : {"ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL",
                            "ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL"})
     if (auto i = spec.env.find(name);
@@ -35,27 +38,34 @@ error check_places(const swarm_spec& spec, const provider_rules& own, const run_
 } // namespace
 
 error fit_limit(const policies& p, swarm_spec& spec, std::vector<std::string>& remarks) {
-  auto cap = p.create_of(spec.provider).lease_cap;
-  auto grace = p.lease_grace;
-  auto fits = limit_within(std::chrono::milliseconds{spec.limit_ms}, grace, cap);
-  if (!fits)
-    return make_error(errc::out_of_range, "the lease cap of " + spec.provider + ", "
-                                              + std::to_string(cap.count())
-                                              + " s, leaves no time beside the lease's grace of "
-                                              + std::to_string(grace.count()) + " s");
-  if (fits->count() == spec.limit_ms) return {};
-  spec.limit_ms = fits->count();
-  remarks.push_back("the time limit is " + std::to_string(fits->count() / 1000)
-                    + " s: sandboxes of " + spec.provider + " live at most "
-                    + std::to_string(cap.count()) + " s, and the last "
-                    + std::to_string(grace.count()) + " s are for results");
+  for (const auto& name : {spec.provider, spec.fallback}) {
+    if (name.empty()) continue;
+    auto cap = p.create_of(name).lease_cap;
+    auto grace = p.lease_grace;
+    auto fits = limit_within(std::chrono::milliseconds{spec.limit_ms}, grace, cap);
+    if (!fits)
+      return make_error(errc::out_of_range, "the lease cap of " + name + ", "
+                                                + std::to_string(cap.count())
+                                                + " s, leaves no time beside the lease's grace of "
+                                                + std::to_string(grace.count()) + " s");
+    if (fits->count() == spec.limit_ms) continue;
+    spec.limit_ms = fits->count();
+    remarks.push_back("the time limit is " + std::to_string(fits->count() / 1000)
+                      + " s: sandboxes of " + name + " live at most " + std::to_string(cap.count())
+                      + " s, and the last " + std::to_string(grace.count()) + " s are for results");
+  }
   return {};
 }
 
 error refuse_run(const swarm_spec& spec, const run_question& q) {
   const auto& own = q.table.of(spec.provider);
   auto reserved = reserve_of(own.usd_per_hour, q.limits);
-  if (auto e = never_fits(own, spec, reserved)) return e;
+  if (auto e = never_fits(own, spec, spec.sandboxes, reserved)) return e;
+  if (!spec.fallback.empty()) { // how many will be there, nobody knows
+    const auto& there = q.table.of(spec.fallback);
+    reserved = std::max(reserved, reserve_of(there.usd_per_hour, q.limits));
+    if (auto e = never_fits(there, spec, 1, reserved)) return e;
+  }
   bool capped = spec.budget_usd > 0 || spec.pane_budget_usd > 0;
   for (const auto& b : shared_budgets(q.state, q.table, q.now)) {
     capped = capped || b.in_force();

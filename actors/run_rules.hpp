@@ -10,8 +10,9 @@ namespace skep::actors {
 
 /// What is known of the cost of models where a run would be.
 struct model_prices {
-  bool asked = false;   ///< Its agents ask models.
-  bool counted = false; ///< Its provider counts what they cost while they are at work.
+  bool asked = false; ///< Its agents ask models.
+  /// True of a provider that counts what they cost while they are at work. Null: none does.
+  std::function<bool(const std::string& provider)> counted_at;
   std::function<bool(const std::string& model)> known; ///< Null: every one is.
 };
 
@@ -28,12 +29,14 @@ struct run_question {
   std::function<bool(const hold&)> makes_room;
 };
 
-/// Lowers the time limit so that it fits below the longest life that the provider's entry gives a
-/// sandbox, with the lease's grace, and says so in `remarks`; out_of_range when nothing is left.
+/// Lowers the time limit so that it fits below the longest life that the entries of its provider
+/// and of its fallback give a sandbox, with the lease's grace, and says so in `remarks`;
+/// out_of_range when nothing is left.
 error fit_limit(const policies& p, swarm_spec& spec, std::vector<std::string>& remarks);
 
 /// never_fits, budget_spent or price_unknown; for a run that does not queue also quota or rate when
-/// not all of its sandboxes find a place at once. None: it may begin.
+/// not all of its sandboxes find a place at once. Of its fallback it must fit that one sandbox can
+/// be there, and be paid for. None: it may begin.
 error refuse_run(const swarm_spec& spec, const run_question& q);
 
 /// The whole answer to a plan, by the two above.

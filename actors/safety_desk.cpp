@@ -95,16 +95,17 @@ private:
   std::vector<swarm_context_ptr> swarms_of(const selection& s) const {
     std::vector<swarm_context_ptr> out;
     for (auto& x : registry_->all())
-      if (!s.sandbox.empty() || selects(s, x->spec->provider, x->swarm, {})) out.push_back(x);
+      if (!s.sandbox.empty() || selects(s, *x->spec, x->swarm)) out.push_back(x);
     return out;
   }
 
   result<std::set<std::string>> places_of(const selection& s,
                                           const std::vector<sandbox_record>& living) const {
-    std::map<swarm_id, std::string> open;
+    std::multimap<swarm_id, std::string> open;
     if (s.sandbox.empty())
       for (const auto& x : swarms_of(s))
-        open[x->swarm] = x->spec->provider;
+        for (const auto& name : {x->spec->provider, x->spec->fallback})
+          if (!name.empty()) open.emplace(x->swarm, name);
     return panic_places(*svc_, s, living, open);
   }
 

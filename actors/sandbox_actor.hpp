@@ -2,6 +2,7 @@
 //
 //   sandbox.cpp            its messages, the order of its phases while all goes well, its panes
 //   sandbox_create.cpp     how it comes to be: create, search, adoption
+//   sandbox_fallback.cpp   how one that its provider refuses is made at the run's fallback
 //   sandbox_lease.cpp      how long it may live: its lease, and the end before the lease's
 //   sandbox_transfers.cpp  what travels: the upload, the downloads, a last look at output
 //   sandbox_attach.cpp     people who attach
@@ -128,7 +129,7 @@ private:
 
   // ---- sandbox_spend.cpp ----
   void wait_for_place(std::function<void()> next);
-  void give_place_back();
+  void give_place_back(const error& answer = {});
   bool wait_for_provider(const error& why);
   void count_models(std::function<void()> then);
   bool may_spend();
@@ -173,6 +174,12 @@ private:
   void end_leftovers(std::function<void()> next);
   void leftovers_stay(const error& why, const std::function<void()>& next);
   void resume_phase();
+
+  // ---- sandbox_fallback.cpp ----
+  /// Makes it at the run's fallback where `why` is a refusal that a fallback is for; false: not.
+  bool fall_back(const error& why);
+  /// Runs `next` once the context is that of the provider on record.
+  void at_its_provider(std::function<void()> next);
 
   // ---- sandbox_lease.cpp ----
   void extend_lease();
@@ -345,7 +352,6 @@ private:
 
   // limits and money
   bool waiting_ = false;          ///< For ADMISSION, or for room on the disk.
-  error refused_;                 ///< By the provider: no room for it; ADMISSION is to be told.
   bool counting_ = true;          ///< Until the provider says that it counts nothing.
   bool counts_ = false;           ///< It has answered for its models, so that it does count.
   std::optional<bool> may_spend_; ///< Does not change; see may_spend().

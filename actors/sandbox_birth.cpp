@@ -42,6 +42,10 @@ bool create_is_settled(const error& e) {
   }
 }
 
+bool lacks_room(const error& e) {
+  return e.code == errc::quota || e.code == errc::rate || e.code == errc::capacity;
+}
+
 void find_by_intent(const std::shared_ptr<sandbox::api>& api, const std::string& install,
                     const std::string& intent, sandbox::done<sandbox::created> then) {
   sandbox::list_filter filter;

@@ -17,6 +17,9 @@ result<sandbox::create_params> create_request(const sandbox_context& ctx,
 
 /// True when the provider's answer means that no sandbox was made; false when that is unknown.
 bool create_is_settled(const error& e);
+/// True for a refusal that says nothing against the create itself: the quota or the rate of who
+/// answers, or its want of room.
+bool lacks_room(const error& e);
 
 /// Looks once for the sandbox of `intent` by its label. not_found: a full list (running and paused,
 /// all pages) is without it. Any other error says nothing.

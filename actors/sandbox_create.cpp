@@ -29,6 +29,7 @@ error of_sent(error e) {
 // those agents.
 void sandbox_impl::introduce() {
   if (ctx_->svc->rules) rec_.usd_per_hour = ctx_->svc->rules->of(ctx_->spec->provider).usd_per_hour;
+  rec_.provider = ctx_->spec->provider;
   packed_events all;
   all.add(now(), sandbox_queued{ctx_->index, ctx_->spec->provider, rec_.usd_per_hour});
   for (const auto& p : panes_.all())
@@ -41,7 +42,7 @@ void sandbox_impl::introduce() {
 
 void sandbox_impl::create() {
   if (ending()) return;
-  wait_for_place([this] { intend_create(); });
+  at_its_provider([this] { wait_for_place([this] { intend_create(); }); });
 }
 
 void sandbox_impl::intend_create() {
@@ -110,8 +111,8 @@ void sandbox_impl::drop_intent() {
 void sandbox_impl::on_created(result<sandbox::created> r) {
   if (r.ok()) return born(std::move(*r));
   fact(create_failed{rec_.intent, r.err()}, [this, e = r.err()] {
-    give_place_back();
-    if (!ending() && !wait_for_provider(e)) fail(at_step(e, "create"));
+    give_place_back(e);
+    if (!ending() && !fall_back(e) && !wait_for_provider(e)) fail(at_step(e, "create"));
   });
 }
 

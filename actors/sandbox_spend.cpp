@@ -26,13 +26,13 @@ void sandbox_impl::wait_for_place(std::function<void()> next) {
   ask.reserved_usd = reserve_of(rec_.usd_per_hour, limits());
   ask.longest = std::chrono::milliseconds{ctx_->spec->limit_ms} + limits().lease_grace;
   ask.no_queue = ctx_->spec->no_queue && !disk_full_at_; // its place was given away
-  ask.refused = std::exchange(refused_, {});
+  ask.falls_back = ctx_->fallback_spec != nullptr;
   ask.asker = caf::actor_cast<caf::strong_actor_ptr>(me());
   ask.then = home<void>([this, next](const result<void>& r) {
     if (!std::exchange(waiting_, false)) return; // called off meanwhile
     if (r.ok()) return ending() ? give_place_back() : next();
     if (r.err().code == errc::shutting_down) return wait_for_place(next);
-    fail(at_step(r.err(), "create"));
+    if (!ending() && !fall_back(r.err())) fail(at_step(r.err(), "create"));
   });
   ask.waiting = [self = me(), this](const sandbox_waits& w) {
     caf::anon_send(self, done_a::value, continuation{[this, w] {
@@ -42,20 +42,21 @@ void sandbox_impl::wait_for_place(std::function<void()> next) {
   caf::anon_send(admission, admit_a::value, std::move(ask));
 }
 
-// Out of the line; or the intent is on disk; or a place is free: ADMISSION looks again.
-void sandbox_impl::give_place_back() {
+// Out of the line; or the intent is on disk; or a place is free: ADMISSION looks again. That the
+// provider has no room it hears before it does.
+void sandbox_impl::give_place_back(const error& answer) {
   waiting_ = false;
   if (!ctx_->svc->rules) return;
   if (auto admission = ctx_->svc->handles->admission())
-    caf::anon_send(admission, release_a::value, ctx_->sandbox);
+    caf::anon_send(admission, release_a::value,
+                   place_given_back{ctx_->sandbox, ctx_->spec->provider,
+                                    lacks_room(answer) ? answer : error{}});
 }
 
 // The provider's own limit is one more to wait for, and so is its want of room; ADMISSION knows
 // when it is asked again.
 bool sandbox_impl::wait_for_provider(const error& why) {
-  if (!ctx_->svc->rules || ctx_->spec->no_queue) return false;
-  if (why.code != errc::quota && why.code != errc::rate && why.code != errc::capacity) return false;
-  refused_ = why;
+  if (!ctx_->svc->rules || ctx_->spec->no_queue || !lacks_room(why)) return false;
   create();
   return true;
 }

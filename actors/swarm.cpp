@@ -6,7 +6,10 @@ namespace skep::actors {
 swarm_impl::swarm_impl(caf::actor_config& cfg, swarm_context_ptr context, swarm_start start,
                        std::function<void(const swarm_id&)> closed)
     : domain_actor(cfg), ctx_(std::move(context)), start_(std::move(start)),
-      closed_(std::move(closed)) {}
+      closed_(std::move(closed)) {
+  if (!spec().fallback.empty())
+    fallback_spec_ = std::make_shared<const swarm_spec>(at_fallback(spec()));
+}
 
 swarm_impl::behavior_type swarm_impl::make_behavior() {
   return {
@@ -142,7 +145,7 @@ void swarm_impl::prepared(result<packed_tree> r) {
   bundle_ = std::make_shared<const upload_bundle>(std::move(r->tree.bundle));
   tell_scan(r->told, [this] {
     if (bundle_->refused) return close(outcome::failed, bundle_->refused);
-    connect([this](const error& why) {
+    connect(spec().provider, [this](const error& why) {
       if (why) return close(outcome::failed, why);
       start_all();
     });
@@ -174,11 +177,11 @@ void swarm_impl::tell_of_packing(const std::vector<notice>& what) {
     note(ctx_->recorder(), now(), n);
 }
 
-void swarm_impl::connect(std::function<void(const error&)> next) {
-  at_provider(ctx_->svc, spec().provider,
-              mine([this, next](result<std::shared_ptr<sandbox::api>> r) mutable {
+void swarm_impl::connect(const std::string& provider, std::function<void(const error&)> next) {
+  at_provider(ctx_->svc, provider,
+              mine([this, provider, next](result<std::shared_ptr<sandbox::api>> r) mutable {
                 if (!r) return next(r.err());
-                api_ = std::move(*r);
+                clients_[provider] = std::move(*r);
                 next(error{});
               }));
 }
@@ -190,7 +193,11 @@ void swarm_impl::start_all() {
 }
 
 void swarm_impl::start_sandbox(sandbox_start start) {
-  auto context = sandboxes_.add(ctx_->svc, ctx_->spec, api_, start);
+  const auto& at = start.record.provider;
+  const bool fell_back = fallback_spec_ && at == fallback_spec_->provider;
+  auto context = sandboxes_.add(ctx_->svc, fell_back ? fallback_spec_ : ctx_->spec,
+                                clients_[fell_back ? at : spec().provider], start);
+  if (!fell_back) context->fallback_spec = fallback_spec_;
   start.bundle = bundle_;
   auto child =
       sandbox_child(context, std::move(start), [weak = std::weak_ptr<swarm_context>(ctx_)] {

@@ -70,7 +70,8 @@ private:
   void tell_scan(bool told, std::function<void()> next);
   void pack_tree(std::function<void(result<upload_bundle>)> next);
   void tell_of_packing(const std::vector<notice>& what);
-  void connect(std::function<void(const error&)> next);
+  /// Asks for the client of a provider, which is then in clients_.
+  void connect(const std::string& provider, std::function<void(const error&)> next);
   void start_all();
   void start_sandbox(sandbox_start start);
 
@@ -100,8 +101,13 @@ private:
   // ---- swarm_adopt.cpp ----
   void adopt();
   void reach(std::vector<sandbox_record> open);
+  /// To each of `providers`; `next` hears of the first one that cannot be had.
+  void connect_all(std::vector<std::string> providers,
+                   std::function<void(const std::string&, const error&)> next);
+  /// Where sandboxes are that live, or may still be made.
+  std::vector<std::string> places_of(const std::vector<sandbox_record>& open) const;
   /// Once in the life of this actor.
-  void tell_unreachable(const error& why);
+  void tell_unreachable(const std::string& provider, const error& why);
   void with_bundle(std::vector<sandbox_record> open);
   void adopt_all(const std::vector<sandbox_record>& open);
 
@@ -121,7 +127,8 @@ private:
   std::function<void(const swarm_id&)> closed_;
   std::vector<std::pair<stop_mode, answer>> early_; ///< From before swarm.created was on disk.
   std::shared_ptr<const upload_bundle> bundle_;
-  std::shared_ptr<sandbox::api> api_;
+  std::map<std::string, std::shared_ptr<sandbox::api>> clients_; ///< By provider.
+  std::shared_ptr<const swarm_spec> fallback_spec_;              ///< Null: it has no fallback.
   sandbox_set sandboxes_;
   std::vector<std::uint32_t> missing_; ///< Sandboxes of the run that a former life did not begin.
   std::vector<owed_successor> owed_;   ///< As above, of successors.

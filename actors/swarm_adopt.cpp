@@ -2,6 +2,8 @@
 // yet, and successors that are owed.
 #include "actors/swarm_actor.hpp"
 
+#include <set>
+
 namespace skep::actors {
 
 void swarm_impl::adopt() {
@@ -34,12 +36,14 @@ void swarm_impl::adopt() {
 // so is one whose key is missing, or that this daemon was started without. A daemon that ends has
 // no time for that; the one after it has.
 void swarm_impl::reach(std::vector<sandbox_record> open) {
-  connect([this, open = std::move(open)](const error& why) mutable {
+  auto places = places_of(open);
+  connect_all(std::move(places), [this, open = std::move(open)](const std::string& provider,
+                                                                const error& why) mutable {
     if (!why) return with_bundle(std::move(open));
     const auto patient =
         !stop_ || stop_ == stop_mode::graceful || stop_ == stop_mode::former_shutdown;
     if (patient && (retriable(why) || (mendable(why) && !open.empty()))) {
-      tell_unreachable(why);
+      tell_unreachable(provider, why);
       return later(ctx_->svc->limits.settle_interval,
                    mine([this, open = std::move(open)] { reach(open); }));
     }
@@ -51,11 +55,29 @@ void swarm_impl::reach(std::vector<sandbox_record> open) {
   });
 }
 
-void swarm_impl::tell_unreachable(const error& why) {
+std::vector<std::string> swarm_impl::places_of(const std::vector<sandbox_record>& open) const {
+  std::set<std::string> out;
+  for (const auto& r : open)
+    out.insert(r.provider);
+  if (!missing_.empty() || !owed_.empty() || spec().replace_lost > 0) out.insert(spec().provider);
+  return {out.begin(), out.end()};
+}
+
+void swarm_impl::connect_all(std::vector<std::string> providers,
+                             std::function<void(const std::string&, const error&)> next) {
+  if (providers.empty()) return next({}, {});
+  auto one = std::move(providers.back());
+  providers.pop_back();
+  connect(one, [this, one, rest = std::move(providers), next](const error& why) mutable {
+    why ? next(one, why) : connect_all(std::move(rest), next);
+  });
+}
+
+void swarm_impl::tell_unreachable(const std::string& provider, const error& why) {
   if (std::exchange(told_unreachable_, true)) return;
   note(ctx_->recorder(), now(),
        notice{severity::warning, "provider_unreachable",
-              spec().provider
+              provider
                   + " cannot be asked since the daemon is back, which is tried again until the "
                     "run's time limit; what runs there goes on: "
                   + render(why)});
@@ -83,7 +105,7 @@ void swarm_impl::adopt_all(const std::vector<sandbox_record>& open) {
       start.panes = std::move(*panes);
       start_sandbox(std::move(start));
     } else {
-      sandboxes_.add(ctx_->svc, ctx_->spec, api_, start);
+      sandboxes_.add(ctx_->svc, ctx_->spec, nullptr, start);
       on_sandbox_closed(
           {r.sandbox, outcome::failed, make_error(errc::internal, "its panes are unknown"), true});
     }

@@ -5,8 +5,8 @@ namespace skep::actors {
 
 // Only while the run goes on: what a stop or the end of its time has reached is not begun again.
 bool swarm_impl::may_replace() const {
-  return !stop_ && !closing_ && !finishing_ && api_ && !ctx_->limit()->over(boot_now())
-         && replaced_ + unnumbered_ < spec().replace_lost;
+  return !stop_ && !closing_ && !finishing_ && clients_.count(spec().provider) > 0
+         && !ctx_->limit()->over(boot_now()) && replaced_ + unnumbered_ < spec().replace_lost;
 }
 
 // The intent names the successor, so that a daemon that dies now starts this one and no other.

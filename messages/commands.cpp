@@ -3,6 +3,7 @@
 #include "messages/hosts.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace skep {
 namespace {
@@ -220,8 +221,11 @@ error check_spec(const swarm_spec& spec) {
     return make_error(errc::bad_argument, "the command agent needs a program after --");
   for (auto [what, name] :
        {std::pair{"name", &spec.name}, std::pair{"name of the template", &spec.template_name},
-        std::pair{"name of the provider", &spec.provider}})
+        std::pair{"name of the provider", &spec.provider},
+        std::pair{"name of the fallback", &spec.fallback}})
     if (auto e = check_name(what, *name)) return e;
+  if (!spec.fallback.empty() && spec.fallback == spec.provider)
+    return make_error(errc::bad_argument, "the fallback is the provider itself, " + spec.provider);
   if (auto e = check_words(spec.argv, "argument")) return e;
   if (auto e = check_words(spec.setup, "word of the setup")) return e;
   if (!spec.setup.empty() && spec.setup.front().empty())
@@ -276,6 +280,17 @@ bool selects(const selection& s, const std::string& provider, const swarm_id& sw
   if (s.all) return true;
   if (!s.provider.empty()) return s.provider == provider;
   return s.swarm.empty() ? s.sandbox == sandbox : s.swarm == swarm;
+}
+
+bool selects(const selection& s, const swarm_spec& spec, const swarm_id& swarm) {
+  return selects(s, spec.provider, swarm, {})
+         || (!s.provider.empty() && s.provider == spec.fallback);
+}
+
+swarm_spec at_fallback(swarm_spec spec) {
+  spec.provider = std::exchange(spec.fallback, {});
+  if (spec.provider == "local") spec.template_name = "base";
+  return spec;
 }
 
 std::string prompt_for(const swarm_spec& spec, std::uint32_t pane_index) {

@@ -103,6 +103,9 @@ struct swarm_spec {
   bool no_partial = false;
   /// An agent that reports success and changed no file has done its task; else it is suspect.
   bool allow_no_changes = false;
+  /// The provider of those sandboxes whose create `provider` refuses for its quota, its rate or
+  /// want of room; empty: they wait for it. Another one than `provider`.
+  std::string fallback;
   SKEP_FIELDS(field(1, "name", x.name), field(2, "repo", x.repo), field(3, "out_dir", x.out_dir),
               field(4, "provider", x.provider), field(5, "template", x.template_name),
               field(6, "agent", x.agent), field(7, "argv", x.argv), field(8, "prompts", x.prompts),
@@ -117,11 +120,14 @@ struct swarm_spec {
               field(26, "idle_limit_ms", x.idle_limit_ms),
               field(27, "panes_out_percent", x.panes_out_percent),
               field(41, "replace_lost", x.replace_lost), field(42, "no_partial", x.no_partial),
-              field(43, "allow_no_changes", x.allow_no_changes))
+              field(43, "allow_no_changes", x.allow_no_changes), field(44, "fallback", x.fallback))
 };
 
 /// Ranges and combinations of a spec; none when it is sound. Touches nothing outside the spec.
 error check_spec(const swarm_spec& spec);
+/// The spec as it is for sandboxes at its fallback: that is their provider, and they have none
+/// beside it. Local ones have the template `base`, others the one that was asked for.
+swarm_spec at_fallback(swarm_spec spec);
 /// Prompt rules: 1 .. max_prompt_bytes bytes (`{{index}}` counts as `{index}`) of UTF-8, no NUL, no
 /// control characters (U+0080 .. U+009F are such) but newline, tab and, for files with CRLF,
 /// carriage return. prompt_missing, prompt_too_long, prompt_has_nul for every control character,
@@ -276,6 +282,9 @@ std::string text_of(const selection& s);
 /// True when it means a sandbox with these properties.
 bool selects(const selection& s, const std::string& provider, const swarm_id& swarm,
              const sandbox_id& sandbox);
+/// True when it means this run as a whole: of a provider, each run that may make sandboxes there,
+/// be it as its fallback.
+bool selects(const selection& s, const swarm_spec& spec, const swarm_id& swarm);
 
 /// Takes no new runs from here on (or again); those that run go on. Holds across restarts.
 struct drain_request {

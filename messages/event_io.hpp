@@ -14,13 +14,13 @@ using any_event = std::variant<
     command_asked, audit_repaired, done_outside, budget_set, budget_warned, daemon_draining,
     panic_asked, stop_forced, swarm_created, swarm_phase_changed, swarm_closed, time_warning,
     time_limit_reached, swarm_budget_warned, sandbox_queued, create_intended, sandbox_created,
-    create_failed, phase_changed, lease_intended, base_recorded, sandbox_degraded, kill_intended,
-    kill_confirmed, sandbox_closed, sandbox_waits, model_spend, output_incomplete, sandbox_frozen,
-    sandbox_failing, sandbox_replaced, notes_suppressed, usage_sampled, pane_created,
-    pane_start_intended, pane_started, pane_exited, pane_restarting, pane_closed, pane_usage,
-    agent_block, input_receipt, poll_failed, pane_budget_warned, log_truncated, pane_idle,
-    pane_active, transfer_intended, transfer_done, transfer_failed, transfer_progress,
-    swarm_scanned, results_scanned, collision>;
+    create_failed, sandbox_fell_back, phase_changed, lease_intended, base_recorded,
+    sandbox_degraded, kill_intended, kill_confirmed, sandbox_closed, sandbox_waits, model_spend,
+    output_incomplete, sandbox_frozen, sandbox_failing, sandbox_replaced, notes_suppressed,
+    usage_sampled, pane_created, pane_start_intended, pane_started, pane_exited, pane_restarting,
+    pane_closed, pane_usage, agent_block, input_receipt, poll_failed, pane_budget_warned,
+    log_truncated, pane_idle, pane_active, transfer_intended, transfer_done, transfer_failed,
+    transfer_progress, swarm_scanned, results_scanned, collision>;
 
 /// Facts of one event type; nullptr for an unknown number.
 const event_info* find_event(std::uint32_t type);

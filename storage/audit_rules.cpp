@@ -170,6 +170,12 @@ maybe_entry say(const create_failed& e, const audit_terms&) {
   return entry_of(audit_level::error, audit_category::resource, "SANDBOX_CREATE_FAILED",
                   std::move(about));
 }
+maybe_entry say(const sandbox_fell_back& e, const audit_terms&) {
+  json about{{"provider", e.provider}, {"from", e.from}, {"rate_usd_per_hour", e.usd_per_hour}};
+  add_error(about, e.why);
+  return entry_of(audit_level::warn, audit_category::resource, "SANDBOX_FELL_BACK",
+                  std::move(about));
+}
 maybe_entry say(const lease_intended& e, const audit_terms&) {
   return entry_of(audit_level::info, audit_category::resource, "SANDBOX_LEASE_SET",
                   {{"end_at_ms", e.end_at.time_since_epoch().count()}});

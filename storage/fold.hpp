@@ -68,6 +68,7 @@ result<void> fact(const context& c, const sandbox_queued& e);
 result<void> fact(const context& c, const create_intended& e);
 result<void> fact(const context& c, const sandbox_created& e);
 result<void> fact(const context& c, const create_failed& e);
+result<void> fact(const context& c, const sandbox_fell_back& e);
 result<void> fact(const context& c, const phase_changed& e);
 result<void> fact(const context& c, const lease_intended& e);
 result<void> fact(const context& c, const base_recorded& e);

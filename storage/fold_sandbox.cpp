@@ -58,6 +58,20 @@ result<void> fact(const context& c, const create_failed& e) {
   return charge_dropped(c, e);
 }
 
+// Nothing of it is anywhere yet, and its creates keep the provider that they were sent to.
+result<void> fact(const context& c, const sandbox_fell_back& e) {
+  if (auto placed = in_sandbox_chunk(c, "sandbox.fell_back"); !placed) return placed;
+  if (e.provider.empty()) return make_error(errc::bad_argument, "sandbox.fell_back to no provider");
+  if (auto fits = in_range("sandbox.fell_back", {}, e.usd_per_hour); !fits) return fits;
+  auto done = change(c,
+                     "UPDATE sandboxes SET provider = ?2, usd_per_hour = ?3 WHERE sandbox = ?1 AND "
+                     "state <> ?4 AND unresolved = 0 AND remote_id = '' AND provider <> ?2",
+                     c.sandbox, e.provider, e.usd_per_hour, phase::closed);
+  if (!done) return done.err();
+  if (!*done) return why_not_sandbox(c, "sandbox.fell_back");
+  return {};
+}
+
 result<void> fact(const context& c, const phase_changed& e) {
   if (auto placed = in_sandbox_chunk(c, "sandbox.phase_changed"); !placed) return placed;
   auto done = change(c,

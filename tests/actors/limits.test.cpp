@@ -192,7 +192,7 @@ TEST_CASE("a run that could never be admitted is refused by the name of the rule
   swarm_spec spec;
   spec.sandboxes = 3;
   auto why = [&](const provider_rules& r, double reserved = 0) {
-    auto e = never_fits(r, spec, reserved);
+    auto e = never_fits(r, spec, spec.sandboxes, reserved);
     CHECK((!e || e.code == errc::never_fits));
     return e.message.substr(0, e.message.find(':'));
   };

@@ -73,6 +73,38 @@ TEST_CASE("an idempotency key is short and plain, or there is none") {
   CHECK(check_key(std::string_view{"a\0b", 3}).code == errc::bad_argument);
 }
 
+TEST_CASE("a spec at its fallback has that provider and no other, and a template that is there") {
+  auto s = sound();
+  s.provider = "cloud";
+  s.template_name = "mine";
+  s.fallback = "spare";
+  auto there = at_fallback(s);
+  CHECK(there.provider == "spare");
+  CHECK(there.fallback.empty());
+  CHECK(there.template_name == "mine");
+  CHECK(there.argv == s.argv);
+  s.fallback = "local";
+  CHECK(at_fallback(s).template_name == "base");
+}
+
+TEST_CASE("a selection by provider means each run that may make sandboxes there") {
+  auto s = sound();
+  s.provider = "cloud";
+  s.fallback = "spare";
+  selection there;
+  there.provider = "spare";
+  CHECK(selects(there, s, {"sw_a"}));
+  there.provider = "cloud";
+  CHECK(selects(there, s, {"sw_a"}));
+  there.provider = "local";
+  CHECK_FALSE(selects(there, s, {"sw_a"}));
+  selection one;
+  one.swarm = {"sw_a"};
+  CHECK(selects(one, s, {"sw_a"}));
+  s.fallback.clear(); // no provider is selected, and none is the fallback
+  CHECK_FALSE(selects(one, s, {"sw_b"}));
+}
+
 TEST_CASE("each rule of a spec refuses a spec that breaks it alone") {
   check_rules(
       sound(),
@@ -93,6 +125,9 @@ TEST_CASE("each rule of a spec refuses a spec that breaks it alone") {
         },
         errc::bad_argument},
        {"11 restarts", [](auto& s) { s.pane_restarts = 11; }, errc::out_of_range},
+       {"a fallback to the provider itself", [](auto& s) { s.fallback = s.provider; },
+        errc::bad_argument},
+       {"a fallback like an option", [](auto& s) { s.fallback = "-x"; }, errc::bad_argument},
        {"no repository", [](auto& s) { s.repo.clear(); }, errc::bad_argument},
        {"relative repository", [](auto& s) { s.repo = "repo"; }, errc::bad_argument},
        {"dotted repository", [](auto& s) { s.repo = "./repo"; }, errc::bad_argument},

@@ -316,6 +316,11 @@ class Fold:
             self.tables["creates"].setdefault(body["intent"], {
                 "intent": body["intent"], "sandbox": event["sandbox"],
                 "provider": row["provider"], "at_ms": at})
+        elif kind == "sandbox.fell_back":
+            row = self.sandbox(event)
+            need(not row["unresolved"] and not row["remote_id"], event, "it is, or may be, somewhere")
+            need(body["provider"] not in ("", row["provider"]), event, "it goes nowhere")
+            row.update(provider=body["provider"], usd_per_hour=body["usd_per_hour"])
         elif kind in ("sandbox.created", "sandbox.create_failed"):
             row = self.sandbox(event, after_closed=True)
             need(row["unresolved"] and row["intent"] == body["intent"], event, "no such create")

@@ -135,6 +135,32 @@ def _(work):
         assert len(sim.record("create")) == 1
 
 
+@scenario("what a provider refuses for its quota is made at the fallback of its entry, and waits with --fallback none")
+def _(work):
+    repo = repository(work / "repo", FILES)
+    full = {"faults": {"quota_percent": 100}}
+    with Simulator(work, scenario=full) as sim, installation(work, sim, 'usd_per_hour = 0.5\nfallback = "local"\n') as skep:
+        plan = skep.json("run", "--repo", repo, "--provider", "sim", "--dry-run", "--", "true")["dry_run"]
+        assert any("is made at local" in r for r in plan["remarks"]), plan["remarks"]
+        lines = run(skep, repo, "--sandboxes", "2", "--", "sh", "-c", "echo here > made.txt")
+        swarm, summary = lines[0]["run"]["swarm"], lines[-1]["summary"]
+        assert summary["swarm"]["result"] == "completed" and summary["swarm"]["provider"] == "sim", summary["swarm"]
+        assert [(s["provider"], s["usd_per_hour"]) for s in summary["sandboxes"]] == [("local", 0)] * 2, summary
+        for pane in ("p0", "p1"):
+            assert "+here" in (repo / "skep-out" / swarm / f"{pane}.patch").read_text()
+        assert sim.alive() == [], sim.record()
+        told = [e["body"] for e in skep.events(swarm) if e["type"] == "sandbox.fell_back"]
+        assert [(x["from"], x["provider"], x["why"]["code"]) for x in told] == [("sim", "local", "quota")] * 2, told
+        said = skep.run("run", "--repo", repo, "--provider", "sim", "--allow-no-changes", "--", "true")
+        assert "falls back from sim to local: quota" in said.stdout + said.stderr, (said.stdout, said.stderr)
+        shown = skep.run("status", swarm).stdout
+        assert shown.count(" at local") == 2, shown
+        waits = run(skep, repo, "--fallback", "none", "--detach", "--", "true")[0]["run"]["swarm"]
+        line = wait_until("it waits", lambda: skep.json("budget", waits)["waiting"], 40)
+        assert (line[0]["provider"], line[0]["rule"]) == ("sim", "provider"), line
+        skep.json("kill", waits)
+
+
 @scenario("a provider that costs money has its limits by default, and those that are set are in force")
 def _(work):
     away = '[providers.{}]\napi_url = "http://127.0.0.1:1"\nkey = "K"\n'

@@ -99,6 +99,7 @@ const std::map<std::string_view, std::string_view> audit_operations = {
     {"sandbox.create_intended", "SANDBOX_CREATE_INTENDED"},
     {"sandbox.created", "SANDBOX_CREATED"},
     {"sandbox.create_failed", "SANDBOX_CREATE_FAILED"},
+    {"sandbox.fell_back", "SANDBOX_FELL_BACK"},
     {"sandbox.phase_changed", "none"},
     {"sandbox.lease_intended", "SANDBOX_LEASE_SET"},
     {"sandbox.base_recorded", "none"},

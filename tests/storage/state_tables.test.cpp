@@ -103,7 +103,8 @@ void tell_long_story(journal& j) {
   auto w2 = swarm_no(2);
   ok(put(j, w2, {}, 2000, command_accepted{"key2", "run", "f00d", {"r"}, at(900'000)}, a_swarm()));
   ok(put(j, w2, sandbox_no(2), 2001, sandbox_queued{0, "local"}, create_intended{"a", "base", 1}));
-  ok(put(j, w2, sandbox_no(2), 2002, create_failed{"a", why}, create_intended{"b", "base", 1}));
+  ok(put(j, w2, sandbox_no(2), 2002, create_failed{"a", why},
+         sandbox_fell_back{"cloud", 0.25, "local", why}, create_intended{"b", "base", 1}));
   ok(put(j, w2, sandbox_no(2), 2003, sandbox_closed{outcome::cancelled, why, false}));
   ok(put(j, w2, sandbox_no(2), 2004, sandbox_created{"b", "late", "0.2"}, kill_intended{"late"}));
   ok(put(j, w2, sandbox_no(3), 2005, sandbox_queued{1, "local"}, create_intended{"c", "base", 1},
@@ -375,6 +376,8 @@ TEST_CASE("facts that do not fit are refused by name") {
   // Creates: an answer without intent, a second intent beside the first.
   CHECK(put(j, w, s, 9, sandbox_created{"in1", "twin", ""}) == e::wrong_phase);
   CHECK(put(j, w, s, 9, create_intended{"in2", "base", 1}) == e::wrong_phase);
+  // It falls back before it is anywhere.
+  CHECK(put(j, w, s, 9, sandbox_fell_back{"cloud", 0, "local", {}}) == e::wrong_phase);
   // Claims from inside that no column can hold.
   CHECK(put(j, w, s, 9, pane_usage{p, -1, 0, 0, 0, ""}) == e::out_of_range);
   CHECK(put(j, w, s, 9, pane_usage{p, std::nan(""), 0, 0, 0, ""})
@@ -399,6 +402,39 @@ TEST_CASE("facts that do not fit are refused by name") {
   CHECK(put(j, w, {}, 9, swarm_closed{outcome::failed, {}, 0, 0, 0}) == e::none);
   CHECK(put(j, w, {}, 9, swarm_closed{outcome::failed, {}, 0, 0, 0}) == e::wrong_phase);
   CHECK(put(j, w, sandbox_no(5), 9, sandbox_queued{1, "local"}) == e::wrong_phase);
+}
+
+TEST_CASE(
+    "a sandbox falls back to another provider while nothing of it is anywhere, and each of its "
+    "creates counts where it was sent") {
+  temp_dir dir;
+  auto j = open_journal(dir / "skep.db");
+  auto w = swarm_no(1);
+  auto s = sandbox_no(1);
+  using e = errc;
+  auto to = [](const char* provider, double usd = 0.25) {
+    return sandbox_fell_back{provider, usd, "cloud", make_error(errc::capacity)};
+  };
+  REQUIRE(put(j, w, {}, 1, a_swarm()) == e::none);
+  CHECK(put(j, w, s, 2, to("spare")) == e::not_found);
+  REQUIRE(put(j, w, s, 2, sandbox_queued{0, "cloud", 0.1}, create_intended{"a", "base", 1})
+          == e::none);
+  CHECK(put(j, w, s, 3, to("spare")) == e::wrong_phase); // its create may have made it
+  REQUIRE(put(j, w, s, 4, create_failed{"a", make_error(errc::capacity)}) == e::none);
+  CHECK(put(j, w, s, 5, to("")) == e::bad_argument);
+  CHECK(put(j, w, s, 5, to("cloud")) == e::wrong_phase);
+  CHECK(put(j, w, s, 5, to("spare", -1)) == e::out_of_range);
+  REQUIRE(put(j, w, s, 5, to("spare"), create_intended{"b", "base", 1}) == e::none);
+  auto opened = reader::open(dir / "skep.db");
+  REQUIRE(opened);
+  auto& r = *opened;
+  CHECK(r.sandbox(s)->provider == "spare");
+  CHECK(r.sandbox(s)->usd_per_hour == 0.25);
+  auto spent = r.spend(at(6)).value();
+  CHECK(spent.creates["cloud"].size() == 1);
+  CHECK(spent.creates["spare"].size() == 1);
+  REQUIRE(put(j, w, s, 7, sandbox_created{"b", "remote1", ""}) == e::none);
+  CHECK(put(j, w, s, 8, to("cloud")) == e::wrong_phase); // it is there
 }
 
 TEST_CASE("an independent fold of the printed events gives the tables row for row") {

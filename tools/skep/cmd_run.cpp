@@ -261,7 +261,7 @@ int run(const app& a, const run_options& o) {
   if (later.mode == "pr")
     if (auto e = check_forge(a, spec->repo, later)) return fail(a, e);
   // Asked here as well, so that nothing is made where no sandbox could be.
-  if (spec->provider == "local") {
+  if (spec->provider == "local" || spec->fallback == "local") {
     for (const auto* name : {"skep-host", "skep-envd"})
       if (beside_self(name).empty())
         return fail(
@@ -376,6 +376,10 @@ void add_run(CLI::App& cli, app& a) {
   c->add_flag("--prompt-template", o->prompt_template,
               "Fill in {index} and {count} in prompt files as well");
   c->add_option("--provider", o->provider, "Where the sandboxes are made")->capture_default_str();
+  c->add_option("--fallback", o->fallback,
+                "Where a sandbox is made that --provider refuses for its quota, its rate or want\n"
+                "of room: a provider, or none, and it waits\n"
+                "(default: fallback of [providers.NAME] of skep.toml, else none)");
   c->add_option("--template", o->template_name, "Sandbox template")->capture_default_str();
   c->add_option("--limit", o->limit, "Longest life of a sandbox, such as 90s, 30min, 2h")
       ->capture_default_str();

@@ -108,7 +108,8 @@ plan_reply answer_here(const swarm_spec& spec, const tools::config& settings,
   auto limits = tools::policies_of(settings);
   actors::model_prices models;
   models.asked = !actors::make_adapter(spec.agent)->plan(spec, {}).gateway.empty();
-  models.counted = spec.provider == "local"; // only skep-host's gateway counts
+  // Only skep-host's gateway counts.
+  models.counted_at = [](const std::string& provider) { return provider == "local"; };
   models.known = tools::priced_models(settings);
   auto dead_make_room = [&](const actors::hold& h) {
     auto holders = actors::holders_of(h, state, spec.provider, spec.repo);
@@ -180,10 +181,18 @@ result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& pa
   out.remarks.insert(out.remarks.end(), answer->remarks.begin(), answer->remarks.end());
   add_upload_time(out, *answer);
   out.time_limit_ms = answer->limit_ms;
-  out.usd_per_hour = tools::limits_of(*settings).of(spec.provider).usd_per_hour;
+  auto table = tools::limits_of(*settings);
+  out.usd_per_hour = table.of(spec.provider).usd_per_hour;
+  auto dearest = out.usd_per_hour;
+  if (!spec.fallback.empty()) {
+    dearest = std::max(dearest, table.of(spec.fallback).usd_per_hour);
+    out.remarks.push_back("what " + spec.provider
+                          + " refuses for its quota, its rate or want of room is made at "
+                          + spec.fallback);
+  }
   // Up to the limit: whoever shows it says what comes on top (files_view.cpp).
   out.time_usd_at_most =
-      out.usd_per_hour * spec.sandboxes * (static_cast<double>(out.time_limit_ms) / 3'600'000.0);
+      dearest * spec.sandboxes * (static_cast<double>(out.time_limit_ms) / 3'600'000.0);
   out.models_cost = !actors::make_adapter(spec.agent)->plan(spec, {}).needs_secrets.empty();
   out.budget_usd = spec.budget_usd;
   add_limits(out, spec, *answer);

@@ -292,6 +292,50 @@ void lead_to_program(swarm_spec& spec) {
   spec.env["PATH"] = folder + ":" + std::string{usual};
 }
 
+namespace {
+
+/// The run's own word goes before what skep.toml says of its provider.
+std::string fallback_of(const run_options& o, const tools::config& settings) {
+  if (!o.fallback.empty()) return o.fallback == "none" ? std::string{} : o.fallback;
+  auto entry = settings.providers.find(o.provider);
+  return entry == settings.providers.end() ? std::string{} : entry->second.fallback;
+}
+
+/// What a provider that the run may use must be, as far as skep.toml tells.
+error check_provider_of(const swarm_spec& spec, const tools::config& settings,
+                        const storage::state_paths& paths) {
+  if (spec.provider == "local") {
+    if (spec.template_name != "base")
+      return usage("local sandboxes have the template base alone, not " + spec.template_name);
+    return tools::check_local_bind(settings, paths.root);
+  }
+  if (settings.providers.count(spec.provider) > 0) return {};
+  return tools::no_such_provider(spec.provider, settings, tools::default_config_file(paths.root));
+}
+
+/// Its keys, and its agents' program where that can be looked for.
+error check_agent_of(const swarm_spec& spec, const storage::state_paths& paths) {
+  if (auto e = check_keys(spec, paths)) return e;
+  if (auto e = check_own_program(spec, paths)) return e;
+  return check_program(spec, paths);
+}
+
+/// The agents of a run have one environment, wherever they are: it is not led to a program.
+error check_fallback(const swarm_spec& spec, const tools::config& settings,
+                     const storage::state_paths& paths) {
+  if (spec.fallback.empty()) return {};
+  auto there = at_fallback(spec);
+  if (auto e = check_provider_of(there, settings, paths)) return e;
+  if (auto e = check_agent_of(there, paths)) return e;
+  lead_to_program(there);
+  if (there.env == spec.env) return {};
+  return make_error(errc::agent_not_visible,
+                    program_of(there) + " is in no folder of a local sandbox's PATH, and agents at "
+                        + spec.provider + " have the same PATH: --env PATH=" + there.env["PATH"]);
+}
+
+} // namespace
+
 result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string>& argv,
                              const storage::state_paths& paths) {
   swarm_spec spec;
@@ -314,6 +358,7 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.replace_lost = static_cast<std::uint32_t>(o.replace_lost);
   auto settings = settings_of(paths);
   if (!settings) return settings.err();
+  spec.fallback = fallback_of(o, *settings);
   spec.warn_at_ms = settings->policy.warn_at_ms;
   if (auto e = add_time(spec, o)) return e;
   if (auto e = add_budget(o.budget, "--budget", spec.budget_usd)) return e;
@@ -344,23 +389,16 @@ result<swarm_spec> make_spec(const run_options& o, const std::vector<std::string
   spec.out_dir = o.out_dir.empty() ? spec.repo + "/skep-out"
                                    : fs::absolute(o.out_dir, failed).lexically_normal().string();
   if (auto e = check_spec(spec)) return e;
-  if (spec.provider != "local" && settings->providers.count(spec.provider) == 0)
-    return tools::no_such_provider(spec.provider, *settings,
-                                   tools::default_config_file(paths.root));
-  if (spec.provider == "local" && spec.template_name != "base")
-    return usage("local sandboxes have the template base alone, not " + spec.template_name);
-  if (spec.provider == "local")
-    if (auto e = tools::check_local_bind(*settings, paths.root)) return e;
+  if (auto e = check_provider_of(spec, *settings, paths)) return e;
   if (auto e = check_out_dir(spec.out_dir)) return e;
   // A list with a mistake fails the scan; here it is told as what it is.
   if (spec.scan != scan_policy::warn)
     if (auto list = transfer::allow_list::read(spec.repo);
         !list && list.err().code == errc::bad_allow_file)
       return list.err();
-  if (auto e = check_keys(spec, paths)) return e;
-  if (auto e = check_own_program(spec, paths)) return e;
-  if (auto e = check_program(spec, paths)) return e;
+  if (auto e = check_agent_of(spec, paths)) return e;
   lead_to_program(spec);
+  if (auto e = check_fallback(spec, *settings, paths)) return e;
   return spec;
 }
 

@@ -21,6 +21,7 @@ struct run_options {
   std::vector<std::string> prompt_files; ///< Arrive as they are, unless they are templates.
   bool prompt_template = false;          ///< Placeholders in prompt files are filled in, too.
   std::string provider = "local";
+  std::string fallback; ///< A provider, "none"; empty: as skep.toml has it.
   std::string template_name = "base";
   std::string limit = "60min";
   std::string warn_at;    ///< "30min,50min", "none"; empty: as skep.toml has it.

@@ -42,8 +42,8 @@ bool warns([[maybe_unused]] const E& x) {
   else
     return is_among<E, swarm_budget_warned, pane_budget_warned, create_failed, transfer_failed,
                     swarm_scanned, results_scanned, poll_failed, time_warning, time_limit_reached,
-                    pane_idle, sandbox_degraded, sandbox_failing, sandbox_replaced, collision,
-                    supervisor_gave_up>;
+                    pane_idle, sandbox_degraded, sandbox_failing, sandbox_fell_back,
+                    sandbox_replaced, collision, supervisor_gave_up>;
 }
 
 } // namespace
@@ -79,6 +79,9 @@ std::string run_progress::on([[maybe_unused]] const broker::received_event& e,
            + (x.why ? ", " + render(x.why) : "");
   } else if constexpr (std::is_same_v<E, create_failed>) {
     return box_name(e.sandbox) + " was not created: " + render(x.why);
+  } else if constexpr (std::is_same_v<E, sandbox_fell_back>) {
+    return box_name(e.sandbox) + " falls back from " + x.from + " to " + x.provider + ": "
+           + render(x.why);
   } else if constexpr (std::is_same_v<E, pane_created>) {
     panes[x.pane] = {e.sandbox, x.index, x.name};
     return {};

@@ -183,6 +183,12 @@ std::string pane_table(const status_reply& s) {
 
 namespace {
 
+/// The provider's id of a sandbox, and the provider where that is not the run's own.
+std::string place_text(const sandbox_record& b, const std::string& usual) {
+  auto id = b.remote_id.empty() ? std::string{"-"} : safe_line(b.remote_id, 40);
+  return b.provider == usual ? id : id + " at " + safe_line(b.provider, 24);
+}
+
 std::string health_word(health_state x) {
   auto t = x == health_state::healthy    ? tint::green
            : x == health_state::degraded ? tint::yellow
@@ -294,8 +300,7 @@ std::string status_text(const status_reply& s) {
       {"SANDBOX", "STATE", "SINCE", "COST", "PROVIDER ID", "BASE"}};
   for (const auto& b : s.sandboxes)
     boxes.push_back({b.sandbox.value, sandbox_state_text(b), age_text(b.phase_since),
-                     cost_text(cost_usd(b, now)),
-                     b.remote_id.empty() ? "-" : safe_line(b.remote_id, 40),
+                     cost_text(cost_usd(b, now)), place_text(b, w.provider),
                      b.base_commit.empty() ? "-" : safe_line(b.base_commit, 12)});
   out += fitting_table(std::move(boxes), {"BASE", "PROVIDER ID"}) + "\n";
   out += pane_table(s);

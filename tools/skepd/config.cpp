@@ -176,13 +176,14 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
                           {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
                            "first_lease_s", "lease_cap_s", "kind", "usd_per_hour", "max_active",
                            "max_active_per_repo", "creates_per_minute", "creates_per_hour",
-                           "creates_per_day", "max_starting", "network_check"}))
+                           "creates_per_day", "max_starting", "network_check", "fallback"}))
     return e;
   provider_entry p;
   for (auto [key, target] : {std::pair{"api_url", &p.api_url},
                              {"sandbox_url", &p.sandbox_url},
                              {"domain", &p.domain},
-                             {"key", &p.key_secret}})
+                             {"key", &p.key_secret},
+                             {"fallback", &p.fallback}})
     if (auto e = read_text(file, *t, key, *target)) return e;
   if (p.api_url.empty() && p.domain.empty())
     return bad(file, &node, "a provider needs api_url or domain");
@@ -196,6 +197,20 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   if (auto e = read_network_check(file, *t, p.create.network)) return e;
   if (auto e = read_limits(file, *t, p)) return e;
   out.providers[name] = std::move(p);
+  return {};
+}
+
+/// Once all providers are known.
+error check_fallbacks(const std::filesystem::path& file, const toml::table& providers,
+                      const config& out) {
+  for (const auto& [name, node] : providers) {
+    const auto& to = out.providers.at(std::string{name.str()}).fallback;
+    if (to.empty() || (to != name.str() && (to == "local" || out.providers.count(to) > 0)))
+      continue;
+    return bad(file, node.as_table()->get("fallback"),
+               to == name.str() ? "fallback takes another provider than " + to
+                                : "fallback takes local or a configured provider, not " + to);
+  }
   return {};
 }
 
@@ -358,6 +373,7 @@ result<config> load_config(const std::filesystem::path& file, bool must_exist) {
     if (!providers->is_table()) return bad(file, providers, "[providers] must be a table");
     for (const auto& [name, node] : *providers->as_table())
       if (auto e = read_provider(file, node, std::string{name.str()}, out)) return e;
+    if (auto e = check_fallbacks(file, *providers->as_table(), out)) return e;
   }
   return out;
 }

@@ -13,6 +13,7 @@
 //   create_timeout_s = 60                       # how long a create may take
 //   first_lease_s = 120                         # how long a sandbox lives that nobody gets to know
 //   lease_cap_s = 3600                          # the longest life that the plan gives a sandbox
+//   fallback = "local"                          # where what it refuses is made
 //   network_check = "require"                   # or "warn": keep sandboxes that fail the look
 //   kind = "e2b"          # or "sim": costs nothing and has no limits unless set
 //   usd_per_hour = 0.10   # what the time of a sandbox costs
@@ -83,6 +84,8 @@ struct provider_entry {
   limit_setting max_active, max_active_per_repo;
   limit_setting creates_per_minute, creates_per_hour, creates_per_day;
   limit_setting max_starting;
+  std::string
+      fallback; ///< Provider of what this one refuses, unless a run says otherwise; empty: none.
 };
 
 /// [forge]

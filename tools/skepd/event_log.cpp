@@ -24,8 +24,8 @@ log_level level_of(const any_event& e) {
         else if constexpr (one_of<E, child_restarted, create_failed, poll_failed, transfer_failed,
                                   pane_restarting, sandbox_degraded, audit_repaired, panic_asked,
                                   time_warning, time_limit_reached, output_incomplete, pane_idle,
-                                  sandbox_failing, sandbox_replaced, notes_suppressed,
-                                  results_scanned>)
+                                  sandbox_failing, sandbox_fell_back, sandbox_replaced,
+                                  notes_suppressed, results_scanned>)
           return log_level::warn;
         else if constexpr (one_of<E, swarm_closed, sandbox_closed, pane_closed>)
           return by_outcome(x.result);

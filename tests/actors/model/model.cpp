@@ -17,9 +17,9 @@ constexpr bool of_swarm = one_of<E, swarm_created, swarm_phase_changed, swarm_cl
 
 template <class E>
 constexpr bool of_sandbox =
-    one_of<E, sandbox_queued, create_intended, sandbox_created, create_failed, phase_changed,
-           lease_intended, base_recorded, sandbox_degraded, kill_intended, kill_confirmed,
-           sandbox_closed, sandbox_failing>;
+    one_of<E, sandbox_queued, create_intended, sandbox_created, create_failed, sandbox_fell_back,
+           phase_changed, lease_intended, base_recorded, sandbox_degraded, kill_intended,
+           kill_confirmed, sandbox_closed, sandbox_failing>;
 
 template <class E>
 constexpr bool of_pane = one_of<E, pane_start_intended, pane_started, pane_exited, pane_restarting,
@@ -133,6 +133,10 @@ model::broken model::in_sandbox(const chunk& c, sandbox_state& s, const E& e, ut
     if (budget_ends(s.swarm, at)) swarms_[s.swarm].ended_until = at;
     s.charged_from = {}; // what was not made costs nothing
     s.reserved = 0;
+  }
+  if constexpr (std::is_same_v<E, sandbox_fell_back>) {
+    if (s.unresolved || !s.remote.empty()) return "a sandbox that may be somewhere falls back";
+    s.usd_per_hour = e.usd_per_hour;
   }
   if constexpr (std::is_same_v<E, sandbox_failing>) {
     if (!e.why) return "a sandbox fails without an error";
