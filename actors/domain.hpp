@@ -7,6 +7,7 @@
 #include "actors/boards.hpp"
 #include "actors/directory.hpp"
 #include "actors/disk_room.hpp"
+#include "actors/fallback.hpp"
 #include "actors/follower_places.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/limit_rules.hpp"
@@ -164,9 +165,7 @@ public:
   services_ptr svc;
   std::shared_ptr<const swarm_spec> spec; ///< As it is at the sandbox's provider.
   std::shared_ptr<sandbox::api> api;
-  /// The spec at its fallback (at_fallback()), one for all sandboxes of the run; null: it has none,
-  /// or is there.
-  std::shared_ptr<const swarm_spec> fallback_spec;
+  fallback_ptr fallback; ///< Null: it has none, or is there.
   swarm_id swarm;
   sandbox_id sandbox;
   std::uint32_t index = 0;
@@ -219,7 +218,7 @@ public:
   /// From now on it is at the fallback, whose client `there` is. Only by its SANDBOX, before the
   /// sandbox is made: the other actors that read `spec` and `api` are started after that.
   void fall_back(std::shared_ptr<sandbox::api> there) {
-    spec = std::exchange(fallback_spec, nullptr);
+    spec = std::exchange(fallback, nullptr)->spec();
     api = std::move(there);
   }
   /// Drops every handle; called when the sandbox's supervisor ends.

@@ -6,10 +6,11 @@ namespace skep::actors {
 namespace {
 
 // Who was sent a create, and has not answered, may have the sandbox at any moment.
-bool creates(const services& svc, const swarm_id& id) {
+bool creates(const services& svc, const swarm_id& id, const std::string& provider) {
   auto rows = svc.load_sandboxes(id);
-  return !rows
-         || std::any_of(rows->begin(), rows->end(), [](const auto& x) { return x.unresolved; });
+  return !rows || std::any_of(rows->begin(), rows->end(), [&](const auto& x) {
+    return x.unresolved && x.provider == provider;
+  });
 }
 
 } // namespace
@@ -22,7 +23,7 @@ result<std::set<std::string>> panic_places(const services& svc, const selection&
     if (svc.knows_provider(x.provider) || svc.wall_now() < x.lease_end_at)
       surely.insert(x.provider);
   for (const auto& [id, provider] : open)
-    (!may_hold(svc, provider) && creates(svc, id) ? surely : maybe).insert(provider);
+    (!may_hold(svc, provider) && creates(svc, id, provider) ? surely : maybe).insert(provider);
   if (s.all) {
     if (svc.providers_in_use)
       for (auto& name : svc.providers_in_use())

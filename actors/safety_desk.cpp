@@ -105,7 +105,9 @@ private:
     if (s.sandbox.empty())
       for (const auto& x : swarms_of(s))
         for (const auto& name : {x->spec->provider, x->spec->fallback})
-          if (!name.empty()) open.emplace(x->swarm, name);
+          // By provider, it alone: what is listed there is meant, and dies, whatever its run.
+          if (!name.empty() && (s.provider.empty() || name == s.provider))
+            open.emplace(x->swarm, name);
     return panic_places(*svc_, s, living, open);
   }
 

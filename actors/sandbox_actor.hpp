@@ -180,6 +180,7 @@ private:
   bool fall_back(const error& why);
   /// Runs `next` once the context is that of the provider on record.
   void at_its_provider(std::function<void()> next);
+  void tell_out_of_reach(const error& why);
 
   // ---- sandbox_lease.cpp ----
   void extend_lease();
@@ -351,7 +352,8 @@ private:
   std::uint32_t freezing_ = 0; ///< Facts of freezing or thawing on their way to the disk.
 
   // limits and money
-  bool waiting_ = false;          ///< For ADMISSION, or for room on the disk.
+  bool waiting_ = false; ///< For ADMISSION, for its fallback's client, or for room on the disk.
+  bool told_of_fallback_ = false; ///< That it cannot be had.
   bool counting_ = true;          ///< Until the provider says that it counts nothing.
   bool counts_ = false;           ///< It has answered for its models, so that it does count.
   std::optional<bool> may_spend_; ///< Does not change; see may_spend().

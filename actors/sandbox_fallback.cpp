@@ -9,8 +9,8 @@
 namespace skep::actors {
 
 bool sandbox_impl::fall_back(const error& why) {
-  if (!ctx_->fallback_spec || !lacks_room(why)) return false;
-  const auto& to = ctx_->fallback_spec->provider;
+  if (!ctx_->fallback || !lacks_room(why)) return false;
+  const auto& to = ctx_->fallback->provider();
   const auto usd = ctx_->svc->rules ? ctx_->svc->rules->of(to).usd_per_hour : 0.0;
   fact(sandbox_fell_back{to, usd, ctx_->spec->provider, why}, [this, to, usd] {
     rec_.provider = to;
@@ -20,16 +20,38 @@ bool sandbox_impl::fall_back(const error& why) {
   return true;
 }
 
+// A fallback that cannot be had for a moment is waited for, until the run's end.
 void sandbox_impl::at_its_provider(std::function<void()> next) {
-  const auto& spare = ctx_->fallback_spec;
-  if (!spare || rec_.provider != spare->provider) return next();
+  const auto& there = ctx_->fallback;
+  if (!there || rec_.provider != there->provider()) return next();
   waiting_ = true;
-  at_provider(ctx_->svc, rec_.provider, [this, next](result<std::shared_ptr<sandbox::api>> there) {
-    if (!std::exchange(waiting_, false)) return; // its end came
-    if (!there) return fail(at_step(there.err(), "create"));
-    ctx_->fall_back(std::move(*there));
-    if (!ending()) next();
-  });
+  there->reach(home<std::shared_ptr<sandbox::api>>(
+      [this, next](result<std::shared_ptr<sandbox::api>> client) {
+        if (!waiting_) return; // its end came
+        if (client) {
+          waiting_ = false;
+          ctx_->fall_back(std::move(*client));
+          if (!ending()) next();
+          return;
+        }
+        if (!retriable(client.err()) && !mendable(client.err())) {
+          waiting_ = false;
+          return fail(at_step(client.err(), "create"));
+        }
+        tell_out_of_reach(client.err());
+        later(limits().settle_interval, [this, next] {
+          if (waiting_) at_its_provider(next);
+        });
+      }));
+}
+
+void sandbox_impl::tell_out_of_reach(const error& why) {
+  if (std::exchange(told_of_fallback_, true)) return;
+  note(ctx_->recorder(), now(),
+       notice{severity::warning, "provider_unreachable",
+              ctx_->sandbox.value + ": its fallback " + rec_.provider
+                  + " cannot be asked, which is tried again until the run's time limit: "
+                  + render(why)});
 }
 
 } // namespace skep::actors

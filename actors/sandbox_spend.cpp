@@ -26,13 +26,13 @@ void sandbox_impl::wait_for_place(std::function<void()> next) {
   ask.reserved_usd = reserve_of(rec_.usd_per_hour, limits());
   ask.longest = std::chrono::milliseconds{ctx_->spec->limit_ms} + limits().lease_grace;
   ask.no_queue = ctx_->spec->no_queue && !disk_full_at_; // its place was given away
-  ask.falls_back = ctx_->fallback_spec != nullptr;
+  ask.falls_back = ctx_->fallback != nullptr && !ask.no_queue;
   ask.asker = caf::actor_cast<caf::strong_actor_ptr>(me());
-  ask.then = home<void>([this, next](const result<void>& r) {
+  ask.then = home<void>([this, next, falls_back = ask.falls_back](const result<void>& r) {
     if (!std::exchange(waiting_, false)) return; // called off meanwhile
     if (r.ok()) return ending() ? give_place_back() : next();
     if (r.err().code == errc::shutting_down) return wait_for_place(next);
-    if (!ending() && !fall_back(r.err())) fail(at_step(r.err(), "create"));
+    if (!ending() && !(falls_back && fall_back(r.err()))) fail(at_step(r.err(), "create"));
   });
   ask.waiting = [self = me(), this](const sandbox_waits& w) {
     caf::anon_send(self, done_a::value, continuation{[this, w] {

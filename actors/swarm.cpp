@@ -8,7 +8,7 @@ swarm_impl::swarm_impl(caf::actor_config& cfg, swarm_context_ptr context, swarm_
     : domain_actor(cfg), ctx_(std::move(context)), start_(std::move(start)),
       closed_(std::move(closed)) {
   if (!spec().fallback.empty())
-    fallback_spec_ = std::make_shared<const swarm_spec>(at_fallback(spec()));
+    fallback_ = std::make_shared<fallback_place>(ctx_->svc, at_fallback(spec()));
 }
 
 swarm_impl::behavior_type swarm_impl::make_behavior() {
@@ -105,7 +105,9 @@ void swarm_impl::take_up() {
     if (stop_ == stop_mode::former_shutdown && ctx_->daemon_ends()) stop_ = stop_mode::shutdown;
   }
   sandboxes_.clear();
-  replacing_ = unnumbered_ = 0;
+  replacing_ = unnumbered_ = unreached_ = 0;
+  waiting_for_tree_.clear();
+  unmade_ = {};
   went_on();
   adopt();
 }
@@ -193,11 +195,10 @@ void swarm_impl::start_all() {
 }
 
 void swarm_impl::start_sandbox(sandbox_start start) {
-  const auto& at = start.record.provider;
-  const bool fell_back = fallback_spec_ && at == fallback_spec_->provider;
-  auto context = sandboxes_.add(ctx_->svc, fell_back ? fallback_spec_ : ctx_->spec,
-                                clients_[fell_back ? at : spec().provider], start);
-  if (!fell_back) context->fallback_spec = fallback_spec_;
+  const bool fell_back = fallback_ && start.record.provider == fallback_->provider();
+  const auto& place = fell_back ? fallback_->spec() : ctx_->spec;
+  auto context = sandboxes_.add(ctx_->svc, place, clients_.at(place->provider), start);
+  if (!fell_back) context->fallback = fallback_;
   start.bundle = bundle_;
   auto child =
       sandbox_child(context, std::move(start), [weak = std::weak_ptr<swarm_context>(ctx_)] {
@@ -356,6 +357,7 @@ void swarm_impl::write_end() {
         if (!r) return close(outcome::failed, r.err());
         tell(r->met);
         if (r->about_place) note(ctx_->recorder(), now(), *r->about_place);
+        if (unmade_ && r->end.result == outcome::completed) r->end.result = outcome::failed;
         if (r->end.result != outcome::completed && first_error_) r->end.why = first_error_;
         close(std::move(r->end));
       });

@@ -14,6 +14,9 @@
 #include "actors/swarm_sandboxes.hpp"
 #include "actors/told_collisions.hpp"
 
+#include <map>
+#include <set>
+
 namespace skep::actors {
 
 class swarm_impl : public domain_actor<swarm_actor> {
@@ -100,21 +103,22 @@ private:
 
   // ---- swarm_adopt.cpp ----
   void adopt();
-  void reach(std::vector<sandbox_record> open);
-  /// To each of `providers`; `next` hears of the first one that cannot be had.
-  void connect_all(std::vector<std::string> providers,
-                   std::function<void(const std::string&, const error&)> next);
-  /// Where sandboxes are that live, or may still be made.
-  std::vector<std::string> places_of(const std::vector<sandbox_record>& open) const;
-  /// Once in the life of this actor.
+  /// Each provider by itself: what is at one that answers does not wait for another.
+  void reach_all(std::vector<sandbox_record> open);
+  void reach(const std::string& provider, std::vector<sandbox_record> open);
+  void unreachable(const std::string& provider, const std::vector<sandbox_record>& open,
+                   const error& why);
+  /// Once in the life of this actor for each.
   void tell_unreachable(const std::string& provider, const error& why);
-  void with_bundle(std::vector<sandbox_record> open);
-  void adopt_all(const std::vector<sandbox_record>& open);
+  void with_bundle(const std::string& provider, std::vector<sandbox_record> open);
+  void adopt_all(const std::string& provider, const std::vector<sandbox_record>& open);
 
   // ---- swarm_replace.cpp ----
   bool may_replace() const;
   void replace(const sandbox_id& lost);
   void start_successor(std::uint32_t index, const sandbox_id& id);
+  /// At the run's provider, which may not have been asked for since the daemon is back.
+  void reach_for_successor(std::uint32_t index, const sandbox_id& id);
   void finish_when_empty();
 
   // ---- swarm_collisions.cpp ----
@@ -128,7 +132,7 @@ private:
   std::vector<std::pair<stop_mode, answer>> early_; ///< From before swarm.created was on disk.
   std::shared_ptr<const upload_bundle> bundle_;
   std::map<std::string, std::shared_ptr<sandbox::api>> clients_; ///< By provider.
-  std::shared_ptr<const swarm_spec> fallback_spec_;              ///< Null: it has no fallback.
+  fallback_ptr fallback_;                                        ///< Null: it has none.
   sandbox_set sandboxes_;
   std::vector<std::uint32_t> missing_; ///< Sandboxes of the run that a former life did not begin.
   std::vector<owed_successor> owed_;   ///< As above, of successors.
@@ -146,7 +150,10 @@ private:
   bool comparing_ = false;
   bool finishing_ = false;
   bool closing_ = false;
-  bool told_unreachable_ = false;
+  std::set<std::string> told_unreachable_; ///< Providers.
+  std::uint32_t unreached_ = 0;            ///< Providers whose sandboxes are not taken up yet.
+  error unmade_; ///< Why sandboxes of the run that a former life did not begin are not made.
+  std::vector<std::function<void()>> waiting_for_tree_;
 };
 
 } // namespace skep::actors

@@ -2,7 +2,7 @@
 // yet, and successors that are owed.
 #include "actors/swarm_actor.hpp"
 
-#include <set>
+#include <map>
 
 namespace skep::actors {
 
@@ -28,53 +28,57 @@ void swarm_impl::adopt() {
         }
         std::erase_if(boxes, [](const auto& x) { return x.state == phase::closed; });
         if (boxes.empty() && missing_.empty() && owed_.empty()) return finish();
-        reach(std::move(boxes));
+        reach_all(std::move(boxes));
       }));
+}
+
+void swarm_impl::reach_all(std::vector<sandbox_record> open) {
+  std::map<std::string, std::vector<sandbox_record>> at;
+  for (auto& r : open) {
+    const bool fell_back = fallback_ && r.provider == fallback_->provider();
+    at[fell_back ? r.provider : spec().provider].push_back(std::move(r));
+  }
+  if (!missing_.empty() || !owed_.empty()) at[spec().provider];
+  unreached_ = static_cast<std::uint32_t>(at.size());
+  for (auto& [provider, rows] : at)
+    reach(provider, std::move(rows));
 }
 
 // Sandboxes live there, so a provider that does not answer is waited for, up to the run's end, and
 // so is one whose key is missing, or that this daemon was started without. A daemon that ends has
 // no time for that; the one after it has.
-void swarm_impl::reach(std::vector<sandbox_record> open) {
-  auto places = places_of(open);
-  connect_all(std::move(places), [this, open = std::move(open)](const std::string& provider,
-                                                                const error& why) mutable {
-    if (!why) return with_bundle(std::move(open));
+void swarm_impl::reach(const std::string& provider, std::vector<sandbox_record> open) {
+  connect(provider, [this, provider, open = std::move(open)](const error& why) mutable {
+    if (!why) return with_bundle(provider, std::move(open));
     const auto patient =
         !stop_ || stop_ == stop_mode::graceful || stop_ == stop_mode::former_shutdown;
-    if (patient && (retriable(why) || (mendable(why) && !open.empty()))) {
+    const auto pointless = stop_ && open.empty(); // nothing is there, and nothing new is begun
+    if (patient && !pointless && (retriable(why) || (mendable(why) && !open.empty()))) {
       tell_unreachable(provider, why);
       return later(ctx_->svc->limits.settle_interval,
-                   mine([this, open = std::move(open)] { reach(open); }));
+                   mine([this, provider, open = std::move(open)] { reach(provider, open); }));
     }
-    for (const auto& r : open) {
-      sandboxes_.add(ctx_->svc, ctx_->spec, nullptr, {r, {}, false, nullptr});
-      on_sandbox_closed({r.sandbox, outcome::failed, why, true});
-    }
-    if (open.empty()) close(outcome::failed, why); // and those that are missing cannot be made
+    unreachable(provider, open, why);
   });
 }
 
-std::vector<std::string> swarm_impl::places_of(const std::vector<sandbox_record>& open) const {
-  std::set<std::string> out;
-  for (const auto& r : open)
-    out.insert(r.provider);
-  if (!missing_.empty() || !owed_.empty() || spec().replace_lost > 0) out.insert(spec().provider);
-  return {out.begin(), out.end()};
-}
-
-void swarm_impl::connect_all(std::vector<std::string> providers,
-                             std::function<void(const std::string&, const error&)> next) {
-  if (providers.empty()) return next({}, {});
-  auto one = std::move(providers.back());
-  providers.pop_back();
-  connect(one, [this, one, rest = std::move(providers), next](const error& why) mutable {
-    why ? next(one, why) : connect_all(std::move(rest), next);
-  });
+void swarm_impl::unreachable(const std::string& provider, const std::vector<sandbox_record>& open,
+                             const error& why) {
+  --unreached_;
+  for (const auto& r : open) {
+    sandboxes_.add(ctx_->svc, ctx_->spec, nullptr, {r, {}, false, nullptr});
+    on_sandbox_closed({r.sandbox, outcome::failed, why, true});
+  }
+  if (provider != spec().provider || (missing_.empty() && owed_.empty())) return;
+  missing_.clear();
+  owed_.clear();
+  unmade_ = why;
+  if (!first_error_) first_error_ = why;
+  finish_when_empty(); // what lives elsewhere goes on
 }
 
 void swarm_impl::tell_unreachable(const std::string& provider, const error& why) {
-  if (std::exchange(told_unreachable_, true)) return;
+  if (!told_unreachable_.insert(provider).second) return;
   note(ctx_->recorder(), now(),
        notice{severity::warning, "provider_unreachable",
               provider
@@ -83,20 +87,26 @@ void swarm_impl::tell_unreachable(const std::string& provider, const error& why)
                   + render(why)});
 }
 
-void swarm_impl::with_bundle(std::vector<sandbox_record> open) {
-  if (bundle_
-      || (missing_.empty() && owed_.empty()
-          && std::none_of(open.begin(), open.end(),
-                          [](const auto& r) { return r.base_commit.empty(); })))
-    return adopt_all(open);
-  pack_tree([this, open](result<upload_bundle> r) {
+// Packed once, whoever needs it.
+void swarm_impl::with_bundle(const std::string& provider, std::vector<sandbox_record> open) {
+  const bool begins = provider == spec().provider && (!missing_.empty() || !owed_.empty());
+  if (bundle_ || (!begins && std::none_of(open.begin(), open.end(), [](const auto& r) {
+        return r.base_commit.empty();
+      })))
+    return adopt_all(provider, open);
+  waiting_for_tree_.push_back(
+      [this, provider, open = std::move(open)] { adopt_all(provider, open); });
+  if (waiting_for_tree_.size() > 1) return;
+  pack_tree([this](result<upload_bundle> r) {
     // Without a bundle those sandboxes fail with their own error.
     if (r.ok() && !r->refused) bundle_ = std::make_shared<const upload_bundle>(std::move(*r));
-    adopt_all(open);
+    for (auto& go_on : std::exchange(waiting_for_tree_, {}))
+      go_on();
   });
 }
 
-void swarm_impl::adopt_all(const std::vector<sandbox_record>& open) {
+void swarm_impl::adopt_all(const std::string& provider, const std::vector<sandbox_record>& open) {
+  --unreached_;
   for (const auto& r : open) {
     sandbox_start start{r, {}, false, nullptr, stop_};
     // Panes that are missing are written down by the SANDBOX while they can still be started.
@@ -110,6 +120,7 @@ void swarm_impl::adopt_all(const std::vector<sandbox_record>& open) {
           {r.sandbox, outcome::failed, make_error(errc::internal, "its panes are unknown"), true});
     }
   }
+  if (provider != spec().provider) return;
   for (auto index : std::exchange(missing_, {})) // it ended while it started them
     start_sandbox(plan_sandbox(spec(), ctx_->swarm, index));
   for (auto& x : std::exchange(owed_, {}))

@@ -5,8 +5,8 @@ namespace skep::actors {
 
 // Only while the run goes on: what a stop or the end of its time has reached is not begun again.
 bool swarm_impl::may_replace() const {
-  return !stop_ && !closing_ && !finishing_ && clients_.count(spec().provider) > 0
-         && !ctx_->limit()->over(boot_now()) && replaced_ + unnumbered_ < spec().replace_lost;
+  return !stop_ && !closing_ && !finishing_ && !clients_.empty() && !ctx_->limit()->over(boot_now())
+         && replaced_ + unnumbered_ < spec().replace_lost;
 }
 
 // The intent names the successor, so that a daemon that dies now starts this one and no other.
@@ -37,6 +37,7 @@ void swarm_impl::replace(const sandbox_id& lost) {
 }
 
 void swarm_impl::start_successor(std::uint32_t index, const sandbox_id& id) {
+  if (clients_.count(spec().provider) == 0) return reach_for_successor(index, id);
   if (bundle_) return start_sandbox(plan_sandbox(spec(), ctx_->swarm, index, id));
   ++replacing_;
   pack_tree([this, index, id](result<upload_bundle> r) {
@@ -47,8 +48,23 @@ void swarm_impl::start_successor(std::uint32_t index, const sandbox_id& id) {
   });
 }
 
+void swarm_impl::reach_for_successor(std::uint32_t index, const sandbox_id& id) {
+  ++replacing_;
+  connect(spec().provider, [this, index, id](const error& why) {
+    if (!why || stop_) {
+      --replacing_;
+      return stop_ ? finish_when_empty() : start_successor(index, id);
+    }
+    tell_unreachable(spec().provider, why);
+    later(ctx_->svc->limits.settle_interval, mine([this, index, id] {
+            --replacing_;
+            stop_ ? finish_when_empty() : reach_for_successor(index, id);
+          }));
+  });
+}
+
 void swarm_impl::finish_when_empty() {
-  if (!sandboxes_.any_open() && replacing_ == 0) finish();
+  if (!sandboxes_.any_open() && replacing_ == 0 && unreached_ == 0) finish();
 }
 
 } // namespace skep::actors

@@ -50,7 +50,9 @@ constexpr std::string_view select_recent_providers =
     "UNION SELECT provider, 0 FROM sandboxes INDEXED BY sandboxes_open_newest "
     "WHERE state <> 9 AND lease_end_at_ms > ?2 "
     "UNION SELECT provider, 0 FROM sandboxes INDEXED BY sandboxes_closed_by_lease "
-    "WHERE state = 9 AND lease_end_at_ms > ?2";
+    "WHERE state = 9 AND lease_end_at_ms > ?2 "
+    // Where those were asked for that are at their fallback now.
+    "UNION SELECT provider, 0 FROM creates INDEXED BY creates_by_time WHERE at_ms > ?1";
 
 template <class R>
 result<R> only_one(result<std::vector<R>> rows, errc missing, const std::string& what) {

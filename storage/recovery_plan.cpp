@@ -44,7 +44,7 @@ recovery_step step_of(const sandbox_record& r) {
     return about("find_create", r,
                  "the provider was asked and its answer is unknown: looked for by its label; only "
                  "when it is settled that none came, another one is asked for");
-  if (r.remote_id.empty()) return about("create", r, "no provider was asked for it yet");
+  if (r.remote_id.empty()) return about("create", r, "it is at no provider yet");
   if (r.kill_intended) return about("kill", r, "its kill was begun");
   return about("adopt", r, std::string{what_follows(r.state)});
 }
@@ -88,7 +88,8 @@ std::string time_left(const swarm_spec& spec, const swarm_record& swarm, utc_tim
 
 recovery_step step_of(const owed_successor& x, std::size_t number, const swarm_spec& spec) {
   auto out = about("replace", x.lost, {});
-  out.remote_id.clear(); // nothing is asked about what its provider lost
+  out.remote_id.clear();        // nothing is asked about what its provider lost
+  out.provider = spec.provider; // also where the lost one had fallen back
   out.state = to_string(x.lost.result);
   out.checkpoint = x.lost.base_commit;
   out.successor = x.successor;

@@ -9,7 +9,7 @@ namespace {
 
 struct fallback_world : limit_world {
   std::shared_ptr<fake_api> cloud = std::make_shared<fake_api>();
-  bool cloud_reachable = true;
+  error no_cloud; ///< Why the provider itself cannot be had.
 
   fallback_world() {
     spec->fallback = "spare";
@@ -18,8 +18,15 @@ struct fallback_world : limit_world {
     refuse(errc::quota);
     svc->provider = [this](const std::string& name) -> result<std::shared_ptr<sandbox::api>> {
       if (name == "spare") return std::shared_ptr<sandbox::api>{api};
-      if (!cloud_reachable) return make_error(errc::network, "no way to " + name);
+      if (no_cloud) return no_cloud;
       return std::shared_ptr<sandbox::api>{cloud};
+    };
+  }
+  /// The provider makes as many, which then hang, and refuses the others.
+  void make_first(int many) {
+    cloud->hold(operation::health);
+    cloud->turn_down = [left = many](operation op, const std::string&) mutable {
+      return op == operation::create && left-- <= 0 ? make_error(errc::quota) : error{};
     };
   }
   void refuse(errc how) {
@@ -196,7 +203,7 @@ TEST_CASE_METHOD(fallback_world,
   auto box = only_sandbox(id);
   REQUIRE(states(id) == strings{"running"});
   stop();
-  cloud_reachable = false;
+  no_cloud = make_error(errc::network);
   cloud->calls.clear();
   start();
   advance(2s);
@@ -264,6 +271,134 @@ TEST_CASE_METHOD(fallback_world, "a successor is asked for at the provider first
   CHECK(asked_of_cloud() == 2);
   CHECK(rows[1].provider == "spare");
   CHECK(rows[1].state == phase::running);
+  finish();
+}
+
+TEST_CASE_METHOD(fallback_world, "a fallback that cannot be reached for a moment is waited for") {
+  int asked = 0;
+  svc->provider = [&, ask = svc->provider](const std::string& name) {
+    if (name == "spare" && ++asked <= 2)
+      return result<std::shared_ptr<sandbox::api>>{make_error(errc::host_failed)};
+    return ask(name);
+  };
+  begin();
+  spec->sandboxes = 3;
+  auto id = run();
+  CHECK(asked == 1); // for all of them
+  CHECK(states(id) == strings(3, "creating"));
+  advance(svc->limits.settle_interval * 2 + 1s);
+  CHECK(states(id) == strings(3, "running"));
+  CHECK(all<sandbox_failing>().empty());
+  std::size_t told = 0; // each says once that it waits
+  for (const auto& n : all<notice>())
+    told += n.code == "provider_unreachable";
+  CHECK(told == 3);
+  finish();
+}
+
+TEST_CASE_METHOD(fallback_world, "with --no-queue a limit of ours refuses, fallback or not") {
+  cloud->turn_down = nullptr;
+  cloud->hold(operation::create);
+  rule().max_active = 1;
+  spec->no_queue = true;
+  begin();
+  auto one = post(run_request{*spec}); // both are let in before either has its place
+  auto two = post(run_request{*spec});
+  settle();
+  advance(svc->limits.reclaim + 2s);
+  CHECK(asked_of_cloud() == 1);
+  CHECK(api->calls.empty());
+  CHECK(all<sandbox_fell_back>().empty());
+  auto second = read<run_reply>(two);
+  REQUIRE(second);
+  CHECK(ending(second->swarm) == "closed failed");
+  CHECK(only_sandbox(second->swarm).error_code == "quota");
+  finish();
+}
+
+TEST_CASE_METHOD(fallback_world,
+                 "what is at one provider is taken up, whatever becomes of the other") {
+  begin();
+  make_first(1);
+  spec->sandboxes = 2;
+  auto id = run();
+  REQUIRE(states(id) == strings{"verifying", "running"});
+  REQUIRE(sandboxes(id)[1].provider == "spare");
+  stop();
+  SECTION("which nobody configured any more") {
+    no_cloud = make_error(errc::unknown_provider, "cloud");
+    start();
+    advance(10s);
+    CHECK(states(id) == strings{"verifying", "running"});
+    CHECK(swarm(id).state == swarm_phase::running);
+    agents_end(sandboxes(id)[1]);
+    advance(2s);
+    CHECK(states(id) == strings{"verifying", "closed completed"});
+    CHECK(swarm(id).state == swarm_phase::running); // the other one may live
+  }
+  SECTION("which can never be had") {
+    no_cloud = make_error(errc::program_missing);
+    start();
+    advance(10s);
+    CHECK(states(id) == strings{"closed failed", "running"});
+    agents_end(sandboxes(id)[1]);
+    advance(2s);
+    CHECK(ending(id) == "closed failed");
+  }
+  CHECK(api->count(operation::create) == 1);
+  finish();
+}
+
+TEST_CASE_METHOD(fallback_world,
+                 "a successor waits for the provider that the daemon has not reached "
+                 "since it is back") {
+  spec->replace_lost = 1;
+  begin();
+  auto id = run();
+  auto box = only_sandbox(id);
+  stop();
+  no_cloud = make_error(errc::secret_missing);
+  start();
+  advance(2s);
+  REQUIRE(states(id) == strings{"running"});
+  api->lose(box.remote_id);
+  advance(2min);
+  CHECK(states(id) == strings{"closed lost"});
+  CHECK(swarm(id).state == swarm_phase::running);
+  no_cloud = {};
+  advance(1min);
+  REQUIRE(sandboxes(id).size() == 2);
+  CHECK(sandboxes(id)[1].state == phase::running);
+  finish();
+}
+
+TEST_CASE_METHOD(fallback_world,
+                 "a panic at a provider touches nothing of other runs at another one") {
+  begin();
+  make_first(1);
+  auto ours = std::exchange(spec->fallback, {});
+  auto other = run(); // at the provider itself
+  REQUIRE(cloud->boxes.size() == 1);
+  spec->fallback = ours;
+  auto id = run();
+  REQUIRE(api->boxes.size() == 1);
+  selection there;
+  there.provider = "spare";
+  auto told = call(panic_request{there});
+  REQUIRE(told);
+  CHECK(told->providers == strings{"spare"});
+  advance(6s);
+  auto left = post(survivors_request{there, told->providers, true});
+  settle();
+  advance(1s);
+  auto counted = read<survivors_reply>(left);
+  REQUIRE(counted);
+  CHECK(counted->listed == 0);
+  CHECK(api->boxes.empty());
+  CHECK(ending(id) == "closed killed");
+  CHECK(cloud->boxes.size() == 1);
+  CHECK(cloud->count(operation::kill) == 0);
+  CHECK(swarm(other).state == swarm_phase::running);
   finish();
 }
 

@@ -57,7 +57,7 @@ struct full_disk_world : sandbox_world {
   }
   /// What a follower that is started from now on finds inside: the rest of the log, and its end.
   void inside_is(std::uint64_t from, const std::string& rest) {
-    api->on_stream = [this, from, rest](fake_api::stream& s) {
+    api->on_stream = [from, rest](fake_api::stream& s) {
       s.emit(hello());
       s.emit(frame(follow_kind::data, follow_data{{"pn_0"}, 1, from, {rest}}));
       s.emit(frame(follow_kind::exit, follow_exit{{"pn_0"}, 1, 0, 0, from + rest.size(), {}}));

@@ -246,6 +246,7 @@ def _(work):
                        ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nnetwork_check = \"off\"\n", 4),
                        ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nfallback = \"y\"\n", 4),
                        ("[providers.x]\ndomain = \"x.y\"\nkey = \"K\"\nfallback = \"x\"\n", 4),
+                       ("[providers.none]\ndomain = \"x.y\"\nkey = \"K\"\n", 1),
                        ("[local]\nmax_active = 1.5\n", 2), ("[local]\nmax_starting = 0.5\n", 2),
                        ("[budget]\nday_usd = \"20\"\n", 2),
                        ("[budget]\nwind_down_s = 19\n", 2)):

@@ -433,6 +433,10 @@ TEST_CASE(
   auto spent = r.spend(at(6)).value();
   CHECK(spent.creates["cloud"].size() == 1);
   CHECK(spent.creates["spare"].size() == 1);
+  // What came too late of the first one is looked for where it was asked for.
+  auto to_list = r.providers_to_list(at(6)).value();
+  CHECK(to_list.count("cloud") == 1);
+  CHECK(to_list.count("spare") == 1);
   REQUIRE(put(j, w, s, 7, sandbox_created{"b", "remote1", ""}) == e::none);
   CHECK(put(j, w, s, 8, to("cloud")) == e::wrong_phase); // it is there
 }

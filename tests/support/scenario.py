@@ -75,15 +75,18 @@ def run(argv, limit_s=60, **options):
 
 
 def wait_until(what, condition, limit_s=30, every_s=0.02):
-    """The first true value of `condition()`; AssertionError naming `what` after the limit. `every_s`: between two looks."""
+    """The first true value of `condition()`; AssertionError naming `what` after the limit. `every_s`: the least time between
+    two looks. A look that starts programs takes a good part of a processor: between two of them it is left to others."""
     limit_s *= PATIENCE
     end = time.monotonic() + limit_s
     while True:
+        began = time.monotonic()
         value = condition()
         if value:
             return value
         assert time.monotonic() < end, f"not within {limit_s} s: {what}"
-        time.sleep(every_s)  # sleep: between two looks at evidence that has no descriptor to wait on
+        took_s = time.monotonic() - began
+        time.sleep(max(every_s, min(2 * took_s, 0.4)))  # sleep: between two looks at evidence that has no descriptor to wait on
 
 
 def side_by_side(calls, at_once=4):

@@ -197,7 +197,7 @@ result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& pa
   out.budget_usd = spec.budget_usd;
   add_limits(out, spec, *answer);
   add_budgets(out, answer->budgets,
-              actors::reserve_of(out.usd_per_hour, tools::policies_of(*settings)));
+              actors::reserve_of(dearest, tools::policies_of(*settings)));
   plan.unusable = storage::state_refused(paths.root);
   if (plan.unusable) out.problems.push_back(render(plan.unusable));
   if (auto e = transfer::scan_refusal(spec.scan, scan)) out.problems.push_back(render(e));

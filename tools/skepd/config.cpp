@@ -172,6 +172,7 @@ error read_provider(const std::filesystem::path& file, const toml::node& node,
   const auto* t = node.as_table();
   if (!t) return bad(file, &node, "a provider is a table");
   if (name == "local") return bad(file, &node, "the provider 'local' is built in; see [local]");
+  if (name == "none") return bad(file, &node, "no provider is called 'none': see --fallback");
   if (auto e = check_keys(file, *t,
                           {"api_url", "sandbox_url", "domain", "key", "create_timeout_s",
                            "first_lease_s", "lease_cap_s", "kind", "usd_per_hour", "max_active",
