@@ -196,8 +196,7 @@ result<run_plan> plan_run(const swarm_spec& spec, const storage::state_paths& pa
   out.models_cost = !actors::make_adapter(spec.agent)->plan(spec, {}).needs_secrets.empty();
   out.budget_usd = spec.budget_usd;
   add_limits(out, spec, *answer);
-  add_budgets(out, answer->budgets,
-              actors::reserve_of(dearest, tools::policies_of(*settings)));
+  add_budgets(out, answer->budgets, actors::reserve_of(dearest, tools::policies_of(*settings)));
   plan.unusable = storage::state_refused(paths.root);
   if (plan.unusable) out.problems.push_back(render(plan.unusable));
   if (auto e = transfer::scan_refusal(spec.scan, scan)) out.problems.push_back(render(e));
