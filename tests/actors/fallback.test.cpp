@@ -22,6 +22,12 @@ struct fallback_world : limit_world {
       return std::shared_ptr<sandbox::api>{cloud};
     };
   }
+  /// What hangs at the provider keeps the client that it hangs at, as long as nobody answers.
+  ~fallback_world() {
+    if (!ended) finish();
+    for (auto op : {operation::create, operation::health})
+      cloud->release(op);
+  }
   /// The provider makes as many, which then hang, and refuses the others.
   void make_first(int many) {
     cloud->hold(operation::health);
