@@ -153,7 +153,7 @@ private:
   std::set<std::string> told_unreachable_; ///< Providers.
   std::uint32_t unreached_ = 0;            ///< Providers whose sandboxes are not taken up yet.
   error unmade_; ///< Why sandboxes of the run that a former life did not begin are not made.
-  std::vector<std::function<void()>> waiting_for_tree_;
+  std::vector<std::function<void()>> waiting_for_tree_; ///< What goes on once it is packed.
 };
 
 } // namespace skep::actors

@@ -18,7 +18,7 @@ endfunction()
 set(skep_common_headers <messages/precompiled.hpp>)
 target_precompile_headers(skep_messages PRIVATE ${skep_common_headers})
 skep_precompile(skep_messages skep_storage skep_sandbox skep_transfer_pack skep_broker_client skep_guest
-                skep_isolation skep_limit_rules skep_host skep-guest
+                skep_isolation skep_limit_rules skep_host skep_gateway skep-host skep-guest
                 test_messages test_storage test_transfer test_guest test_sandbox test_host_contract)
 if(TARGET skep_interfaces)
   target_precompile_headers(skep_interfaces PRIVATE <caf/all.hpp> ${skep_common_headers})
